@@ -1,0 +1,257 @@
+"""The records that cross package borders: utterances, media, features, reasons, errors.
+
+Everything here is a plain value without I/O. ``storage`` may import this module of
+``models`` and no other, so nothing heavy is imported from here either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPLITS = ("train", "dev", "test")
+EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
+"""MELD's seven emotions, in the order of its published label ids."""
+
+
+class MeldflowError(Exception):
+    """A failure that one line explains; the command line prints it without a traceback."""
+
+
+class UsageError(MeldflowError):
+    """The user named something that is not there or cannot be used (exit code 2)."""
+
+
+class RunError(MeldflowError):
+    """A run that started and could not finish (exit code 1)."""
+
+
+class Modality(StrEnum):
+    """What an extractor listens to; ``text`` depends on the words, the others on the clip."""
+
+    AUDIO = "audio"
+    VIDEO = "video"
+    TEXT = "text"
+
+
+class Reason(StrEnum):
+    """Why an utterance has no feature: the closed list that the store may hold."""
+
+    MISSING_FILE = "missing_file"
+    UNREADABLE = "unreadable"
+    NO_AUDIO = "no_audio"
+    NO_VIDEO = "no_video"
+    NO_TEXT = "no_text"
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    DECODE_ERROR = "decode_error"
+    SILENT = "silent"
+    ENCRYPTED = "encrypted"
+    OVERFLOW = "overflow"
+    NOT_FINITE = "not_finite"
+    TIMEOUT = "timeout"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """An input or a feature that is not there, and why."""
+
+    reason: Reason
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """The media file of an utterance, as found on disk."""
+
+    path: str
+    """Absolute path, also of a clip that is not there; empty when there is no clip folder."""
+    sha256: bytes
+    """Checksum of the file's bytes, 32 bytes; all zero when it cannot be read."""
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Time of the last change, nanoseconds; with ``size`` it tells that a checksum still holds."""
+    seconds: float
+    """Duration by the container's header, seconds; NaN when it declares none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """One row of the catalogue, keyed by (split, dialogue, utterance)."""
+
+    split: str
+    dialogue: int
+    utterance: int
+    text: str
+    speaker: str
+    emotion: str
+    sentiment: str
+    seconds: float
+    """Duration by the annotation, seconds; may be zero, negative or absurd in MELD."""
+    clip: Clip
+
+    @property
+    def id(self) -> str:
+        """The name people see, e.g. ``train/dia12_utt3``."""
+        return f"{self.split}/dia{self.dialogue}_utt{self.utterance}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audio:
+    """Decoded sound."""
+
+    samples: NDArray[np.float32]
+    """Mono samples at 16 kHz, shape (n_samples,), nominally within [-1, 1]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Video:
+    """The frames chosen from a clip, in time order."""
+
+    frames: NDArray[np.uint8]
+    """RGB, shape (n_chosen, height, width, 3); upright, square pixels, short side 256."""
+    index: NDArray[np.int32]
+    """Position of each chosen frame among the decoded ones, shape (n_chosen,)."""
+    timestamp: NDArray[np.float32]
+    """Presentation time of each chosen frame in seconds from the first, shape (n_chosen,)."""
+    entropy: NDArray[np.float32]
+    """Shannon entropy of each chosen frame's 256-bin luma histogram, bits, shape (n_chosen,)."""
+    n_frames: int
+    """Frames decoded in all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """What an extractor gets of one utterance: each modality, or why it is missing."""
+
+    audio: Audio | Missing
+    video: Video | Missing
+    text: str | Missing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArraySpec:
+    """One array that an extractor gives per utterance."""
+
+    name: str
+    dims: tuple[str, ...]
+    """Names of the dimensions; the first is the frame dimension if ``rate`` is set."""
+    shape: tuple[int, ...]
+    """Sizes of the dimensions, without the frame dimension."""
+    dtype: str
+    """NumPy name: ``float16``, ``float32``, ``int32``, ``uint8``."""
+    rate: float | None = None
+    """Rows per second for ragged arrays (one row per frame), else None."""
+    may_be_nan: bool = False
+    """Whether NaN says "undefined here" (unvoiced f0, masked frame)."""
+    columns: tuple[str, ...] = ()
+    """Names along the last dimension, where they have names."""
+
+
+Features: TypeAlias = dict[str, NDArray[Any]]
+"""One utterance's arrays by name; ragged ones have shape (n_frames, *shape)."""
+
+Record: TypeAlias = Features | Missing
+"""What ``extract`` gives for one utterance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Where the parameters of a network come from."""
+
+    kind: str
+    """``pretrained``, ``random``, ``folder`` or ``none`` (nothing to load)."""
+    revision: str
+    """What tells these weights from others: a digest of the file, or the seed."""
+    location: str = ""
+    """File or folder to load from; empty for random and none. Not part of the key."""
+    model: str = ""
+    """Public name of the model, e.g. ``facebook/wav2vec2-base-960h``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSpec:
+    """What an extractor is and gives: everything that the store has to know of it."""
+
+    name: str
+    """Registry name, e.g. ``audio/wav2vec2``."""
+    modality: Modality
+    version: int
+    """Raised by the author when the same parameters give other values."""
+    arrays: tuple[ArraySpec, ...]
+    weights: Weights
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values; every one that changes the result, and none that does not."""
+    resource: str = "model"
+    """Dask resource that it runs on: ``cpu`` or ``model``."""
+
+    @property
+    def key(self) -> str:
+        """``name@version#parameters+weights``: a stored row with another key is stale."""
+        canonical = json.dumps(self.parameters, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
+        return f"{self.name}@{self.version}#{digest}+{self.weights.revision}"
+
+    def array(self, name: str) -> ArraySpec:
+        """The array called ``name``.
+
+        Raises:
+            KeyError: the extractor gives no such array.
+        """
+        for array in self.arrays:
+            if array.name == name:
+                return array
+        raise KeyError(f"{self.name} gives no array {name!r}")
+
+
+def conform(features: Features, spec: FeatureSpec) -> Record:
+    """The features in their declared dtypes, or the reason why they may not be stored.
+
+    A value that the declared dtype cannot hold is ``overflow``; NaN or infinity where the
+    array does not allow it is ``not_finite``.
+
+    Raises:
+        ValueError: an array is absent or has other dims than declared. That is a defect of
+            the extractor, not of the input.
+    """
+    stored: Features = {}
+    for array in spec.arrays:
+        if array.name not in features:
+            raise ValueError(f"{spec.name} gave no array {array.name!r}")
+        value = np.asarray(features[array.name])
+        inner = value.shape[1:] if array.rate is not None else value.shape
+        if inner != array.shape:
+            raise ValueError(
+                f"{spec.name}/{array.name} has shape {value.shape}, declared {array.shape}"
+            )
+        with np.errstate(over="ignore"):
+            cast = value.astype(array.dtype, copy=False)
+        if cast.dtype.kind == "f":
+            if np.isinf(cast).any() and not np.isinf(value).any():
+                largest = float(np.nanmax(np.abs(value)))
+                message = f"{array.name} reaches {largest:.4g}, too large for {array.dtype}"
+                return Missing(reason=Reason.OVERFLOW, message=message)
+            allowed = ~np.isinf(cast) if array.may_be_nan else np.isfinite(cast)
+            if not allowed.all():
+                bad = cast.size - int(allowed.sum())
+                message = f"{array.name} has {bad} values that are not finite"
+                return Missing(reason=Reason.NOT_FINITE, message=message)
+        stored[array.name] = cast
+    return stored
+
+
+def rows_needed(array: ArraySpec, seconds: float) -> int:
+    """Upper bound on the frames of a clip of ``seconds``, for a ragged array."""
+    if array.rate is None:
+        raise ValueError(f"{array.name} is not ragged")
+    return math.ceil(max(seconds, 0.0) * array.rate) + 2

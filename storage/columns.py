@@ -1,0 +1,125 @@
+"""Small columns: one value per row, held in memory, written by the committer alone.
+
+The catalogue and the state of every extractor (status, key, checksum, …) are such columns.
+Workers never write them: a fork that shares a chunk with another fork is merged without any
+check, and the loser's values are gone. One writer also allows large chunks, so that a plan
+reads a few objects even at a million rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import zarr
+from numpy.typing import ArrayLike, NDArray
+from zarr.codecs import ZstdCodec
+
+CHUNK = 4096
+"""Rows per chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name, NumPy dtype (``str`` for text) and what an unwritten row holds."""
+
+    name: str
+    dtype: str
+    fill: Any
+    inner: tuple[int, ...] = ()
+
+    @property
+    def memory_dtype(self) -> Any:
+        """Text is held as objects: NumPy's fixed-width strings would cut it."""
+        return object if self.dtype == "str" else np.dtype(self.dtype)
+
+
+class ColumnTable:
+    """Columns of equal length, read whole and written back by changed chunks."""
+
+    def __init__(self, columns: Sequence[Column], arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._columns = tuple(columns)
+        self._arrays = dict(arrays)
+        self._dirty: dict[str, set[int]] = {column.name: set() for column in columns}
+
+    @classmethod
+    def create(
+        cls, group: zarr.Group, columns: Sequence[Column], *, n_rows: int, dimension: str = "row"
+    ) -> Self:
+        """Creates the arrays in ``group``, filled with each column's fill value."""
+        for column in columns:
+            group.create_array(
+                column.name,
+                shape=(n_rows, *column.inner),
+                chunks=(CHUNK, *column.inner),
+                dtype=str if column.dtype == "str" else column.dtype,
+                fill_value=column.fill,
+                compressors=ZstdCodec(level=1),
+                dimension_names=(dimension, *(f"{column.name}_entry" for _ in column.inner)),
+            )
+        return cls.read(group, columns)
+
+    @classmethod
+    def read(cls, group: zarr.Group, columns: Sequence[Column]) -> Self:
+        """Reads the arrays of ``group``."""
+        arrays = {c.name: np.asarray(group[c.name][:]).astype(c.memory_dtype) for c in columns}
+        return cls(columns, arrays)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """The whole column; change it through ``put`` only."""
+        return self._arrays[name]
+
+    def __len__(self) -> int:
+        return len(self._arrays[self._columns[0].name])
+
+    def grow(self, n_rows: int) -> None:
+        """Appends rows that hold the fill values, up to ``n_rows`` in all."""
+        for column in self._columns:
+            tail = np.full((n_rows - len(self._arrays[column.name]), *column.inner), column.fill)
+            whole = [self._arrays[column.name], tail.astype(column.memory_dtype)]
+            self._arrays[column.name] = np.concatenate(whole)
+
+    def put(self, rows: ArrayLike, values: Mapping[str, ArrayLike]) -> None:
+        """Sets ``values`` (one entry per row, or a scalar) at ``rows``."""
+        index = np.asarray(rows, dtype=np.int64)
+        chunks = set((index // CHUNK).tolist())
+        for name, value in values.items():
+            self._arrays[name][index] = value
+            self._dirty[name] |= chunks
+
+    def write(self, group: zarr.Group) -> None:
+        """Writes the chunks that changed, after resizing the arrays to the table's length."""
+        for column in self._columns:
+            array = array_of(group, column.name)
+            if array.shape[0] != len(self):
+                array.resize((len(self), *column.inner))
+            for chunk in sorted(self._dirty[column.name]):
+                rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self)))
+                array[rows] = self._arrays[column.name][rows]
+            self._dirty[column.name].clear()
+
+
+def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """The array called ``name`` in ``group``.
+
+    Raises:
+        TypeError: it is a group.
+    """
+    member = group[name]
+    if not isinstance(member, zarr.Array):
+        raise TypeError(f"{group.path}/{name} is not an array")
+    return member
+
+
+def group_of(group: zarr.Group, name: str) -> zarr.Group:
+    """The group called ``name`` in ``group``.
+
+    Raises:
+        TypeError: it is an array.
+    """
+    member = group[name]
+    if not isinstance(member, zarr.Group):
+        raise TypeError(f"{group.path}/{name} is not a group")
+    return member

@@ -1,0 +1,263 @@
+"""A run's transaction: its own branch, one committer, publication at the end.
+
+Readers of ``main`` see whole runs only. The run commits on the branch ``run-<id>`` every few
+partitions; ``publish`` moves ``main`` there. A run that died leaves its branch behind, and
+the next run on the same ``main`` goes on from its last commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import icechunk
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from models.schema import FeatureSpec, RunError, Utterance, rows_needed
+from storage import layout, location
+from storage.catalogue import CatalogueChange, merge_catalogue
+from storage.columns import ColumnTable, group_of
+from storage.plan import SOURCE_COLUMN, Plan, plan
+from storage.write import Written
+
+COMMIT_PARTITIONS = 8
+COMMIT_SECONDS = 30.0
+"""A commit is due after this many partitions or seconds, whichever comes first."""
+
+BRANCH_PREFIX = "run-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRate:
+    """How an extractor fared on the rows that differ from ``main``."""
+
+    extractor: str
+    tried: int
+    failed: int
+    reasons: dict[str, int]
+
+    @property
+    def rate(self) -> float:
+        """Failed rows among those tried."""
+        return self.failed / self.tried if self.tried else 0.0
+
+
+@contextlib.contextmanager
+def open_run(url: str, specs: Sequence[FeatureSpec], *, partition: int) -> Iterator[Run]:
+    """Locks the store, creates it where there is none, and resumes a run that died.
+
+    Args:
+        url: the store's folder.
+        specs: the extractors whose features are wanted.
+        partition: utterances per partition, used only when the store is created.
+
+    Raises:
+        UsageError: the store is busy, unwritable, or of another schema.
+    """
+    with location.writer_lock(url):
+        if not location.exists(url):
+            location.create(url, partition=partition)
+        yield Run(location.open_repository(url), specs)
+
+
+class Run:
+    """The one writer of a store, from ``sync`` to ``publish``."""
+
+    def __init__(self, repository: icechunk.Repository, specs: Sequence[FeatureSpec]) -> None:
+        self._repository = repository
+        self._specs = tuple(specs)
+        self._base = repository.lookup_branch("main")
+        self.branch, self.resumed = self._claim_branch()
+        self._session: icechunk.Session | None = None
+        self._pending = 0
+        self._last_commit = time.monotonic()
+        root = self._read(self.branch)
+        self.partition = int(root.attrs["partition"])  # type: ignore[arg-type]
+        self.utterances = _utterance_table(root)
+        self._states = {s.name: _state_table(root, s) for s in specs if s.name in root}
+
+    @property
+    def snapshot(self) -> str:
+        """Id of the run's last commit."""
+        return self._repository.lookup_branch(self.branch)
+
+    def sync(self, utterances: Sequence[Utterance]) -> CatalogueChange:
+        """Brings the catalogue up to date and makes room for every new row."""
+        session = self._repository.writable_session(self.branch)
+        root = zarr.open_group(session.store, mode="r+")
+        if layout.UTTERANCES not in root:
+            layout.create_utterances(root)
+        change = merge_catalogue(self.utterances, utterances)
+        self.utterances.write(group_of(root, layout.UTTERANCES))
+        for spec in self._specs:
+            self._states[spec.name] = self._make_room(root, spec)
+        if session.has_uncommitted_changes:
+            self._commit(session, f"catalogue: {change}")
+        return change
+
+    def plan(self, *, retry_failed: bool = False) -> Plan:
+        """The stale rows, by partition."""
+        return plan(
+            self.utterances,
+            self._states,
+            self._specs,
+            partition=self.partition,
+            retry_failed=retry_failed,
+        )
+
+    def fork(self) -> icechunk.ForkSession:
+        """What the workers of this run write through; one fork serves them all."""
+        return self._repository.writable_session(self.branch).fork()
+
+    def merge(self, written: Written) -> None:
+        """Takes a partition over, and commits when a commit is due."""
+        if self._session is None:
+            self._session = self._repository.writable_session(self.branch)
+        self._session.merge(written.fork)
+        keys = {spec.name: spec.key for spec in self._specs}
+        sources = {spec.name: SOURCE_COLUMN[spec.modality] for spec in self._specs}
+        for update in written.states:
+            sha = self.utterances[sources[update.extractor]][update.rows]
+            state = {**update.columns, "key": keys[update.extractor], "source_sha": sha}
+            self._states[update.extractor].put(update.rows, state)
+        for update in written.ends:
+            self._states[update.extractor].put(update.rows, update.columns)
+        self._pending += 1
+        if self._pending >= COMMIT_PARTITIONS or self._since_commit() > COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Makes every merged partition durable on the run's branch."""
+        if self._session is None:
+            return
+        root = zarr.open_group(self._session.store, mode="r+")
+        for spec in self._specs:
+            self._states[spec.name].write(group_of(root, spec.name))
+        self._commit(self._session, f"{self._pending} partitions")
+        self._session, self._pending = None, 0
+
+    def failure_rates(self) -> list[FailureRate]:
+        """How each extractor fared on the rows that this run, resumed or not, has written."""
+        root = self._read("main")
+        rates = []
+        for spec in self._specs:
+            state = self._states[spec.name]
+            tried = self._written_rows(root, spec)
+            reasons = Counter(str(r) for r in state["reason"][tried] if r)
+            rates.append(
+                FailureRate(
+                    extractor=spec.name,
+                    tried=int(tried.sum()),
+                    failed=reasons.total(),
+                    reasons=dict(reasons.most_common()),
+                )
+            )
+        return rates
+
+    def publish(self) -> str:
+        """Moves ``main`` to the run's last commit and gives its snapshot id.
+
+        Raises:
+            RunError: ``main`` moved since the run began.
+        """
+        self.commit()
+        tip = self.snapshot
+        if self._repository.lookup_branch("main") != self._base:
+            raise RunError("the store's main branch moved during the run; run again")
+        if tip != self._base:
+            self._repository.reset_branch("main", tip, from_snapshot_id=self._base)
+        self._repository.delete_branch(self.branch)
+        return tip
+
+    def _claim_branch(self) -> tuple[str, bool]:
+        """The branch of a dead run that started from today's ``main``, else a new one."""
+        left = [b for b in self._repository.list_branches() if b.startswith(BRANCH_PREFIX)]
+        alive = {b: list(self._repository.ancestry(branch=b)) for b in left}
+        usable = [b for b in left if any(s.id == self._base for s in alive[b])]
+        newest = max(usable, key=lambda b: alive[b][0].written_at, default=None)
+        for branch in left:
+            if branch != newest:
+                self._repository.delete_branch(branch)
+        if newest is not None:
+            return newest, True
+        branch = f"{BRANCH_PREFIX}{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
+        self._repository.create_branch(branch, self._base)
+        return branch, False
+
+    def _make_room(self, root: zarr.Group, spec: FeatureSpec) -> ColumnTable:
+        """The extractor's state table, its arrays grown to the catalogue's length."""
+        n_rows = len(self.utterances)
+        described = layout.describe(spec)
+        if spec.name in root:
+            group = group_of(root, spec.name)
+            if group.attrs["arrays"] != described["arrays"]:
+                # Other dims need other arrays. Every row is stale anyway: the key differs.
+                del root[spec.name]
+            elif dict(group.attrs) != described:
+                group.attrs.put(described)
+        if spec.name not in root:
+            layout.create_extractor(root, spec, n_rows=n_rows, partition=self.partition)
+        group = group_of(root, spec.name)
+        state = ColumnTable.read(group, layout.state_columns(spec))
+        slots = ColumnTable.read(group, layout.slot_columns(spec))
+        state.grow(n_rows)
+        slots.grow(-(-n_rows // self.partition))
+        for array in layout.ragged_arrays(spec):
+            seconds = _declared_seconds(self.utterances)
+            frames = np.array([rows_needed(array, s) for s in seconds.tolist()], dtype=np.int64)
+            starts = np.arange(0, n_rows, self.partition)
+            layout.allocate_slots(slots, array, np.add.reduceat(frames, starts))
+        state.write(group)
+        slots.write(group)
+        layout.resize_features(group, spec, n_rows, slots)
+        return state
+
+    def _written_rows(self, main: zarr.Group, spec: FeatureSpec) -> NDArray[np.bool_]:
+        """Rows whose state differs from ``main``, shape (n_rows,)."""
+        state = self._states[spec.name]
+        written: NDArray[np.bool_] = np.asarray(state["status"] != layout.NEVER)
+        if spec.name in main:
+            before = _state_table(main, spec)
+            same = slice(0, len(before))
+            kept = before["status"] == state["status"][same]
+            kept &= before["key"] == state["key"][same]
+            kept &= (before["source_sha"] == state["source_sha"][same]).all(axis=1)
+            written[same] &= ~kept.astype(bool)
+        return written
+
+    def _read(self, branch: str) -> zarr.Group:
+        return zarr.open_group(self._repository.readonly_session(branch).store, mode="r")
+
+    def _since_commit(self) -> float:
+        return time.monotonic() - self._last_commit
+
+    def _commit(self, session: icechunk.Session, message: str) -> None:
+        session.commit(message, metadata={"run": self.branch})
+        self._last_commit = time.monotonic()
+
+
+def _utterance_table(root: zarr.Group) -> ColumnTable:
+    if layout.UTTERANCES in root:
+        return ColumnTable.read(group_of(root, layout.UTTERANCES), layout.UTTERANCE_COLUMNS)
+    empty = {
+        column.name: np.empty((0, *column.inner), column.memory_dtype)
+        for column in layout.UTTERANCE_COLUMNS
+    }
+    return ColumnTable(layout.UTTERANCE_COLUMNS, empty)
+
+
+def _state_table(root: zarr.Group, spec: FeatureSpec) -> ColumnTable:
+    return ColumnTable.read(group_of(root, spec.name), layout.state_columns(spec))
+
+
+def _declared_seconds(utterances: ColumnTable) -> NDArray[np.float64]:
+    """The longer of the two durations we know, seconds; 0 where neither is known."""
+    both = np.stack([utterances["clip_seconds"], utterances["seconds"]]).astype(np.float64)
+    longest: NDArray[np.float64] = np.nan_to_num(both, nan=0.0).max(axis=0, initial=0.0)
+    return longest

@@ -1,0 +1,117 @@
+"""A small corpus with known features: what the tests of the store write and expect."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from models.schema import (
+    ArraySpec,
+    Clip,
+    FeatureSpec,
+    Missing,
+    Modality,
+    Reason,
+    Record,
+    Utterance,
+    Weights,
+)
+from storage.plan import PartitionPlan
+from storage.run import Run
+from storage.write import Result, Written, write_partition
+
+NO_WEIGHTS = Weights(kind="none", revision="none")
+
+
+def voice_spec(version: int = 1, width: int = 6) -> FeatureSpec:
+    return FeatureSpec(
+        name="audio/voice",
+        modality=Modality.AUDIO,
+        version=version,
+        weights=NO_WEIGHTS,
+        arrays=(
+            ArraySpec(
+                name="frames", dims=("frame", "channel"), shape=(width,), dtype="float16", rate=50.0
+            ),
+            ArraySpec(name="mean", dims=("channel",), shape=(width,), dtype="float32"),
+        ),
+    )
+
+
+def words_spec(version: int = 1) -> FeatureSpec:
+    return FeatureSpec(
+        name="text/words",
+        modality=Modality.TEXT,
+        version=version,
+        weights=NO_WEIGHTS,
+        arrays=(ArraySpec(name="embedding", dims=("channel",), shape=(4,), dtype="float32"),),
+    )
+
+
+def utterance(
+    number: int, *, text: str | None = None, take: str = "a", emotion: str = "neutral"
+) -> Utterance:
+    """Utterance ``number``; ``take`` names the content of its clip."""
+    return Utterance(
+        split=("train", "dev", "test")[number % 3],
+        dialogue=number // 3,
+        utterance=number % 3,
+        text=f"words {number}" if text is None else text,
+        speaker="Ben’s Date",
+        emotion=emotion,
+        sentiment="neutral",
+        seconds=1.0,
+        clip=Clip(
+            path=f"/clips/{number}.mp4",
+            sha256=hashlib.sha256(f"{number}{take}".encode()).digest(),
+            size=100 + number,
+            mtime_ns=number,
+            seconds=0.5 + number % 4,
+        ),
+    )
+
+
+def corpus(n: int) -> list[Utterance]:
+    return [utterance(i) for i in range(n)]
+
+
+def expected(spec: FeatureSpec, one: Utterance) -> Record:
+    """The features of an utterance: functions of its content and the extractor's key."""
+    source = one.text.encode() if spec.modality == Modality.TEXT else one.clip.sha256
+    seed = hashlib.sha256(source + spec.key.encode()).digest()
+    rng = np.random.default_rng(list(seed))
+    if "silent" in one.text and spec.modality == Modality.AUDIO:
+        return Missing(reason=Reason.SILENT, message="nothing to hear")
+    n_frames = math.floor(one.clip.seconds * 50)
+    shapes = {a.name: (n_frames, *a.shape) if a.rate else a.shape for a in spec.arrays}
+    return {a.name: rng.normal(size=shapes[a.name]).astype(a.dtype) for a in spec.arrays}
+
+
+def do_partition(
+    run: Run, part: PartitionPlan, utterances: Sequence[Utterance], specs: Sequence[FeatureSpec]
+) -> Written:
+    """What a worker does, in this process."""
+    by_row = dict(enumerate(utterances))
+    results: Mapping[str, Mapping[int, Result]] = {
+        spec.name: {
+            row: Result(record=expected(spec, by_row[row]), seconds=0.01)
+            for row in part.rows[spec.name]
+        }
+        for spec in specs
+        if spec.name in part.rows
+    }
+    return write_partition(
+        run.fork(), part.partition, results, specs, partition_size=run.partition
+    )
+
+
+def extract_all(run: Run, utterances: Sequence[Utterance], specs: Sequence[FeatureSpec]) -> int:
+    """Syncs, plans and merges everything; gives the number of stale rows there were."""
+    run.sync(utterances)
+    plan = run.plan()
+    for part in plan.partitions:
+        run.merge(do_partition(run, part, utterances, specs))
+    return sum(plan.stale().values())
