@@ -43,7 +43,9 @@ def merge_catalogue(table: ColumnTable, utterances: Sequence[Utterance]) -> Cata
     row_of = {key: row for row, key in enumerate(keys(table))}
     wanted = [_cells(one) for one in utterances]
     known = [(row_of.get(_key(cells)), cells) for cells in wanted]
-    changed = [(row, cells) for row, cells in known if row is not None and _differs(table, row, cells)]
+    changed = [
+        (row, cells) for row, cells in known if row is not None and _differs(table, row, cells)
+    ]
     new = [cells for row, cells in known if row is None]
     gone = _rows_gone(table, {row for row, _ in known if row is not None})
     first = len(table)
@@ -100,7 +102,9 @@ def _differs(table: ColumnTable, row: int, cells: dict[str, Any]) -> bool:
 def _same(stored: Any, wanted: Any) -> bool:
     if isinstance(wanted, np.floating):
         return bool(stored == wanted or (np.isnan(stored) and np.isnan(wanted)))
-    return bool(np.array_equal(stored, wanted)) if isinstance(wanted, np.ndarray) else stored == wanted
+    return (
+        bool(np.array_equal(stored, wanted)) if isinstance(wanted, np.ndarray) else stored == wanted
+    )
 
 
 def _rows_gone(table: ColumnTable, seen: set[int]) -> list[int]:

@@ -105,9 +105,7 @@ def create_extractor(root: zarr.Group, spec: FeatureSpec, *, n_rows: int, partit
             _create_ragged(group, array)
 
 
-def resize_features(
-    group: zarr.Group, spec: FeatureSpec, n_rows: int, slots: ColumnTable
-) -> None:
+def resize_features(group: zarr.Group, spec: FeatureSpec, n_rows: int, slots: ColumnTable) -> None:
     """Makes room in the feature arrays for ``n_rows`` rows and for all ``slots``."""
     for array in spec.arrays:
         stored = array_of(group, array.name)

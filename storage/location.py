@@ -58,10 +58,7 @@ def create(url: str, *, partition: int) -> icechunk.Repository:
         UsageError: something else is there, or the folder cannot be written.
     """
     path = local_path(url)
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"store {path}: this is a file; name a folder for the store")
-    if path.is_dir() and any(path.iterdir()):
-        raise UsageError(f"store {path}: the folder holds other files; name a new folder")
+    _check_vacant(path)
     with _as_usage_error(path, "cannot be created"):
         path.mkdir(parents=True, exist_ok=True)
         repository = icechunk.Repository.create(_storage(path))
@@ -122,6 +119,30 @@ def writer_lock(url: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def check_writable(url: str) -> None:
+    """Finds out whether a run could write to ``url``, without creating a store.
+
+    Raises:
+        UsageError: it could not; the message says why.
+    """
+    path = local_path(url)
+    with writer_lock(url):
+        if not exists(url):
+            _check_vacant(path)
+        else:
+            open_repository(url)
+        nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+        if not os.access(nearest, os.W_OK):
+            raise UsageError(f"store {path}: {nearest} cannot be written; choose another folder")
+
+
+def _check_vacant(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"store {path}: this is a file; name a folder for the store")
+    if path.is_dir() and any(path.iterdir()):
+        raise UsageError(f"store {path}: the folder holds other files; name a new folder")
 
 
 def _storage(path: Path) -> icechunk.Storage:

@@ -99,6 +99,4 @@ def plan(
         bounds = np.flatnonzero(np.diff(rows // partition)) + 1
         for group in np.split(rows, bounds) if rows.size else []:
             work.setdefault(int(group[0]) // partition, {})[spec.name] = tuple(group.tolist())
-    return Plan(
-        partitions=tuple(PartitionPlan(partition=p, rows=work[p]) for p in sorted(work))
-    )
+    return Plan(partitions=tuple(PartitionPlan(partition=p, rows=work[p]) for p in sorted(work)))

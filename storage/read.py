@@ -95,10 +95,15 @@ class Snapshot:
         """The Zarr group that holds everything, read-only."""
         return zarr.open_group(self.session.store, mode="r")
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever published in it."""
+        return layout.UTTERANCES not in self.root
+
     @cached_property
     def utterances(self) -> ColumnTable:
         """The whole catalogue, one entry per row."""
-        if layout.UTTERANCES not in self.root:
+        if self.is_empty:
             raise UsageError(f"store {self.url}: it is empty; `meldflow extract` fills it")
         return ColumnTable.read(group_of(self.root, layout.UTTERANCES), layout.UTTERANCE_COLUMNS)
 
@@ -178,7 +183,9 @@ class Snapshot:
             starts, stops = ends["start"][rows], ends["start"][rows] + ends["row_size"][rows]
             first, last = int(starts.min()), int(stops.max())
             block = np.asarray(array_of(group, array)[first:last])
-            for row, start, stop in zip(rows.tolist(), starts.tolist(), stops.tolist(), strict=True):
+            for row, start, stop in zip(
+                rows.tolist(), starts.tolist(), stops.tolist(), strict=True
+            ):
                 yield row, block[start - first : stop - first]
 
     def dataset(self, extractor: str) -> xr.Dataset:

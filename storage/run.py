@@ -24,7 +24,7 @@ from storage import layout, location
 from storage.catalogue import CatalogueChange, merge_catalogue
 from storage.columns import ColumnTable, group_of
 from storage.plan import SOURCE_COLUMN, Plan, plan
-from storage.write import Written
+from storage.write import Fork, Written
 
 COMMIT_PARTITIONS = 8
 COMMIT_SECONDS = 30.0
@@ -111,7 +111,7 @@ class Run:
             retry_failed=retry_failed,
         )
 
-    def fork(self) -> icechunk.ForkSession:
+    def fork(self) -> Fork:
         """What the workers of this run write through; one fork serves them all."""
         return self._repository.writable_session(self.branch).fork()
 

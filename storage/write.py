@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import icechunk
 import numpy as np
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from models.schema import ArraySpec, FeatureSpec, Missing, Reason, Record
 from storage.columns import array_of, group_of
 from storage.layout import FAILED, OK, SHARD_FRAMES, ragged_arrays
+
+Fork: TypeAlias = icechunk.ForkSession
+"""What a worker writes through; it pickles to a few hundred bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class Written:
     """A written partition on its way to the committer."""
 
     partition: int
-    fork: icechunk.ForkSession
+    fork: Fork
     states: tuple[Update, ...]
     """Status, reason, message and seconds of the rows extracted, per extractor."""
     ends: tuple[Update, ...]
@@ -62,7 +65,7 @@ class Written:
 
 
 def write_partition(
-    fork: icechunk.ForkSession,
+    fork: Fork,
     partition: int,
     results: Mapping[str, Mapping[int, Result]],
     specs: Sequence[FeatureSpec],
@@ -127,7 +130,9 @@ class _PartitionWriter:
     def _write_ragged(self, array: ArraySpec, records: dict[int, Record]) -> dict[str, list[int]]:
         """Lays the partition's frames into its slot; gives start and row_size of every row."""
         stored = array_of(self.group, array.name)
-        base, room = map(int, np.asarray(array_of(self.group, f"{array.name}_slot")[self.partition]))
+        base, room = map(
+            int, np.asarray(array_of(self.group, f"{array.name}_slot")[self.partition])
+        )
         kept = self._kept_frames(array, stored, records)
         _fail_what_does_not_fit(array, records, room - sum(map(len, kept.values())))
         empty = np.empty((0, *array.shape), array.dtype)

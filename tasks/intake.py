@@ -75,7 +75,9 @@ def read_catalogue(
         for row, path in zip(one.table.to_dict("records"), _clip_paths(one), strict=True)
     ]
     clips = _identify([path for _, _, path in drafts], known or {}, on_clip)
-    return [_utterance(split, row, clip) for (split, row, _), clip in zip(drafts, clips, strict=True)]
+    return [
+        _utterance(split, row, clip) for (split, row, _), clip in zip(drafts, clips, strict=True)
+    ]
 
 
 def find_annotations(dataset: Path) -> list[Annotations]:
@@ -121,7 +123,9 @@ def read_table(file: Path) -> pd.DataFrame:
     for name in ("Utterance", "Speaker"):
         table[name] = table[name].map(repair_text)
     table["Emotion"] = table["Emotion"].str.strip().str.lower()
-    _check(file, table, "Emotion", table["Emotion"].isin(EMOTIONS), f"none of {', '.join(EMOTIONS)}")
+    _check(
+        file, table, "Emotion", table["Emotion"].isin(EMOTIONS), f"none of {', '.join(EMOTIONS)}"
+    )
     for name in ("Dialogue_ID", "Utterance_ID"):
         _check(file, table, name, table[name].str.fullmatch(r"\s*\d+\s*"), "not a whole number")
         table[name] = table[name].astype(int)
@@ -134,7 +138,9 @@ def _check(file: Path, table: pd.DataFrame, name: str, good: pd.Series[bool], wr
     """Refuses the file at its first row that is not ``good``."""
     if not good.all():
         row = int((~good).to_numpy().argmax())
-        raise UsageError(f"annotations {file}, row {row + 1}: {name} {table[name][row]!r} is {wrong}")
+        raise UsageError(
+            f"annotations {file}, row {row + 1}: {name} {table[name][row]!r} is {wrong}"
+        )
 
 
 def parse_seconds(stamp: str) -> float:

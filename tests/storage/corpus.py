@@ -103,9 +103,7 @@ def do_partition(
         for spec in specs
         if spec.name in part.rows
     }
-    return write_partition(
-        run.fork(), part.partition, results, specs, partition_size=run.partition
-    )
+    return write_partition(run.fork(), part.partition, results, specs, partition_size=run.partition)
 
 
 def extract_all(run: Run, utterances: Sequence[Utterance], specs: Sequence[FeatureSpec]) -> int:

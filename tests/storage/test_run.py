@@ -23,7 +23,9 @@ from tests.storage.corpus import (
 SPECS = (voice_spec(), words_spec())
 
 
-def extract(store: Path, utterances: list[Utterance], specs: tuple[FeatureSpec, ...] = SPECS) -> int:
+def extract(
+    store: Path, utterances: list[Utterance], specs: tuple[FeatureSpec, ...] = SPECS
+) -> int:
     """A whole run; gives the number of rows that were stale."""
     with open_run(str(store), specs, partition=4) as run:
         stale = extract_all(run, utterances, specs)

@@ -1,0 +1,55 @@
+# Everything a contributor does. `make demo` and `make test` need Python 3.11 or later and a
+# package index, nothing else: the first of them sets the project up in .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+MELDFLOW := $(BIN)/meldflow
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format types lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Install the locked packages and the project into .venv
+
+demo: $(READY) ## Make a small data set, extract it, train on it, show the result
+	$(MELDFLOW) demo
+
+test: $(READY) ## Run the tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY) ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY) ## Check style and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY) ## Put the code into the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(READY) ## Check the types, strictly
+	$(BIN)/mypy
+
+lock: $(BIN)/uv ## Renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes \
+		--python-version 3.11 --no-emit-index-url --no-header --upgrade --quiet \
+		--output-file requirements.lock
+
+clean: ## Remove what the demo and the tools wrote
+	rm -rf demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+
+$(BIN)/uv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "meldflow needs Python 3.11 or later")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+
+# Compiled once here, the libraries start in a third of the time.
+$(READY): requirements.lock pyproject.toml | $(BIN)/uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@

@@ -1,0 +1,86 @@
+"""The flow `extract`: whatever is stale in a store is extracted, committed, published."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from prefect import flow, get_run_logger
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from models import registry
+from storage import open_store
+from storage.run import open_run
+from tasks.cluster import open_cluster
+from tasks.extraction import (
+    ExtractReport,
+    check_failures,
+    commit_all,
+    known_clips,
+    random_weights,
+    sources,
+)
+from tasks.intake import read_catalogue
+from tasks.logs import worker_logs
+from tasks.options import ExtractOptions
+from tasks.partition import ExtractionJob, partition_task
+from tasks.progress import progress
+
+# The width is the back-pressure: so many partitions are on the cluster at a time.
+WIDTH = (os.cpu_count() or 1) + 1
+
+
+@flow(
+    name="extract",
+    flow_run_name="extract-{options.store}",
+    task_runner=ThreadPoolTaskRunner(max_workers=WIDTH),
+)
+def extract(options: ExtractOptions) -> ExtractReport:
+    """Plan → fan partitions out over Dask → commit → publish.
+
+    Raises:
+        UsageError: the data set, the store, the weights or the cluster cannot be used.
+        RunError: partitions were lost, or too many rows failed; ``main`` has not moved.
+    """
+    logger, started = get_run_logger(), time.monotonic()
+    extractors = registry.build(options.only, options.weights_of, options.weights)
+    specs = [extractor.spec for extractor in extractors]
+    utterances = read_catalogue(options.dataset, known=known_clips(options.store))
+    with open_run(options.store, specs, partition=options.partition) as run:
+        change = run.sync(utterances)
+        plan = run.plan(retry_failed=options.retry_failed)
+        logger.info("catalogue: %s; stale: %s", change, plan.stale() or "nothing")
+        if plan.partitions:
+            total = sum(plan.stale().values())
+            with (
+                open_cluster(options.cluster) as client,
+                worker_logs(client),
+                progress("extracting", total, "features") as advance,
+            ):
+                logger.info("dask dashboard: %s", client.dashboard_link)
+                job = ExtractionJob(
+                    client=client,
+                    fork=run.fork(),
+                    extractors=extractors,
+                    sources=sources(run.utterances, plan),
+                    partition_size=run.partition,
+                    batch=options.batch,
+                    device=options.cluster.device,
+                    on_rows=advance,
+                )
+                commit_all(run, [partition_task.submit(job, part) for part in plan.partitions])
+        rates = run.failure_rates()
+        check_failures(rates, options.max_failure_rate)
+        snapshot = run.publish()
+        logger.info("published snapshot %s", snapshot)
+    return ExtractReport(
+        store=options.store,
+        snapshot=snapshot,
+        resumed=run.resumed,
+        utterances=plan.n_utterances,
+        catalogue=change,
+        extracted=plan.stale(),
+        failures=tuple(rates),
+        random_weights=random_weights(open_store(options.store, snapshot)),
+        seconds=round(time.monotonic() - started, 1),
+    )

@@ -1,0 +1,146 @@
+"""What the commands show: progress, tables, and the same figures as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from models.schema import EMOTIONS
+from tasks.progress import console as err
+
+if TYPE_CHECKING:
+    from storage import Snapshot
+    from tasks.extraction import ExtractReport
+    from tasks.synth.dataset import SynthSummary
+    from tasks.training import TrainReport
+
+out = Console()
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[], None]]:
+    """Counts up on standard error while the total is not known."""
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:.0f}"))
+    with Progress(*columns, TimeElapsedColumn(), console=err) as bar:
+        bar_task = bar.add_task(what, total=None)
+        yield lambda: bar.advance(bar_task)
+
+
+@contextlib.contextmanager
+def prefect() -> Iterator[None]:
+    """A Prefect server for the flow that runs inside, and its address for the curious."""
+    with err.status("waiting for the Prefect server"):
+        from tasks.server import prefect_server
+
+        stack = contextlib.ExitStack()
+        url = stack.enter_context(prefect_server())
+    with stack:
+        err.print(f"Prefect UI: {url.removesuffix('/api')}", highlight=False)
+        yield
+
+
+def show_synth(summary: SynthSummary, *, as_json: bool) -> None:
+    """Rows and emotions of a demo data set."""
+    if as_json:
+        out.print_json(data=asdict(summary), default=str)
+        return
+    what = "reused" if summary.reused else "wrote"
+    out.print(f"{what} {summary.clips} clips, {summary.seconds:.0f} s, in {summary.directory}")
+    table = Table("split", *EMOTIONS, "utterances")
+    for split, one in summary.splits.items():
+        table.add_row(split, *(str(one.emotions.get(e, 0)) for e in EMOTIONS), str(one.rows))
+    out.print(table)
+
+
+def show_extraction(report: ExtractReport, *, as_json: bool) -> None:
+    """What an extraction did, or that there was nothing to do."""
+    if as_json:
+        out.print_json(data=report.to_json())
+        return
+    if not report.extracted:
+        out.print(f"nothing to do: {report.store} is up to date ({report.catalogue})")
+    else:
+        table = Table("extractor", "extracted", "failed", "reasons", title=f"store {report.store}")
+        for rate in report.failures:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in rate.reasons.items())
+            done = str(report.extracted.get(rate.extractor, 0))
+            table.add_row(rate.extractor, done, str(rate.failed), reasons)
+        out.print(table)
+        per_second = report.utterances / report.seconds if report.seconds else 0.0
+        resumed = "resumed a run that had died; " if report.resumed else ""
+        out.print(
+            f"{resumed}{report.utterances} utterances in {report.seconds:.0f} s "
+            f"({per_second:.1f}/s); catalogue: {report.catalogue}"
+        )
+    if report.random_weights:
+        out.print(f"[yellow]random weights:[/] {', '.join(report.random_weights)}")
+    out.print(f"snapshot {report.snapshot}", highlight=False)
+
+
+def show_training(report: TrainReport, *, as_json: bool) -> None:
+    """The result beside the baseline, and where to read more."""
+    if as_json:
+        out.print_json(data=report.to_json())
+        return
+    for warning in report.warnings:
+        out.print(f"[yellow]note:[/] {warning}", highlight=False)
+    table = Table(
+        "model", "accuracy", "weighted F1", title=f"test, {report.test_utterances} utterances"
+    )
+    for name, score in report.weighted_f1.items():
+        chosen = " (chosen on dev)" if name == report.model else ""
+        table.add_row(f"{name}{chosen}", f"{report.accuracy[name]:.3f}", f"{score:.3f}")
+    out.print(table)
+    best, floor = report.weighted_f1[report.model], report.weighted_f1["majority"]
+    out.print(f"test weighted F1 {best:.3f}, majority baseline {floor:.3f}", style="bold")
+    out.print(f"report {report.report}", highlight=False, soft_wrap=True)
+    opener = shlex.join(["python", "-m", "webbrowser", report.report])
+    out.print(f"open it with: {opener}", highlight=False, soft_wrap=True)
+
+
+def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
+    """Utterances by split, extractor and state."""
+    counts = snapshot.counts()
+    if as_json:
+        splits: dict[str, dict[str, Any]] = {
+            split: {"utterances": len(snapshot.rows(split))}
+            | {extractor: asdict(one) for extractor, one in by_extractor.items()}
+            for split, by_extractor in counts.items()
+        }
+        out.print_json(data={"snapshot": snapshot.id, "splits": splits})
+        return
+    table = Table(
+        "split", "extractor", "ok", "failed", "stale", "never", title=f"snapshot {snapshot.id}"
+    )
+    for split, by_extractor in counts.items():
+        for extractor, one in by_extractor.items():
+            cells = (one.ok, one.failed, one.stale, one.never)
+            table.add_row(split, extractor, *map(str, cells))
+        table.add_section()
+    out.print(table)
+    weights = {name: snapshot.attributes(name)["weights"]["kind"] for name in snapshot.extractors}
+    if random := [name for name, kind in weights.items() if kind == "random"]:
+        out.print(f"[yellow]random weights:[/] {', '.join(random)}")
+
+
+def show_failures(snapshot: Snapshot, *, as_json: bool) -> None:
+    """Every utterance without a feature, with its reason."""
+    failed = snapshot.failures()
+    if as_json:
+        out.print_json(data={"snapshot": snapshot.id, "failures": [asdict(one) for one in failed]})
+        return
+    if not failed:
+        out.print("no failures")
+        return
+    table = Table("utterance", "extractor", "reason", "message")
+    for one in failed:
+        table.add_row(one.id, one.extractor, one.reason, one.message)
+    out.print(table)
+

@@ -1,0 +1,26 @@
+"""The flow `train`: one pinned snapshot becomes a judged model and a report."""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger
+
+from storage import open_store
+from tasks.options import TrainOptions
+from tasks.training import TrainReport, fit_task, report_task, table_task
+
+
+@flow(name="train", flow_run_name="train-{options.store}")
+def train(options: TrainOptions) -> TrainReport:
+    """Pin a snapshot → read its features → fit and judge → write the report.
+
+    Raises:
+        UsageError: the store, the snapshot or its rows do not suffice for the protocol.
+    """
+    logger = get_run_logger()
+    snapshot = open_store(options.store, options.snapshot)
+    logger.info("training on snapshot %s of %s", snapshot.id, options.store)
+    table = table_task(snapshot)
+    result = fit_task(table, options)
+    page = report_task(result, options.report)
+    logger.info("report: %s", page)
+    return TrainReport.of(result, page)

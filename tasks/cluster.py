@@ -1,0 +1,96 @@
+"""A Dask cluster for the length of a run: started or joined, checked, named by roles.
+
+Workers offer roles, not hardware: ``cpu`` for decoding and librosa, ``model`` for the
+networks. The flow's code does not change with the cluster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from importlib.metadata import version
+
+from distributed import Client, LocalCluster
+
+from models.schema import UsageError
+from tasks.options import ClusterProfile
+
+ROLES = ("cpu", "model")
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+"""What the numerical libraries read when they are first imported."""
+
+JOIN_SECONDS = 60
+"""How long a scheduler may take to answer and to have a worker."""
+
+
+@contextlib.contextmanager
+def open_cluster(profile: ClusterProfile) -> Iterator[Client]:
+    """A client of the profile's cluster; what was started here is stopped at the end.
+
+    Raises:
+        UsageError: the scheduler does not answer, a role is not offered, a worker runs
+            another version, or the threads would exceed the cores.
+    """
+    with contextlib.ExitStack() as stack:
+        if profile.kind == "local":
+            cluster = stack.enter_context(_local_cluster(profile))
+            client = stack.enter_context(Client(cluster))
+        else:
+            client = stack.enter_context(_join(profile.address or ""))
+        _check_workers(client, profile)
+        yield client
+
+
+def _local_cluster(profile: ClusterProfile) -> LocalCluster:
+    threads = str(profile.threads)
+    return LocalCluster(
+        n_workers=profile.worker_count(),
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        resources=dict.fromkeys(ROLES, 1),
+        env=dict.fromkeys(THREAD_VARIABLES, threads),
+        silence_logs=logging.ERROR,
+    )
+
+
+def _join(address: str) -> Client:
+    try:
+        client = Client(address, timeout=JOIN_SECONDS)
+        client.wait_for_workers(1, timeout=JOIN_SECONDS)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise UsageError(
+            f"cluster {address}: no scheduler with a worker answers there ({error}); "
+            "start it, or mend `address` in the cluster profile"
+        ) from error
+    return client
+
+
+def _check_workers(client: Client, profile: ClusterProfile) -> None:
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    offered = {role for worker in workers.values() for role in worker["resources"]}
+    if missing := [role for role in ROLES if role not in offered]:
+        raise UsageError(
+            f"cluster {client.scheduler.address}: no worker offers {' or '.join(missing)}; "
+            'start workers with --resources "cpu=1 model=1"'
+        )
+    here = version("meldflow")
+    for address, (there, threads) in client.run(_worker_facts).items():
+        if there != here:
+            raise UsageError(f"cluster: worker {address} runs meldflow {there}, this is {here}")
+        if profile.kind == "local" and threads != str(profile.threads):
+            raise UsageError(f"cluster: worker {address} has {threads} threads per library")
+
+
+def _worker_facts() -> tuple[str, str]:
+    return version("meldflow"), os.environ.get("OMP_NUM_THREADS", "all")

@@ -1,0 +1,128 @@
+"""Around the partitions of an extraction: what goes in, what is committed, what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from prefect.futures import PrefectFuture, as_completed
+
+from models.schema import Clip, RunError
+from storage import location, open_store
+from storage.catalogue import CatalogueChange
+from storage.columns import ColumnTable
+from storage.plan import Plan
+from storage.read import Snapshot
+from storage.run import FailureRate, Run
+from storage.write import Written
+from tasks.stages import Source
+
+MIN_TRIED = 20
+"""Rows below which a failure rate says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractReport:
+    """What an extraction did."""
+
+    store: str
+    snapshot: str
+    """Id of the snapshot that ``main`` points to now."""
+    resumed: bool
+    """Whether it went on where a run that died had stopped."""
+    utterances: int
+    """Utterances with something to extract."""
+    catalogue: CatalogueChange
+    extracted: Mapping[str, int]
+    """Extractor → rows extracted now."""
+    failures: tuple[FailureRate, ...]
+    """By extractor; rows written by a resumed run count as well."""
+    random_weights: tuple[str, ...]
+    """Extractors whose networks have random weights."""
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def known_clips(store: str) -> dict[str, Clip]:
+    """Path → clip as the store has it; empty where there is no store yet."""
+    if not location.exists(store):
+        return {}
+    snapshot = open_store(store)
+    if snapshot.is_empty:
+        return {}
+    table = snapshot.utterances
+    columns = ("clip_path", "clip_sha", "clip_size", "clip_mtime_ns", "clip_seconds")
+    return {
+        path: Clip(path=path, sha256=sha.tobytes(), size=size, mtime_ns=mtime, seconds=seconds)
+        for path, sha, size, mtime, seconds in zip(
+            *(table[name] if name == "clip_sha" else table[name].tolist() for name in columns),
+            strict=True,
+        )
+    }
+
+
+def sources(utterances: ColumnTable, plan: Plan) -> dict[int, Source]:
+    """Row → what a worker needs of it, for every row in the plan."""
+    return {
+        row: Source(
+            row=row,
+            id=f"{utterances['split'][row]}/dia{utterances['dialogue'][row]}"
+            f"_utt{utterances['utterance'][row]}",
+            clip=utterances["clip_path"][row],
+            text=utterances["text"][row],
+        )
+        for part in plan.partitions
+        for row in part.all_rows
+    }
+
+
+def commit_all(run: Run, futures: Iterable[PrefectFuture[Written]]) -> None:
+    """Merges partitions in the order in which they end; what was merged is never lost.
+
+    Raises:
+        RunError: partitions failed for good. The others are committed on the run's branch.
+    """
+    lost: list[BaseException] = []
+    try:
+        for future in as_completed(list(futures)):
+            result = future.result(raise_on_failure=False)
+            if isinstance(result, Written):
+                run.merge(result)
+            else:
+                lost.append(result if isinstance(result, BaseException) else RuntimeError(result))
+    finally:
+        run.commit()
+    if lost:
+        raise RunError(
+            f"{len(lost)} partitions failed ({type(lost[0]).__name__}: {lost[0]}); the others are "
+            "kept, and the same command goes on from there"
+        )
+
+
+def check_failures(rates: Iterable[FailureRate], limit: float) -> None:
+    """Refuses a run in which something is wrong with more than single clips.
+
+    Raises:
+        RunError: an extractor failed on a larger share than ``limit`` of the rows it tried.
+    """
+    for rate in rates:
+        if rate.tried >= MIN_TRIED and rate.rate > limit:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in rate.reasons.items())
+            raise RunError(
+                f"{rate.extractor} failed on {rate.failed} of {rate.tried} utterances ({reasons}); "
+                f"the limit is {limit:.0%}, so nothing was published. Mend the cause, or accept "
+                "it with --max-failure-rate"
+            )
+
+
+def random_weights(snapshot: Snapshot) -> tuple[str, ...]:
+    """The extractors of a snapshot whose networks have random weights."""
+    return tuple(
+        name
+        for name in snapshot.extractors
+        if snapshot.attributes(name)["weights"]["kind"] == "random"
+    )

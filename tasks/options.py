@@ -1,0 +1,118 @@
+"""Parameters of the flows, checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.schema import UsageError
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ClusterProfile(_Options):
+    """Which Dask cluster does the work."""
+
+    kind: Literal["local", "address"] = Field(
+        "local", description="`local` starts workers on this machine; `address` joins a scheduler."
+    )
+    address: str | None = Field(
+        None, description="Address of a running Dask scheduler, e.g. tcp://10.0.0.5:8786."
+    )
+    workers: int | None = Field(
+        None, ge=1, description="Worker processes; by default as many as cores / threads."
+    )
+    threads: int = Field(
+        1,
+        ge=1,
+        description="Threads of each worker's numerical libraries. workers × threads may not "
+        "exceed the cores: two processes with two threads each on two cores ran ten times slower.",
+    )
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the networks run.")
+
+    def worker_count(self) -> int:
+        """Worker processes to start on this machine.
+
+        Raises:
+            UsageError: they would have more threads than the machine has cores.
+        """
+        cores = len(os.sched_getaffinity(0))
+        workers = self.workers or max(1, cores // self.threads)
+        if workers * self.threads > cores:
+            raise UsageError(
+                f"cluster: {workers} workers × {self.threads} threads exceed the {cores} cores "
+                "of this machine; lower one of them"
+            )
+        return workers
+
+
+class ExtractOptions(_Options):
+    """What to extract, and where to."""
+
+    dataset: Path = Field(description="Folder with MELD's CSV files and clip folders.")
+    store: str = Field(description="Folder of the feature store; created if it is not there.")
+    only: tuple[str, ...] = Field((), description="Extractors to run; all if empty.")
+    weights: str = Field(
+        "pretrained", description="`pretrained`, `random`, or a checkpoint's path."
+    )
+    weights_of: dict[str, str] = Field(
+        default_factory=dict, description="Extractor name → weights, where they differ."
+    )
+    partition: int = Field(
+        64, ge=1, le=1024, description="Utterances per partition; fixed when a store is created."
+    )
+    batch: int = Field(8, ge=1, le=256, description="Clips decoded and encoded together.")
+    retry_failed: bool = Field(False, description="Try utterances again that failed before.")
+    max_failure_rate: float = Field(
+        0.25,
+        ge=0.0,
+        le=1.0,
+        description="The run fails when an extractor fails on a larger share of the rows it "
+        "tried (20 rows at least).",
+    )
+    cluster: ClusterProfile = Field(default_factory=lambda: ClusterProfile())
+
+
+class TrainOptions(_Options):
+    """What to train on, and how."""
+
+    store: str = Field(description="Folder of the feature store.")
+    snapshot: str = Field("main", description="Branch, tag or snapshot id to train on.")
+    report: Path = Field(Path("report"), description="Folder for the report and the model.")
+    protocol: str = Field("official", description="How the model is fitted and judged.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the training run.")
+    epochs: int = Field(40, ge=1, le=10_000, description="Upper bound on the epochs.")
+
+
+def load_profile(file: Path | None) -> ClusterProfile:
+    """The profile in a YAML file, or the local default.
+
+    Raises:
+        UsageError: the file is not there or does not describe a cluster.
+    """
+    if file is None:
+        return ClusterProfile()
+    try:
+        content = yaml.safe_load(file.read_text())
+        profile = ClusterProfile.model_validate(content or {})
+    except OSError as error:
+        raise UsageError(f"cluster profile {file}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"cluster profile {file}: not YAML ({error})") from error
+    except ValidationError as error:
+        raise UsageError(f"cluster profile {file}: {first_problem(error)}") from error
+    if profile.kind == "address" and not profile.address:
+        raise UsageError(f"cluster profile {file}: kind `address` needs an `address`")
+    return profile
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first complaint of a failed validation, as ``field: what is wrong``."""
+    problem = error.errors()[0]
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"

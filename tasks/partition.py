@@ -1,0 +1,141 @@
+"""One partition, one Prefect task run: its stages as Dask futures, its result a fork.
+
+Prefect owns the retry and what the person sees, Dask owns placement: a worker that dies makes
+this function raise, and the task run is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from distributed import Client, Future, as_completed
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from models.extractor import Extractor
+from models.schema import MeldflowError, Modality
+from storage.plan import PartitionPlan
+from storage.write import Fork, Written
+from tasks import stages
+from tasks.stages import Source
+
+
+class ExtractionJob:
+    """What the partitions of a run share.
+
+    Not a dataclass on purpose: Prefect walks through those in search of futures.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        fork: Fork,
+        extractors: Sequence[Extractor],
+        sources: Mapping[int, Source],
+        partition_size: int,
+        batch: int,
+        device: str,
+        on_rows: Callable[[int], None],
+    ) -> None:
+        self.client = client
+        self.fork = fork
+        self.extractors = tuple(extractors)
+        self.sources = sources
+        self.partition_size = partition_size
+        self.batch = batch
+        self.device = device
+        self.on_rows = on_rows
+
+
+def extract_partition(job: ExtractionJob, part: PartitionPlan) -> Written:
+    """Extracts everything stale in a partition on one decode of its clips.
+
+    Raises:
+        distributed.scheduler.KilledWorker: workers died over it, again and again.
+    """
+    batches: dict[Future, int] = {}
+    for extractors, rows in _decodes(job, part):
+        batches |= _submit_batch(job, part, extractors, rows)
+    for future in as_completed(batches):
+        job.on_rows(batches[future])
+    specs = [extractor.spec for extractor in job.extractors]
+    written = job.client.submit(
+        stages.write,
+        job.fork,
+        part.partition,
+        list(batches),
+        specs,
+        job.partition_size,
+        resources={"cpu": 1},
+        pure=False,
+    )
+    result: Written = written.result()
+    return result
+
+
+def _decodes(
+    job: ExtractionJob, part: PartitionPlan
+) -> Iterator[tuple[list[Extractor], tuple[int, ...]]]:
+    """Which extractors share a decode of which rows.
+
+    Clips come in batches, so that their frames stay few in memory; texts are small and go
+    through the encoder in one batch.
+    """
+    wanted = [extractor for extractor in job.extractors if extractor.spec.name in part.rows]
+    of_text = [one for one in wanted if one.spec.modality == Modality.TEXT]
+    of_clip = [one for one in wanted if one.spec.modality != Modality.TEXT]
+    for extractors, size in ((of_text, len(part.all_rows)), (of_clip, job.batch)):
+        rows = sorted({row for one in extractors for row in part.rows[one.spec.name]})
+        for first in range(0, len(rows), size):
+            yield extractors, tuple(rows[first : first + size])
+
+
+def _submit_batch(
+    job: ExtractionJob,
+    part: PartitionPlan,
+    extractors: Sequence[Extractor],
+    rows: Sequence[int],
+) -> dict[Future, int]:
+    """Future → rows it extracts. Submitted depth first: a batch is done before the next."""
+    modalities = {one.spec.modality for one in extractors}
+    sources = [job.sources[row] for row in rows]
+    media = job.client.submit(
+        stages.load_media, sources, modalities, resources={"cpu": 1}, pure=False
+    )
+    futures = {}
+    for extractor in extractors:
+        own = set(part.rows[extractor.spec.name])
+        wanted = [source for source in sources if source.row in own]
+        if wanted:
+            future = job.client.submit(
+                stages.encode,
+                extractor,
+                wanted,
+                media,
+                job.device,
+                resources={extractor.spec.resource: 1},
+                pure=False,
+            )
+            futures[future] = len(wanted)
+    return futures
+
+
+def _is_transient(_task: object, _run: TaskRun, state: State[Written]) -> bool:
+    """Whether another try may help: not where we ourselves said what is wrong."""
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, MeldflowError)
+
+
+partition_task = task(
+    extract_partition,
+    name="partition",
+    task_run_name="partition-{part.partition:04d}",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=exponential_backoff(2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_is_transient,
+)

@@ -1,0 +1,222 @@
+"""Fits the reference network and the SVM on a feature table and judges both."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.judging.cautions import Situation, cautions, repeated_texts
+from models.judging.protocols import Division, Ledger, divide, protocol_named
+from models.judging.records import Data, Judgement, TrainResult
+from models.reference.config import Epoch, TrainConfig
+from models.schema import EMOTIONS, SPLITS
+from models.table import MODALITY_ARRAYS, FeatureTable
+from tasks.files import write_atomically
+from tasks.hardware import describe_hardware, describe_versions
+
+if TYPE_CHECKING:
+    from models.judging.svm import Svm
+    from models.reference.inputs import Inputs
+    from models.reference.training import Fitted
+
+__all__ = ["TrainConfig", "TrainResult", "save_model", "train_and_judge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Models:
+    """What was fitted, before anything is judged."""
+
+    inputs: Inputs
+    network: Fitted
+    svm: Svm
+    durations: dict[str, float]
+    """Stage → seconds."""
+
+
+def train_and_judge(
+    table: FeatureTable,
+    config: TrainConfig,
+    *,
+    protocol: str = "official",
+    on_epoch: Callable[[Epoch], None] | None = None,
+    command: str = "",
+) -> TrainResult:
+    """Fit, choose and judge under ``protocol``.
+
+    Args:
+        table: a pinned snapshot in memory.
+        config: every setting.
+        protocol: a name of ``models.judging.protocols.PROTOCOLS``.
+        on_epoch: called after each epoch of the network, for progress.
+        command: how to repeat the run; "" composes it from ``table`` and ``config``.
+
+    Raises:
+        UsageError: the protocol is unknown, or the table lacks what it needs.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    rules = protocol_named(protocol)
+    division = divide(table, rules)
+    ledger = Ledger(protocol=rules, split=table.split)
+    models = _fit(table, division, config, ledger, on_epoch)
+    judged = _judge(models, division, ledger)
+    winner = max(("svm", "network"), key=lambda name: judged[name].dev.weighted_f1)
+    situation = Situation(
+        table=table, protocol=rules, division=division, judged=judged, winner=winner
+    )
+    ids = table.ids()
+    return TrainResult(
+        protocol=rules.name,
+        protocol_description=rules.description,
+        started=started.isoformat(timespec="seconds"),
+        command=command or _command(table, config, rules.name),
+        config=config,
+        data=_data(table, division),
+        hardware=describe_hardware(models.network.threads),
+        versions=describe_versions(),
+        durations=models.durations | {"total": round(time.perf_counter() - clock, 3)},
+        parameters=models.network.parameters,
+        judged=judged,
+        winner=winner,
+        history=models.network.history,
+        best_epoch=models.network.best_epoch,
+        svm_chosen=models.svm.chosen,
+        svm_grid=models.svm.grid,
+        fitted=tuple(ledger.fitted),
+        chosen=tuple(ledger.chosen),
+        judgements=tuple(ledger.judged),
+        warnings=cautions(situation),
+        test_ids=tuple(ids[row] for row in division.judge),
+        test_truth=tuple(EMOTIONS[i] for i in division.labels[division.judge]),
+        model={
+            "network": models.network.state,
+            "scalers": models.inputs.arrays(),
+            "svm": models.svm.arrays(),
+        },
+    )
+
+
+def save_model(result: TrainResult, directory: Path) -> Path:
+    """``model/`` below ``directory``: weights as safetensors, everything else as JSON.
+
+    Returns:
+        The folder written. Every file appears whole or not at all; ``config.json`` last.
+    """
+    from safetensors.numpy import save
+
+    folder = directory / "model"
+    for stem, arrays in result.model.items():
+        solid = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+        write_atomically(folder / f"{stem}.safetensors", save(solid))
+    described = {
+        "architecture": "reference",
+        "parameters": result.parameters,
+        "emotions": list(EMOTIONS),
+        "config": asdict(result.config),
+        "svm": asdict(result.svm_chosen),
+        "snapshot": result.data.snapshot,
+        "store": result.data.store,
+        "keys": dict(result.data.keys),
+        "weights": dict(result.data.weights),
+        "versions": dict(result.versions),
+        "best_epoch": result.best_epoch,
+    }
+    write_atomically(folder / "config.json", json.dumps(described, indent=2).encode())
+    return folder
+
+
+def _fit(
+    table: FeatureTable,
+    division: Division,
+    config: TrainConfig,
+    ledger: Ledger,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> _Models:
+    """Inputs, network and SVM, fitted in this order."""
+    from models.judging.svm import fit_svm
+    from models.reference.inputs import prepare
+    from models.reference.training import fit_network
+
+    durations: dict[str, float] = {}
+
+    def timed(stage: str, since: float) -> float:
+        now = time.perf_counter()
+        durations[stage] = round(now - since, 3)
+        return now
+
+    clock = time.perf_counter()
+    inputs = prepare(table, division.fit, ledger, config.projection_seed)
+    clock = timed("inputs", clock)
+    network = fit_network(inputs, division, config, ledger, on_epoch)
+    clock = timed("network", clock)
+    svm = fit_svm(network.fused, division, config, ledger)
+    timed("svm", clock)
+    return _Models(inputs=inputs, network=network, svm=svm, durations=durations)
+
+
+def _judge(models: _Models, division: Division, ledger: Ledger) -> dict[str, Judgement]:
+    """Each classifier's judgement, on the protocol's judging rows, once."""
+    from models.judging.metrics import judge, majority, only_seen
+
+    labels, dev = division.labels, division.choose
+    seen = np.unique(labels[division.fit])
+
+    def judged(
+        name: str, predicted: NDArray[np.intp], scores: NDArray[np.floating[Any]] | None
+    ) -> Judgement:
+        test = ledger.judge(name, division.judge)
+        return judge(
+            dev=(labels[dev], predicted[dev]),
+            test=(labels[test], predicted[test]),
+            scores=None if scores is None else only_seen(scores[test], seen),
+        )
+
+    network, svm = models.network, models.svm
+    common = majority(labels[ledger.fit("majority", division.fit)])
+    return {
+        "network": judged("network", network.logits.argmax(axis=1), network.log_probabilities()),
+        "svm": judged("svm", svm.predict(network.fused), svm.scores(network.fused)),
+        "majority": judged("majority", np.full_like(labels, common), None),
+    }
+
+
+def _data(table: FeatureTable, division: Division) -> Data:
+    paths = [path for paths in MODALITY_ARRAYS.values() for path in paths]
+    present = {path: table.present(path) for path in paths}
+    rows = {split: table.rows(split) for split in SPLITS}
+    return Data(
+        snapshot=table.snapshot,
+        store=table.store,
+        keys=dict(table.keys),
+        weights=dict(table.weights),
+        rows={split: len(own) for split, own in rows.items()},
+        emotions={
+            split: {emotion: int((table.emotion[own] == emotion).sum()) for emotion in EMOTIONS}
+            for split, own in rows.items()
+        },
+        present={
+            path: {split: int(there[own].sum()) for split, own in rows.items()}
+            for path, there in present.items()
+        },
+        missing={extractor: dict(reasons) for extractor, reasons in table.missing.items()},
+        repeated_texts=repeated_texts(table, division),
+    )
+
+
+def _command(table: FeatureTable, config: TrainConfig, protocol: str) -> str:
+    options = {
+        "--snapshot": table.snapshot,
+        "--protocol": protocol,
+        "--seed": str(config.seed),
+        "--epochs": str(config.epochs),
+    }
+    words = (word for pair in options.items() for word in pair)
+    return shlex.join(("meldflow", "train", table.store, *words))
