@@ -1,0 +1,1 @@
+"""A demo data set in MELD's shape: invented lines, drawn faces and synthetic voices."""
