@@ -310,3 +310,6 @@ def main() -> None:
 def _fail(message: str, code: int) -> None:
     err.print(f"[bold red]meldflow:[/] {message}", highlight=False, soft_wrap=True)
     sys.exit(code)
+
+if __name__ == "__main__":
+    main()

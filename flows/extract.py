@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -27,13 +28,13 @@ from tasks.partition import ExtractionJob, partition_task
 from tasks.progress import progress
 
 # The width is the back-pressure: so many partitions are on the cluster at a time.
-WIDTH = (os.cpu_count() or 1) + 1
+RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=(os.cpu_count() or 1) + 1)
 
 
 @flow(
     name="extract",
     flow_run_name="extract-{options.store}",
-    task_runner=ThreadPoolTaskRunner(max_workers=WIDTH),
+    task_runner=RUNNER,  # type: ignore[arg-type]  # its future type is invariant
 )
 def extract(options: ExtractOptions) -> ExtractReport:
     """Plan → fan partitions out over Dask → commit → publish.

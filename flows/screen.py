@@ -143,4 +143,3 @@ def show_failures(snapshot: Snapshot, *, as_json: bool) -> None:
     for one in failed:
         table.add_row(one.id, one.extractor, one.reason, one.message)
     out.print(table)
-

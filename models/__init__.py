@@ -1,0 +1,1 @@
+"""Extractors, networks, classifiers: science only."""

@@ -11,14 +11,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from models.schema import Features, FeatureSpec, Media, Missing, Record, Weights, conform
+from models.weights import Source
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extractor(ABC):
     """Code + weights + parameters; subclasses add their parameters as fields."""
+
+    source: ClassVar[Source | None] = None
+    """The published model whose weights it loads; None where there is nothing to load."""
 
     weights: Weights
     loaded: Any = field(default=None, compare=False, repr=False)

@@ -64,7 +64,9 @@ class ColumnTable:
     @classmethod
     def read(cls, group: zarr.Group, columns: Sequence[Column]) -> Self:
         """Reads the arrays of ``group``."""
-        arrays = {c.name: np.asarray(group[c.name][:]).astype(c.memory_dtype) for c in columns}
+        arrays = {
+            c.name: np.asarray(array_of(group, c.name)[:]).astype(c.memory_dtype) for c in columns
+        }
         return cls(columns, arrays)
 
     def __getitem__(self, name: str) -> NDArray[Any]:

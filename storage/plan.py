@@ -73,8 +73,7 @@ def stale_mask(
     stale |= (state["source_sha"] != wanted).any(axis=1)
     if retry_failed:
         stale |= state["status"] == FAILED
-    active: NDArray[np.bool_] = utterances["active"] == 1
-    return stale.astype(bool) & active
+    return np.asarray(stale & (utterances["active"] == 1), dtype=bool)
 
 
 def plan(

@@ -199,9 +199,9 @@ class Snapshot:
             self.session.store, group=extractor, consolidated=False, zarr_format=3
         )
         labels = {name: ("row", self.utterances[name]) for name in LABELS}
-        return opened.drop_vars([n for n in opened if str(n).endswith("_slot")]).assign_coords(
-            labels
-        )
+        slots = [name for name in opened if str(name).endswith("_slot")]
+        labelled: xr.Dataset = opened.drop_vars(slots).assign_coords(labels)
+        return labelled
 
     def counts(self) -> dict[str, dict[str, Counts]]:
         """Split → extractor → counts by state."""
@@ -223,21 +223,18 @@ class Snapshot:
     def failures(self) -> list[FailedRow]:
         """Every active row that failed, by extractor and row."""
         ids = [f"{s}/dia{d}_utt{u}" for s, d, u in keys(self.utterances)]
-        failed = []
-        for extractor in self.extractors:
-            state = self.state(extractor)
-            for row in self.rows():
-                if state["status"][row] == layout.FAILED:
-                    failed.append(
-                        FailedRow(
-                            id=ids[row],
-                            extractor=extractor,
-                            reason=state["reason"][row],
-                            message=state["message"][row],
-                            clip=self.utterances["clip_path"][row],
-                        )
-                    )
-        return failed
+        return [
+            FailedRow(
+                id=ids[row],
+                extractor=extractor,
+                reason=state["reason"][row],
+                message=state["message"][row],
+                clip=self.utterances["clip_path"][row],
+            )
+            for extractor, state in ((name, self.state(name)) for name in self.extractors)
+            for row in self.rows()
+            if state["status"][row] == layout.FAILED
+        ]
 
     def source_is_current(self, extractor: str) -> NDArray[np.bool_]:
         """Rows whose feature was taken from today's clip or text, shape (n_rows,)."""

@@ -124,8 +124,9 @@ class Run:
         sources = {spec.name: SOURCE_COLUMN[spec.modality] for spec in self._specs}
         for update in written.states:
             sha = self.utterances[sources[update.extractor]][update.rows]
-            state = {**update.columns, "key": keys[update.extractor], "source_sha": sha}
-            self._states[update.extractor].put(update.rows, state)
+            table = self._states[update.extractor]
+            table.put(update.rows, update.columns)
+            table.put(update.rows, {"key": keys[update.extractor], "source_sha": sha})
         for update in written.ends:
             self._states[update.extractor].put(update.rows, update.columns)
         self._pending += 1

@@ -107,7 +107,7 @@ class _PartitionWriter:
             if array.rate is None:
                 self._write_fixed(array, records)
         missing = [one if isinstance(one, Missing) else None for one in records.values()]
-        state = {
+        state: dict[str, list[Any]] = {
             "status": [FAILED if one else OK for one in missing],
             "reason": [one.reason.value if one else "" for one in missing],
             "message": [one.message if one else "" for one in missing],
@@ -123,8 +123,8 @@ class _PartitionWriter:
         stored = array_of(self.group, array.name)
         block = np.array(stored[self.first : self.last])
         for row, record in records.items():
-            absent = isinstance(record, Missing)
-            block[row - self.first] = stored.fill_value if absent else record[array.name]
+            value = stored.fill_value if isinstance(record, Missing) else record[array.name]
+            block[row - self.first] = value
         stored[self.first : self.last] = block
 
     def _write_ragged(self, array: ArraySpec, records: dict[int, Record]) -> dict[str, list[int]]:

@@ -1,0 +1,1 @@
+"""Units of work: plain functions, wrapped once where Prefect has to see them."""

@@ -86,20 +86,20 @@ def commit_all(run: Run, futures: Iterable[PrefectFuture[Written]]) -> None:
     Raises:
         RunError: partitions failed for good. The others are committed on the run's branch.
     """
-    lost: list[BaseException] = []
+    lost: list[str] = []
     try:
         for future in as_completed(list(futures)):
-            result = future.result(raise_on_failure=False)
+            result: object = future.result(raise_on_failure=False)
             if isinstance(result, Written):
                 run.merge(result)
             else:
-                lost.append(result if isinstance(result, BaseException) else RuntimeError(result))
+                lost.append(f"{type(result).__name__}: {result}")
     finally:
         run.commit()
     if lost:
         raise RunError(
-            f"{len(lost)} partitions failed ({type(lost[0]).__name__}: {lost[0]}); the others are "
-            "kept, and the same command goes on from there"
+            f"{len(lost)} partitions failed ({lost[0]}); the others are kept, and the same command "
+            "goes on from there"
         )
 
 

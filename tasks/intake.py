@@ -74,6 +74,8 @@ def read_catalogue(
         for one in find_annotations(dataset)
         for row, path in zip(one.table.to_dict("records"), _clip_paths(one), strict=True)
     ]
+    if not drafts:
+        raise UsageError(f"dataset {dataset}: its annotation files hold no utterances")
     clips = _identify([path for _, _, path in drafts], known or {}, on_clip)
     return [
         _utterance(split, row, clip) for (split, row, _), clip in zip(drafts, clips, strict=True)

@@ -31,7 +31,7 @@ class ClusterProfile(_Options):
     threads: int = Field(
         1,
         ge=1,
-        description="Threads of each worker's numerical libraries. workers × threads may not "
+        description="Threads of each worker's numerical libraries. workers times threads may not "
         "exceed the cores: two processes with two threads each on two cores ran ten times slower.",
     )
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the networks run.")
@@ -46,7 +46,7 @@ class ClusterProfile(_Options):
         workers = self.workers or max(1, cores // self.threads)
         if workers * self.threads > cores:
             raise UsageError(
-                f"cluster: {workers} workers × {self.threads} threads exceed the {cores} cores "
+                f"cluster: {workers} workers of {self.threads} threads exceed the {cores} cores "
                 "of this machine; lower one of them"
             )
         return workers

@@ -19,7 +19,7 @@ from models.schema import MeldflowError, Modality
 from storage.plan import PartitionPlan
 from storage.write import Fork, Written
 from tasks import stages
-from tasks.stages import Source
+from tasks.stages import Encoded, Source
 
 
 class ExtractionJob:
@@ -56,7 +56,7 @@ def extract_partition(job: ExtractionJob, part: PartitionPlan) -> Written:
     Raises:
         distributed.scheduler.KilledWorker: workers died over it, again and again.
     """
-    batches: dict[Future, int] = {}
+    batches: dict[Future[Encoded], int] = {}
     for extractors, rows in _decodes(job, part):
         batches |= _submit_batch(job, part, extractors, rows)
     for future in as_completed(batches):
@@ -98,7 +98,7 @@ def _submit_batch(
     part: PartitionPlan,
     extractors: Sequence[Extractor],
     rows: Sequence[int],
-) -> dict[Future, int]:
+) -> dict[Future[Encoded], int]:
     """Future → rows it extracts. Submitted depth first: a batch is done before the next."""
     modalities = {one.spec.modality for one in extractors}
     sources = [job.sources[row] for row in rows]
@@ -130,7 +130,6 @@ def _is_transient(_task: object, _run: TaskRun, state: State[Written]) -> bool:
 
 
 partition_task = task(
-    extract_partition,
     name="partition",
     task_run_name="partition-{part.partition:04d}",
     cache_policy=NO_CACHE,
@@ -138,4 +137,4 @@ partition_task = task(
     retry_delay_seconds=exponential_backoff(2),
     retry_jitter_factor=0.5,
     retry_condition_fn=_is_transient,
-)
+)(extract_partition)

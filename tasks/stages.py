@@ -15,7 +15,7 @@ from pathlib import Path
 
 from models.decode import DecodeOptions, decode
 from models.extractor import Extractor
-from models.schema import FeatureSpec, Media, Missing, Modality, Reason, Record
+from models.schema import Audio, FeatureSpec, Media, Missing, Modality, Reason, Record, Video
 from storage.write import Fork, Result, Written, write_partition
 
 logger = logging.getLogger("meldflow.stages")
@@ -88,7 +88,8 @@ def write(
 
 def _load(source: Source, modalities: Collection[Modality]) -> Media:
     wants_audio, wants_video = Modality.AUDIO in modalities, Modality.VIDEO in modalities
-    audio, video = NOT_ASKED, NOT_ASKED
+    audio: Audio | Missing = NOT_ASKED
+    video: Video | Missing = NOT_ASKED
     if wants_audio or wants_video:
         audio, video = decode(
             Path(source.clip), DecodeOptions(), audio=wants_audio, video=wants_video

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,26 +165,30 @@ def _fit(
 def _judge(models: _Models, division: Division, ledger: Ledger) -> dict[str, Judgement]:
     """Each classifier's judgement, on the protocol's judging rows, once."""
     from models.judging.metrics import judge, majority, only_seen
+    from models.judging.svm import emotion_of
 
-    labels, dev = division.labels, division.choose
+    labels = division.labels
     seen = np.unique(labels[division.fit])
 
-    def judged(
-        name: str, predicted: NDArray[np.intp], scores: NDArray[np.floating[Any]] | None
-    ) -> Judgement:
-        test = ledger.judge(name, division.judge)
+    def judged(name: str, scores: Callable[[NDArray[np.intp]], NDArray[np.float64]]) -> Judgement:
+        dev, test = division.choose, ledger.judge(name, division.judge)
+        on_dev, on_test = (only_seen(scores(rows), seen) for rows in (dev, test))
         return judge(
-            dev=(labels[dev], predicted[dev]),
-            test=(labels[test], predicted[test]),
-            scores=None if scores is None else only_seen(scores[test], seen),
+            dev=(labels[dev], emotion_of(on_dev)),
+            test=(labels[test], emotion_of(on_test)),
+            scores=on_test,
         )
 
     network, svm = models.network, models.svm
     common = majority(labels[ledger.fit("majority", division.fit)])
+    dev, test = division.choose, ledger.judge("majority", division.judge)
     return {
-        "network": judged("network", network.logits.argmax(axis=1), network.log_probabilities()),
-        "svm": judged("svm", svm.predict(network.fused), svm.scores(network.fused)),
-        "majority": judged("majority", np.full_like(labels, common), None),
+        "network": judged("network", lambda rows: network.log_probabilities()[rows]),
+        "svm": judged("svm", lambda rows: svm.scores(network.fused[rows])),
+        "majority": judge(
+            dev=(labels[dev], np.full_like(dev, common)),
+            test=(labels[test], np.full_like(test, common)),
+        ),
     }
 
 

@@ -12,7 +12,6 @@ from prefect.cache_policies import NO_CACHE
 from models.judging.records import TrainResult
 from models.reference.config import Epoch
 from models.table import FeatureTable
-from storage import Snapshot
 from tasks.options import TrainOptions
 from tasks.progress import progress
 from tasks.report.page import write_report
@@ -79,10 +78,6 @@ def report(result: TrainResult, directory: Path) -> Path:
     return write_report(result, directory)
 
 
-def _table(snapshot: Snapshot) -> FeatureTable:
-    return load_table(snapshot)
-
-
-table_task = task(_table, name="read features", cache_policy=NO_CACHE)
-fit_task = task(fit, name="fit and judge", cache_policy=NO_CACHE)
-report_task = task(report, name="write report", cache_policy=NO_CACHE)
+table_task = task(name="read features", cache_policy=NO_CACHE)(load_table)
+fit_task = task(name="fit and judge", cache_policy=NO_CACHE)(fit)
+report_task = task(name="write report", cache_policy=NO_CACHE)(report)

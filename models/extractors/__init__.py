@@ -1,0 +1,1 @@
+"""The default extractors, one module each, and what they share."""

@@ -1,0 +1,161 @@
+"""``audio/wav2vec2``: frames of wav2vec 2.0 and their mean.
+
+Baevski et al., "wav2vec 2.0: A Framework for Self-Supervised Learning of Speech
+Representations", NeurIPS 2020; weights facebook/wav2vec2-base-960h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.decode import DecodeOptions
+from models.extractor import Extractor
+from models.extractors.networks import pretrained, quiet, seeded
+from models.extractors.windows import FRAME, Window, frames_in, stitch, windows
+from models.schema import ArraySpec, Features, FeatureSpec, Media, Missing, Modality, Reason
+from models.weights import Source, seed
+
+_LAYERS = 12
+_PADDED_SECONDS = {"cpu": 30, "cuda": 240}
+"""Padded sound per forward pass, seconds: the first layer holds 512 channels at 3.2 kHz, which
+is 6.6 MB of activations per second, three times over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wav2Vec2(Extractor):
+    """The base network on 16 kHz sound, in exact batches of any lengths."""
+
+    source: ClassVar[Source | None] = Source(
+        model="facebook/wav2vec2-base-960h",
+        files=("model.safetensors", "pytorch_model.bin"),
+        beside=("config.json",),
+        hub=True,
+        architecture={
+            "model_type": "wav2vec2",
+            "feat_extract_norm": "group",
+            "do_stable_layer_norm": False,
+            "hidden_size": 768,
+            "num_hidden_layers": _LAYERS,
+        },
+    )
+
+    layers: tuple[int, ...] = (_LAYERS,)
+    """Hidden states to average: 0 is the input of the first layer, 12 the last hidden state."""
+    window_seconds: float = 30.0
+    """Longer clips go through the network in windows of this length."""
+    overlap_seconds: float = 2.0
+    """What neighbouring windows share at least."""
+    decoding: DecodeOptions = field(default_factory=DecodeOptions)
+    """How the clip is decoded."""
+
+    def __post_init__(self) -> None:
+        """Check the parameters.
+
+        Raises:
+            ValueError: there are no such layers, or the windows would not advance.
+        """
+        object.__setattr__(self, "layers", tuple(sorted(set(self.layers))))
+        if not self.layers or not set(self.layers) <= set(range(_LAYERS + 1)):
+            raise ValueError(f"layers must be some of 0 to {_LAYERS}, got {self.layers}")
+        if not 0 <= self.overlap_seconds < self.window_seconds:
+            raise ValueError(
+                f"overlap_seconds {self.overlap_seconds} is not below {self.window_seconds}"
+            )
+
+    @property
+    def spec(self) -> FeatureSpec:
+        """Frames (n_frames, 768) at 49.95/s and their mean (768,)."""
+        return FeatureSpec(
+            name="audio/wav2vec2",
+            modality=Modality.AUDIO,
+            version=1,
+            arrays=(
+                ArraySpec(
+                    name="frames",
+                    dims=("frame", "wav2vec2"),
+                    shape=(768,),
+                    dtype="float16",
+                    rate=50.0,
+                ),
+                ArraySpec(name="mean", dims=("wav2vec2",), shape=(768,), dtype="float32"),
+            ),
+            weights=self.weights,
+            parameters={
+                "layers": list(self.layers),
+                "window_seconds": self.window_seconds,
+                "overlap_seconds": self.overlap_seconds,
+                **self.decoding.audio_parameters,
+            },
+        )
+
+    def load(self, device: str) -> Any:
+        """The network, without the layers above the last one wanted."""
+        from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+        quiet()
+        number = seed(self.weights)
+        if number is None:
+            # Only training uses the mask embedding; the published checkpoint has none.
+            model = pretrained(Wav2Vec2Model, self.weights, may_lack=("masked_spec_embed",))
+        else:
+            model = seeded(number, lambda: Wav2Vec2Model(Wav2Vec2Config()))
+        model.encoder.layers = model.encoder.layers[: self.layers[-1]]
+        return model.eval().to(device)
+
+    def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
+        """Frames and mean of every clip; ``too_short`` below 400 samples (25 ms)."""
+        clips = [one.audio.samples for one in media if not isinstance(one.audio, Missing)]
+        cut: list[Window] = []
+        for clip, samples in enumerate(clips):
+            if samples.size >= FRAME:
+                cut += windows(clip, standardised(samples), *self._grid)
+        done: dict[int, list[tuple[Window, NDArray[np.float32]]]] = {}
+        for batch in self._batches(cut):
+            for window, frames in zip(batch, self._forward(batch), strict=True):
+                done.setdefault(window.clip, []).append((window, frames))
+        return [_features(done.get(clip), samples.size) for clip, samples in enumerate(clips)]
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        """Frames in a window and in an overlap."""
+        rate = self.decoding.sample_rate
+        return frames_in(round(self.window_seconds * rate)), round(self.overlap_seconds * 50)
+
+    def _batches(self, cut: list[Window]) -> Iterator[list[Window]]:
+        """Windows of similar length together, longest first, bounded in padded length."""
+        budget = _PADDED_SECONDS[self.loaded.device.type] * self.decoding.sample_rate
+        batch: list[Window] = []
+        for window in sorted(cut, key=lambda one: -one.samples.size):
+            if batch and (len(batch) + 1) * batch[0].samples.size > budget:
+                yield batch
+                batch = []
+            batch.append(window)
+        if batch:
+            yield batch
+
+    def _forward(self, batch: list[Window]) -> list[NDArray[np.float32]]:
+        from models.extractors.exact import hidden_states
+
+        return hidden_states(self.loaded, [window.samples for window in batch], self.layers)
+
+
+def standardised(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Zero mean and unit variance, as the network was trained (1e-7 as in transformers)."""
+    wide = samples.astype(np.float64)
+    unit: NDArray[np.float64] = (wide - wide.mean()) / np.sqrt(wide.var() + 1e-7)
+    return unit.astype(np.float32)
+
+
+def _features(
+    parts: list[tuple[Window, NDArray[np.float32]]] | None, n_samples: int
+) -> Features | Missing:
+    if parts is None:
+        message = f"{n_samples} samples, the first frame needs {FRAME}"
+        return Missing(reason=Reason.TOO_SHORT, message=message)
+    frames = stitch(parts)
+    return {"frames": frames, "mean": frames.mean(axis=0, dtype=np.float64)}

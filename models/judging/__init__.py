@@ -1,0 +1,1 @@
+"""Judging classifiers: protocols, metrics, the SVM and the records of a result."""

@@ -1,0 +1,159 @@
+"""What a reader has to know before trusting a result: one small function per worry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.judging.protocols import Division, Protocol
+from models.judging.records import Caution, Judgement
+from models.schema import EMOTIONS
+from models.table import MODALITY_ARRAYS, FeatureTable
+
+FEW_ROWS = 200
+"""Below this many test rows the 95 % interval of a weighted F1 is about 0.14 wide or more."""
+MANY_MISSING = 0.1
+MANY_REPEATED = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What the worries look at."""
+
+    table: FeatureTable
+    protocol: Protocol
+    division: Division
+    judged: Mapping[str, Judgement]
+    winner: str
+
+
+def cautions(situation: Situation) -> tuple[Caution, ...]:
+    """Every caution that applies, the gravest first."""
+    return tuple(
+        Caution(kind=kind, message=message)
+        for kind, worry in WORRIES.items()
+        for message in worry(situation)
+    )
+
+
+def repeated_texts(table: FeatureTable, division: Division) -> int:
+    """Judged utterances whose text also occurs, word for word, among the fit rows."""
+    known = set(table.text[division.fit].tolist())
+    return sum(text in known for text in table.text[division.judge].tolist())
+
+
+def _random_weights(situation: Situation) -> Iterator[str]:
+    random = [name for name, kind in situation.table.weights.items() if kind == "random"]
+    if random:
+        yield (
+            f"Random weights: {', '.join(sorted(random))}. These features come from networks "
+            "that have learned nothing, so the scores show that the pipeline works, not how "
+            "well emotions can be recognised."
+        )
+
+
+def _missing_modality(situation: Situation) -> Iterator[str]:
+    for modality, paths in MODALITY_ARRAYS.items():
+        present = situation.table.present_modality(modality)
+        if not present.any():
+            extractors = sorted({path.rpartition("/")[0] for path in paths})
+            yield (
+                f"No {modality} at all: this snapshot holds no {' and no '.join(extractors)} "
+                f"features. The network was given zeros in place of {modality}."
+            )
+            continue
+        for split, rows in _by_purpose(situation):
+            if not present[rows].any():
+                yield f"No {modality} in {split}: none of its {len(rows)} utterances has any."
+
+
+def _missing_feature(situation: Situation) -> Iterator[str]:
+    table = situation.table
+    for modality, paths in MODALITY_ARRAYS.items():
+        if not table.present_modality(modality).any():
+            continue
+        for extractor in sorted({path.rpartition("/")[0] for path in paths}):
+            own = [path for path in paths if path.startswith(f"{extractor}/")]
+            present = np.logical_or.reduce([table.present(path) for path in own])
+            absent = int((~present).sum())
+            if not present.any():
+                yield f"No {extractor} features; {modality} rests on its other features alone."
+            elif absent > MANY_MISSING * len(table):
+                yield (
+                    f"{absent} of {len(table)} utterances lack {extractor}; they count as "
+                    "average there."
+                )
+
+
+def _unseen_emotion(situation: Situation) -> Iterator[str]:
+    division, protocol = situation.division, situation.protocol
+    for i, emotion in enumerate(EMOTIONS):
+        seen = int((division.labels[division.fit] == i).sum())
+        asked = int((division.labels[division.judge] == i).sum())
+        if not seen:
+            yield (
+                f"No {protocol.fit} utterance is {emotion}, so no model can learn it; "
+                f"{protocol.judge} has {asked}."
+            )
+        elif not asked:
+            yield (
+                f"No {protocol.judge} utterance is {emotion}: it has no AUC, and it counts as "
+                "0 in the macro averages."
+            )
+
+
+def _few_rows(situation: Situation) -> Iterator[str]:
+    few = [
+        f"{len(rows)} {split}" for split, rows in _by_purpose(situation)[1:] if len(rows) < FEW_ROWS
+    ]
+    if few:
+        yield (
+            f"Only {' and '.join(few)} utterances: a few points more or less are chance; "
+            "read the intervals."
+        )
+
+
+def _no_better_than_majority(situation: Situation) -> Iterator[str]:
+    winner, floor = situation.judged[situation.winner].test, situation.judged["majority"].test
+    if winner.weighted_f1_low <= floor.weighted_f1:
+        yield (
+            f"Not clearly better than always giving the same answer: the interval of the "
+            f"weighted F1 ({winner.weighted_f1_low:.2f} to {winner.weighted_f1_high:.2f}) "
+            f"reaches the majority baseline ({floor.weighted_f1:.2f})."
+        )
+
+
+def _repeated_texts(situation: Situation) -> Iterator[str]:
+    division, protocol = situation.division, situation.protocol
+    repeated, total = repeated_texts(situation.table, division), len(division.judge)
+    if repeated > MANY_REPEATED * total:
+        yield (
+            f"{repeated} of {total} {protocol.judge} texts also occur, word for word, in "
+            f"{protocol.fit}: a model can know them by heart."
+        )
+
+
+def _by_purpose(
+    situation: Situation,
+) -> list[tuple[str, NDArray[np.intp]]]:
+    protocol, division = situation.protocol, situation.division
+    return [
+        (protocol.fit, division.fit),
+        (protocol.choose, division.choose),
+        (protocol.judge, division.judge),
+    ]
+
+
+WORRIES: Mapping[str, Callable[[Situation], Iterator[str]]] = {
+    "random_weights": _random_weights,
+    "not_better_than_majority": _no_better_than_majority,
+    "missing_modality": _missing_modality,
+    "missing_feature": _missing_feature,
+    "unseen_emotion": _unseen_emotion,
+    "few_rows": _few_rows,
+    "repeated_texts": _repeated_texts,
+}
+"""Kind of caution → what finds it."""

@@ -1,0 +1,112 @@
+"""The places where published weights may be, looked through in order.
+
+Used by ``models.weights`` only, but for ``package_folder``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from models.weights import Source
+
+log = logging.getLogger(__name__)
+
+
+def package_folder(source: Source) -> Path | None:
+    """The model's folder in its installed package, if that is installed."""
+    if source.package is None:
+        return None
+    name, folder = source.package
+    spec = importlib.util.find_spec(name)
+    roots = list(spec.submodule_search_locations or ()) if spec else []
+    return next((Path(root) / folder for root in roots if (Path(root) / folder).is_dir()), None)
+
+
+def _in_package(source: Source) -> tuple[Path | None, str]:
+    if source.package is None:
+        return None, ""
+    folder = package_folder(source)
+    file = folder / source.files[0] if folder else None
+    return (file if file and file.is_file() else None), f"package {source.package[0]}"
+
+
+def _in_hub_cache(source: Source) -> tuple[Path | None, str]:
+    if not source.hub:
+        return None, ""
+    import huggingface_hub
+
+    for name in source.files:
+        names = (name, *source.beside)
+        hits = [huggingface_hub.try_to_load_from_cache(source.model, one) for one in names]
+        if all(isinstance(hit, str) for hit in hits):
+            return Path(str(hits[0])), ""
+    return None, str(huggingface_hub.constants.HF_HUB_CACHE)
+
+
+def _in_torch_cache(source: Source) -> tuple[Path | None, str]:
+    if not source.url:
+        return None, ""
+    file = _torch_cache() / source.files[0]
+    return (file if file.is_file() else None), str(file)
+
+
+def _torch_cache() -> Path:
+    """Where ``torch.hub`` keeps checkpoints (its rules, without importing it)."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", f"{cache}/torch")
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def _downloaded(source: Source) -> tuple[Path | None, str]:
+    if not (source.hub or source.url):
+        return None, ""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        return None, "not tried, HF_HUB_OFFLINE is set"
+    fetch = _fetch_from_hub if source.hub else _fetch
+    try:
+        return fetch(source), ""
+    except (HfHubHTTPError, OSError, RuntimeError) as error:
+        return None, f"failed: {type(error).__name__}"
+
+
+def _fetch_from_hub(source: Source) -> Path:
+    import huggingface_hub
+
+    log.info("downloading %s", source.model)
+    for name in source.beside:
+        huggingface_hub.hf_hub_download(source.model, name)
+    return Path(huggingface_hub.hf_hub_download(source.model, source.files[0]))
+
+
+def _fetch(source: Source) -> Path:
+    file = _torch_cache() / source.files[0]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    log.info("downloading %s", source.url)
+    try:
+        with urllib.request.urlopen(source.url, timeout=10) as reply, part.open("wb") as stream:
+            while block := reply.read(1 << 20):
+                stream.write(block)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return file
+
+
+PLACES: dict[str, Callable[[Source], tuple[Path | None, str]]] = {
+    "installed package": _in_package,
+    "hub cache": _in_hub_cache,
+    "torch cache": _in_torch_cache,
+    "download": _downloaded,
+}
+"""Each gives the weight file, or None and what was looked at ("" where it does not apply)."""

@@ -1,0 +1,1 @@
+"""The published reference network, its inputs and its training."""

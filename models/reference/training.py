@@ -1,0 +1,184 @@
+"""Fits the reference network: AdamW, weighted loss, early stopping on dev."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score
+from torch import Tensor, nn
+
+from models.judging.protocols import Division, Ledger
+from models.reference.config import Epoch, TrainConfig, class_weights
+from models.reference.inputs import Inputs
+from models.reference.network import Batch, ReferenceNetwork, count_parameters
+from models.schema import EMOTIONS
+
+_EVAL_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A fitted network with what it says of every row of the table."""
+
+    state: dict[str, NDArray[np.float32]]
+    """Parameters of the best epoch, by their torch names."""
+    history: tuple[Epoch, ...]
+    best_epoch: int
+    logits: NDArray[np.float32]
+    """Shape (n, 7)."""
+    fused: NDArray[np.float32]
+    """Shape (n, 512)."""
+    parameters: int
+    """Trainable parameters."""
+    threads: int
+    """Threads that torch computed with; another number may round differently."""
+
+    def log_probabilities(self) -> NDArray[np.float64]:
+        """Log softmax of the logits, shape (n, 7): scores that compare across utterances."""
+        shifted = self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True)
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def fit_network(
+    inputs: Inputs,
+    division: Division,
+    config: TrainConfig,
+    ledger: Ledger,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Fitted:
+    """The reference network at its best epoch on dev, applied to every row.
+
+    The same inputs, config and number of threads give the same bits on one machine; the
+    caller's random state is left alone.
+
+    Args:
+        inputs: all rows; only those of ``division`` named for fitting and choosing are used
+            before the last pass over everything.
+        division: rows by purpose, and labels.
+        config: see its fields.
+        ledger: gets one entry for the fit and one for the choice of the epoch.
+        on_epoch: called after each epoch.
+
+    Raises:
+        LeakError: ``division`` and ``ledger`` disagree.
+    """
+    fit_rows = ledger.fit("ReferenceNetwork", division.fit)
+    choose_rows = ledger.choose("ReferenceNetwork: epoch", division.choose)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = ReferenceNetwork(config.dropout)
+        data = Batch(*(torch.from_numpy(getattr(inputs, name)) for name in Batch._fields))
+        labels = torch.from_numpy(division.labels)
+        weights = class_weights(division.labels[fit_rows], len(EMOTIONS), config.class_weighting)
+        trainer = _Trainer(network, data, labels, nn.CrossEntropyLoss(torch.from_numpy(weights)))
+        history = trainer.run(fit_rows, choose_rows, config, on_epoch)
+    logits, fused = trainer.predict(np.arange(len(labels)))
+    return Fitted(
+        state={name: value.numpy().copy() for name, value in network.state_dict().items()},
+        history=history,
+        best_epoch=best(history).epoch,
+        logits=logits.numpy(),
+        fused=fused.numpy(),
+        parameters=count_parameters(network),
+        threads=torch.get_num_threads(),
+    )
+
+
+def best(history: tuple[Epoch, ...]) -> Epoch:
+    """The epoch with the highest weighted F1 on dev; ties go to the earlier."""
+    return max(history, key=lambda epoch: (epoch.dev_weighted_f1, -epoch.epoch))
+
+
+class _Trainer:
+    """Network, data and loss of one fit; made once, run once."""
+
+    def __init__(
+        self, network: ReferenceNetwork, data: Batch, labels: Tensor, loss: nn.CrossEntropyLoss
+    ) -> None:
+        self.network, self.data, self.labels, self.loss = network, data, labels, loss
+
+    def run(
+        self,
+        fit_rows: NDArray[np.intp],
+        choose_rows: NDArray[np.intp],
+        config: TrainConfig,
+        on_epoch: Callable[[Epoch], None] | None,
+    ) -> tuple[Epoch, ...]:
+        """Train until dev stops improving; the best epoch's parameters are left in place."""
+        optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        order = torch.Generator().manual_seed(config.seed)
+        history: tuple[Epoch, ...] = ()
+        kept: dict[str, Tensor] = {}
+        for number in range(1, config.epochs + 1):
+            started = time.perf_counter()
+            shuffled = fit_rows[torch.randperm(len(fit_rows), generator=order).numpy()]
+            train_loss = self._epoch(optimiser, shuffled, config.batch_size)
+            dev_loss, dev_f1 = self._judge(choose_rows)
+            history += (
+                Epoch(
+                    epoch=number,
+                    train_loss=train_loss,
+                    dev_loss=dev_loss,
+                    dev_weighted_f1=dev_f1,
+                    seconds=time.perf_counter() - started,
+                ),
+            )
+            if best(history).epoch == number:
+                kept = {name: value.clone() for name, value in self.network.state_dict().items()}
+            if on_epoch is not None:
+                on_epoch(history[-1])
+            if number - best(history).epoch >= config.patience:
+                break
+        self.network.load_state_dict(kept)
+        return history
+
+    def _epoch(self, optimiser: torch.optim.AdamW, rows: NDArray[np.intp], size: int) -> float:
+        """One pass over ``rows`` in their order; gives the mean training loss."""
+        self.network.train()
+        total = 0.0
+        for start in range(0, len(rows), size):
+            chosen = torch.from_numpy(rows[start : start + size])
+            optimiser.zero_grad()
+            loss = self.loss(self.network(self._batch(chosen)).logits, self.labels[chosen])
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            optimiser.step()
+            total += loss.item() * len(chosen)
+        return total / len(rows)
+
+    def _judge(self, rows: NDArray[np.intp]) -> tuple[float, float]:
+        """Weighted loss and weighted F1 on ``rows``."""
+        logits, _ = self.predict(rows)
+        truth = self.labels[torch.from_numpy(rows)]
+        f1 = f1_score(
+            truth.numpy(),
+            logits.argmax(dim=1).numpy(),
+            labels=range(len(EMOTIONS)),
+            average="weighted",
+            zero_division=0,
+        )
+        # Summed by hand: the loss module divides by the weights met, 0 if dev holds only
+        # emotions that train lacks.
+        each = nn.functional.cross_entropy(logits, truth, self.loss.weight, reduction="sum")
+        return each.item() / len(rows), float(f1)
+
+    def predict(self, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """Logits (n, 7) and fused vectors (n, 512) of ``rows``, without dropout."""
+        self.network.eval()
+        with torch.inference_mode():
+            parts = torch.split(torch.from_numpy(rows), _EVAL_BATCH)
+            outputs = [self.network(self._batch(part)) for part in parts]
+        return (
+            torch.cat([output.logits for output in outputs]),
+            torch.cat([output.fused for output in outputs]),
+        )
+
+    def _batch(self, rows: Tensor) -> Batch:
+        return Batch(*(values[rows] for values in self.data))

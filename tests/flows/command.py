@@ -1,0 +1,35 @@
+"""The command line as a user runs it: a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+MELDFLOW = (sys.executable, "-m", "flows.cli")
+
+# Not the full `pretrained`: the networks' real weights need a download.
+RANDOM = ("--weights", "random", "--weights", "text/minilm=pretrained")
+
+
+def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
+    """Starts a command; its output is collected."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return subprocess.Popen(
+        [*MELDFLOW, *map(str, arguments)],
+        cwd=cwd,
+        env={**environment, "COLUMNS": "200"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end and checks its exit code."""
+    process = start(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=540)
+    assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -1,0 +1,179 @@
+"""What the command line says to mistakes: one line, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flows import cli
+from storage import location
+from tests.flows.real import COLUMNS
+
+COMMANDS = ("synth", "extract", "train", "pipeline", "status", "failures", "demo")
+
+
+def invoke(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Runs the command line in this process and gives its exit code."""
+    monkeypatch.setattr(sys, "argv", ["meldflow", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    return int(stopped.value.code or 0)
+
+
+def annotations(folder: Path, columns: tuple[str, ...] = COLUMNS) -> None:
+    folder.mkdir()
+    with (folder / "train_sent_emo.csv").open("w", newline="") as file:
+        csv.writer(file).writerow(columns)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    shown = CliRunner().invoke(cli.app, [name, "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    assert f"meldflow {name}" in shown.output.split("Example")[1]
+
+
+def _missing(_: Path) -> None: ...
+
+
+def _empty(path: Path) -> None:
+    path.mkdir()
+
+
+def _file(path: Path) -> None:
+    path.write_text("")
+
+
+def _without_columns(path: Path) -> None:
+    annotations(path, ("Utterance", "Speaker", "Season"))
+
+
+def _emorynlp(path: Path) -> None:
+    path.mkdir()
+    with (path / "train_sent_emo.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerow([1, "Hi.", "Ann", "Powerful", "", 0, 0, 1, 1, "0:0:1,0", "0:0:2,0"])
+
+
+@pytest.mark.parametrize(
+    ("prepare", "says"),
+    [
+        (_missing, "does not exist"),
+        (_empty, "none of train_sent_emo.csv"),
+        (_file, "is a file"),
+        (_without_columns, "no column Emotion, Dialogue_ID"),
+        (_emorynlp, "row 1: Emotion 'powerful' is none of neutral"),
+    ],
+)
+def test_datasets_that_are_none(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    prepare: Callable[[Path], None],
+    says: str,
+) -> None:
+    prepare(tmp_path / "data")
+    arguments = ("extract", str(tmp_path / "data"), "--store", str(tmp_path / "store"))
+    assert invoke(monkeypatch, *arguments) == 2
+    one_line(capsys, str(tmp_path / "data"), says)
+    assert not (tmp_path / "store").exists()
+
+
+def _unwritable(path: Path) -> str:
+    (path / "blocked").write_text("a file where a folder should be")
+    return str(path / "blocked" / "store")
+
+
+def _other_schema(path: Path) -> str:
+    location.create(str(path / "old"), partition=4)
+    return str(path / "old")
+
+
+def _foreign(path: Path) -> str:
+    (path / "foreign").mkdir()
+    (path / "foreign" / "thesis.tex").write_text("")
+    return str(path / "foreign")
+
+
+def _remote(_: Path) -> str:
+    return "s3://bucket/store"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "says"),
+    [
+        (_unwritable, "cannot be written"),
+        (_other_schema, "its schema is 1, this meldflow reads 7"),
+        (_foreign, "holds other files"),
+        (_remote, "only local folders"),
+    ],
+)
+def test_stores_that_cannot_be_used(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    prepare: Callable[[Path], str],
+    says: str,
+) -> None:
+    annotations(tmp_path / "data")
+    store = prepare(tmp_path)
+    monkeypatch.setattr(location, "SCHEMA", 7 if "old" in store else location.SCHEMA)
+    arguments = ("extract", str(tmp_path / "data"), "--store", store, "--weights", "random")
+    assert invoke(monkeypatch, *arguments) == 2
+    one_line(capsys, store, says)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("status", "nowhere"), "no store is here"),
+        (("train", "nowhere"), "no store is here"),
+        (("failures", "nowhere"), "no store is here"),
+        (("extract", "data", "--only", "audio/wav2vec3"), "did you mean 'audio/wav2vec2'"),
+        (("extract", "data", "--weights", "/no/such/model"), "/no/such/model"),
+        (("extract", "data", "--cluster", "none.yaml"), "none.yaml"),
+        (("extract", "data", "--weights", "random", "--weights", "pretrained"), "both for all"),
+        (("extract", "data", "--batch", "0"), "--batch"),
+        (("extract",), "Missing argument"),
+        (("extrakt",), "No such command"),
+    ],
+)
+def test_other_mistakes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    says: str,
+) -> None:
+    annotations(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    assert invoke(monkeypatch, *arguments) == 2
+    shown = capsys.readouterr()
+    assert says in re.sub(r"\s+", " ", shown.err)
+    assert "Traceback" not in shown.err
+
+
+def test_pretrained_weights_that_are_not_here_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotations(tmp_path / "data")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    arguments = ("extract", str(tmp_path / "data"), "--store", str(tmp_path / "store"))
+    assert invoke(monkeypatch, *arguments, "--only", "audio/wav2vec2") == 2
+    one_line(capsys, "facebook/wav2vec2-base-960h", "random")
+
+
+def one_line(capsys: pytest.CaptureFixture[str], *parts: str) -> None:
+    shown = capsys.readouterr().err.strip()
+    assert "\n" not in shown
+    assert shown.startswith("meldflow: ")
+    for part in parts:
+        assert part in shown

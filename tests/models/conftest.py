@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models.extractor import Extractor
+from models.registry import build
+
+CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def ready() -> Callable[[str], Extractor]:
+    """Extractors with random weights after ``setup``, each loaded once."""
+    loaded: dict[str, Extractor] = {}
+
+    def get(name: str) -> Extractor:
+        if name not in loaded:
+            loaded[name] = build([name], {}, "random")[0].setup("cpu")
+        return loaded[name]
+
+    return get
+
+
+@pytest.fixture
+def clip() -> Callable[[str], Path]:
+    """Real clips by name; the test is skipped where they are not."""
+
+    def get(name: str) -> Path:
+        if not (CLIPS / name).is_file():
+            pytest.skip(f"the real clip {name} is not at {CLIPS}")
+        return CLIPS / name
+
+    return get

@@ -1,0 +1,181 @@
+"""The laws of ``models.extractor``, for every extractor in the registry."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.extractor import Extractor
+from models.registry import EXTRACTORS, build
+from models.schema import Features, Media, Missing, Modality, Reason, conform, rows_needed
+from tests.models.inputs import NOTHING, media, mixed
+
+Ready = Callable[[str], Extractor]
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "audio/wav2vec2": {"layers": (6, 12), "window_seconds": 20.0, "overlap_seconds": 1.0},
+    "audio/librosa": {"f0": "pyin", "fmin": 70.0, "fmax": 500.0},
+    "video/resnet50": {"crop": 192},
+    "text/minilm": {"max_tokens": 128},
+}
+"""A new extractor adds one line: its parameters, with other values than the defaults."""
+
+every = pytest.mark.parametrize("name", EXTRACTORS)
+
+
+def fresh(name: str) -> Extractor:
+    return build([name], {}, "random")[0]
+
+
+def features(record: Features | Missing) -> Features:
+    assert not isinstance(record, Missing), record
+    return record
+
+
+def ulp(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What a difference far below 1e-4 may become by rounding to the stored dtype."""
+    number = np.nan_to_num(array)
+    return np.abs(np.spacing(number)) if number.dtype.kind == "f" else np.zeros(number.shape)
+
+
+@every
+def test_batching_changes_nothing(name: str, ready: Ready) -> None:
+    extractor, inputs = ready(name), mixed()
+    batched = extractor.encode(inputs)
+    backwards = extractor.encode(inputs[:0:-1])[::-1]
+    for number, one in enumerate(inputs):
+        (alone,) = extractor.encode([one])
+        others = [batched[number], *(backwards[number - 1 : number] if number else [])]
+        for array, expected in features(alone).items():
+            for found in (features(other)[array] for other in others):
+                np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4, err_msg=array)
+        for array, expected in features(conform(features(alone), extractor.spec)).items():
+            found = features(conform(features(batched[number]), extractor.spec))[array]
+            difference = np.abs(np.nan_to_num(found.astype(float) - expected))
+            assert np.all(difference <= 1e-4 + ulp(expected)), array
+
+
+@every
+def test_records_are_as_declared(name: str, ready: Ready) -> None:
+    spec = ready(name).spec
+    for one, record in zip(mixed(), ready(name).extract(mixed()), strict=True):
+        assert set(features(record)) == {array.name for array in spec.arrays}
+        for array in spec.arrays:
+            value = features(record)[array.name]
+            assert value.dtype == array.dtype
+            assert value.shape[value.ndim - len(array.shape) :] == array.shape
+            assert len(array.dims) == len(array.shape) + (array.rate is not None) == value.ndim
+            assert array.may_be_nan or np.isfinite(value).all()
+            assert not np.isinf(value).any()
+            assert array.columns == () or len(array.columns) == array.shape[-1]
+            if array.rate is not None:
+                assert not isinstance(one.audio, Missing)
+                assert 0 < len(value) <= rows_needed(array, one.audio.samples.size / 16000)
+
+
+@every
+def test_order_and_count(name: str, ready: Ready) -> None:
+    extractor, inputs = ready(name), list(mixed())
+    records = extractor.extract([media(), inputs[1], media(), inputs[3], media()])
+    assert [isinstance(one, Missing) for one in records] == [True, False, True, False, True]
+    for position, source in ((1, 1), (3, 3)):
+        (alone,) = extractor.extract([inputs[source]])
+        for array, expected in features(alone).items():
+            found = features(records[position])[array]
+            np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-4)
+    assert extractor.extract([]) == []
+
+
+@every
+def test_deterministic(name: str, ready: Ready) -> None:
+    again, some = fresh(name).setup("cpu"), mixed()[2:]
+    for first, second in zip(ready(name).extract(some), again.extract(some), strict=True):
+        for array, expected in features(first).items():
+            np.testing.assert_array_equal(features(second)[array], expected)
+
+
+@every
+@pytest.mark.parametrize("reason", list(Reason))
+def test_reasons_pass_through(name: str, reason: Reason, ready: Ready) -> None:
+    lost = Missing(reason=reason, message="as given")
+    assert ready(name).extract([Media(audio=lost, video=lost, text=lost)]) == [lost]
+
+
+@every
+def test_a_broken_modality_does_not_cost_the_others(name: str, ready: Ready) -> None:
+    extractor = ready(name)
+    own = extractor.spec.modality.value
+    whole = mixed()[0]
+    others = {one.value: NOTHING for one in Modality if one.value != own}
+    (record,) = extractor.extract([replace(whole, **others)])
+    features(record)
+    assert extractor.extract([replace(whole, **{own: NOTHING})]) == [NOTHING]
+
+
+@every
+def test_inputs_are_left_alone(name: str, ready: Ready) -> None:
+    inputs = mixed()
+    ready(name).extract(inputs)
+    for one, original in zip(inputs, mixed(), strict=True):
+        assert not isinstance(one.audio, Missing)
+        assert not isinstance(original.audio, Missing)
+        np.testing.assert_array_equal(one.audio.samples, original.audio.samples)
+
+
+@every
+def test_setup_leaves_the_random_generators_alone(name: str) -> None:
+    import torch
+
+    before, numpy_before = torch.random.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
+    fresh(name).setup("cpu")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+
+
+@every
+def test_small_before_setup_and_unusable(name: str) -> None:
+    extractor = fresh(name)
+    pickled = pickle.dumps(extractor)
+    assert len(pickled) < 4096
+    assert pickle.loads(pickled) == extractor
+    with pytest.raises(RuntimeError, match=f"{name}: call setup"):
+        extractor.extract(mixed()[:1])
+
+
+@every
+def test_the_key_tells_what_made_a_feature(name: str) -> None:
+    extractor = fresh(name)
+    spec = extractor.spec
+    assert spec.name == name
+    assert json.loads(json.dumps(spec.parameters)) == spec.parameters
+    changed = [replace(extractor, **{field: value}) for field, value in CHANGES[name].items()]
+    changed.append(replace(extractor, weights=replace(extractor.weights, revision="other")))
+    if hasattr(extractor, "decoding"):
+        changed.append(replace(extractor, decoding=replace(extractor.decoding, version=99)))
+    keys = [
+        spec.key,
+        replace(spec, version=spec.version + 1).key,
+        *(one.spec.key for one in changed),
+    ]
+    assert len(set(keys)) == len(keys)
+    moved = replace(extractor, weights=replace(extractor.weights, location="/elsewhere"))
+    assert moved.spec.key == spec.key
+
+
+@every
+def test_other_parameters_give_other_features_of_the_same_form(name: str, ready: Ready) -> None:
+    expected = features(ready(name).extract(mixed()[2:3])[0])
+    field, value = next(iter(CHANGES[name].items()))
+    changed = replace(ready(name), **{field: value}, loaded=None).setup("cpu")
+    found = features(changed.extract(mixed()[2:3])[0])
+    assert {key: value.dtype for key, value in found.items()} == {
+        key: value.dtype for key, value in expected.items()
+    }
+    same = (np.array_equal(found[key], expected[key], equal_nan=True) for key in expected)
+    assert not all(same)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.extractor import Extractor
+from models.extractors.resnet50 import centre
+from models.schema import Features, Missing
+from tests.models.inputs import film, media
+
+Ready = Callable[[str], Extractor]
+
+
+@pytest.fixture(scope="module")
+def extractor(ready: Ready) -> Extractor:
+    return ready("video/resnet50")
+
+
+def record(extractor: Extractor, n_frames: int, height: int, width: int) -> Features:
+    (found,) = extractor.extract([media(video=film(n_frames, height, width))])
+    assert not isinstance(found, Missing)
+    return found
+
+
+def test_fewer_frames_are_masked_not_repeated(extractor: Extractor) -> None:
+    found = record(extractor, 3, 256, 300)
+    assert np.isfinite(found["features"][:3].astype(float)).all()
+    for name in ("features", "timestamp", "entropy"):
+        assert np.isnan(found[name][3:].astype(float)).all()
+    assert found["frame_index"].tolist() == [0, 1, 2] + [-1] * 7
+    assert found["n_frames"] == 10
+
+
+@pytest.mark.parametrize("shape", [(256, 455), (256, 341), (454, 256), (256, 257)])
+def test_features_equal_torchvision_s_own_preset(
+    extractor: Extractor, shape: tuple[int, int]
+) -> None:
+    import torch
+    from torchvision.models import ResNet50_Weights
+    from torchvision.transforms import CenterCrop, Normalize, ToTensor
+
+    video = film(2, *shape, seed=9)
+    preset = ResNet50_Weights.IMAGENET1K_V2.transforms()
+    steps = [CenterCrop(224), ToTensor(), Normalize(preset.mean, preset.std)]
+    rows = []
+    for pixels in video.frames:
+        image = Image.fromarray(pixels)
+        for step in steps:
+            image = step(image)
+        with torch.inference_mode():
+            rows.append(extractor.loaded(image[None])[0].numpy())  # type: ignore[index]
+    (found,) = extractor.encode([media(video=video)])
+    assert not isinstance(found, Missing)
+    np.testing.assert_allclose(found["features"][:2], rows, atol=1e-4)
+
+
+def test_centre_is_torchvision_s() -> None:
+    from torchvision.transforms import CenterCrop
+
+    for shape in ((256, 455), (257, 300), (299, 256)):
+        frames = film(1, *shape).frames
+        expected = np.asarray(CenterCrop(224)(Image.fromarray(frames[0])))
+        np.testing.assert_array_equal(centre(frames, 224)[0], expected)
+
+
+def test_random_features_vary_and_fit_in_float16(extractor: Extractor) -> None:
+    found = record(extractor, 4, 256, 300)["features"][:4].astype(float)
+    assert 1e-3 < found.std() < 100
+    assert np.abs(found[0] - found[1]).max() > 1e-3

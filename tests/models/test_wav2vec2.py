@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from models.extractor import Extractor
+from models.extractors.wav2vec2 import Wav2Vec2, standardised
+from models.extractors.windows import FRAME, HOP, Window, frames_in, stitch, windows
+from models.schema import Missing, Reason
+from models.weights import NO_WEIGHTS
+from tests.models.inputs import media, speech
+
+Ready = Callable[[str], Extractor]
+
+
+@pytest.fixture(scope="module")
+def extractor(ready: Ready) -> Wav2Vec2:
+    found = ready("audio/wav2vec2")
+    assert isinstance(found, Wav2Vec2)
+    return found
+
+
+def frames(extractor: Extractor, *lengths: int) -> list[Any]:
+    results = extractor.encode([media(speech(n, i)) for i, n in enumerate(lengths)])
+    return [one["frames"] for one in results if not isinstance(one, Missing)]
+
+
+def alone(extractor: Wav2Vec2, n_samples: int, seed: int) -> Any:
+    """What transformers itself gives for one clip without padding."""
+    import torch
+
+    wave = torch.from_numpy(standardised(speech(n_samples, seed).samples))[None]
+    with torch.inference_mode():
+        return extractor.loaded(wave).last_hidden_state[0].numpy()
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.integers(400, 24000), min_size=2, max_size=4))
+@example([400, 719, 720, 721, 48000])
+@example([16000, 16000])
+def test_batches_equal_transformers_on_single_clips(
+    extractor: Wav2Vec2, lengths: list[int]
+) -> None:
+    for seed, (n, found) in enumerate(zip(lengths, frames(extractor, *lengths), strict=True)):
+        np.testing.assert_allclose(found, alone(extractor, n, seed), rtol=0, atol=1e-4)
+
+
+def test_plain_padding_would_not(extractor: Wav2Vec2) -> None:
+    """The defect that ``models.extractors.exact`` is there for, so that it stays visible."""
+    import torch
+
+    wave = torch.zeros(1, 32000)
+    wave[0, :8000] = torch.from_numpy(standardised(speech(8000, 0).samples))
+    mask = torch.zeros(1, 32000, dtype=torch.long)
+    mask[0, :8000] = 1
+    with torch.inference_mode():
+        padded = extractor.loaded(wave, attention_mask=mask).last_hidden_state[0, :24].numpy()
+    assert np.abs(padded - alone(extractor, 8000, 0)).max() > 0.1
+
+
+def test_equals_the_implementation_of_torchaudio(extractor: Wav2Vec2) -> None:
+    import torch
+    from torchaudio.models.wav2vec2.utils import import_huggingface_model
+
+    theirs = import_huggingface_model(extractor.loaded).eval()
+    wave = torch.from_numpy(standardised(speech(20000, 3).samples))[None]
+    with torch.inference_mode():
+        expected = theirs(wave)[0][0].numpy()
+    (found,) = extractor.encode([media(speech(20000, 3))])
+    assert not isinstance(found, Missing)
+    np.testing.assert_allclose(found["frames"], expected, rtol=0, atol=1e-4)
+
+
+def test_standardised_as_transformers_does() -> None:
+    from transformers import Wav2Vec2FeatureExtractor
+
+    samples = speech(5000).samples + np.float32(0.2)
+    theirs = Wav2Vec2FeatureExtractor(do_normalize=True)(samples, sampling_rate=16000)
+    np.testing.assert_allclose(standardised(samples), theirs["input_values"][0], atol=1e-5)
+
+
+def test_mean_is_over_the_frames(extractor: Wav2Vec2) -> None:
+    (found,) = extractor.encode([media(speech(16000))])
+    assert not isinstance(found, Missing)
+    np.testing.assert_allclose(found["mean"], found["frames"].mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_frames"), [(400, 1), (719, 1), (720, 2), (16000, 49), (48000, 149)]
+)
+def test_frames_per_clip(extractor: Wav2Vec2, n_samples: int, n_frames: int) -> None:
+    (found,) = frames(extractor, n_samples)
+    assert found.shape == (n_frames, 768)
+
+
+def test_too_short_costs_nobody_else(extractor: Wav2Vec2) -> None:
+    short, whole = extractor.extract([media(speech(399)), media(speech(400))])
+    assert isinstance(short, Missing)
+    assert short.reason is Reason.TOO_SHORT
+    assert "399" in short.message
+    assert not isinstance(whole, Missing)
+
+
+def test_layers_are_averaged(extractor: Wav2Vec2) -> None:
+    import torch
+
+    wave = torch.from_numpy(standardised(speech(8000).samples))[None]
+    with torch.inference_mode():
+        states = extractor.loaded(wave, output_hidden_states=True).hidden_states
+    for layers in ((0,), (6,), (3, 12), (0, 1, 2)):
+        chosen = replace(extractor, layers=layers)
+        expected = torch.stack([states[layer][0] for layer in layers]).mean(0).numpy()
+        (found,) = frames(chosen, 8000)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+def test_layers_above_the_last_are_not_loaded() -> None:
+    from models.weights import find
+
+    assert Wav2Vec2.source is not None
+    weights = find(Wav2Vec2.source, "random")
+    assert len(Wav2Vec2(weights=weights, layers=(2, 4)).setup().loaded.encoder.layers) == 4
+
+
+def test_long_clips_go_through_in_windows(extractor: Wav2Vec2) -> None:
+    small = replace(extractor, window_seconds=1.0, overlap_seconds=0.4)
+    samples = speech(40000, 1).samples
+    (found,) = small.encode([media(speech(40000, 1))])
+    assert not isinstance(found, Missing)
+    assert found["frames"].shape == (frames_in(40000), 768)
+    first = standardised(samples)[: 48 * HOP + FRAME]
+    from models.extractors.exact import hidden_states
+
+    (expected,) = hidden_states(extractor.loaded, [first], (12,))
+    np.testing.assert_allclose(found["frames"][:39], expected[:39], rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_minute_in_a_batch(extractor: Wav2Vec2) -> None:
+    one = replace(extractor, window_seconds=120.0)
+    lengths = (60 * 16000, 400, 16000)
+    for seed, (n, found) in enumerate(zip(lengths, frames(one, *lengths), strict=True)):
+        np.testing.assert_allclose(found, alone(one, n, seed), rtol=0, atol=1e-4)
+
+
+@given(total=st.integers(1, 500), length=st.integers(2, 60), overlap=st.integers(0, 59))
+def test_windows_cover_a_clip_once(total: int, length: int, overlap: int) -> None:
+    overlap = min(overlap, length - 1)
+    samples = np.arange((total - 1) * HOP + FRAME, dtype=np.float32)
+    cut = windows(0, samples, length, overlap)
+    for window in cut:
+        assert window.samples[0] == window.first * HOP
+        assert frames_in(window.samples.size) == min(length, total)
+    parts = [
+        (
+            window,
+            window.first + np.arange(frames_in(window.samples.size), dtype=np.float32)[:, None],
+        )
+        for window in cut
+    ]
+    np.testing.assert_array_equal(stitch(parts[::-1])[:, 0], np.arange(total))
+
+
+def test_overlap_is_split_in_its_middle() -> None:
+    nothing = np.zeros(0, np.float32)
+    early, late = np.full((10, 1), 1, np.float32), np.full((10, 1), 2, np.float32)
+    joined = stitch([(Window(0, 0, nothing), early), (Window(0, 6, nothing), late)])
+    assert joined[:, 0].tolist() == [1] * 8 + [2] * 8
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"layers": ()}, {"layers": (13,)}, {"overlap_seconds": 30.0}]
+)
+def test_impossible_parameters(parameters: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(parameters))):
+        Wav2Vec2(weights=NO_WEIGHTS, **parameters)
