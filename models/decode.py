@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import av
 
@@ -19,8 +18,7 @@ from models.pictures import Pictures
 from models.schema import Audio, Missing, Reason, Video
 from models.sound import Sound
 from models.streams import best_audio, best_video, start_of
-
-log = logging.getLogger(__name__)
+from models.tracks import Track, finished, line, pump
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +86,9 @@ def decode(
 
     The best streams are used, not the first (``models.streams``).
 
-    What was decoded before an error is kept. Pictures after it are used again from the next
-    key frame on, where nothing refers to the damaged part; lost sound becomes silence.
+    What was decoded before a damaged part is kept. Pictures are used again from the next key
+    frame on, where nothing refers to the damage; lost sound becomes silence. A disk that fails
+    makes the clip ``unreadable``, so that its bad moment does not pass for half a clip.
 
     Args:
         path: the clip.
@@ -101,13 +100,20 @@ def decode(
     refused = _refuse(path)
     if refused is not None:
         return refused, refused
+    file: _Nameless | None = None
     try:
-        with Path(path).open("rb") as file, _open(file) as container:
-            heard, seen = _tracks(container, options, audio=audio, video=video)
-            _pump(container, [one for one in (heard, seen) if isinstance(one, _Track)])
-            return _finished(heard, path), _finished(seen, path)
+        with Path(path).open("rb") as opened:
+            file = _Nameless(opened)
+            with _open(file) as container:
+                heard, seen = _tracks(container, options, audio=audio, video=video)
+                pump(container, [one for one in (heard, seen) if isinstance(one, Track)])
+                if file.failure is not None:
+                    raise file.failure
+                # The streams' facts are gone once the container is closed.
+                return finished(heard, path), finished(seen, path)
     except (av.FFmpegError, OSError) as error:
-        missing = Missing(reason=Reason.UNREADABLE, message=_line(error))
+        cause = file.failure if file is not None and file.failure is not None else error
+        missing = Missing(reason=Reason.UNREADABLE, message=line(cause))
         return missing, missing
 
 
@@ -118,7 +124,7 @@ def _refuse(path: str | os.PathLike[str]) -> Missing | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         mode = None  # ValueError: the name holds a null byte, so no file can have it
     except OSError as error:
-        return Missing(reason=Reason.UNREADABLE, message=_line(error))
+        return Missing(reason=Reason.UNREADABLE, message=line(error))
     if mode is None:
         return Missing(reason=Reason.MISSING_FILE, message=f"no file at {os.fspath(path)!r}")
     if not stat.S_ISREG(mode):
@@ -127,17 +133,28 @@ def _refuse(path: str | os.PathLike[str]) -> Missing | None:
 
 
 class _Nameless:
-    """A file without its name, which FFmpeg would take as a hint on format and protocol."""
+    """A file without its name, which FFmpeg would take as a hint on format and protocol.
+
+    It remembers a failing disk, which FFmpeg would take for the end of the file.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
-        self.read = file.read
         self.seek = file.seek
         self.tell = file.tell
+        self.failure: OSError | None = None
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            self.failure = error
+            return b""
 
 
-def _open(file: BinaryIO) -> Any:
+def _open(file: _Nameless) -> Any:
     return av.open(
-        _Nameless(file),
+        file,
         mode="r",
         metadata_errors="replace",
         buffer_size=1 << 18,
@@ -150,59 +167,9 @@ def _nothing_further(url: str, flags: int, options: dict[str, str]) -> Any:
     raise PermissionError(f"the clip refers to {url!r}")
 
 
-class _Sink(Protocol):
-    refusal: Missing | None
-
-    def feed(self, frame: Any) -> None: ...
-
-    def finish(self) -> Any: ...
-
-
-@dataclass
-class _Track:
-    """One stream on its way into its sink."""
-
-    stream: Any
-    sink: _Sink
-    errors: list[str] = field(default_factory=list)
-    encrypted: bool = False
-    until_key: bool = False
-    frames: int = 0
-
-    @property
-    def done(self) -> bool:
-        return self.sink.refusal is not None
-
-    def take(self, packet: Any) -> None:
-        """Decode one packet, or what the decoder still holds if it is empty."""
-        if self.done or self._skips(packet):
-            return
-        try:
-            frames = packet.decode()
-            for frame in frames:
-                self.sink.feed(frame)
-        except av.FFmpegError as error:
-            self.note(error)
-            self.until_key = self.stream.type == "video"
-            return
-        self.frames += len(frames)
-
-    def _skips(self, packet: Any) -> bool:
-        if packet.has_sidedata("encryption_info"):
-            self.encrypted = True
-            return True
-        if self.until_key and packet.size:
-            self.until_key = not packet.is_keyframe
-            return self.until_key
-        return False
-
-    def note(self, error: Exception) -> None:
-        self.errors.append(_line(error))
-
-
 def _tracks(
     container: Any, options: DecodeOptions, *, audio: bool, video: bool
-) -> tuple[_Track | Missing, _Track | Missing]:
+) -> tuple[Track | Missing, Track | Missing]:
     picture, sound = best_video(container), best_audio(container)
     # The sound's lead is measured against the video stream whether or not that is wanted
     # now, so that the same clip always gives the same samples.
@@ -213,7 +180,7 @@ def _tracks(
     )
 
 
-def _track(stream: Any, sink: _Sink, absent: Reason, *, wanted: bool) -> _Track | Missing:
+def _track(stream: Any, sink: _Sink, absent: Reason, *, wanted: bool) -> Track | Missing:
     if not wanted:
         return Missing(reason=absent, message="not asked for")
     if stream is None:
@@ -222,48 +189,4 @@ def _track(stream: Any, sink: _Sink, absent: Reason, *, wanted: bool) -> _Track 
         return Missing(reason=Reason.DECODE_ERROR, message=f"no decoder for the {stream.type}")
     # Workers x threads = cores, so the decoder itself gets one thread.
     stream.codec_context.thread_count = 1
-    return _Track(stream, sink)
-
-
-def _pump(container: Any, tracks: list[_Track]) -> None:
-    """Send every packet to its track; after a demuxing error, what the decoders still hold."""
-    by_index = {track.stream.index: track for track in tracks}
-    if not tracks:
-        return
-    try:
-        for packet in container.demux([track.stream for track in tracks]):
-            # Of the packets that end a stream, only ``stream`` says which one they end.
-            by_index[packet.stream.index].take(packet)
-            if all(track.done for track in tracks):
-                return
-    except (av.FFmpegError, OSError) as error:
-        for track in tracks:
-            track.note(error)
-            flush = av.Packet()
-            flush.stream = track.stream
-            track.take(flush)
-
-
-def _finished(track: _Track | Missing, path: str | os.PathLike[str]) -> Any:
-    """What the sink made of the stream, or why nothing came."""
-    if isinstance(track, Missing):
-        return track
-    if track.sink.refusal is not None:
-        return track.sink.refusal
-    kind = track.stream.type
-    if not track.frames and track.encrypted:
-        return Missing(reason=Reason.ENCRYPTED, message=f"the {kind} stream is encrypted")
-    if not track.frames:
-        message = track.errors[0] if track.errors else f"the {kind} stream holds nothing"
-        return Missing(reason=Reason.DECODE_ERROR, message=message)
-    if track.errors:
-        facts = (path, kind, track.frames, len(track.errors), track.errors[0])
-        log.warning("%s: %s damaged, kept %d frames; %d errors, first: %s", *facts)
-    try:
-        return track.sink.finish()
-    except av.FFmpegError as error:
-        return Missing(reason=Reason.DECODE_ERROR, message=_line(error))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return Track(stream, sink)

@@ -5,6 +5,7 @@ Used by ``models.decode`` only.
 
 from __future__ import annotations
 
+import functools
 import heapq
 import math
 from typing import TYPE_CHECKING, Any
@@ -120,11 +121,18 @@ def luma(frame: Any) -> NDArray[np.uint8]:
 
 def entropy(gray: NDArray[np.uint8]) -> float:
     """Shannon entropy of the 256-bin histogram of ``gray``, bits (0 to 8)."""
-    import cv2
-
-    counts = cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+    counts = _opencv().calcHist([gray], [0], None, [256], [0, 256]).ravel().astype(np.float64)
     shares = counts[counts > 0] / gray.size
     return abs(float((shares * np.log2(shares)).sum()))
+
+
+@functools.cache
+def _opencv() -> Any:
+    """OpenCV, imported where it is needed (0.7 s) and kept to the calling thread."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    return cv2
 
 
 def rgb(frame: Any) -> NDArray[np.uint8]:

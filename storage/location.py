@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,8 +48,8 @@ def exists(url: str) -> bool:
     return path.is_dir() and icechunk.Repository.exists(_storage(path))
 
 
-def create(url: str, *, partition: int) -> icechunk.Repository:
-    """A new, empty store.
+def create(url: str, *, partition: int) -> None:
+    """A new, empty store: there whole, or not at all.
 
     Args:
         url: a folder that does not exist or is empty.
@@ -59,13 +60,15 @@ def create(url: str, *, partition: int) -> icechunk.Repository:
     """
     path = local_path(url)
     _check_vacant(path)
+    # Made under another name and renamed: a process killed on the way leaves no half store.
+    draft = path.with_name(f".{path.name}.creating")
     with _as_usage_error(path, "cannot be created"):
-        path.mkdir(parents=True, exist_ok=True)
-        repository = icechunk.Repository.create(_storage(path))
-        session = repository.writable_session("main")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        session = icechunk.Repository.create(_storage(draft)).writable_session("main")
         zarr.create_group(session.store, attributes={"schema": SCHEMA, "partition": partition})
         session.commit("create the store")
-    return repository
+        draft.replace(path)
 
 
 def open_repository(url: str) -> icechunk.Repository:

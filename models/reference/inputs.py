@@ -77,8 +77,9 @@ def prepare(table: FeatureTable, rows: NDArray[np.intp], ledger: Ledger, seed: i
     present = {name: _any_finite(values) for name, values in raw.items()}
     scalers: dict[str, StandardScaler] = {}
     for name, values in raw.items():
-        usable = ledger.fit(f"StandardScaler({SOURCES[name]})", rows[present[name][rows]])
+        usable = rows[present[name][rows]]
         if len(usable):
+            ledger.fit(f"StandardScaler({SOURCES[name]})", usable)
             # A column without any value keeps a NaN mean, so that it is 0 in every row.
             with np.errstate(invalid="ignore"):
                 scalers[name] = StandardScaler().fit(_without_infinity(values[usable]))

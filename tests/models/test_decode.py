@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shutil
 import struct
@@ -348,6 +350,31 @@ class TestBadInput:
         np.testing.assert_array_equal(audio.samples, expected)
         assert isinstance(video, Missing)
         assert video.reason is Reason.DECODE_ERROR
+
+    @pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.ts"])
+    def test_half_a_clip_from_a_failing_disk_is_not_kept(
+        self, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        streams: list[Film | Track] = [Film(frames=noise(100, 240, 320)), Track(samples=MONO)]
+        path = write(tmp_path / name, streams)
+        half, plain = path.stat().st_size // 2, Path.open
+
+        class Failing(io.BufferedReader):
+            def read(self, size: int | None = -1, /) -> bytes:
+                if self.tell() > half:
+                    raise OSError(errno.EIO, "Input/output error")
+                return super().read(size)
+
+        def failing(self: Path, mode: str) -> io.BufferedReader:
+            return Failing(plain(self, mode, buffering=0))  # type: ignore[call-overload]
+
+        monkeypatch.setattr(Path, "open", failing)
+        audio, video = decode(path)
+        assert (
+            audio
+            == video
+            == Missing(reason=Reason.UNREADABLE, message="[Errno 5] Input/output error")
+        )
 
     def test_too_long(self, tmp_path: Path) -> None:
         streams: list[Film | Track] = [Film(frames=noise(50)), Track(samples=tone(440, 2.0)[None])]

@@ -78,7 +78,12 @@ def test_missing_rows_become_the_train_mean():
 
 def test_absent_extractor_gives_zeros_and_no_scaler():
     table = make_table(without=("audio/librosa", "video/resnet50"))
-    inputs = prepared(table)
+    ledger = ledger_of(table)
+    inputs = prepare(table, table.rows("train"), ledger, seed=1)
+    assert [use.object for use in ledger.fitted] == [
+        "StandardScaler(audio/wav2vec2/mean)",
+        "StandardScaler(text/minilm/embedding)",
+    ]
     assert not inputs.video.any()
     assert not inputs.mfcc.any()
     assert set(inputs.scalers) == {"voice", "text"}

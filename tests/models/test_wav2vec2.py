@@ -85,6 +85,16 @@ def test_standardised_as_transformers_does() -> None:
     np.testing.assert_allclose(standardised(samples), theirs["input_values"][0], atol=1e-5)
 
 
+def test_the_bound_on_padded_sound_only_splits_batches(
+    extractor: Wav2Vec2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = (9000, 15000, 400, 16000, 800)
+    expected = frames(extractor, *lengths)
+    monkeypatch.setattr("models.extractors.wav2vec2._PADDED_SECONDS", {"cpu": 1})
+    for found, wanted in zip(frames(extractor, *lengths), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+
+
 def test_mean_is_over_the_frames(extractor: Wav2Vec2) -> None:
     (found,) = extractor.encode([media(speech(16000))])
     assert not isinstance(found, Missing)

@@ -5,8 +5,12 @@ import logging
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +70,22 @@ def text_folder() -> Path:
     return folder
 
 
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of an HTTP server on the loopback that offers the files of ``folder``."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
 class TestFind:
     def test_random_names_its_seed(self) -> None:
         found = find(source(ResNet50), "random")
@@ -120,6 +140,35 @@ class TestFind:
             find(source(ResNet50), "pretrained", download=False)
         known = replace(source(ResNet50), digest="")
         assert find(known, "pretrained", download=False).location == str(file)
+
+    def test_download_into_the_torch_cache(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        (tmp_path / "served").mkdir()
+        (tmp_path / "served" / "resnet50-11ad3fa6.pth").write_bytes(b"weights")
+        with served(tmp_path / "served") as address:
+            there = replace(
+                source(ResNet50), url=f"{address}/resnet50-11ad3fa6.pth", digest="9f6e6"
+            )
+            with pytest.raises(UsageError, match="is damaged, its SHA-256 starts"):
+                find(there, "pretrained")
+            found = find(replace(there, digest=""), "pretrained")
+        assert Path(found.location).read_bytes() == b"weights"
+        assert [one.name for one in Path(found.location).parent.iterdir()] == [
+            "resnet50-11ad3fa6.pth"
+        ]
+
+    def test_download_that_fails_is_said(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        with served(tmp_path) as address:
+            gone = replace(source(ResNet50), url=f"{address}/resnet50-11ad3fa6.pth")
+            with pytest.raises(UsageError, match=r"download .failed: HTTPError"):
+                find(gone, "pretrained")
 
     def test_hub_cache(
         self, text_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
