@@ -18,7 +18,7 @@ from models.pictures import Pictures
 from models.schema import Audio, Missing, Reason, Video
 from models.sound import Sound
 from models.streams import best_audio, best_video, start_of
-from models.tracks import Track, finished, line, pump
+from models.tracks import Sink, Track, finished, line, pump
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +180,7 @@ def _tracks(
     )
 
 
-def _track(stream: Any, sink: _Sink, absent: Reason, *, wanted: bool) -> Track | Missing:
+def _track(stream: Any, sink: Sink, absent: Reason, *, wanted: bool) -> Track | Missing:
     if not wanted:
         return Missing(reason=absent, message="not asked for")
     if stream is None:

@@ -21,7 +21,6 @@ class Sink(Protocol):
     """What collects the frames of one stream."""
 
     refusal: Missing | None
-
     """Set once the stream cannot be used; nothing more is fed then."""
 
     def feed(self, frame: Any) -> None:
@@ -54,7 +53,8 @@ class Track:
         try:
             frames = packet.decode()
             for frame in frames:
-                self.sink.feed(frame)
+                if not self.done:
+                    self.sink.feed(frame)
         except av.FFmpegError as error:
             self.note(error)
             self.until_key = self.stream.type == "video"
