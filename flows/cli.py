@@ -199,7 +199,7 @@ def failures(
 @app.command(epilog=_example("meldflow demo", "meldflow demo --directory /tmp/demo --dialogues 12"))
 def demo(
     directory: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
-    dialogues: Annotated[int, typer.Option(min=3, help="Dialogues, over all splits.")] = 40,
+    dialogues: Annotated[int, typer.Option(min=3, help="Dialogues, over all splits.")] = 24,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -277,10 +277,11 @@ def _check_before_start(options: ExtractOptions) -> None:
     """Finds what the user got wrong before a server is started for nothing."""
     from models import registry
     from storage import location
+    from tasks.cluster import worker_count
     from tasks.intake import find_annotations
 
     find_annotations(options.dataset)
-    options.cluster.worker_count()
+    worker_count(options.cluster)
     registry.build(options.only, options.weights_of, options.weights)
     location.check_writable(options.store)
 
@@ -310,6 +311,7 @@ def main() -> None:
 def _fail(message: str, code: int) -> None:
     err.print(f"[bold red]meldflow:[/] {message}", highlight=False, soft_wrap=True)
     sys.exit(code)
+
 
 if __name__ == "__main__":
     main()

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 import dask
+from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
 
 from models.schema import UsageError
 from tasks.options import ClusterProfile
@@ -41,6 +43,27 @@ JOIN_SECONDS = 60
 """How long a scheduler may take to answer and to have a worker."""
 
 
+WORKER_BYTES = 3 * 2**30
+"""Memory that a worker with all networks loaded may need."""
+
+
+def worker_count(profile: ClusterProfile) -> int:
+    """Worker processes to start on this machine.
+
+    Raises:
+        UsageError: they would have more threads than the machine has cores.
+    """
+    if profile.workers is None:
+        fit = min(CPU_COUNT // profile.threads, MEMORY_LIMIT // WORKER_BYTES)
+        return max(1, fit)
+    if profile.workers * profile.threads > CPU_COUNT:
+        raise UsageError(
+            f"cluster: {profile.workers} workers of {profile.threads} threads exceed the "
+            f"{CPU_COUNT} cores of this machine; lower one of them in the cluster profile"
+        )
+    return profile.workers
+
+
 @contextlib.contextmanager
 def open_cluster(profile: ClusterProfile) -> Iterator[Client]:
     """A client of the profile's cluster; what was started here is stopped at the end.
@@ -64,7 +87,7 @@ def _local_cluster(profile: ClusterProfile) -> LocalCluster:
     # Not `env=`: malloc and OpenMP read these when the process starts, before Dask sets it.
     with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}):
         return LocalCluster(
-            n_workers=profile.worker_count(),
+            n_workers=worker_count(profile),
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
@@ -91,7 +114,7 @@ def _check_workers(client: Client, profile: ClusterProfile) -> None:
     offered = {role for worker in workers.values() for role in worker["resources"]}
     if missing := [role for role in ROLES if role not in offered]:
         raise UsageError(
-            f"cluster {client.scheduler_info()['address']}: no worker offers {' or '.join(missing)}; "
+            f"cluster {profile.address}: no worker offers {' or '.join(missing)}; "
             'start workers with --resources "cpu=1 model=1"'
         )
     here = version("meldflow")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +25,7 @@ class ClusterProfile(_Options):
         None, description="Address of a running Dask scheduler, e.g. tcp://10.0.0.5:8786."
     )
     workers: int | None = Field(
-        None, ge=1, description="Worker processes; by default as many as cores / threads."
+        None, ge=1, description="Worker processes; by default as many as cores and memory allow."
     )
     threads: int = Field(
         1,
@@ -35,21 +34,6 @@ class ClusterProfile(_Options):
         "exceed the cores: two processes with two threads each on two cores ran ten times slower.",
     )
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the networks run.")
-
-    def worker_count(self) -> int:
-        """Worker processes to start on this machine.
-
-        Raises:
-            UsageError: they would have more threads than the machine has cores.
-        """
-        cores = len(os.sched_getaffinity(0))
-        workers = self.workers or max(1, cores // self.threads)
-        if workers * self.threads > cores:
-            raise UsageError(
-                f"cluster: {workers} workers of {self.threads} threads exceed the {cores} cores "
-                "of this machine; lower one of them"
-            )
-        return workers
 
 
 class ExtractOptions(_Options):

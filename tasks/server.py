@@ -54,12 +54,12 @@ def prefect_server() -> Iterator[str]:
             )
         yield configured
         return
-    with _own_server() as url, temporary_settings(updates={PREFECT_API_URL: url}):
+    with own_server() as url, temporary_settings(updates={PREFECT_API_URL: url}):
         yield url
 
 
 @contextlib.contextmanager
-def _own_server() -> Iterator[str]:
+def own_server() -> Iterator[str]:
     """A server with a data base of its own, gone when the command ends."""
     with tempfile.TemporaryDirectory(
         prefix="meldflow-prefect-", ignore_cleanup_errors=True

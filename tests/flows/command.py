@@ -13,9 +13,11 @@ MELDFLOW = (sys.executable, "-m", "flows.cli")
 RANDOM = ("--weights", "random", "--weights", "text/minilm=pretrained")
 
 
-def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
-    """Starts a command; its output is collected."""
+def start(*arguments: str | Path, cwd: Path, api: str | None = None) -> subprocess.Popen[str]:
+    """Starts a command; its output is collected. ``api``: the Prefect server to use."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    if api is not None:
+        environment["PREFECT_API_URL"] = api
     return subprocess.Popen(
         [*MELDFLOW, *map(str, arguments)],
         cwd=cwd,
@@ -27,9 +29,11 @@ def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def run(*arguments: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str | Path, cwd: Path, code: int = 0, api: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end and checks its exit code."""
-    process = start(*arguments, cwd=cwd)
+    process = start(*arguments, cwd=cwd, api=api)
     out, err = process.communicate(timeout=540)
     assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -1,0 +1,47 @@
+"""Rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("flows", "tasks", "models", "storage")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "flows.cli",
+        "flows.extract",
+        "flows.train",
+        "flows.pipeline",
+        "tasks.stages",
+        "tasks.train",
+        "models.registry",
+        "models.decode",
+        "storage",
+    ],
+)
+def test_importing_does_not_import_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False, cwd=ROOT)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "flows").glob("*.py")), ids=lambda p: p.stem)
+def test_flow_files_have_names_of_their_own(file: Path) -> None:
+    """Prefect may load a flow file by its bare name, which must not hide another module."""
+    if file.stem != "__init__":
+        assert file.stem not in {*sys.stdlib_module_names, *PACKAGES}
+        assert importlib.util.find_spec(file.stem) is None
+
+
+def test_the_lock_names_no_index() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "--index-url" not in lock
+    assert "://" not in lock
