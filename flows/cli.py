@@ -6,15 +6,15 @@ Heavy libraries are imported inside the commands, so that `--help` answers at on
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from models.schema import MeldflowError, RunError, UsageError
+from models.schema import MeldflowError, UsageError
 
 if TYPE_CHECKING:
     from tasks.options import ExtractOptions, TrainOptions
@@ -282,8 +282,9 @@ def _check_before_start(options: ExtractOptions) -> None:
 
     find_annotations(options.dataset)
     worker_count(options.cluster)
-    registry.build(options.only, options.weights_of, options.weights)
     location.check_writable(options.store)
+    with err.status("looking for the networks' weights"):
+        registry.build(options.only, options.weights_of, options.weights)
 
 
 def main() -> None:
@@ -297,20 +298,9 @@ def main() -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
     try:
         app()
-    except UsageError as error:
-        _fail(str(error), 2)
-    except RunError as error:
-        _fail(str(error), 1)
     except MeldflowError as error:
-        _fail(str(error), 1)
-    except KeyboardInterrupt:
-        again = shlex.join(["meldflow", *sys.argv[1:]])
-        _fail(f"stopped; what was committed is kept, `{again}` goes on from there", 130)
-
-
-def _fail(message: str, code: int) -> None:
-    err.print(f"[bold red]meldflow:[/] {message}", highlight=False, soft_wrap=True)
-    sys.exit(code)
+        err.print(f"[bold red]meldflow:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from models.schema import EMOTIONS
+from models.schema import EMOTIONS, StoppedError
 from tasks.progress import console as err
 
 if TYPE_CHECKING:
@@ -43,7 +44,13 @@ def prefect() -> Iterator[None]:
         url = stack.enter_context(prefect_server())
     with stack:
         err.print(f"Prefect UI: {url.removesuffix('/api')}", highlight=False)
-        yield
+        try:
+            yield
+        except KeyboardInterrupt:
+            again = shlex.join(["meldflow", *sys.argv[1:]])
+            raise StoppedError(
+                f"stopped; what was committed is kept, `{again}` goes on from there"
+            ) from None
 
 
 def show_synth(summary: SynthSummary, *, as_json: bool) -> None:

@@ -83,6 +83,8 @@ def _fetch_from_hub(source: Source) -> Path:
     import huggingface_hub
 
     log.info("downloading %s", source.model)
+    # Without a network it would report every try; what we say at the end is enough.
+    huggingface_hub.utils.logging.set_verbosity_error()
     for name in source.beside:
         huggingface_hub.hf_hub_download(source.model, name)
     return Path(huggingface_hub.hf_hub_download(source.model, source.files[0]))

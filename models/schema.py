@@ -25,13 +25,23 @@ EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 class MeldflowError(Exception):
     """A failure that one line explains; the command line prints it without a traceback."""
 
+    exit_code = 1
+
 
 class UsageError(MeldflowError):
-    """The user named something that is not there or cannot be used (exit code 2)."""
+    """The user named something that is not there or cannot be used."""
+
+    exit_code = 2
 
 
 class RunError(MeldflowError):
-    """A run that started and could not finish (exit code 1)."""
+    """A run that started and could not finish."""
+
+
+class StoppedError(MeldflowError):
+    """The user stopped a run."""
+
+    exit_code = 130
 
 
 class Modality(StrEnum):

@@ -101,10 +101,11 @@ def test_a_second_run_on_the_same_store_is_refused_at_once(
     api: str, dataset: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    first = command.start("extract", dataset, "--store", store, *ONLY, cwd=tmp_path, api=api)
+    arguments = ("extract", dataset, "--store", store, *ONLY)
+    first = command.start(*arguments, cwd=tmp_path, api=api)
     while not ask(api, "task_runs", flow_runs={"name": {"any_": [f"extract-{store}"]}}):
         assert first.poll() is None
-    second = command.run("extract", dataset, "--store", store, cwd=tmp_path, code=2, api=api)
+    second = command.run(*arguments, cwd=tmp_path, code=2, api=api)
     assert f'another run is writing to it ({{"pid": {first.pid}' in second.stderr
     first.communicate(timeout=300)
     assert first.returncode == 0
