@@ -10,10 +10,11 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import av
 
+from models.container import Nameless, open_container
 from models.pictures import Pictures
 from models.schema import Audio, Missing, Reason, Video
 from models.sound import Sound
@@ -100,11 +101,11 @@ def decode(
     refused = _refuse(path)
     if refused is not None:
         return refused, refused
-    file: _Nameless | None = None
+    file: Nameless | None = None
     try:
         with Path(path).open("rb") as opened:
-            file = _Nameless(opened)
-            with _open(file) as container:
+            file = Nameless(opened)
+            with open_container(file) as container:
                 heard, seen = _tracks(container, options, audio=audio, video=video)
                 pump(container, [one for one in (heard, seen) if isinstance(one, Track)])
                 if file.failure is not None:
@@ -130,41 +131,6 @@ def _refuse(path: str | os.PathLike[str]) -> Missing | None:
     if not stat.S_ISREG(mode):
         return Missing(reason=Reason.UNREADABLE, message="not a regular file")
     return None
-
-
-class _Nameless:
-    """A file without its name, which FFmpeg would take as a hint on format and protocol.
-
-    It remembers a failing disk, which FFmpeg would take for the end of the file.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.seek = file.seek
-        self.tell = file.tell
-        self.failure: OSError | None = None
-        self._file = file
-
-    def read(self, size: int) -> bytes:
-        try:
-            return self._file.read(size)
-        except OSError as error:
-            self.failure = error
-            return b""
-
-
-def _open(file: _Nameless) -> Any:
-    return av.open(
-        file,
-        mode="r",
-        metadata_errors="replace",
-        buffer_size=1 << 18,
-        io_open=_nothing_further,
-        container_options={"protocol_whitelist": "none"},
-    )
-
-
-def _nothing_further(url: str, flags: int, options: dict[str, str]) -> Any:
-    raise PermissionError(f"the clip refers to {url!r}")
 
 
 def _tracks(

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
+from models.decode import DecodeOptions
 from models.schema import Features, FeatureSpec, Media, Missing, Record, Weights, conform
 from models.weights import Source
 
@@ -25,6 +26,9 @@ class Extractor(ABC):
     """The published model whose weights it loads; None where there is nothing to load."""
 
     weights: Weights
+    decoding: DecodeOptions | None = None
+    """How the clip is decoded; None for what reads only the text. Extractors with equal
+    options share one decode."""
     loaded: Any = field(default=None, compare=False, repr=False)
     """What ``setup`` loaded; None until then, so that a fresh value pickles in a few bytes."""
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from models.probe import declared_seconds
+from models.container import declared_seconds
 from models.schema import EMOTIONS, SPLITS, Clip, UsageError, Utterance
 from storage.catalogue import NO_FILE
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from distributed import Client
+from distributed import Client, WorkerPlugin
 from prefect.context import FlowRunContext
 from prefect.logging.handlers import APILogHandler
 
@@ -27,7 +27,7 @@ def worker_logs(client: Client) -> Iterator[None]:
     logger = logging.getLogger(NAME)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    client.run(_let_info_through)
+    client.register_plugin(_LetInfoThrough())
     client.forward_logging(NAME, level=logging.INFO)
     try:
         yield
@@ -46,5 +46,11 @@ class _StampFlowRun(logging.Filter):
         return True
 
 
-def _let_info_through() -> None:
-    logging.getLogger(NAME).setLevel(logging.INFO)
+class _LetInfoThrough(WorkerPlugin):
+    """Sets the level on every worker, also on one that joins or is restarted later."""
+
+    name = "meldflow-log-level"
+
+    def setup(self, worker: object) -> None:
+        """Called once per worker process."""
+        logging.getLogger(NAME).setLevel(logging.INFO)

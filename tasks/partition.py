@@ -7,6 +7,7 @@ this function raise, and the task run is tried again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from distributed import Client, Future, as_completed
 from prefect import task
@@ -14,12 +15,15 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
+from models.decode import DecodeOptions
 from models.extractor import Extractor
-from models.schema import MeldflowError, Modality
+from models.schema import MeldflowError
 from storage.plan import PartitionPlan
 from storage.write import Fork, Written
 from tasks import stages
 from tasks.stages import Encoded, Source
+
+T = TypeVar("T")
 
 
 class ExtractionJob:
@@ -49,6 +53,10 @@ class ExtractionJob:
         self.device = device
         self.on_rows = on_rows
 
+    def on(self, role: str, stage: Callable[..., T], *arguments: object) -> Future[T]:
+        """Runs a stage on a worker that offers ``role``, with futures among the arguments."""
+        return self.client.submit(stage, *arguments, resources={role: 1}, pure=False)
+
 
 def extract_partition(job: ExtractionJob, part: PartitionPlan) -> Written:
     """Extracts everything stale in a partition on one decode of its clips.
@@ -62,15 +70,8 @@ def extract_partition(job: ExtractionJob, part: PartitionPlan) -> Written:
     for future in as_completed(batches):
         job.on_rows(batches[future])
     specs = [extractor.spec for extractor in job.extractors]
-    written = job.client.submit(
-        stages.write,
-        job.fork,
-        part.partition,
-        list(batches),
-        specs,
-        job.partition_size,
-        resources={"cpu": 1},
-        pure=False,
+    written = job.on(
+        "cpu", stages.write, job.fork, part.partition, list(batches), specs, job.partition_size
     )
     result: Written = written.result()
     return result
@@ -84,11 +85,13 @@ def _decodes(
     Clips come in batches, so that their frames stay few in memory; texts are small and go
     through the encoder in one batch.
     """
-    wanted = [extractor for extractor in job.extractors if extractor.spec.name in part.rows]
-    of_text = [one for one in wanted if one.spec.modality == Modality.TEXT]
-    of_clip = [one for one in wanted if one.spec.modality != Modality.TEXT]
-    for extractors, size in ((of_text, len(part.all_rows)), (of_clip, job.batch)):
+    sharing: dict[DecodeOptions | None, list[Extractor]] = {}
+    for extractor in job.extractors:
+        if extractor.spec.name in part.rows:
+            sharing.setdefault(extractor.decoding, []).append(extractor)
+    for options, extractors in sharing.items():
         rows = sorted({row for one in extractors for row in part.rows[one.spec.name]})
+        size = len(rows) if options is None else job.batch
         for first in range(0, len(rows), size):
             yield extractors, tuple(rows[first : first + size])
 
@@ -100,25 +103,16 @@ def _submit_batch(
     rows: Sequence[int],
 ) -> dict[Future[Encoded], int]:
     """Future → rows it extracts. Submitted depth first: a batch is done before the next."""
-    modalities = {one.spec.modality for one in extractors}
     sources = [job.sources[row] for row in rows]
-    media = job.client.submit(
-        stages.load_media, sources, modalities, resources={"cpu": 1}, pure=False
-    )
+    modalities = {one.spec.modality for one in extractors}
+    media = job.on("cpu", stages.load_media, sources, modalities, extractors[0].decoding)
     futures = {}
     for extractor in extractors:
         own = set(part.rows[extractor.spec.name])
         wanted = [source for source in sources if source.row in own]
         if wanted:
-            future = job.client.submit(
-                stages.encode,
-                extractor,
-                wanted,
-                media,
-                job.device,
-                resources={extractor.spec.resource: 1},
-                pure=False,
-            )
+            role = extractor.spec.resource
+            future = job.on(role, stages.encode, extractor, wanted, media, job.device)
             futures[future] = len(wanted)
     return futures
 

@@ -11,16 +11,15 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from models.decode import DecodeOptions, decode
 from models.extractor import Extractor
-from models.schema import Audio, FeatureSpec, Media, Missing, Modality, Reason, Record, Video
+from models.schema import FeatureSpec, Media, Missing, Modality, Reason, Record
 from storage.write import Fork, Result, Written, write_partition
 
 logger = logging.getLogger("meldflow.stages")
 
-NOT_ASKED = Missing(reason=Reason.MISSING_FILE, message="not decoded: no extractor asked for it")
+NOT_DECODED = Missing(reason=Reason.MISSING_FILE, message="the clip was not opened")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +41,14 @@ class Encoded:
     """Row → result."""
 
 
-def load_media(sources: Sequence[Source], modalities: Collection[Modality]) -> dict[int, Media]:
-    """Row → media with the wanted modalities; every clip is opened and decoded once."""
-    return {source.row: _load(source, modalities) for source in sources}
+def load_media(
+    sources: Sequence[Source], modalities: Collection[Modality], options: DecodeOptions | None
+) -> dict[int, Media]:
+    """Row → media with the wanted modalities; every clip is opened and decoded once.
+
+    Without ``options`` no clip is opened, and the media hold the text alone.
+    """
+    return {source.row: _load(source, modalities, options) for source in sources}
 
 
 def encode(
@@ -86,14 +90,11 @@ def write(
     return write_partition(fork, partition, results, specs, partition_size=partition_size)
 
 
-def _load(source: Source, modalities: Collection[Modality]) -> Media:
-    wants_audio, wants_video = Modality.AUDIO in modalities, Modality.VIDEO in modalities
-    audio: Audio | Missing = NOT_ASKED
-    video: Video | Missing = NOT_ASKED
-    if wants_audio or wants_video:
-        audio, video = decode(
-            Path(source.clip), DecodeOptions(), audio=wants_audio, video=wants_video
-        )
+def _load(source: Source, modalities: Collection[Modality], options: DecodeOptions | None) -> Media:
+    if options is None:
+        return Media(audio=NOT_DECODED, video=NOT_DECODED, text=source.text)
+    wanted = {name: Modality(name) in modalities for name in ("audio", "video")}
+    audio, video = decode(source.clip, options, **wanted)
     return Media(audio=audio, video=video, text=source.text)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.decode import DecodeOptions
 from models.extractor import Extractor
+from models.extractors.compiled import compiling
 from models.extractors.pitch import PITCH, pitch
 from models.extractors.windows import FRAME, HOP, frames_in
 from models.schema import ArraySpec, Features, FeatureSpec, Media, Missing, Modality, Reason
@@ -100,7 +101,8 @@ class Descriptors(Extractor):
     def load(self, device: str) -> Any:
         """Nothing but librosa, warmed up: its first call compiles and imports for seconds."""
         noise = np.random.default_rng(0).normal(0, 0.1, 2 * self.decoding.sample_rate)
-        self._describe(noise.astype(np.float32))
+        with compiling(f"descriptors {self.f0}"):
+            self._describe(noise.astype(np.float32))
         return True
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:

@@ -1,0 +1,81 @@
+"""librosa's compiled functions, shared between processes without harm.
+
+librosa lets Numba cache what it compiles beside its own source. Two processes that compile
+the same function at a time there leave an index of the one beside the code of the other, and
+every later process calls a null pointer (seen: two workers on a fresh installation, then a
+segmentation fault in ``librosa.yin`` at every start). Compiling takes 20 s, too long to do it
+anew in every worker. So a process works in a folder of its own: it starts from a copy of what
+an earlier one published, and publishes what it compiled if nobody has yet. What is published
+never changes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import platformdirs
+
+
+@contextlib.contextmanager
+def compiling(what: str) -> Iterator[None]:
+    """Compile inside; enter it before librosa is first imported.
+
+    Args:
+        what: names the functions that are compiled inside; another set has another name.
+    """
+    own, published = _own_folder(), _published(what)
+    if published.is_dir():
+        shutil.copytree(published, own, dirs_exist_ok=True)
+    yield
+    if not published.is_dir():
+        _publish(own, published)
+
+
+@functools.cache
+def _own_folder() -> Path:
+    """This process's folder, which goes when the process ends."""
+    import numba
+
+    folder = tempfile.mkdtemp(prefix="meldflow-numba-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    numba.config.CACHE_DIR = folder
+    return Path(folder)
+
+
+def _published(what: str) -> Path:
+    """Where the functions are published that this installation compiles on this machine."""
+    spec = find_spec("librosa")
+    source = Path(spec.origin) if spec is not None and spec.origin else Path()
+    facts = (
+        *(version(name) for name in ("librosa", "numba", "numpy")),
+        platform.python_version(),
+        platform.node(),
+        source,
+        source.stat().st_mtime_ns,
+        what,
+    )
+    name = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    return platformdirs.user_cache_path("meldflow") / "numba" / name
+
+
+def _publish(own: Path, published: Path) -> None:
+    """Appears whole or not at all; whoever comes second changes nothing."""
+    # Not being able to publish costs the next process its 20 s, and nothing else.
+    with contextlib.suppress(OSError):
+        published.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=published.parent))
+        try:
+            shutil.copytree(own, draft, dirs_exist_ok=True)
+            draft.rename(published)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
