@@ -131,8 +131,10 @@ def train(
     from flows import screen
     from storage import open_store
     from tasks.options import TrainOptions
+    from tasks.training import check_report
 
     open_store(store, snapshot)
+    check_report(report)
     options = TrainOptions(
         store=store, snapshot=snapshot, report=report, protocol=protocol, seed=seed, epochs=epochs
     )
@@ -229,8 +231,10 @@ def demo(
 
 def _run_pipeline(extraction: ExtractOptions, training: TrainOptions, *, as_json: bool) -> None:
     from flows import screen
+    from tasks.training import check_report
 
     _check_before_start(extraction)
+    check_report(training.report)
     with screen.prefect():
         from flows.pipeline import pipeline as flow
 

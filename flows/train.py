@@ -6,7 +6,7 @@ from prefect import flow, get_run_logger
 
 from storage import open_store
 from tasks.options import TrainOptions
-from tasks.training import TrainReport, fit_task, report_task, table_task
+from tasks.training import TrainReport, check_report, fit_task, report_task, table_task
 
 
 @flow(name="train", flow_run_name="train-{options.store}")
@@ -17,6 +17,7 @@ def train(options: TrainOptions) -> TrainReport:
         UsageError: the store, the snapshot or its rows do not suffice for the protocol.
     """
     logger = get_run_logger()
+    check_report(options.report)
     snapshot = open_store(options.store, options.snapshot)
     logger.info("training on snapshot %s of %s", snapshot.id, options.store)
     table = table_task(snapshot)

@@ -19,7 +19,7 @@ from pathlib import Path
 import icechunk
 import zarr
 
-from models.schema import UsageError
+from models.schema import MeldflowError, UsageError
 
 SCHEMA = 1
 """Version of the layout; a store of another version is refused, never guessed at."""
@@ -62,7 +62,7 @@ def create(url: str, *, partition: int) -> None:
     _check_vacant(path)
     # Made under another name and renamed: a process killed on the way leaves no half store.
     draft = path.with_name(f".{path.name}.creating")
-    with _as_usage_error(path, "cannot be created"):
+    with explained(path, "cannot be created"):
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         session = icechunk.Repository.create(_storage(draft)).writable_session("main")
@@ -80,7 +80,7 @@ def open_repository(url: str) -> icechunk.Repository:
     path = local_path(url)
     if not exists(url):
         raise UsageError(f"store {path}: no store is here; `meldflow extract` creates one")
-    with _as_usage_error(path, "cannot be read"):
+    with explained(path, "cannot be read"):
         repository = icechunk.Repository.open(_storage(path))
         root = zarr.open_group(repository.readonly_session("main").store, mode="r")
     found = root.attrs.get("schema")
@@ -105,7 +105,7 @@ def writer_lock(url: str) -> Iterator[None]:
             cannot be written.
     """
     path = local_path(url)
-    with _as_usage_error(path, "cannot be written"):
+    with explained(path, "cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -153,11 +153,16 @@ def _storage(path: Path) -> icechunk.Storage:
 
 
 @contextlib.contextmanager
-def _as_usage_error(path: Path, what: str) -> Iterator[None]:
+def explained(path: Path, what: str, kind: type[MeldflowError] = UsageError) -> Iterator[None]:
+    """Turns what the disk or Icechunk says into one line of ours.
+
+    Raises:
+        MeldflowError: of ``kind``, for an OSError or an IcechunkError inside.
+    """
     try:
         yield
     except OSError as error:
-        raise UsageError(f"store {path}: {what} ({error.strerror or error})") from error
+        raise kind(f"store {path}: {what} ({error.strerror or error})") from error
     except icechunk.IcechunkError as error:
         cause = str(error).strip().splitlines()[0].removeprefix("x ").strip()
-        raise UsageError(f"store {path}: {what} ({cause})") from error
+        raise kind(f"store {path}: {what} ({cause})") from error

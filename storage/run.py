@@ -63,16 +63,17 @@ def open_run(url: str, specs: Sequence[FeatureSpec], *, partition: int) -> Itera
     with location.writer_lock(url):
         if not location.exists(url):
             location.create(url, partition=partition)
-        yield Run(location.open_repository(url), specs)
+        yield Run(url, specs)
 
 
 class Run:
     """The one writer of a store, from ``sync`` to ``publish``."""
 
-    def __init__(self, repository: icechunk.Repository, specs: Sequence[FeatureSpec]) -> None:
-        self._repository = repository
+    def __init__(self, url: str, specs: Sequence[FeatureSpec]) -> None:
+        self._path = location.local_path(url)
+        self._repository = location.open_repository(url)
         self._specs = tuple(specs)
-        self._base = repository.lookup_branch("main")
+        self._base = self._repository.lookup_branch("main")
         self.branch, self.resumed = self._claim_branch()
         self._session: icechunk.Session | None = None
         self._pending = 0
@@ -138,8 +139,9 @@ class Run:
         if self._session is None:
             return
         root = zarr.open_group(self._session.store, mode="r+")
-        for spec in self._specs:
-            self._states[spec.name].write(group_of(root, spec.name))
+        with self._explained("a commit failed"):
+            for spec in self._specs:
+                self._states[spec.name].write(group_of(root, spec.name))
         self._commit(self._session, f"{self._pending} partitions")
         self._session, self._pending = None, 0
 
@@ -235,11 +237,16 @@ class Run:
     def _read(self, branch: str) -> zarr.Group:
         return zarr.open_group(self._repository.readonly_session(branch).store, mode="r")
 
+    def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
+        again = "what was committed before is kept; free the disk and run again"
+        return location.explained(self._path, f"{what}; {again}", RunError)
+
     def _since_commit(self) -> float:
         return time.monotonic() - self._last_commit
 
     def _commit(self, session: icechunk.Session, message: str) -> None:
-        session.commit(message, metadata={"run": self.branch})
+        with self._explained("a commit failed"):
+            session.commit(message, metadata={"run": self.branch})
         self._last_commit = time.monotonic()
 
 

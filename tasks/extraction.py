@@ -93,7 +93,8 @@ def commit_all(run: Run, futures: Iterable[PrefectFuture[Written]]) -> None:
             if isinstance(result, Written):
                 run.merge(result)
             else:
-                lost.append(f"{type(result).__name__}: {result}")
+                first_line = str(result).strip().partition("\n")[0]
+                lost.append(f"{type(result).__name__}: {first_line}")
     finally:
         run.commit()
     if lost:
@@ -114,8 +115,8 @@ def check_failures(rates: Iterable[FailureRate], limit: float) -> None:
             reasons = ", ".join(f"{reason} {n}" for reason, n in rate.reasons.items())
             raise RunError(
                 f"{rate.extractor} failed on {rate.failed} of {rate.tried} utterances ({reasons}); "
-                f"the limit is {limit:.0%}, so nothing was published. Mend the cause, or accept "
-                "it with --max-failure-rate"
+                f"the limit is {limit:.0%}, so nothing was published. Mend the cause and run again "
+                "with --retry-failed, or accept it with --max-failure-rate"
             )
 
 

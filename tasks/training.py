@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from models.judging.records import TrainResult
 from models.reference.config import Epoch
+from models.schema import UsageError
 from models.table import FeatureTable
 from tasks.options import TrainOptions
 from tasks.progress import progress
@@ -70,6 +72,22 @@ def fit(table: FeatureTable, options: TrainOptions) -> TrainResult:
             advance(1)
 
         return train_and_judge(table, config, protocol=options.protocol, on_epoch=on_epoch)
+
+
+def check_report(directory: Path) -> None:
+    """Makes the report's folder before anything is trained.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"report {directory}: cannot be written ({error.strerror}); name another folder"
+        ) from error
 
 
 def report(result: TrainResult, directory: Path) -> Path:

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -44,11 +45,12 @@ def compiling(what: str) -> Iterator[None]:
 @functools.cache
 def _own_folder() -> Path:
     """This process's folder, which goes when the process ends."""
-    import numba
+    from numba.core import config
 
+    settings: Any = config  # its values are set by name when it is imported
     folder = tempfile.mkdtemp(prefix="meldflow-numba-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    numba.config.CACHE_DIR = folder
+    settings.CACHE_DIR = folder
     return Path(folder)
 
 

@@ -141,6 +141,7 @@ def test_stores_that_cannot_be_used(
         (("extract", "data", "--cluster", "none.yaml"), "none.yaml"),
         (("extract", "data", "--weights", "random", "--weights", "pretrained"), "both for all"),
         (("extract", "data", "--batch", "0"), "--batch"),
+        (("demo", "--directory", "data/train_sent_emo.csv"), "train_sent_emo.csv"),
         (("extract",), "Missing argument"),
         (("extrakt",), "No such command"),
     ],
