@@ -201,7 +201,7 @@ def failures(
 @app.command(epilog=_example("meldflow demo", "meldflow demo --directory /tmp/demo --dialogues 12"))
 def demo(
     directory: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
-    dialogues: Annotated[int, typer.Option(min=3, help="Dialogues, over all splits.")] = 24,
+    dialogues: Annotated[int, typer.Option(min=3, help="Dialogues, over all splits.")] = 20,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -44,9 +45,11 @@ def prefect() -> Iterator[None]:
         url = stack.enter_context(prefect_server())
     with stack:
         err.print(f"Prefect UI: {url.removesuffix('/api')}", highlight=False)
+        from prefect.exceptions import TerminationSignal
+
         try:
             yield
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, TerminationSignal):
             again = shlex.join(["meldflow", *sys.argv[1:]])
             raise StoppedError(
                 f"stopped; what was committed is kept, `{again}` goes on from there"
@@ -108,7 +111,8 @@ def show_training(report: TrainReport, *, as_json: bool) -> None:
     best, floor = report.weighted_f1[report.model], report.weighted_f1["majority"]
     out.print(f"test weighted F1 {best:.3f}, majority baseline {floor:.3f}", style="bold")
     out.print(f"report {report.report}", highlight=False, soft_wrap=True)
-    opener = shlex.join(["python", "-m", "webbrowser", report.report])
+    python = min(sys.executable, os.path.relpath(sys.executable), key=len)
+    opener = shlex.join([python, "-m", "webbrowser", report.report])
     out.print(f"open it with: {opener}", highlight=False, soft_wrap=True)
 
 

@@ -8,6 +8,8 @@ is unreferenced and invisible.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -17,7 +19,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from models.schema import ArraySpec, FeatureSpec, Missing, Reason, Record
+from models.schema import ArraySpec, FeatureSpec, Missing, Reason, Record, RunError
 from storage.columns import array_of, group_of
 from storage.layout import FAILED, OK, SHARD_FRAMES, ragged_arrays
 
@@ -75,7 +77,27 @@ def write_partition(
     """Writes ``results`` (extractor name → row → result) into the fork.
 
     Rows of the partition that are not in ``results`` keep what they hold.
+
+    Raises:
+        RunError: the disk is full; trying again would not help.
     """
+    try:
+        return _write(fork, partition, results, specs, partition_size)
+    except icechunk.IcechunkError as error:
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise RunError(
+                "the store's disk is full; what was committed is kept: make room and run again"
+            ) from None
+        raise
+
+
+def _write(
+    fork: Fork,
+    partition: int,
+    results: Mapping[str, Mapping[int, Result]],
+    specs: Sequence[FeatureSpec],
+    partition_size: int,
+) -> Written:
     root = zarr.open_group(fork.store, mode="r+")
     states, ends = [], []
     for spec in specs:

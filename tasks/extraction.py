@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect.futures import PrefectFuture, as_completed
 
-from models.schema import Clip, RunError
+from models.schema import Clip, MeldflowError, RunError
 from storage import location, open_store
 from storage.catalogue import CatalogueChange
 from storage.columns import ColumnTable
@@ -85,6 +85,7 @@ def commit_all(run: Run, futures: Iterable[PrefectFuture[Written]]) -> None:
 
     Raises:
         RunError: partitions failed for good. The others are committed on the run's branch.
+        MeldflowError: what a partition ended in, where no partition can do better.
     """
     lost: list[str] = []
     try:
@@ -92,6 +93,8 @@ def commit_all(run: Run, futures: Iterable[PrefectFuture[Written]]) -> None:
             result: object = future.result(raise_on_failure=False)
             if isinstance(result, Written):
                 run.merge(result)
+            elif isinstance(result, MeldflowError):
+                raise result  # the other partitions would end in the same way
             else:
                 first_line = str(result).strip().partition("\n")[0]
                 lost.append(f"{type(result).__name__}: {first_line}")

@@ -32,8 +32,9 @@ def worker_logs(client: Client) -> Iterator[None]:
     try:
         yield
     finally:
-        client.unforward_logging(NAME)
         logger.removeHandler(handler)
+        with contextlib.suppress(OSError):  # the cluster may be gone when a run is stopped
+            client.unforward_logging(NAME)
 
 
 class _StampFlowRun(logging.Filter):
