@@ -84,6 +84,8 @@ def open_cluster(profile: ClusterProfile) -> Iterator[Client]:
 
 def _local_cluster(profile: ClusterProfile) -> LocalCluster:
     environment = dict.fromkeys(THREAD_VARIABLES, str(profile.threads)) | KEEP_MEMORY
+    # What fails on a worker is raised in the run; Dask would print it over the terminal too.
+    environment["DASK_LOGGING__DISTRIBUTED"] = "critical"
     # Not `env=`: malloc and OpenMP read these when the process starts, before Dask sets it.
     with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}):
         return LocalCluster(

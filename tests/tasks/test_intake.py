@@ -85,7 +85,7 @@ def test_only_changed_clips_are_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([row(0), row(0)], "row 2: Utterance_ID 0 is there twice"),
+        ([row(0), row(0)], "row 2: Utterance_ID '0' is there twice"),
         ([row(0), row(1, emotion="Powerful")], "row 2: Emotion 'powerful' is none of"),
         ([("Hi.", "Ann", "joy", "x", 0, "", "")], "row 1: Dialogue_ID 'x' is not a whole number"),
         ([], "hold no utterances"),
