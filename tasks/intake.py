@@ -141,7 +141,7 @@ def _check(file: Path, table: pd.DataFrame, name: str, good: pd.Series[bool], wr
     if not good.all():
         row = int((~good).to_numpy().argmax())
         raise UsageError(
-            f"annotations {file}, row {row + 1}: {name} {table[name][row]!r} is {wrong}"
+            f"annotations {file}, row {row + 1}: {name} {str(table[name][row])!r} is {wrong}"
         )
 
 
