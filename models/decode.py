@@ -8,68 +8,18 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
 
 from models.container import Nameless, open_container
+from models.options import DecodeOptions
 from models.pictures import Pictures
 from models.schema import Audio, Missing, Reason, Video
 from models.sound import Sound
 from models.streams import best_audio, best_video, start_of
 from models.tracks import Sink, Track, finished, line, pump
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecodeOptions:
-    """How clips are decoded; part of the key of every extractor that hears or sees them."""
-
-    sample_rate: int = 16000
-    """Rate of the decoded sound, Hz."""
-    silence: float = 1e-4
-    """Sound whose largest magnitude stays below this (-80 dBFS) is ``silent``."""
-    frames: int = 10
-    """Frames kept per clip: those of highest luma entropy."""
-    short_side: int = 256
-    """Shorter side of a kept frame, pixels."""
-    max_seconds: float = 600.0
-    """A stream that runs longer is ``too_long``."""
-    max_pixels: int = 4096 * 2304
-    """A larger picture is a ``decode_error``: its frames would not fit in a worker's memory."""
-    version: int = 1
-    """Raised by the author when the same options give other values."""
-
-    @property
-    def audio_parameters(self) -> dict[str, Any]:
-        """What decides the decoded sound, as JSON values."""
-        return {
-            "decode_version": self.version,
-            "downmix": "itu-r-bs.775",
-            "max_seconds": self.max_seconds,
-            "resampler": "soxr-hq",
-            "sample_rate": self.sample_rate,
-            "silence": self.silence,
-        }
-
-    @property
-    def video_parameters(self) -> dict[str, Any]:
-        """What decides the chosen frames, as JSON values."""
-        return {
-            "choice": "luma-entropy",
-            "decode_version": self.version,
-            "frames": self.frames,
-            "max_pixels": self.max_pixels,
-            "max_seconds": self.max_seconds,
-            "resize": "pillow-bilinear",
-            "short_side": self.short_side,
-        }
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Everything that decides what ``decode`` gives, as JSON values."""
-        return self.audio_parameters | self.video_parameters
 
 
 def decode(

@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
-from models.decode import DecodeOptions
+from models.options import DecodeOptions
+from models.places import PublishedModel
 from models.schema import Features, FeatureSpec, Media, Missing, Record, Weights, conform
-from models.weights import Source
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extractor(ABC):
     """Code + weights + parameters; subclasses add their parameters as fields."""
 
-    source: ClassVar[Source | None] = None
+    published: ClassVar[PublishedModel | None] = None
     """The published model whose weights it loads; None where there is nothing to load."""
 
     weights: Weights

@@ -8,17 +8,15 @@ from __future__ import annotations
 import functools
 import heapq
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from av.video.reformatter import Colorspace, Interpolation
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.options import DecodeOptions
 from models.schema import Missing, Reason, Video
-
-if TYPE_CHECKING:
-    from models.decode import DecodeOptions
 
 _MAX_ASPECT = 16.0
 """Long side over short side beyond which scaling the short side would blow up the long one."""

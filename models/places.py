@@ -1,7 +1,4 @@
-"""The places where published weights may be, looked through in order.
-
-Used by ``models.weights`` only, but for ``package_folder``.
-"""
+"""Published models, and the places where their weights may be, looked through in order."""
 
 from __future__ import annotations
 
@@ -9,17 +6,37 @@ import importlib.util
 import logging
 import os
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from models.weights import Source
+from typing import Any
 
 log = logging.getLogger(__name__)
 
 
-def package_folder(source: Source) -> Path | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedModel:
+    """A published model and the places where it may be found."""
+
+    model: str
+    """Public name, e.g. ``facebook/wav2vec2-base-960h``."""
+    files: tuple[str, ...]
+    """Names of its weight file, the preferred one first."""
+    beside: tuple[str, ...] = ()
+    """Files that have to lie beside the weights, e.g. ``config.json``."""
+    package: tuple[str, str] | None = None
+    """Installed package that brings the model, and its folder there."""
+    hub: bool = False
+    """Whether ``model`` is its name on the Hugging Face hub."""
+    url: str = ""
+    """Address of the weight file, where torch's own cache may hold it."""
+    digest: str = ""
+    """First digits of the SHA-256 that the file at ``url`` has."""
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    """What ``config.json`` has to say, so that another architecture is refused."""
+
+
+def package_folder(source: PublishedModel) -> Path | None:
     """The model's folder in its installed package, if that is installed."""
     if source.package is None:
         return None
@@ -29,7 +46,7 @@ def package_folder(source: Source) -> Path | None:
     return next((Path(root) / folder for root in roots if (Path(root) / folder).is_dir()), None)
 
 
-def _in_package(source: Source) -> tuple[Path | None, str]:
+def _in_package(source: PublishedModel) -> tuple[Path | None, str]:
     if source.package is None:
         return None, ""
     folder = package_folder(source)
@@ -37,7 +54,7 @@ def _in_package(source: Source) -> tuple[Path | None, str]:
     return (file if file and file.is_file() else None), f"package {source.package[0]}"
 
 
-def _in_hub_cache(source: Source) -> tuple[Path | None, str]:
+def _in_hub_cache(source: PublishedModel) -> tuple[Path | None, str]:
     if not source.hub:
         return None, ""
     import huggingface_hub
@@ -50,7 +67,7 @@ def _in_hub_cache(source: Source) -> tuple[Path | None, str]:
     return None, str(huggingface_hub.constants.HF_HUB_CACHE)
 
 
-def _in_torch_cache(source: Source) -> tuple[Path | None, str]:
+def _in_torch_cache(source: PublishedModel) -> tuple[Path | None, str]:
     if not source.url:
         return None, ""
     file = _torch_cache() / source.files[0]
@@ -64,7 +81,7 @@ def _torch_cache() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def _downloaded(source: Source) -> tuple[Path | None, str]:
+def _downloaded(source: PublishedModel) -> tuple[Path | None, str]:
     if not (source.hub or source.url):
         return None, ""
     import huggingface_hub
@@ -79,7 +96,7 @@ def _downloaded(source: Source) -> tuple[Path | None, str]:
         return None, f"failed: {type(error).__name__}"
 
 
-def _fetch_from_hub(source: Source) -> Path:
+def _fetch_from_hub(source: PublishedModel) -> Path:
     import huggingface_hub
 
     log.info("downloading %s", source.model)
@@ -90,7 +107,7 @@ def _fetch_from_hub(source: Source) -> Path:
     return Path(huggingface_hub.hf_hub_download(source.model, source.files[0]))
 
 
-def _fetch(source: Source) -> Path:
+def _fetch(source: PublishedModel) -> Path:
     file = _torch_cache() / source.files[0]
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
@@ -105,7 +122,7 @@ def _fetch(source: Source) -> Path:
     return file
 
 
-PLACES: dict[str, Callable[[Source], tuple[Path | None, str]]] = {
+PLACES: dict[str, Callable[[PublishedModel], tuple[Path | None, str]]] = {
     "installed package": _in_package,
     "hub cache": _in_hub_cache,
     "torch cache": _in_torch_cache,

@@ -79,7 +79,7 @@ def _build(name: str, target: str, wanted: str, parameters: Mapping[str, Any]) -
     for parameter in parameters:
         if parameter not in allowed:
             raise UsageError(_no_parameter(name, parameter, sorted(allowed)))
-    weights = NO_WEIGHTS if kind.source is None else find(kind.source, wanted)
+    weights = NO_WEIGHTS if kind.published is None else find(kind.published, wanted)
     try:
         extractor = kind(weights=weights, **parameters)
     except (TypeError, ValueError) as error:

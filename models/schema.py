@@ -18,6 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPLITS = ("train", "dev", "test")
+CLIP_FOLDERS = {
+    "train": "train_splits",
+    "dev": "dev_splits_complete",
+    "test": "output_repeated_splits_test",
+}
+"""Split → the folder that MELD's archive unpacks its clips into."""
+
 EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 """MELD's seven emotions, in the order of its published label ids."""
 

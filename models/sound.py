@@ -6,7 +6,7 @@ Used by ``models.decode`` only.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import av
 import numpy as np
@@ -14,10 +14,8 @@ import soxr
 from av.audio.frame import format_dtypes
 from numpy.typing import NDArray
 
+from models.options import DecodeOptions
 from models.schema import Audio, Missing, Reason
-
-if TYPE_CHECKING:
-    from models.decode import DecodeOptions
 
 _SIDE = 0.5
 _FRONT = float(np.sqrt(0.5))

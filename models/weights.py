@@ -11,12 +11,9 @@ import functools
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from models.places import PLACES
+from models.places import PLACES, PublishedModel
 from models.schema import UsageError, Weights
 
 NO_WEIGHTS = Weights(kind="none", revision="none")
@@ -26,29 +23,7 @@ _SEED = 0
 _SUFFIXES = (".pth", ".pt", ".safetensors", ".bin")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A published model and the places where it may be found."""
-
-    model: str
-    """Public name, e.g. ``facebook/wav2vec2-base-960h``."""
-    files: tuple[str, ...]
-    """Names of its weight file, the preferred one first."""
-    beside: tuple[str, ...] = ()
-    """Files that have to lie beside the weights, e.g. ``config.json``."""
-    package: tuple[str, str] | None = None
-    """Installed package that brings the model, and its folder there."""
-    hub: bool = False
-    """Whether ``model`` is its name on the Hugging Face hub."""
-    url: str = ""
-    """Address of the weight file, where torch's own cache may hold it."""
-    digest: str = ""
-    """First digits of the SHA-256 that the file at ``url`` has."""
-    architecture: Mapping[str, Any] = field(default_factory=dict)
-    """What ``config.json`` has to say, so that another architecture is refused."""
-
-
-def find(source: Source, wanted: str, *, download: bool = True) -> Weights:
+def find(source: PublishedModel, wanted: str, *, download: bool = True) -> Weights:
     """The weights that ``wanted`` names for the model of ``source``.
 
     ``pretrained`` looks into the installed package, the hub's cache and torch's cache, and
@@ -104,7 +79,7 @@ def seed(weights: Weights) -> int | None:
     return int(weights.revision.rpartition("-")[2]) if weights.kind == "random" else None
 
 
-def _described(source: Source, kind: str, file: Path) -> Weights:
+def _described(source: PublishedModel, kind: str, file: Path) -> Weights:
     _check_config(source, file.parent)
     if file.suffix == ".safetensors":
         _check_safetensors(source, file)
@@ -114,7 +89,7 @@ def _described(source: Source, kind: str, file: Path) -> Weights:
     return Weights(kind=kind, revision=revision, location=str(file), model=source.model)
 
 
-def _check_config(source: Source, folder: Path) -> None:
+def _check_config(source: PublishedModel, folder: Path) -> None:
     for name in source.beside:
         if not (folder / name).is_file():
             raise UsageError(f"{source.model}: {folder} holds no {name}")
@@ -133,7 +108,7 @@ def _check_config(source: Source, folder: Path) -> None:
             )
 
 
-def _check_safetensors(source: Source, file: Path) -> None:
+def _check_safetensors(source: PublishedModel, file: Path) -> None:
     """Whether the file is as long as its header says.
 
     The format: 8 bytes with the header's length, a JSON header whose entries name where in
@@ -151,7 +126,7 @@ def _check_safetensors(source: Source, file: Path) -> None:
         raise UsageError(f"{source.model}: {file} is damaged: {size} bytes, expected {expected}")
 
 
-def _from_path(source: Source, path: Path) -> Path:
+def _from_path(source: PublishedModel, path: Path) -> Path:
     if not path.exists():
         raise UsageError(
             f"{source.model}: weights={path} is no path that exists "
@@ -170,7 +145,7 @@ def _from_path(source: Source, path: Path) -> Path:
     raise UsageError(f"{source.model}: {path} holds none of {', '.join(source.files)}")
 
 
-def _nothing_found(source: Source, looked: list[str]) -> str:
+def _nothing_found(source: PublishedModel, looked: list[str]) -> str:
     get = f"`hf download {source.model}`" if source.hub else f"download {source.url}"
     return (
         f"no pretrained weights of {source.model}; looked in: {'; '.join(looked)}. "

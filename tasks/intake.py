@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,9 @@ from typing import Any
 import pandas as pd
 
 from models.container import declared_seconds
-from models.schema import EMOTIONS, SPLITS, Clip, UsageError, Utterance
+from models.schema import CLIP_FOLDERS, EMOTIONS, SPLITS, Clip, UsageError, Utterance
 from storage.catalogue import NO_FILE
-
-CLIP_FOLDERS = {
-    "train": ("train_splits",),
-    "dev": ("dev_splits_complete",),
-    "test": ("output_repeated_splits_test",),
-}
-"""Names of the folders that MELD's archive unpacks each split's clips into."""
+from tasks.progress import progress
 
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID", "StartTime", "EndTime")
 """Columns that an annotation file must have; ``Sentiment`` is read where it is there."""
@@ -52,19 +46,13 @@ class Annotations:
     folder: Path | None
 
 
-def read_catalogue(
-    dataset: Path,
-    *,
-    known: Mapping[str, Clip] | None = None,
-    on_clip: Callable[[int, int], None] | None = None,
-) -> list[Utterance]:
+def read_catalogue(dataset: Path, *, known: Mapping[str, Clip] | None = None) -> list[Utterance]:
     """The utterances of a MELD-shaped tree: train, dev, test, each in its file's order.
 
     Args:
         dataset: the folder that holds the CSV files and the clip folders, at any depth.
         known: path → clip as catalogued before; one whose size and time of change are the
             same is not read again.
-        on_clip: called with (clips done, clips in all) as checksums are taken.
 
     Raises:
         UsageError: the folder, the annotations or their columns are not there.
@@ -76,10 +64,9 @@ def read_catalogue(
     ]
     if not drafts:
         raise UsageError(f"dataset {dataset}: its annotation files hold no utterances")
-    clips = _identify([path for _, _, path in drafts], known or {}, on_clip)
-    return [
-        _utterance(split, row, clip) for (split, row, _), clip in zip(drafts, clips, strict=True)
-    ]
+    clips = _identify([path for _, _, path in drafts], known or {})
+    pairs = zip(drafts, clips, strict=True)
+    return [_utterance(split, row, clip) for (split, row, _), clip in pairs]
 
 
 def find_annotations(dataset: Path) -> list[Annotations]:
@@ -187,24 +174,20 @@ def identify_clip(path: Path, known: Mapping[str, Clip]) -> Clip:
     )
 
 
-def _identify(
-    paths: Sequence[Path | None],
-    known: Mapping[str, Clip],
-    on_clip: Callable[[int, int], None] | None,
-) -> list[Clip]:
+def _identify(paths: Sequence[Path | None], known: Mapping[str, Clip]) -> list[Clip]:
     """Clips in the order of ``paths``; files are read by as many threads as there are cores."""
     absent = Clip(path="", sha256=NO_FILE, size=0, mtime_ns=0, seconds=math.nan)
 
     def identify(path: Path | None) -> Clip:
-        return absent if path is None else identify_clip(path, known)
+        clip = absent if path is None else identify_clip(path, known)
+        advance(1)
+        return clip
 
-    clips = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for clip in pool.map(identify, paths):
-            clips.append(clip)
-            if on_clip is not None:
-                on_clip(len(clips), len(paths))
-    return clips
+    with (
+        progress("reading clips", len(paths), "clips") as advance,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        return list(pool.map(identify, paths))
 
 
 def _utterance(split: str, row: Mapping[Hashable, Any], clip: Clip) -> Utterance:
@@ -229,9 +212,9 @@ def _find_csv(dataset: Path, split: str) -> Path | None:
     return min(files, key=lambda path: (len(path.parts), str(path)), default=None)
 
 
-def _find_folder(dataset: Path, names: Iterable[str]) -> Path | None:
-    """The innermost folder with one of ``names``: archives nest train/train_splits."""
-    found = [path for name in names for path in dataset.rglob(name) if path.is_dir()]
+def _find_folder(dataset: Path, name: str) -> Path | None:
+    """The innermost folder called ``name``: archives nest train/train_splits."""
+    found = (path for path in dataset.rglob(name) if path.is_dir())
     return max(found, key=lambda path: (len(path.parts), str(path)), default=None)
 
 

@@ -15,8 +15,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
-from models.decode import DecodeOptions
 from models.extractor import Extractor
+from models.options import DecodeOptions
 from models.schema import MeldflowError
 from storage.plan import PartitionPlan
 from storage.write import Fork, Written

@@ -19,6 +19,9 @@ from rich.progress import (
 LINE_SECONDS = 15.0
 """Between two lines where there is no terminal."""
 
+SHORT_SECONDS = 2.0
+"""What takes no longer is not worth a line."""
+
 console = Console(stderr=True)
 
 
@@ -36,7 +39,7 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]
     else:
         lines = _Lines(what, total, unit)
         yield lines.advance
-        lines.say()
+        lines.end()
 
 
 class _Lines:
@@ -48,6 +51,10 @@ class _Lines:
     def advance(self, amount: int) -> None:
         self._done += amount
         if time.monotonic() - self._said > LINE_SECONDS and self._done < self._total:
+            self.say()
+
+    def end(self) -> None:
+        if time.monotonic() - self._started > SHORT_SECONDS:
             self.say()
 
     def say(self) -> None:

@@ -12,8 +12,9 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from models.decode import DecodeOptions, decode
+from models.decode import decode
 from models.extractor import Extractor
+from models.options import DecodeOptions
 from models.schema import FeatureSpec, Media, Missing, Modality, Reason, Record
 from storage.write import Fork, Result, Written, write_partition
 

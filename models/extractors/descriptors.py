@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.decode import DecodeOptions
 from models.extractor import Extractor
 from models.extractors.compiled import compiling
 from models.extractors.pitch import PITCH, pitch
 from models.extractors.windows import FRAME, HOP, frames_in
+from models.options import DecodeOptions
+from models.places import PublishedModel
 from models.schema import ArraySpec, Features, FeatureSpec, Media, Missing, Modality, Reason
-from models.weights import Source
 
 _N_MFCC, _N_MELS, _N_FFT = 25, 40, 512
 COLUMNS = (*(f"mfcc_{i}" for i in range(_N_MFCC)), "centroid", "zcr", "f0", "voiced", "rms")
@@ -36,7 +36,7 @@ class Descriptors(Extractor):
     Frames lie where wav2vec 2.0 has its own: the i-th is about samples [320 i, 320 i + 400).
     """
 
-    source: ClassVar[Source | None] = None
+    published: ClassVar[PublishedModel | None] = None
 
     f0: str = "yin"
     """How pitch is found: ``yin`` (about 5 ms per clip) or ``pyin`` (about 250 ms)."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from models.extractor import Extractor
 from models.extractors.networks import exact_inference, pretrained, quiet, seeded
-from models.places import package_folder
+from models.places import PublishedModel, package_folder
 from models.schema import (
     ArraySpec,
     Features,
@@ -26,9 +26,9 @@ from models.schema import (
     Reason,
     UsageError,
 )
-from models.weights import Source, seed
+from models.weights import seed
 
-_SOURCE = Source(
+_SOURCE = PublishedModel(
     model="sentence-transformers/all-MiniLM-L6-v2",
     files=("model.safetensors", "pytorch_model.bin"),
     beside=("config.json", "tokenizer.json"),
@@ -50,7 +50,7 @@ class _Loaded:
 class MiniLM(Extractor):
     """Mean of the token vectors, of length one, as the model was trained."""
 
-    source: ClassVar[Source | None] = _SOURCE
+    published: ClassVar[PublishedModel | None] = _SOURCE
 
     max_tokens: int = 256
     """Longer texts are cut here, as the published model does."""

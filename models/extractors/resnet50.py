@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.decode import DecodeOptions
 from models.extractor import Extractor
 from models.extractors.networks import exact_inference, fill, seeded
+from models.options import DecodeOptions
+from models.places import PublishedModel
 from models.schema import ArraySpec, Features, FeatureSpec, Media, Missing, Modality, Video
-from models.weights import Source, seed
+from models.weights import seed
 
 _SIZE = 2048
 _MEAN = (0.485, 0.456, 0.406)
@@ -34,7 +35,7 @@ the 16 blocks and features leave float16's range; at 0 all blocks do nothing."""
 class ResNet50(Extractor):
     """Features of up to ten frames per clip; fewer frames leave masked rows at the end."""
 
-    source: ClassVar[Source | None] = Source(
+    published: ClassVar[PublishedModel | None] = PublishedModel(
         model="torchvision/resnet50-IMAGENET1K_V2",
         files=("resnet50-11ad3fa6.pth", "model.safetensors"),
         url="https://download.pytorch.org/models/resnet50-11ad3fa6.pth",

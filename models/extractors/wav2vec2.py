@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.decode import DecodeOptions
 from models.extractor import Extractor
 from models.extractors.networks import pretrained, quiet, seeded
 from models.extractors.windows import FRAME, Window, frames_in, stitch, windows
+from models.options import DecodeOptions
+from models.places import PublishedModel
 from models.schema import ArraySpec, Features, FeatureSpec, Media, Missing, Modality, Reason
-from models.weights import Source, seed
+from models.weights import seed
 
 _LAYERS = 12
 _PADDED_SECONDS = {"cpu": 30, "cuda": 240}
@@ -30,7 +31,7 @@ is 6.6 MB of activations per second, three times over."""
 class Wav2Vec2(Extractor):
     """The base network on 16 kHz sound, in exact batches of any lengths."""
 
-    source: ClassVar[Source | None] = Source(
+    published: ClassVar[PublishedModel | None] = PublishedModel(
         model="facebook/wav2vec2-base-960h",
         files=("model.safetensors", "pytorch_model.bin"),
         beside=("config.json",),

@@ -13,19 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.schema import EMOTIONS, RunError, UsageError
+from models.schema import CLIP_FOLDERS, EMOTIONS, RunError, UsageError
 from tasks.synth.annotation import annotate
 from tasks.synth.clip import make_clip, one_thread
 from tasks.synth.script import Line, write_script
 
 VERSION = 1
 """Raised when the same parameters give other files."""
-FOLDERS: dict[str, str] = {
-    "train": "train_splits",
-    "dev": "dev_splits_complete",
-    "test": "output_repeated_splits_test",
-}
-"""MELD's folder of each split."""
 MARK = "synth.json"
 """Says what a folder holds, and whether all of it is there."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -108,7 +102,7 @@ def _clip_paths(directory: Path, script: Mapping[str, list[Line]]) -> Iterator[t
     for split, lines in script.items():
         for line in lines:
             name = f"dia{line.dialogue}_utt{line.utterance}.mp4"
-            yield line, directory / FOLDERS[split] / name
+            yield line, directory / CLIP_FOLDERS[split] / name
 
 
 def _claim(directory: Path, parameters: Mapping[str, object]) -> bool:
@@ -130,7 +124,7 @@ def _claim(directory: Path, parameters: Mapping[str, object]) -> bool:
             "name another folder, or delete this one"
         )
     _mark(directory, parameters, complete=False)
-    for folder in FOLDERS.values():
+    for folder in CLIP_FOLDERS.values():
         (directory / folder).mkdir()
     return False
 

@@ -7,26 +7,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips"
+from models.schema import CLIP_FOLDERS
+from tasks.synth.annotation import COLUMNS
 
-FOLDERS = {
-    "train": "train_splits",
-    "dev": "dev_splits_complete",
-    "test": "output_repeated_splits_test",
-}
-COLUMNS = (
-    "Sr No.",
-    "Utterance",
-    "Speaker",
-    "Emotion",
-    "Sentiment",
-    "Dialogue_ID",
-    "Utterance_ID",
-    "Season",
-    "Episode",
-    "StartTime",
-    "EndTime",
-)
+CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips"
 
 
 @dataclass(frozen=True)
@@ -71,7 +55,7 @@ REAL_CLIPS = (
 def utterance_ids() -> dict[str, RealClip]:
     """Utterance id → clip; one dialogue per split, in the order of ``REAL_CLIPS``."""
     ids: dict[str, RealClip] = {}
-    for split in FOLDERS:
+    for split in CLIP_FOLDERS:
         own = [clip for clip in REAL_CLIPS if clip.split == split]
         ids |= {f"{split}/dia0_utt{number}": clip for number, clip in enumerate(own)}
     return ids
@@ -79,7 +63,7 @@ def utterance_ids() -> dict[str, RealClip]:
 
 def build_tree(root: Path) -> None:
     """Writes the annotation files and copies the clips under MELD's names."""
-    for split, folder in FOLDERS.items():
+    for split, folder in CLIP_FOLDERS.items():
         (root / folder).mkdir(parents=True)
         with (root / f"{split}_sent_emo.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\r\n")

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from flows import cli
 from storage import location
-from tests.flows.real import COLUMNS
+from tasks.synth.annotation import COLUMNS
 
 COMMANDS = ("synth", "extract", "train", "pipeline", "status", "failures", "demo")
 

@@ -133,8 +133,8 @@ def test_layers_are_averaged(extractor: Wav2Vec2) -> None:
 def test_layers_above_the_last_are_not_loaded() -> None:
     from models.weights import find
 
-    assert Wav2Vec2.source is not None
-    weights = find(Wav2Vec2.source, "random")
+    assert Wav2Vec2.published is not None
+    weights = find(Wav2Vec2.published, "random")
     assert len(Wav2Vec2(weights=weights, layers=(2, 4)).setup().loaded.encoder.layers) == 4
 
 

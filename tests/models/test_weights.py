@@ -21,17 +21,17 @@ from models.extractor import Extractor
 from models.extractors.minilm import MiniLM
 from models.extractors.resnet50 import ResNet50
 from models.extractors.wav2vec2 import Wav2Vec2
-from models.places import package_folder
+from models.places import PublishedModel, package_folder
 from models.schema import Missing, UsageError, Weights
-from models.weights import Source, check, find
+from models.weights import check, find
 from tests.models.inputs import media, mixed
 
 Ready = Callable[[str], Extractor]
 
 
-def source(kind: type[Extractor]) -> Source:
-    assert kind.source is not None
-    return kind.source
+def source(kind: type[Extractor]) -> PublishedModel:
+    assert kind.published is not None
+    return kind.published
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ class TestFind:
         assert found.location == str(copy / "model.safetensors")
 
     def test_nothing_found_says_where_and_how(self, tmp_path: Path) -> None:
-        nobody = Source(
+        nobody = PublishedModel(
             model="nobody/nothing",
             files=("model.safetensors",),
             package=("no_such_package", "model"),
@@ -127,7 +127,7 @@ class TestFind:
 
     def test_offline_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-        nobody = Source(model="nobody/nothing", files=("model.safetensors",), hub=True)
+        nobody = PublishedModel(model="nobody/nothing", files=("model.safetensors",), hub=True)
         with pytest.raises(UsageError, match="not tried, HF_HUB_OFFLINE is set"):
             find(nobody, "pretrained")
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.decode import DecodeOptions
 from models.extractor import Extractor
+from models.options import DecodeOptions
 from models.schema import (
     ArraySpec,
     Features,

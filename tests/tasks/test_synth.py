@@ -12,10 +12,10 @@ from pathlib import Path
 import av
 import pytest
 
-from models.schema import EMOTIONS, MeldflowError, UsageError
+from models.schema import CLIP_FOLDERS, EMOTIONS, MeldflowError, UsageError
 from tasks.synth import clip, dataset
 from tasks.synth.annotation import COLUMNS, clock
-from tasks.synth.dataset import FOLDERS, SynthSummary, synthesise
+from tasks.synth.dataset import SynthSummary, synthesise
 from tasks.synth.script import SENTIMENTS
 
 
@@ -49,8 +49,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> SynthSummary:
 
 
 def test_tree_has_meld_names_and_nothing_else(demo: SynthSummary) -> None:
-    expected = {"synth.json"} | {f"{split}_sent_emo.csv" for split in FOLDERS}
-    for split, folder in FOLDERS.items():
+    expected = {"synth.json"} | {f"{split}_sent_emo.csv" for split in CLIP_FOLDERS}
+    for split, folder in CLIP_FOLDERS.items():
         for row in read_rows(demo.directory, split):
             name = f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}.mp4"
             expected.add(f"{folder}/{name}")
@@ -68,7 +68,7 @@ def test_summary_agrees_with_the_files(demo: SynthSummary) -> None:
         assert tuple(told.emotions) == EMOTIONS
 
 
-@pytest.mark.parametrize("split", FOLDERS)
+@pytest.mark.parametrize("split", CLIP_FOLDERS)
 def test_annotations_are_in_melds_format(demo: SynthSummary, split: str) -> None:
     raw = (demo.directory / f"{split}_sent_emo.csv").read_bytes()
     assert raw.endswith(b"\r\n")
@@ -83,12 +83,12 @@ def test_annotations_are_in_melds_format(demo: SynthSummary, split: str) -> None
         assert re.fullmatch(r"\d{1,2}:\d\d:\d\d,\d{3}", row["StartTime"])
 
 
-@pytest.mark.parametrize("split", FOLDERS)
+@pytest.mark.parametrize("split", CLIP_FOLDERS)
 def test_clips_decode_and_last_as_long_as_annotated(demo: SynthSummary, split: str) -> None:
     for row in read_rows(demo.directory, split):
         name = f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}.mp4"
         annotated = to_seconds(row["EndTime"]) - to_seconds(row["StartTime"])
-        with av.open(str(demo.directory / FOLDERS[split] / name)) as container:
+        with av.open(str(demo.directory / CLIP_FOLDERS[split] / name)) as container:
             video, audio = container.streams.video[0], container.streams.audio[0]
             assert (video.codec_context.name, audio.codec_context.name) == ("h264", "aac")
             assert (video.width, video.height) == (320, 240)
