@@ -16,7 +16,8 @@ from PIL import Image
 from scipy.stats import entropy as scipy_entropy
 from torchvision.transforms import Resize
 
-from models.decode import DecodeOptions, decode
+from models.decode import decode
+from models.options import DecodeOptions
 from models.pictures import entropy, scaled_size
 from models.schema import Audio, Missing, Reason, Video
 from models.sound import DOWNMIX
