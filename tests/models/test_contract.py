@@ -156,7 +156,7 @@ def test_the_key_tells_what_made_a_feature(name: str) -> None:
     assert json.loads(json.dumps(spec.parameters)) == spec.parameters
     changed = [replace(extractor, **{field: value}) for field, value in CHANGES[name].items()]
     changed.append(replace(extractor, weights=replace(extractor.weights, revision="other")))
-    if hasattr(extractor, "decoding"):
+    if extractor.decoding is not None:
         changed.append(replace(extractor, decoding=replace(extractor.decoding, version=99)))
     keys = [
         spec.key,
