@@ -1,12 +1,12 @@
 """librosa's compiled functions, shared between processes without harm.
 
-librosa lets Numba cache what it compiles beside its own source. Two processes that compile
-the same function at a time there leave an index of the one beside the code of the other, and
-every later process calls a null pointer (seen: two workers on a fresh installation, then a
-segmentation fault in ``librosa.yin`` at every start). Compiling takes 20 s, too long to do it
-anew in every worker. So a process works in a folder of its own: it starts from a copy of what
-an earlier one published, and publishes what it compiled if nobody has yet. What is published
-never changes.
+librosa lets Numba cache what it compiles beside its own source. After two workers had started
+at once on a fresh installation, that cache was broken: ``librosa.yin`` called a null pointer in
+every later process. The likely cause, not reproduced on demand, is that both compiled the same
+function and left an index of the one beside the code of the other. Compiling takes 20 s, too
+long to do it anew in every worker. So a process works in a folder of its own: it starts from a
+copy of what an earlier one published, and publishes what it compiled if nobody has yet. What is
+published never changes.
 """
 
 from __future__ import annotations
