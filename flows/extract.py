@@ -18,7 +18,6 @@ from tasks.extraction import (
     check_failures,
     commit_all,
     known_clips,
-    random_weights,
     sources,
 )
 from tasks.intake import read_catalogue
@@ -82,6 +81,6 @@ def extract(options: ExtractOptions) -> ExtractReport:
         catalogue=change,
         extracted=plan.stale(),
         failures=tuple(rates),
-        random_weights=random_weights(open_store(options.store, snapshot)),
+        random_weights=open_store(options.store, snapshot).random_weights(),
         seconds=round(time.monotonic() - started, 1),
     )

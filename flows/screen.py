@@ -136,8 +136,7 @@ def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
             table.add_row(split, extractor, *map(str, cells))
         table.add_section()
     out.print(table)
-    weights = {name: snapshot.attributes(name)["weights"]["kind"] for name in snapshot.extractors}
-    if random := [name for name, kind in weights.items() if kind == "random"]:
+    if random := snapshot.random_weights():
         out.print(f"[yellow]random weights:[/] {', '.join(random)}")
 
 

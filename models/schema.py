@@ -102,6 +102,11 @@ class Clip:
     """Duration by the container's header, seconds; NaN when it declares none."""
 
 
+def utterance_id(split: str, dialogue: int, utterance: int) -> str:
+    """The name people see, e.g. ``train/dia12_utt3``."""
+    return f"{split}/dia{dialogue}_utt{utterance}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
     """One row of the catalogue, keyed by (split, dialogue, utterance)."""
@@ -120,7 +125,7 @@ class Utterance:
     @property
     def id(self) -> str:
         """The name people see, e.g. ``train/dia12_utt3``."""
-        return f"{self.split}/dia{self.dialogue}_utt{self.utterance}"
+        return utterance_id(self.split, self.dialogue, self.utterance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

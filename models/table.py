@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.schema import UsageError
+from models.schema import UsageError, utterance_id
 
 MODALITY_ARRAYS: Mapping[str, tuple[str, ...]] = {
     "audio": ("audio/wav2vec2/mean", "audio/librosa/stats", "audio/librosa/tempo"),
@@ -71,7 +71,7 @@ class FeatureTable:
     def ids(self) -> list[str]:
         """The name of every utterance, e.g. ``train/dia12_utt3``."""
         named = zip(self.split, self.dialogue, self.utterance, strict=True)
-        return [f"{split}/dia{dialogue}_utt{utterance}" for split, dialogue, utterance in named]
+        return [utterance_id(*key) for key in named]
 
     def present(self, path: str) -> NDArray[np.bool_]:
         """Which utterances have the array ``path`` (any value that is not NaN), shape (n,)."""

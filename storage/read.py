@@ -15,11 +15,11 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from models.schema import SPLITS, Modality, UsageError
+from models.schema import SPLITS, Modality, UsageError, utterance_id
 from storage import layout, location
 from storage.catalogue import keys
 from storage.columns import Column, ColumnTable, array_of, group_of
-from storage.plan import SOURCE_COLUMN, stale_mask
+from storage.plan import stale_mask
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -133,20 +133,20 @@ class Snapshot:
             active &= self.utterances["split"] == split
         return np.flatnonzero(active)
 
-    def row(self, utterance_id: str) -> int:
+    def row(self, name: str) -> int:
         """The row of ``split/dia{D}_utt{U}``.
 
         Raises:
             UsageError: the catalogue has no such utterance.
         """
         try:
-            return self._row_of[utterance_id]
+            return self._row_of[name]
         except KeyError:
-            raise UsageError(f"store {self.url}: no utterance is called {utterance_id}") from None
+            raise UsageError(f"store {self.url}: no utterance is called {name}") from None
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
-        return {f"{s}/dia{d}_utt{u}": row for row, (s, d, u) in enumerate(keys(self.utterances))}
+        return {utterance_id(*key): row for row, key in enumerate(keys(self.utterances))}
 
     def state(self, extractor: str) -> ColumnTable:
         """Status, reason, message, key, checksum and seconds, one entry per row."""
@@ -165,11 +165,11 @@ class Snapshot:
         values = np.asarray(array_of(self._group(extractor), array)[:])[rows]
         return values, np.asarray(self.state(extractor)["status"][rows] == layout.OK)
 
-    def frames(self, extractor: str, array: str, utterance_id: str) -> NDArray[Any]:
+    def frames(self, extractor: str, array: str, name: str) -> NDArray[Any]:
         """A ragged feature of one utterance, shape (n_frames, …); no frames if it failed."""
-        row, group = self.row(utterance_id), self._group(extractor)
-        start = int(self._ends(extractor, array)["start"][row])
-        size = int(self._ends(extractor, array)["row_size"][row])
+        row, group = self.row(name), self._group(extractor)
+        ends = self._ends(extractor, array)
+        start, size = int(ends["start"][row]), int(ends["row_size"][row])
         return np.asarray(array_of(group, array)[start : start + size])
 
     def iter_frames(self, extractor: str, array: str) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -222,7 +222,7 @@ class Snapshot:
 
     def failures(self) -> list[FailedRow]:
         """Every active row that failed, by extractor and row."""
-        ids = [f"{s}/dia{d}_utt{u}" for s, d, u in keys(self.utterances)]
+        ids = [utterance_id(*key) for key in keys(self.utterances)]
         return [
             FailedRow(
                 id=ids[row],
@@ -236,11 +236,10 @@ class Snapshot:
             if state["status"][row] == layout.FAILED
         ]
 
-    def source_is_current(self, extractor: str) -> NDArray[np.bool_]:
-        """Rows whose feature was taken from today's clip or text, shape (n_rows,)."""
-        column = SOURCE_COLUMN[Modality(self.attributes(extractor)["modality"])]
-        wanted = self.utterances[column]
-        return np.asarray((self.state(extractor)["source_sha"] == wanted).all(axis=1))
+    def random_weights(self) -> tuple[str, ...]:
+        """The extractors whose networks have random weights."""
+        kinds = {name: self.attributes(name)["weights"]["kind"] for name in self.extractors}
+        return tuple(name for name, kind in kinds.items() if kind == "random")
 
     def _group(self, extractor: str) -> zarr.Group:
         if extractor not in self.extractors:

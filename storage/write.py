@@ -56,15 +56,6 @@ class Written:
     ends: tuple[Update, ...]
     """Where the frames of all the partition's rows lie now, per extractor."""
 
-    def reasons(self) -> list[tuple[str, str]]:
-        """(extractor, reason) of every row that failed."""
-        return [
-            (update.extractor, reason)
-            for update in self.states
-            for reason in update.columns["reason"]
-            if reason
-        ]
-
 
 def write_partition(
     fork: Fork,

@@ -8,12 +8,11 @@ from typing import Any
 
 from prefect.futures import PrefectFuture, as_completed
 
-from models.schema import Clip, MeldflowError, RunError
+from models.schema import Clip, MeldflowError, RunError, utterance_id
 from storage import location, open_store
 from storage.catalogue import CatalogueChange
 from storage.columns import ColumnTable
 from storage.plan import Plan
-from storage.read import Snapshot
 from storage.run import FailureRate, Run
 from storage.write import Written
 from tasks.stages import Source
@@ -70,8 +69,9 @@ def sources(utterances: ColumnTable, plan: Plan) -> dict[int, Source]:
     return {
         row: Source(
             row=row,
-            id=f"{utterances['split'][row]}/dia{utterances['dialogue'][row]}"
-            f"_utt{utterances['utterance'][row]}",
+            id=utterance_id(
+                *(utterances[name][row] for name in ("split", "dialogue", "utterance"))
+            ),
             clip=utterances["clip_path"][row],
             text=utterances["text"][row],
         )
@@ -121,12 +121,3 @@ def check_failures(rates: Iterable[FailureRate], limit: float) -> None:
                 f"the limit is {limit:.0%}, so nothing was published. Mend the cause and run again "
                 "with --retry-failed, or accept it with --max-failure-rate"
             )
-
-
-def random_weights(snapshot: Snapshot) -> tuple[str, ...]:
-    """The extractors of a snapshot whose networks have random weights."""
-    return tuple(
-        name
-        for name in snapshot.extractors
-        if snapshot.attributes(name)["weights"]["kind"] == "random"
-    )
