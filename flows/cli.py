@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from models.schema import MeldflowError, UsageError
+from flows.parameters import Seed, extraction, takes, training
+from models.schema import MeldflowError
 
 if TYPE_CHECKING:
     from tasks.options import ExtractOptions, TrainOptions
@@ -32,35 +33,6 @@ err = Console(stderr=True)
 
 Store = Annotated[str, typer.Argument(help="Folder of the feature store.", metavar="STORE")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Only = Annotated[
-    list[str] | None,
-    typer.Option("--only", help="Run this extractor only; may be given again.", metavar="NAME"),
-]
-WeightsOf = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--weights",
-        help="`pretrained`, `random` or a checkpoint's path, for all extractors or as "
-        "NAME=WEIGHTS for one; may be given again.",
-        metavar="[NAME=]WEIGHTS",
-    ),
-]
-Partition = Annotated[
-    int, typer.Option(min=1, max=1024, help="Utterances per partition of a new store.")
-]
-Batch = Annotated[int, typer.Option(min=1, max=256, help="Clips decoded and encoded together.")]
-RetryFailed = Annotated[bool, typer.Option(help="Try utterances again that failed before.")]
-MaxFailureRate = Annotated[
-    float,
-    typer.Option(min=0.0, max=1.0, help="Fail the run above this share of failed utterances."),
-]
-Cluster = Annotated[
-    Path | None,
-    typer.Option("--cluster", help="Cluster profile, YAML; by default all cores of this machine."),
-]
-Report = Annotated[Path, typer.Option("--report", help="Folder for the report and the model.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Upper bound on the epochs.")]
 
 
 def _example(*lines: str) -> str:
@@ -87,28 +59,16 @@ def synth(
     epilog=_example(
         "meldflow extract MELD.Raw --store store",
         "meldflow extract MELD.Raw --store store --only text/minilm",
+        "meldflow extract --clips my-clips --store store --only audio/librosa",
         "meldflow extract demo/data --store demo/store --weights random "
         "--weights text/minilm=pretrained",
     )
 )
-def extract(
-    dataset: Annotated[Path, typer.Argument(help="Folder with CSV files and clips.")],
-    store: Annotated[str, typer.Option(help="Folder of the feature store.")] = "store",
-    only: Only = None,
-    weights: WeightsOf = None,
-    partition: Partition = 64,
-    batch: Batch = 8,
-    retry_failed: RetryFailed = False,
-    max_failure_rate: MaxFailureRate = 0.25,
-    cluster: Cluster = None,
-    as_json: Json = False,
-) -> None:
+@takes(options=extraction)
+def extract(options: ExtractOptions, as_json: Json = False) -> None:
     """Extract whatever is new or changed, on all cores, and publish one snapshot."""
     from flows import screen
 
-    options = _extract_options(
-        dataset, store, only, weights, partition, batch, retry_failed, max_failure_rate, cluster
-    )
     _check_before_start(options)
     with screen.prefect():
         from flows.extract import extract as flow
@@ -118,58 +78,79 @@ def extract(
 
 
 @app.command(epilog=_example("meldflow train store --report report"))
+@takes(options=training)
 def train(
     store: Store,
+    options: TrainOptions,
     snapshot: Annotated[str, typer.Option(help="Branch, tag or snapshot id.")] = "main",
-    report: Report = Path("report"),
-    protocol: Annotated[str, typer.Option(help="How to fit and judge: official.")] = "official",
-    seed: Seed = 0,
-    epochs: Epochs = 40,
     as_json: Json = False,
 ) -> None:
     """Train the reference network and an SVM on a snapshot, judge both, write the report."""
     from flows import screen
     from storage import open_store
-    from tasks.options import TrainOptions
     from tasks.training import check_report
 
     open_store(store, snapshot)
-    check_report(report)
-    options = TrainOptions(
-        store=store, snapshot=snapshot, report=report, protocol=protocol, seed=seed, epochs=epochs
-    )
+    check_report(options.report)
     with screen.prefect():
         from flows.train import train as flow
 
-        trained = flow(options)
+        trained = flow(options.model_copy(update={"snapshot": snapshot}))
     screen.show_training(trained, as_json=as_json)
 
 
 @app.command(epilog=_example("meldflow pipeline MELD.Raw --store store --report report"))
+@takes(extract_options=extraction, train_options=training)
 def pipeline(
-    dataset: Annotated[Path, typer.Argument(help="Folder with CSV files and clips.")],
-    store: Annotated[str, typer.Option(help="Folder of the feature store.")] = "store",
-    report: Report = Path("report"),
-    only: Only = None,
-    weights: WeightsOf = None,
-    partition: Partition = 64,
-    batch: Batch = 8,
-    retry_failed: RetryFailed = False,
-    max_failure_rate: MaxFailureRate = 0.25,
-    cluster: Cluster = None,
-    protocol: Annotated[str, typer.Option(help="How to fit and judge: official.")] = "official",
-    seed: Seed = 0,
-    epochs: Epochs = 40,
-    as_json: Json = False,
+    extract_options: ExtractOptions, train_options: TrainOptions, as_json: Json = False
 ) -> None:
     """Extract, then train on the snapshot that was published."""
-    extraction = _extract_options(
-        dataset, store, only, weights, partition, batch, retry_failed, max_failure_rate, cluster
-    )
-    from tasks.options import TrainOptions
+    _run_pipeline(extract_options, train_options, as_json=as_json)
 
-    training = TrainOptions(store=store, report=report, protocol=protocol, seed=seed, epochs=epochs)
-    _run_pipeline(extraction, training, as_json=as_json)
+
+@app.command(
+    epilog=_example(
+        "meldflow audit MELD.Raw --html audit.html",
+        "meldflow audit MELD.Raw --annotations-only --json",
+    )
+)
+def audit(
+    dataset: Annotated[Path, typer.Argument(help="Folder with MELD's CSV files and clips.")],
+    annotations_only: Annotated[
+        bool, typer.Option("--annotations-only", help="Leave the clips alone.")
+    ] = False,
+    no_fixes: Annotated[
+        bool, typer.Option("--no-fixes", help="Leave the list of known defects aside.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a report to read, one page.", metavar="FILE")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List every discrepancy between a data set's annotations and its clips."""
+    from flows import screen
+    from tasks.audit import check_page, take_stock
+    from tasks.intake import check_source
+    from tasks.options import AuditOptions
+    from tasks.report.audit import write_page
+
+    check_source(dataset)
+    if html is not None:
+        check_page(html)
+    options = AuditOptions(
+        dataset=dataset.absolute(), annotations_only=annotations_only, fixes=not no_fixes
+    )
+    if annotations_only:
+        # A second of work; starting a server for it would take ten times as long.
+        report = take_stock(options)
+    else:
+        with screen.prefect():
+            from flows.audit import audit as flow
+
+            report = flow(options)
+    if html is not None:
+        write_page(report, html)
+    screen.show_audit(report, as_json=as_json)
 
 
 @app.command(epilog=_example("meldflow status store --json"))
@@ -185,6 +166,22 @@ def status(
     screen.show_status(open_store(store, snapshot), as_json=as_json)
 
 
+@app.command(epilog=_example("meldflow clips store --damaged", "meldflow clips store --json"))
+def clips(
+    store: Store,
+    snapshot: Annotated[str, typer.Option(help="Branch, tag or snapshot id.")] = "main",
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Only clips of which a part is lost.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what decoding found in each clip: codecs, rates, lengths, frames, damage."""
+    from flows import screen
+    from storage import open_store
+
+    screen.show_clips(open_store(store, snapshot), damaged=damaged, as_json=as_json)
+
+
 @app.command(epilog=_example("meldflow failures store", "meldflow failures store --json"))
 def failures(
     store: Store,
@@ -196,6 +193,36 @@ def failures(
     from storage import open_store
 
     screen.show_failures(open_store(store, snapshot), as_json=as_json)
+
+
+@app.command(
+    epilog=_example("meldflow inspect clip.mp4", "meldflow inspect clip.mp4 --html clip.html")
+)
+def inspect(
+    clip: Annotated[Path, typer.Argument(help="The clip.", metavar="CLIP")],
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with its curves and frames.", metavar="FILE")
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Write the figures of that page there.", metavar="DIR")
+    ] = None,
+    text: Annotated[str, typer.Option(help="The words of the utterance.")] = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a damaged clip; else its good part is kept.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Look into one clip: what an extraction would see of it, and why not more."""
+    from flows.screen_inspect import show_inspection
+    from tasks.inspection.look import look_into
+    from tasks.inspection.page import check_page, write
+
+    if html is not None:
+        check_page(html)
+    with err.status("looking into the clip"):
+        found = look_into(clip, text=text, strict=strict)
+        written = write(found, page=html, figures=png)
+    show_inspection(found, written, as_json=as_json)
 
 
 @app.command(epilog=_example("meldflow demo", "meldflow demo --directory /tmp/demo --dialogues 12"))
@@ -246,49 +273,16 @@ def _run_pipeline(extraction: ExtractOptions, training: TrainOptions, *, as_json
     screen.show_training(trained, as_json=False)
 
 
-def _extract_options(
-    dataset: Path,
-    store: str,
-    only: list[str] | None,
-    weights: list[str] | None,
-    partition: int,
-    batch: int,
-    retry_failed: bool,
-    max_failure_rate: float,
-    cluster: Path | None,
-) -> ExtractOptions:
-    from tasks.options import ExtractOptions, load_profile
-
-    named = dict(one.split("=", 1) for one in weights or () if "=" in one)
-    for_all = [one for one in weights or () if "=" not in one]
-    if len(for_all) > 1:
-        raise UsageError(f"--weights: {for_all[0]} and {for_all[1]} both for all extractors")
-    return ExtractOptions(
-        dataset=dataset.absolute(),
-        store=store,
-        only=tuple(only or ()),
-        weights=for_all[0] if for_all else "pretrained",
-        weights_of=named,
-        partition=partition,
-        batch=batch,
-        retry_failed=retry_failed,
-        max_failure_rate=max_failure_rate,
-        cluster=load_profile(cluster),
-    )
-
-
 def _check_before_start(options: ExtractOptions) -> None:
     """Finds what the user got wrong before a server is started for nothing."""
-    from models import registry
     from storage import location
     from tasks.cluster import worker_count
-    from tasks.intake import find_annotations
+    from tasks.inputs import check_inputs
 
-    find_annotations(options.dataset)
     worker_count(options.cluster)
     location.check_writable(options.store)
-    with err.status("looking for the networks' weights"):
-        registry.build(options.only, options.weights_of, options.weights)
+    with err.status("looking at the data set and for the networks' weights"):
+        check_inputs(options)
 
 
 def main() -> None:

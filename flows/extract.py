@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from models import registry
 from storage import open_store
 from storage.run import open_run
 from tasks.cluster import open_cluster
@@ -20,7 +20,7 @@ from tasks.extraction import (
     known_clips,
     sources,
 )
-from tasks.intake import read_catalogue
+from tasks.inputs import wanted_extractors, wanted_utterances
 from tasks.logs import worker_logs
 from tasks.options import ExtractOptions
 from tasks.partition import ExtractionJob, partition_task
@@ -43,11 +43,11 @@ def extract(options: ExtractOptions) -> ExtractReport:
         RunError: partitions were lost, or too many rows failed; ``main`` has not moved.
     """
     logger, started = get_run_logger(), time.monotonic()
-    extractors = registry.build(options.only, options.weights_of, options.weights)
+    extractors = wanted_extractors(options)
     specs = [extractor.spec for extractor in extractors]
-    utterances = read_catalogue(options.dataset, known=known_clips(options.store))
+    intake = wanted_utterances(options, known_clips(options.store))
     with open_run(options.store, specs, partition=options.partition) as run:
-        change = run.sync(utterances)
+        change = run.sync(intake.utterances)
         plan = run.plan(retry_failed=options.retry_failed)
         logger.info("catalogue: %s; stale: %s", change, plan.stale() or "nothing")
         if plan.partitions:
@@ -66,6 +66,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
                     partition_size=run.partition,
                     batch=options.batch,
                     device=options.cluster.device,
+                    clip_timeout=options.clip_timeout,
                     on_rows=advance,
                 )
                 commit_all(run, [partition_task.submit(job, part) for part in plan.partitions])
@@ -82,5 +83,6 @@ def extract(options: ExtractOptions) -> ExtractReport:
         extracted=plan.stale(),
         failures=tuple(rates),
         random_weights=open_store(options.store, snapshot).random_weights(),
+        findings=Counter(finding.kind.value for finding in intake.findings),
         seconds=round(time.monotonic() - started, 1),
     )

@@ -1,13 +1,14 @@
-"""The flow `pipeline`: extract, then train on exactly the snapshot that was published."""
+"""The flow `pipeline`: audit, extract, then train on exactly the snapshot that was published."""
 
 from __future__ import annotations
 
 from prefect import flow
 
+from flows.audit import audit
 from flows.extract import extract
 from flows.train import train
 from tasks.extraction import ExtractReport
-from tasks.options import ExtractOptions, TrainOptions
+from tasks.options import AuditOptions, ExtractOptions, TrainOptions
 from tasks.training import TrainReport
 
 
@@ -15,12 +16,16 @@ from tasks.training import TrainReport
 def pipeline(
     extraction: ExtractOptions, training: TrainOptions
 ) -> tuple[ExtractReport, TrainReport]:
-    """Extract → train on the snapshot that was published, whatever is published after it.
+    """Audit → extract → train on the snapshot that was published, whatever comes after it.
+
+    The audit is for the reader: what it finds is settled in the same way by the extraction.
 
     Raises:
-        UsageError: see ``extract`` and ``train``.
+        UsageError: see ``audit``, ``extract`` and ``train``.
         RunError: see ``extract``.
     """
+    if extraction.dataset is not None:
+        audit(AuditOptions(dataset=extraction.dataset, fixes=extraction.fixes))
     extracted = extract(extraction)
     trained = train(training.model_copy(update={"snapshot": extracted.snapshot}))
     return extracted, trained

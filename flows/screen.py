@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import sys
@@ -11,6 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -19,6 +21,7 @@ from tasks.progress import console as err
 
 if TYPE_CHECKING:
     from storage import Snapshot
+    from tasks.audit import AuditReport
     from tasks.extraction import ExtractReport
     from tasks.synth.dataset import SynthSummary
     from tasks.training import TrainReport
@@ -94,6 +97,38 @@ def show_extraction(report: ExtractReport, *, as_json: bool) -> None:
     out.print(f"snapshot {report.snapshot}", highlight=False)
 
 
+FEW = 5
+"""Findings of a kind that a terminal shows."""
+
+
+def show_audit(report: AuditReport, *, as_json: bool) -> None:
+    """Findings by kind and split, and the first of those that nobody knew."""
+    if as_json:
+        out.print_json(data=report.to_json())
+        return
+    from tasks.intake.findings import MEANING
+
+    out.print(report.headline(), style="bold", highlight=False)
+    splits = report.by_split
+    kinds = Table("finding", *(split or "all" for split in splits), "known", "news", "meaning")
+    for kind, tally in report.by_kind.items():
+        counts = (str(found[kind]) for found in splits.values())
+        kinds.add_row(kind, *counts, str(tally.known), str(tally.news), MEANING[kind])
+    out.print(kinds)
+    news = Table("finding", "subject", "what was seen", "what is done", title="not known before")
+    for kind, tally in report.by_kind.items():
+        for one in report.of_kind(kind)[: min(FEW, tally.news)]:
+            news.add_row(kind, escape(one.subject), escape(one.detail), escape(one.decision))
+        if tally.news > FEW:
+            news.add_row("", f"and {tally.news - FEW:,} more", "", "")
+    if news.row_count:
+        out.print(news)
+    memory = report.peak_memory_bytes / 2**20
+    out.print(
+        f"{report.seconds:.1f} s, at most {memory:.0f} MiB; all findings: --json, --html FILE"
+    )
+
+
 def show_training(report: TrainReport, *, as_json: bool) -> None:
     """The result beside the baseline, and where to read more."""
     if as_json:
@@ -138,6 +173,34 @@ def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
     out.print(table)
     if random := snapshot.random_weights():
         out.print(f"[yellow]random weights:[/] {', '.join(random)}")
+
+
+def show_clips(snapshot: Snapshot, *, damaged: bool, as_json: bool) -> None:
+    """What decoding showed of every clip, or of the damaged ones."""
+    table = snapshot.clips()
+    damage = table[["audio_damage", "video_damage"]].fillna("")
+    if damaged:
+        table, damage = table[damage.any(axis=1)], damage[damage.any(axis=1)]
+    if as_json:
+        clips = json.loads(table.reset_index().to_json(orient="records"))
+        out.print_json(data={"snapshot": snapshot.id, "clips": clips})
+        return
+    shown = Table("utterance", "sound", "s", "picture", "frames", "damage")
+    known = table.astype(object).where(table.notna(), None)
+    for (name, one), lost in zip(known.iterrows(), damage.to_numpy(), strict=True):
+        sound = [one.audio_codec, one.audio_layout, one.audio_rate and f"{one.audio_rate:.0f} Hz"]
+        size = one.video_width and f"{one.video_width:.0f}x{one.video_height:.0f}"
+        picture = [one.video_codec, size, one.video_rate and f"{one.video_rate:.5g}/s"]
+        shown.add_row(
+            escape(str(name)),
+            " ".join(filter(None, sound)),
+            "" if one.audio_seconds is None else f"{one.audio_seconds:.2f}",
+            " ".join(filter(None, picture)),
+            "" if one.video_frames_decoded is None else f"{one.video_frames_decoded:.0f}",
+            "; ".join(filter(None, lost)),
+        )
+    out.print(shown)
+    out.print(f"{len(table)} clips, {int(damage.any(axis=1).sum())} of them damaged")
 
 
 def show_failures(snapshot: Snapshot, *, as_json: bool) -> None:

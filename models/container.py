@@ -8,10 +8,11 @@ another file or address.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
+
+from models.options import MAX_ASPECT
 
 
 class Nameless:
@@ -35,8 +36,13 @@ class Nameless:
             return b""
 
 
-def open_container(file: Nameless) -> Any:
+def open_container(file: Nameless, max_pixels: int) -> Any:
     """The container in ``file``, for reading.
+
+    Args:
+        file: the clip.
+        max_pixels: of a picture. FFmpeg decodes a few while it looks at the streams, and
+            allocates nothing for a larger one.
 
     Raises:
         av.FFmpegError: the bytes are none that FFmpeg knows, or are damaged.
@@ -47,19 +53,22 @@ def open_container(file: Nameless) -> Any:
         metadata_errors="replace",
         buffer_size=1 << 18,
         io_open=_nothing_further,
+        options=codec_options(max_pixels),
         container_options={"protocol_whitelist": "none"},
     )
 
 
+def codec_options(max_pixels: int) -> dict[str, str]:
+    """FFmpeg's own limit on the size of a picture, which it checks before it allocates one.
+
+    FFmpeg counts pixels as coded, with up to 63 lines and columns more than are shown. Its limit
+    lets every picture of ``max_pixels`` pass that is not too long for its height; the exact
+    check is ours, on what is shown.
+    """
+    # (w + 64)(h + 64) = (n^½ + m)² for w·h = n and w = MAX_ASPECT · h, the worst case
+    margin = 32 * (MAX_ASPECT**0.5 + MAX_ASPECT**-0.5)
+    return {"max_pixels": str(math.ceil((max_pixels**0.5 + margin) ** 2))}
+
+
 def _nothing_further(url: str, flags: int, options: dict[str, str]) -> Any:
     raise PermissionError(f"the clip refers to {url!r}")
-
-
-def declared_seconds(path: Path) -> float:
-    """Duration by the container's header, seconds; NaN where it declares none."""
-    try:
-        with path.open("rb") as file, open_container(Nameless(file)) as container:
-            ticks = container.duration
-    except (OSError, av.FFmpegError):
-        return math.nan
-    return ticks / av.time_base if ticks and ticks > 0 else math.nan

@@ -6,20 +6,25 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 
-from models.container import Nameless, open_container
+from models.container import Nameless, codec_options, open_container
+from models.facts import audio_facts, video_facts
 from models.options import DecodeOptions
 from models.pictures import Pictures
-from models.schema import Audio, Missing, Reason, Video
+from models.schema import Decoded, Missing, Probe, Reason
 from models.sound import Sound
 from models.streams import best_audio, best_video, start_of
-from models.tracks import Sink, Track, finished, line, pump
+from models.tracks import Track, finished, line, pump
+
+T = TypeVar("T")
 
 
 def decode(
@@ -28,7 +33,7 @@ def decode(
     *,
     audio: bool = True,
     video: bool = True,
-) -> tuple[Audio | Missing, Video | Missing]:
+) -> Decoded:
     """The sound and the chosen frames of the file at ``path``, read once, in bounded memory.
 
     The path is a local file and nothing else: it is opened here and handed to FFmpeg as
@@ -37,9 +42,16 @@ def decode(
 
     The best streams are used, not the first (``models.streams``).
 
-    What was decoded before a damaged part is kept. Pictures are used again from the next key
-    frame on, where nothing refers to the damage; lost sound becomes silence. A disk that fails
-    makes the clip ``unreadable``, so that its bad moment does not pass for half a clip.
+    The clip is what a player plays: it starts with the earlier of its two streams. So sound that
+    starts before the pictures is kept, and sound that starts after them is led in by silence.
+
+    What was decoded before a damaged part is kept, and the facts tell of the damage. Pictures are
+    used again from the next key frame on, where nothing refers to the damage; lost sound becomes
+    silence. With ``options.strict`` a damaged stream is a ``decode_error`` instead. A disk that
+    fails makes the clip ``unreadable``, so that its bad moment does not pass for half a clip.
+
+    A stream that its header says to be too long, or too large for a worker's memory, is refused
+    before anything of it is decoded; so is one that turns out to be, as soon as it does.
 
     Args:
         path: the clip.
@@ -48,24 +60,58 @@ def decode(
         video: whether the pictures are wanted; if not, they are ``no_video``.
     """
     options = options or DecodeOptions()
+
+    def read(container: Any, file: Nameless) -> Decoded:
+        heard = _sound(container, options) if audio else _not_asked(Reason.NO_AUDIO)
+        seen = _pictures(container, options) if video else _not_asked(Reason.NO_VIDEO)
+        pump(container, [one for one in (heard, seen) if isinstance(one, Track)])
+        if file.failure is not None:
+            raise file.failure
+        sound_facts = audio_facts(best_audio(container), heard) if audio else None
+        picture_facts = video_facts(best_video(container), seen) if video else None
+        return Decoded(
+            audio=finished(heard, sound_facts, strict=options.strict),
+            video=finished(seen, picture_facts, strict=options.strict),
+            audio_facts=sound_facts,
+            video_facts=picture_facts,
+        )
+
+    result = _opened(path, options, read)
+    return Decoded(audio=result, video=result) if isinstance(result, Missing) else result
+
+
+def probe(path: str | os.PathLike[str]) -> Probe | Missing:
+    """What the headers of the file at ``path`` say; opened as ``decode`` opens it."""
+
+    def read(container: Any, file: Nameless) -> Probe:
+        ticks = container.duration
+        return Probe(
+            seconds=ticks / av.time_base if ticks and ticks > 0 else math.nan,
+            container=container.format.name,
+            audio=audio_facts(best_audio(container)),
+            video=video_facts(best_video(container)),
+        )
+
+    return _opened(path, DecodeOptions(), read)
+
+
+def _opened(
+    path: str | os.PathLike[str], options: DecodeOptions, read: Callable[[Any, Nameless], T]
+) -> T | Missing:
+    """What ``read`` makes of the container at ``path``, or why it cannot be opened."""
     refused = _refuse(path)
     if refused is not None:
-        return refused, refused
+        return refused
     file: Nameless | None = None
     try:
         with Path(path).open("rb") as opened:
             file = Nameless(opened)
-            with open_container(file) as container:
-                heard, seen = _tracks(container, options, audio=audio, video=video)
-                pump(container, [one for one in (heard, seen) if isinstance(one, Track)])
-                if file.failure is not None:
-                    raise file.failure
+            with open_container(file, options.max_pixels) as container:
                 # The streams' facts are gone once the container is closed.
-                return finished(heard, path), finished(seen, path)
+                return read(container, file)
     except (av.FFmpegError, OSError) as error:
         cause = file.failure if file is not None and file.failure is not None else error
-        missing = Missing(reason=Reason.UNREADABLE, message=line(cause))
-        return missing, missing
+        return Missing(reason=Reason.UNREADABLE, message=line(cause))
 
 
 def _refuse(path: str | os.PathLike[str]) -> Missing | None:
@@ -83,26 +129,38 @@ def _refuse(path: str | os.PathLike[str]) -> Missing | None:
     return None
 
 
-def _tracks(
-    container: Any, options: DecodeOptions, *, audio: bool, video: bool
-) -> tuple[Track | Missing, Track | Missing]:
-    picture, sound = best_video(container), best_audio(container)
+def _sound(container: Any, options: DecodeOptions) -> Track[Sound] | Missing:
+    stream, picture = best_audio(container), best_video(container)
+    if stream is None or stream.codec_context is None:
+        return _unusable(stream, Reason.NO_AUDIO)
     # The sound's lead is measured against the video stream whether or not that is wanted
     # now, so that the same clip always gives the same samples.
-    start = None if picture is None else start_of(picture)
-    return (
-        _track(sound, Sound(options, start), Reason.NO_AUDIO, wanted=audio),
-        _track(picture, Pictures(options, picture), Reason.NO_VIDEO, wanted=video),
-    )
+    clip_start = None if picture is None else start_of(picture)
+    return Track(_limited(stream, options), Sound(options, stream, clip_start))
 
 
-def _track(stream: Any, sink: Sink, absent: Reason, *, wanted: bool) -> Track | Missing:
-    if not wanted:
-        return Missing(reason=absent, message="not asked for")
+def _pictures(container: Any, options: DecodeOptions) -> Track[Pictures] | Missing:
+    stream = best_video(container)
+    if stream is None or stream.codec_context is None:
+        return _unusable(stream, Reason.NO_VIDEO)
+    return Track(_limited(stream, options), Pictures(options, stream))
+
+
+def _not_asked(absent: Reason) -> Missing:
+    return Missing(reason=absent, message="not asked for")
+
+
+def _unusable(stream: Any, absent: Reason) -> Missing:
     if stream is None:
         return Missing(reason=absent, message="the file has no such stream")
-    if stream.codec_context is None:
-        return Missing(reason=Reason.DECODE_ERROR, message=f"no decoder for the {stream.type}")
+    return Missing(reason=Reason.DECODE_ERROR, message=f"no decoder for the {stream.type}")
+
+
+def _limited(stream: Any, options: DecodeOptions) -> Any:
+    """The stream with what its decoder may use."""
+    context = stream.codec_context
     # Workers x threads = cores, so the decoder itself gets one thread.
-    stream.codec_context.thread_count = 1
-    return Track(stream, sink)
+    context.thread_count = 1
+    if stream.type == "video":
+        context.options = codec_options(options.max_pixels)
+    return stream

@@ -45,6 +45,14 @@ class Extractor(ABC):
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
         """One result per utterance; every one of ``media`` has this extractor's modality."""
 
+    def lengths(self, media: Media) -> dict[str, int]:
+        """Rows of each ragged array that ``extract`` gives for ``media``, by the array's name.
+
+        Nothing is loaded or run for it. Zero says that the input is too short for a row, and
+        so ``too_short``. ``media`` has this extractor's modality.
+        """
+        return {}
+
     def setup(self, device: str = "cpu") -> Self:
         """A ready copy with its weights on ``device`` (``cpu`` or ``cuda[:n]``)."""
         return replace(self, loaded=self.load(device))

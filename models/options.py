@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+MAX_ASPECT = 16.0
+"""Longer side of a picture over its shorter one; scaling one beyond would blow up the longer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeOptions:
@@ -19,10 +22,13 @@ class DecodeOptions:
     short_side: int = 256
     """Shorter side of a kept frame, pixels."""
     max_seconds: float = 600.0
-    """A stream that runs longer is ``too_long``."""
+    """A stream that runs longer, or declares that it does, is ``too_long``."""
     max_pixels: int = 4096 * 2304
     """A larger picture is a ``decode_error``: its frames would not fit in a worker's memory."""
-    version: int = 1
+    strict: bool = False
+    """Whether a damaged stream (``StreamFacts.damaged``) is a ``decode_error``; otherwise what
+    could be decoded of it is kept. Always part of the parameters."""
+    version: int = 2
     """Raised by the author when the same options give other values."""
 
     @property
@@ -35,6 +41,7 @@ class DecodeOptions:
             "resampler": "soxr-hq",
             "sample_rate": self.sample_rate,
             "silence": self.silence,
+            "strict": self.strict,
         }
 
     @property
@@ -48,6 +55,7 @@ class DecodeOptions:
             "max_seconds": self.max_seconds,
             "resize": "pillow-bilinear",
             "short_side": self.short_side,
+            "strict": self.strict,
         }
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -38,6 +38,7 @@ def build(
     weights: Mapping[str, str],
     default_weights: str = "pretrained",
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
+    decoding: Mapping[str, Any] | None = None,
 ) -> tuple[Extractor, ...]:
     """The extractors called ``only``, with their weights found but nothing loaded.
 
@@ -46,6 +47,8 @@ def build(
         weights: ``pretrained``, ``random`` or a path, by registry name.
         default_weights: the same for extractors that ``weights`` does not name.
         parameters: fields of extractors that differ from their defaults, by registry name.
+        decoding: fields of ``DecodeOptions`` that differ from the defaults, for every
+            extractor that decodes clips.
 
     Raises:
         UsageError: a name, parameter or checkpoint is not there or cannot be used.
@@ -55,10 +58,11 @@ def build(
         if name not in known:
             raise UsageError(_unknown(name, tuple(known)))
     chosen = tuple(dict.fromkeys(only or EXTRACTORS))
-    return tuple(
+    built = (
         _build(name, known[name], weights.get(name, default_weights), parameters.get(name, {}))
         for name in chosen
     )
+    return tuple(_decoding(extractor, decoding or {}) for extractor in built)
 
 
 def _known() -> dict[str, str]:
@@ -87,6 +91,12 @@ def _build(name: str, target: str, wanted: str, parameters: Mapping[str, Any]) -
     if extractor.spec.name != name:
         raise UsageError(f"{target} calls itself {extractor.spec.name!r}, registered as {name!r}")
     return extractor
+
+
+def _decoding(extractor: Extractor, changes: Mapping[str, Any]) -> Extractor:
+    if extractor.decoding is None:
+        return extractor
+    return replace(extractor, decoding=replace(extractor.decoding, **changes))
 
 
 def _no_parameter(name: str, parameter: str, allowed: list[str]) -> str:

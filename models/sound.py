@@ -1,37 +1,20 @@
-"""The sound of one stream: down-mixed to mono, in its place in time, resampled.
+"""The sound of one stream: in its place in time, mono, resampled.
 
 Used by ``models.decode`` only.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-import av
 import numpy as np
 import soxr
-from av.audio.frame import format_dtypes
 from numpy.typing import NDArray
 
+from models.downmix import mono
 from models.options import DecodeOptions
 from models.schema import Audio, Missing, Reason
-
-_SIDE = 0.5
-_FRONT = float(np.sqrt(0.5))
-DOWNMIX: dict[str, float] = {
-    "FC": 1.0,
-    **dict.fromkeys(("FL", "FR", "FLC", "FRC", "WL", "WR", "DL", "DR", "BC"), _FRONT),
-    **dict.fromkeys(("BL", "BR", "SL", "SR", "SDL", "SDR"), _SIDE),
-    **dict.fromkeys(("TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR", "TSL", "TSR"), _SIDE),
-    **dict.fromkeys(("LFE", "LFE2"), 0.0),
-}
-"""Share of each channel in the mono mix, before they are divided by their sum.
-
-Rec. ITU-R BS.775-4, annex 4, down-mix to 1/0: left and right 0.7071, centre 1, surrounds 0.5
-(a single surround 0.7071), the low-frequency effects channel left out. Height channels, which
-BS.775 does not know, count as surrounds. Dividing by the sum keeps the mix within full scale.
-"""
+from models.streams import too_long
 
 _GAP = 0.1
 """Seconds of missing sound inside a stream from which silence is put in their place; shorter
@@ -41,38 +24,50 @@ ones are jitter of the container's clock."""
 class Sound:
     """Collects the decoded frames of an audio stream."""
 
-    def __init__(self, options: DecodeOptions, clip_start: float | None) -> None:
-        """Prepare for one stream.
+    def __init__(self, options: DecodeOptions, stream: Any, clip_start: float | None) -> None:
+        """Prepare for one ``av`` audio stream, or refuse it for what its header says.
 
         Args:
             options: rate, silence and length limit.
+            stream: the audio stream.
             clip_start: when the pictures start on the container's clock, seconds; sound that
                 starts later is led in by silence. None where there are no pictures.
         """
-        self.refusal: Missing | None = None
         self._options = options
         self._clip_start = clip_start
+        self.refusal = too_long(stream, options.max_seconds)
+        self.start: float | None = None
+        """When the first sample is heard on the container's clock, seconds."""
+        self.seconds = 0.0
+        """Sound decoded, without the silence that fills its gaps."""
+        self.gaps = 0.0
+        """Silence put where sound was missing inside the stream, seconds."""
+        self._length = 0.0
+        """Of what is kept so far, silence included, seconds."""
+        self._loudest = 0.0
+        """Largest magnitude of a channel that is in the mix."""
         self._end: float | None = None
         self._rate = 0
         self._resampler: Any = None
         self._chunks: list[NDArray[np.float32]] = []
-        self._seconds = 0.0
 
     def feed(self, frame: Any) -> None:
         """Add one ``av.AudioFrame``."""
         if frame.sample_rate != self._rate:
             self._change_rate(frame.sample_rate)
-        gap = self._gap(frame)
-        if self._seconds + gap + frame.samples / self._rate > self._options.max_seconds:
+        missing = self._missing(frame)
+        seconds = frame.samples / self._rate
+        if self._length + missing + seconds > self._options.max_seconds:
             message = f"sound runs past {self._options.max_seconds:g} s"
             self.refusal = Missing(reason=Reason.TOO_LONG, message=message)
             self._chunks.clear()
             return
-        if gap:
-            self._push(np.zeros(round(gap * self._rate), np.float32))
-        self._push(_mono(frame))
-        if frame.time is not None:
-            self._end = frame.time + frame.samples / self._rate
+        if missing:
+            self._push(np.zeros(round(missing * self._rate), np.float32))
+        samples, loudest = mono(frame)
+        self._push(samples)
+        self._loudest = max(self._loudest, loudest)
+        self._note(frame, missing, seconds)
 
     def finish(self) -> Audio | Missing:
         """Everything heard, shape (n_samples,)."""
@@ -85,11 +80,18 @@ class Sound:
             return Missing(reason=Reason.DECODE_ERROR, message="sound is not finite")
         peak = float(np.abs(samples).max())
         if peak < self._options.silence:
-            message = f"largest magnitude {peak:.2g} is below {self._options.silence:g}"
-            return Missing(reason=Reason.SILENT, message=message)
+            return Missing(reason=Reason.SILENT, message=self._silence(peak))
         return Audio(samples=samples)
 
-    def _gap(self, frame: Any) -> float:
+    def _silence(self, peak: float) -> str:
+        quiet = f"largest magnitude {peak:.2g} is below {self._options.silence:g}"
+        if self._loudest < self._options.silence:
+            return quiet
+        return (
+            f"the channels cancel each other: one reaches {self._loudest:.2g}, but mixed, {quiet}"
+        )
+
+    def _missing(self, frame: Any) -> float:
         """Seconds of silence that belong before ``frame``."""
         if frame.time is None:
             return 0.0
@@ -100,6 +102,16 @@ class Sound:
             return 0.0
         return max(0.0, float(frame.time - self._clip_start))
 
+    def _note(self, frame: Any, missing: float, seconds: float) -> None:
+        """Keep account of what was heard and when."""
+        self._length += missing + seconds
+        self.seconds += seconds
+        if self._end is not None:
+            self.gaps += missing
+        if frame.time is not None:
+            self.start = frame.time if self.start is None else self.start
+            self._end = frame.time + seconds
+
     def _change_rate(self, rate: int) -> None:
         self._drain()
         self._rate = rate
@@ -108,52 +120,13 @@ class Sound:
                 rate, self._options.sample_rate, 1, dtype="float32", quality="HQ"
             )
 
-    def _push(self, mono: NDArray[np.float32]) -> None:
-        self._seconds += mono.size / self._rate
+    def _push(self, samples: NDArray[np.float32]) -> None:
         if self._resampler is not None:
-            mono = self._resampler.resample_chunk(mono)
-        self._chunks.append(mono)
+            samples = self._resampler.resample_chunk(samples)
+        self._chunks.append(samples)
 
     def _drain(self) -> None:
         if self._resampler is not None:
             rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
             self._chunks.append(rest)
             self._resampler = None
-
-
-_READABLE = frozenset(format_dtypes)
-_FULL_SCALE = {"u1": (128.0, 128.0), "i2": (0.0, 2.0**15), "i4": (0.0, 2.0**31)}
-"""Middle and full scale of the integer formats, by NumPy type."""
-_USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
-"""What a stream that only says how many channels it has is taken for."""
-
-
-def _mono(frame: Any) -> NDArray[np.float32]:
-    """One frame's samples as mono in [-1, 1], shape (n_samples,)."""
-    if frame.format.name not in _READABLE:
-        frame = av.AudioResampler(format="fltp").resample(frame)[0]
-    channels = tuple(channel.name for channel in frame.layout.channels)
-    raw = frame.to_ndarray()
-    planes = raw if frame.format.is_planar else raw.reshape(-1, len(channels)).T
-    mixed: NDArray[np.float32] = _shares(channels) @ _scaled(planes)
-    return mixed
-
-
-def _scaled(planes: NDArray[Any]) -> NDArray[np.float32]:
-    if planes.dtype.kind == "f":
-        return planes.astype(np.float32, copy=False)
-    middle, full = _FULL_SCALE[planes.dtype.str[1:]]
-    return ((planes - middle) / full).astype(np.float32)
-
-
-@functools.cache
-def _shares(channels: tuple[str, ...]) -> NDArray[np.float32]:
-    """Share of each channel, shape (n_channels,), summing to one."""
-    if not all(name in DOWNMIX for name in channels) and len(channels) in _USUAL_LAYOUTS:
-        usual = av.AudioLayout(_USUAL_LAYOUTS[len(channels)])
-        channels = tuple(channel.name for channel in usual.channels)
-    shares = np.array([DOWNMIX.get(name, _SIDE) for name in channels], np.float32)
-    if not shares.any():
-        shares = np.ones(len(channels), np.float32)
-    shares /= shares.sum()
-    return shares

@@ -1,14 +1,18 @@
-"""Which streams of a container are its picture and its sound.
+"""Which streams of a container are its picture and its sound, and what their headers say.
 
 Used by ``models.decode`` only.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import av
 from av.stream import Disposition
+
+from models.schema import Missing, Reason
 
 _NOT_SPEECH = (
     Disposition.comment
@@ -18,6 +22,10 @@ _NOT_SPEECH = (
     | Disposition.non_diegetic
 )
 _NOT_MOVING = Disposition.attached_pic | Disposition.timed_thumbnails
+_GUESSED = frozenset({"aac", "ac3", "amr", "dts", "eac3", "mp3", "truehd"})
+"""Bare streams without a header: their length is a guess of FFmpeg's, from the bit rate of the
+first packets, and may be ten times too long."""
+_CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
 def best_video(container: Any) -> Any:
@@ -29,7 +37,7 @@ def best_video(container: Any) -> Any:
     def worth(stream: Any) -> tuple[float, ...]:
         context = stream.codec_context
         default = bool(stream.disposition & Disposition.default)
-        return (context.width * context.height, default, _seconds(stream))
+        return (context.width * context.height, default, seconds_of(stream) or 0.0)
 
     return _best(container.streams.video, _NOT_MOVING, worth, spare=False)
 
@@ -43,7 +51,7 @@ def best_audio(container: Any) -> Any:
     def worth(stream: Any) -> tuple[float, ...]:
         context = stream.codec_context
         default = bool(stream.disposition & Disposition.default)
-        return (default, context.channels, context.sample_rate or 0, _seconds(stream))
+        return (default, context.channels, context.sample_rate or 0, seconds_of(stream) or 0.0)
 
     return _best(container.streams.audio, _NOT_SPEECH, worth, spare=True)
 
@@ -65,12 +73,33 @@ def _best(
     return max(decodable, key=worth, default=pool[0] if pool else None)
 
 
-def _seconds(stream: Any) -> float:
-    return float(stream.duration * stream.time_base) if stream.duration else 0.0
-
-
 def start_of(stream: Any) -> float | None:
     """When the stream starts on the container's clock, seconds; None if that is unknown."""
     if stream.start_time is None or stream.time_base is None:
         return None
     return float(stream.start_time * stream.time_base)
+
+
+def seconds_of(stream: Any) -> float | None:
+    """How long the stream is by the header; None where it does not say."""
+    if stream.container.format.name in _GUESSED:
+        return None
+    if stream.duration and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    # Matroska says it of the whole file only; its muxers write a tag for each stream.
+    clock = _CLOCK.fullmatch(stream.metadata.get("DURATION", ""))
+    if clock is None:
+        return None
+    hours, minutes, seconds = (float(part) for part in clock.groups())
+    return (hours * 60 + minutes) * 60 + seconds
+
+
+def too_long(stream: Any, limit: float) -> Missing | None:
+    """Why the stream is refused by its header alone, or else by its file's."""
+    seconds = seconds_of(stream)
+    if seconds is None and stream.container.format.name not in _GUESSED:
+        seconds = (stream.container.duration or 0) / av.time_base
+    if seconds is None or seconds <= limit:
+        return None
+    message = f"declared to last {seconds:.6g} s, more than {limit:g} s"
+    return Missing(reason=Reason.TOO_LONG, message=message)

@@ -47,6 +47,8 @@ class FeatureTable:
     """``extractor/array`` → names along the last axis, where they have names."""
     missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Extractor → reason → number of utterances without its feature."""
+    unlabelled: int = 0
+    """Utterances that were left out because nobody said which emotion they have."""
 
     def __post_init__(self) -> None:
         """Check that every column and feature has one row per utterance.

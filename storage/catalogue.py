@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from models.schema import Utterance
+from models.schema import Utterance, utterance_id
 from storage.columns import ColumnTable
 
 NO_FILE = bytes(32)
@@ -40,9 +40,9 @@ class CatalogueChange:
 
 def merge_catalogue(table: ColumnTable, utterances: Sequence[Utterance]) -> CatalogueChange:
     """Makes ``table`` say what ``utterances`` say, touching only rows that differ."""
-    row_of = {key: row for row, key in enumerate(keys(table))}
+    row_of = {name: row for row, name in enumerate(ids(table))}
     wanted = [_cells(one) for one in utterances]
-    known = [(row_of.get(_key(cells)), cells) for cells in wanted]
+    known = [(row_of.get(one.id), cells) for one, cells in zip(utterances, wanted, strict=True)]
     changed = [
         (row, cells) for row, cells in known if row is not None and _differs(table, row, cells)
     ]
@@ -60,10 +60,10 @@ def merge_catalogue(table: ColumnTable, utterances: Sequence[Utterance]) -> Cata
     )
 
 
-def keys(table: ColumnTable) -> list[tuple[str, int, int]]:
-    """(split, dialogue, utterance) of every row."""
-    columns = (table["split"], table["dialogue"].tolist(), table["utterance"].tolist())
-    return list(zip(*columns, strict=True))
+def ids(table: ColumnTable) -> list[str]:
+    """The id of every row's utterance, e.g. ``train/dia12_utt3``."""
+    columns = (table[name].tolist() for name in ("split", "dialogue", "utterance", "name"))
+    return list(map(utterance_id, *columns))
 
 
 def text_checksum(text: str) -> bytes:
@@ -71,15 +71,12 @@ def text_checksum(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _key(cells: dict[str, Any]) -> tuple[str, int, int]:
-    return cells["split"], cells["dialogue"], cells["utterance"]
-
-
 def _cells(one: Utterance) -> dict[str, Any]:
     return {
         "split": one.split,
         "dialogue": one.dialogue,
         "utterance": one.utterance,
+        "name": one.name,
         "speaker": one.speaker,
         "text": one.text,
         "emotion": one.emotion,

@@ -37,6 +37,7 @@ UTTERANCE_COLUMNS = (
     Column("split", "str", ""),
     Column("dialogue", "int32", -1),
     Column("utterance", "int32", -1),
+    Column("name", "str", ""),
     Column("speaker", "str", ""),
     Column("text", "str", ""),
     Column("emotion", "str", ""),

@@ -21,7 +21,7 @@ import zarr
 
 from models.schema import MeldflowError, UsageError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the layout; a store of another version is refused, never guessed at."""
 
 # Icechunk warns at every open that a local disk is unsafe for concurrent commits; the lock

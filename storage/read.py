@@ -6,7 +6,7 @@ A reader holds the snapshot that it opened, whatever runs publish in the meantim
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +15,16 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from models.schema import SPLITS, Modality, UsageError, utterance_id
-from storage import layout, location
-from storage.catalogue import keys
+from models.schema import SPLITS, Modality, UsageError
+from storage import catalogue, facts, layout, location
 from storage.columns import Column, ColumnTable, array_of, group_of
 from storage.plan import stale_mask
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
-LABELS = ("split", "dialogue", "utterance", "speaker", "text", "emotion")
+LABELS = ("split", "dialogue", "utterance", "name", "speaker", "text", "emotion")
 """Columns of the catalogue that label every row of a data set."""
 
 
@@ -113,7 +113,7 @@ class Snapshot:
         groups = (
             f"{modality}/{name}"
             for modality in sorted(self.root.group_keys())
-            if modality != layout.UTTERANCES
+            if modality not in (layout.UTTERANCES, facts.GROUP)
             for name in sorted(group_of(self.root, modality).group_keys())
         )
         return tuple(groups)
@@ -145,8 +145,13 @@ class Snapshot:
             raise UsageError(f"store {self.url}: no utterance is called {name}") from None
 
     @cached_property
+    def ids(self) -> list[str]:
+        """The id of every row's utterance, those that left the data set included."""
+        return catalogue.ids(self.utterances)
+
+    @cached_property
     def _row_of(self) -> dict[str, int]:
-        return {utterance_id(*key): row for row, key in enumerate(keys(self.utterances))}
+        return {name: row for row, name in enumerate(self.ids)}
 
     def state(self, extractor: str) -> ColumnTable:
         """Status, reason, message, key, checksum and seconds, one entry per row."""
@@ -222,10 +227,9 @@ class Snapshot:
 
     def failures(self) -> list[FailedRow]:
         """Every active row that failed, by extractor and row."""
-        ids = [utterance_id(*key) for key in keys(self.utterances)]
         return [
             FailedRow(
-                id=ids[row],
+                id=self.ids[row],
                 extractor=extractor,
                 reason=state["reason"][row],
                 message=state["message"][row],
@@ -235,6 +239,31 @@ class Snapshot:
             for row in self.rows()
             if state["status"][row] == layout.FAILED
         ]
+
+    def clips(self) -> pd.DataFrame:
+        """What decoding showed of every clip, one row per utterance, indexed by its id.
+
+        ``clip`` is the file's path. The others are the fields of ``models.schema.AudioFacts``
+        and ``VideoFacts`` and their ``damage``, named ``audio_codec``, ``video_frames_decoded``,
+        ``video_damage`` and so on; NaN where the file as it is now was never decoded for that
+        modality.
+        """
+        import pandas as pd
+
+        rows = self.rows()
+        index = pd.Index([self.ids[row] for row in rows], name="utterance")
+        table = pd.DataFrame({"clip": self.utterances["clip_path"][rows]}, index=index)
+        checksums = self.utterances["clip_sha"][rows]
+        for modality in facts.RECORDS:
+            stored = facts.read(self.root, modality)
+            source = stored["source_sha"][rows]
+            decoded = (source == checksums).all(axis=1) & source.any(axis=1)
+            records = facts.records(stored, modality, rows[decoded])
+            cells = [asdict(one) | {"damage": one.damage} for one in records]
+            names = [one.name for one in fields(facts.RECORDS[modality])]
+            columns = pd.DataFrame(cells, index=index[decoded], columns=[*names, "damage"])
+            table = table.join(columns.add_prefix(f"{modality}_"))
+        return table
 
     def random_weights(self) -> tuple[str, ...]:
         """The extractors whose networks have random weights."""

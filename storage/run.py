@@ -19,9 +19,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from models.schema import FeatureSpec, RunError, Utterance, rows_needed
-from storage import layout, location
-from storage.catalogue import CatalogueChange, merge_catalogue
+from models.schema import FeatureSpec, Modality, RunError, UsageError, Utterance, rows_needed
+from storage import facts, layout, location
+from storage.catalogue import CatalogueChange, ids, merge_catalogue
 from storage.columns import ColumnTable, group_of
 from storage.plan import SOURCE_COLUMN, Plan, plan
 from storage.write import Fork, Written
@@ -82,6 +82,7 @@ class Run:
         self.partition = int(root.attrs["partition"])  # type: ignore[arg-type]
         self.utterances = _utterance_table(root)
         self._states = {s.name: _state_table(root, s) for s in specs if s.name in root}
+        self._facts: dict[Modality, ColumnTable] = {}
 
     @property
     def snapshot(self) -> str:
@@ -94,10 +95,13 @@ class Run:
         root = zarr.open_group(session.store, mode="r+")
         if layout.UTTERANCES not in root:
             layout.create_utterances(root)
+        self._refuse_other_data(utterances)
         change = merge_catalogue(self.utterances, utterances)
         self.utterances.write(group_of(root, layout.UTTERANCES))
         for spec in self._specs:
             self._states[spec.name] = self._make_room(root, spec)
+        for modality in facts.RECORDS:
+            self._facts[modality] = facts.make_room(root, modality, len(self.utterances))
         if session.has_uncommitted_changes:
             self._commit(session, f"catalogue: {change}")
         return change
@@ -130,6 +134,9 @@ class Run:
             table.put(update.rows, {"key": keys[update.extractor], "source_sha": sha})
         for update in written.ends:
             self._states[update.extractor].put(update.rows, update.columns)
+        for modality, shown in written.facts.items():
+            if shown:
+                facts.put(self._facts[modality], shown, self.utterances["clip_sha"])
         self._pending += 1
         if self._pending >= COMMIT_PARTITIONS or self._since_commit() > COMMIT_SECONDS:
             self.commit()
@@ -142,6 +149,8 @@ class Run:
         with self._explained("a commit failed"):
             for spec in self._specs:
                 self._states[spec.name].write(group_of(root, spec.name))
+            for modality, table in self._facts.items():
+                facts.write(root, modality, table)
         self._commit(self._session, f"{self._pending} partitions")
         self._session, self._pending = None, 0
 
@@ -177,6 +186,19 @@ class Run:
             self._repository.reset_branch("main", tip, from_snapshot_id=self._base)
         self._repository.delete_branch(self.branch)
         return tip
+
+    def _refuse_other_data(self, utterances: Sequence[Utterance]) -> None:
+        """A store follows one data set: another one would mark everything as removed."""
+        active = {
+            name
+            for name, on in zip(ids(self.utterances), self.utterances["active"], strict=True)
+            if on
+        }
+        if active and active.isdisjoint(one.id for one in utterances):
+            raise UsageError(
+                f"store {self._path}: none of its {len(active)} utterances is in this data set "
+                f"(it holds {min(active)}, for one); name another --store"
+            )
 
     def _claim_branch(self) -> tuple[str, bool]:
         """The branch of a dead run that started from today's ``main``, else a new one."""

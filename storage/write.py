@@ -19,8 +19,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from models.schema import ArraySpec, FeatureSpec, Missing, Reason, Record, RunError
+from models.schema import ArraySpec, FeatureSpec, Missing, Modality, Reason, Record, RunError
 from storage.columns import array_of, group_of
+from storage.facts import Facts
 from storage.layout import FAILED, OK, SHARD_FRAMES, ragged_arrays
 
 Fork: TypeAlias = icechunk.ForkSession
@@ -33,6 +34,8 @@ class Result:
 
     record: Record
     seconds: float
+    facts: Facts | None = None
+    """What decoding showed of the clip; None where nothing was decoded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,8 @@ class Written:
     """Status, reason, message and seconds of the rows extracted, per extractor."""
     ends: tuple[Update, ...]
     """Where the frames of all the partition's rows lie now, per extractor."""
+    facts: Mapping[Modality, Mapping[int, Facts]]
+    """Modality → row → what decoding showed of the clip."""
 
 
 def write_partition(
@@ -91,13 +96,18 @@ def _write(
 ) -> Written:
     root = zarr.open_group(fork.store, mode="r+")
     states, ends = [], []
+    facts: dict[Modality, dict[int, Facts]] = {}
     for spec in specs:
         if spec.name in results:
+            shown = {row: one.facts for row, one in results[spec.name].items() if one.facts}
+            facts.setdefault(spec.modality, {}).update(shown)
             writer = _PartitionWriter(root, spec, partition, partition_size)
             state, end = writer.write(results[spec.name])
             states.append(state)
             ends.append(end)
-    return Written(partition=partition, fork=fork, states=tuple(states), ends=tuple(ends))
+    return Written(
+        partition=partition, fork=fork, states=tuple(states), ends=tuple(ends), facts=facts
+    )
 
 
 class _PartitionWriter:

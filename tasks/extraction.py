@@ -39,6 +39,8 @@ class ExtractReport:
     """By extractor; rows written by a resumed run count as well."""
     random_weights: tuple[str, ...]
     """Extractors whose networks have random weights."""
+    findings: Mapping[str, int]
+    """Kind → what the intake found amiss in the data set."""
     seconds: float
 
     def to_json(self) -> dict[str, Any]:

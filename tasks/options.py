@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from models.schema import UsageError
+from tasks.decoder import CLIP_TIMEOUT
 
 
 class _Options(BaseModel):
@@ -39,7 +40,17 @@ class ClusterProfile(_Options):
 class ExtractOptions(_Options):
     """What to extract, and where to."""
 
-    dataset: Path = Field(description="Folder with MELD's CSV files and clip folders.")
+    dataset: Path | None = Field(
+        None,
+        description="Folder with MELD's CSV files and clip folders, or a .csv or .parquet file "
+        "that lists clips of your own.",
+    )
+    clips: Path | None = Field(
+        None, description="Instead of a data set: a plain folder of clips without annotations."
+    )
+    fixes: bool = Field(
+        True, description="Apply the list of known defects of MELD's published files."
+    )
     store: str = Field(description="Folder of the feature store; created if it is not there.")
     only: tuple[str, ...] = Field((), description="Extractors to run; all if empty.")
     weights: str = Field(
@@ -52,6 +63,17 @@ class ExtractOptions(_Options):
         64, ge=1, le=1024, description="Utterances per partition; fixed when a store is created."
     )
     batch: int = Field(8, ge=1, le=256, description="Clips decoded and encoded together.")
+    strict: bool = Field(
+        False, description="Refuse damaged clips instead of keeping what can be decoded."
+    )
+    max_seconds: float = Field(
+        600.0, gt=0, description="A clip that runs longer is refused as too_long, seconds."
+    )
+    clip_timeout: float = Field(
+        CLIP_TIMEOUT,
+        gt=0,
+        description="A clip that takes longer to decode ends as timeout, seconds.",
+    )
     retry_failed: bool = Field(False, description="Try utterances again that failed before.")
     max_failure_rate: float = Field(
         0.25,
@@ -61,6 +83,12 @@ class ExtractOptions(_Options):
         "tried (20 rows at least).",
     )
     cluster: ClusterProfile = Field(default_factory=lambda: ClusterProfile())
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.dataset is None) == (self.clips is None):
+            raise ValueError("name a dataset or a folder of clips: one of them, not both")
+        return self
 
 
 class TrainOptions(_Options):
@@ -72,6 +100,16 @@ class TrainOptions(_Options):
     protocol: str = Field("official", description="How the model is fitted and judged.")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the training run.")
     epochs: int = Field(40, ge=1, le=10_000, description="Upper bound on the epochs.")
+
+
+class AuditOptions(_Options):
+    """What to audit, and how deep."""
+
+    dataset: Path = Field(description="Folder with MELD's CSV files and clip folders.")
+    annotations_only: bool = Field(False, description="Leave the clips alone.")
+    fixes: bool = Field(
+        True, description="Apply the list of known defects of MELD's published files."
+    )
 
 
 def load_profile(file: Path | None) -> ClusterProfile:

@@ -42,6 +42,7 @@ class ExtractionJob:
         partition_size: int,
         batch: int,
         device: str,
+        clip_timeout: float,
         on_rows: Callable[[int], None],
     ) -> None:
         self.client = client
@@ -51,6 +52,7 @@ class ExtractionJob:
         self.partition_size = partition_size
         self.batch = batch
         self.device = device
+        self.clip_timeout = clip_timeout
         self.on_rows = on_rows
 
     def on(self, role: str, stage: Callable[..., T], *arguments: object) -> Future[T]:
@@ -105,14 +107,15 @@ def _submit_batch(
     """Future → rows it extracts. Submitted depth first: a batch is done before the next."""
     sources = [job.sources[row] for row in rows]
     modalities = {one.spec.modality for one in extractors}
-    media = job.on("cpu", stages.load_media, sources, modalities, extractors[0].decoding)
+    decoding = extractors[0].decoding
+    loaded = job.on("cpu", stages.load_media, sources, modalities, decoding, job.clip_timeout)
     futures = {}
     for extractor in extractors:
         own = set(part.rows[extractor.spec.name])
         wanted = [source for source in sources if source.row in own]
         if wanted:
             role = extractor.spec.resource
-            future = job.on(role, stages.encode, extractor, wanted, media, job.device)
+            future = job.on(role, stages.encode, extractor, wanted, loaded, job.device)
             futures[future] = len(wanted)
     return futures
 

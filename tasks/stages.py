@@ -1,24 +1,28 @@
 """The stages of a partition, as they run on a Dask worker: load, encode, write.
 
-Plain functions of their arguments. The only state is the cache of ready extractors, so that
-weights load once per worker process.
+Plain functions of their arguments. The only state is that of the worker process: the ready
+extractors, whose weights load once, and the decoder, whose child outlives many clips.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from models.decode import decode
 from models.extractor import Extractor
 from models.options import DecodeOptions
 from models.schema import FeatureSpec, Media, Missing, Modality, Reason, Record
+from storage.facts import Facts
 from storage.write import Fork, Result, Written, write_partition
+from tasks.decoder import Decoder
 
 logger = logging.getLogger("meldflow.stages")
+
+_of_thread = threading.local()
 
 NOT_DECODED = Missing(reason=Reason.MISSING_FILE, message="the clip was not opened")
 
@@ -34,6 +38,15 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What was read of an utterance."""
+
+    media: Media
+    facts: Mapping[Modality, Facts]
+    """What decoding showed, by the modalities that were decoded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
     """What one extractor gave for one batch."""
 
@@ -43,17 +56,24 @@ class Encoded:
 
 
 def load_media(
-    sources: Sequence[Source], modalities: Collection[Modality], options: DecodeOptions | None
-) -> dict[int, Media]:
-    """Row → media with the wanted modalities; every clip is opened and decoded once.
+    sources: Sequence[Source],
+    modalities: Collection[Modality],
+    options: DecodeOptions | None,
+    timeout: float,
+) -> dict[int, Loaded]:
+    """Row → what was read of it; every clip is opened and decoded once, in a child process.
 
-    Without ``options`` no clip is opened, and the media hold the text alone.
+    Args:
+        sources: the utterances.
+        modalities: those to decode.
+        options: how to decode; None opens no clip, and the media hold the text alone.
+        timeout: limit per clip, seconds.
     """
-    return {source.row: _load(source, modalities, options) for source in sources}
+    return {source.row: _load(source, modalities, options, timeout) for source in sources}
 
 
 def encode(
-    extractor: Extractor, sources: Sequence[Source], media: Mapping[int, Media], device: str
+    extractor: Extractor, sources: Sequence[Source], loaded: Mapping[int, Loaded], device: str
 ) -> Encoded:
     """The extractor's records of ``sources``, in one batch.
 
@@ -62,16 +82,19 @@ def encode(
     """
     ready = _ready(extractor, device)
     started = time.perf_counter()
-    records = _extract(ready, sources, [media[source.row] for source in sources])
+    records = _extract(ready, sources, [loaded[source.row].media for source in sources])
     seconds = (time.perf_counter() - started) / max(1, len(sources))
     for source, record in zip(sources, records, strict=True):
         if isinstance(record, Missing):
             name = extractor.spec.name
             logger.warning("%s %s: %s %s", source.id, name, record.reason, record.message)
+    modality = extractor.spec.modality
     return Encoded(
         extractor=extractor.spec.name,
         results={
-            source.row: Result(record=record, seconds=seconds)
+            source.row: Result(
+                record=record, seconds=seconds, facts=loaded[source.row].facts.get(modality)
+            )
             for source, record in zip(sources, records, strict=True)
         },
     )
@@ -91,12 +114,37 @@ def write(
     return write_partition(fork, partition, results, specs, partition_size=partition_size)
 
 
-def _load(source: Source, modalities: Collection[Modality], options: DecodeOptions | None) -> Media:
+def _load(
+    source: Source,
+    modalities: Collection[Modality],
+    options: DecodeOptions | None,
+    timeout: float,
+) -> Loaded:
     if options is None:
-        return Media(audio=NOT_DECODED, video=NOT_DECODED, text=source.text)
-    wanted = {name: Modality(name) in modalities for name in ("audio", "video")}
-    audio, video = decode(source.clip, options, **wanted)
-    return Media(audio=audio, video=video, text=source.text)
+        media = Media(audio=NOT_DECODED, video=NOT_DECODED, text=source.text)
+        return Loaded(media=media, facts={})
+    decoded = _decoder(timeout).decode(
+        source.clip,
+        options,
+        audio=Modality.AUDIO in modalities,
+        video=Modality.VIDEO in modalities,
+    )
+    shown = {Modality.AUDIO: decoded.audio_facts, Modality.VIDEO: decoded.video_facts}
+    facts = {modality: one for modality, one in shown.items() if one is not None}
+    for modality, one in facts.items():
+        if one.damaged:
+            logger.warning("%s: damaged %s: %s", source.id, modality, one.damage)
+    media = Media(audio=decoded.audio, video=decoded.video, text=source.text)
+    return Loaded(media=media, facts=facts)
+
+
+def _decoder(timeout: float) -> Decoder:
+    """The calling thread's decoder, which keeps its child from clip to clip."""
+    decoder: Decoder | None = getattr(_of_thread, "decoder", None)
+    if decoder is None:
+        decoder = _of_thread.decoder = Decoder()
+    decoder.timeout = timeout
+    return decoder
 
 
 @functools.cache

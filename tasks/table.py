@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.table import MODALITY_ARRAYS, FeatureTable
 from storage import Snapshot
@@ -12,15 +13,17 @@ from storage.layout import FAILED
 
 
 def load_table(snapshot: Snapshot) -> FeatureTable:
-    """The features of all active utterances that the models use, in memory."""
+    """The features of all active utterances with an emotion that the models use, in memory."""
     paths = [path for paths in MODALITY_ARRAYS.values() for path in paths]
     held = [path for path in paths if path.rpartition("/")[0] in snapshot.extractors]
-    rows, table = snapshot.rows(), snapshot.utterances
+    active, table = snapshot.rows(), snapshot.utterances
+    labelled = np.asarray(table["emotion"][active] != "")
+    rows = active[labelled]
     attributes = {name: snapshot.attributes(name) for name in snapshot.extractors}
     features, columns = {}, {}
     for path in held:
         extractor, _, name = path.rpartition("/")
-        features[path], _ = snapshot.features(extractor, name)
+        features[path] = snapshot.features(extractor, name)[0][labelled]
         array = next(one for one in attributes[extractor]["arrays"] if one["name"] == name)
         columns[path] = tuple(array["columns"])
     return FeatureTable(
@@ -36,11 +39,12 @@ def load_table(snapshot: Snapshot) -> FeatureTable:
         emotion=table["emotion"][rows].astype(str),
         features=features,
         columns=columns,
-        missing={name: _reasons(snapshot, name) for name in snapshot.extractors},
+        missing={name: _reasons(snapshot, name, rows) for name in snapshot.extractors},
+        unlabelled=len(active) - len(rows),
     )
 
 
-def _reasons(snapshot: Snapshot, extractor: str) -> dict[str, int]:
-    state, rows = snapshot.state(extractor), snapshot.rows()
+def _reasons(snapshot: Snapshot, extractor: str, rows: NDArray[np.int64]) -> dict[str, int]:
+    state = snapshot.state(extractor)
     failed = rows[np.asarray(state["status"][rows] == FAILED)]
     return dict(Counter(state["reason"][failed].tolist()).most_common())

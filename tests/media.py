@@ -10,7 +10,12 @@ from typing import Any
 
 import av
 import numpy as np
+from av.codec.context import Flags
+from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
+
+MATRICES = {"bt601": (5, Colorspace.ITU601), "bt709": (1, Colorspace.ITU709)}
+"""Name → AVColorSpace, and what converts by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +24,20 @@ class Film:
 
     frames: NDArray[np.uint8]
     rate: int = 25
+    times: Sequence[int] | None = None
+    """When each frame is shown, milliseconds; by ``rate`` if None."""
     codec: str = "libx264"
     pixels: str = "yuv420p"
+    matrix: str | None = None
+    """``bt601`` or ``bt709``, which the stream then names."""
+    full_range: bool = False
+    interlaced: bool = False
+    """Whether even and odd lines are two fields; the even ones come first."""
     aspect: Fraction = Fraction(1)
     rotation: int = 0
     """Counter-clockwise degrees that a player applies."""
+    flips: tuple[bool, bool] = (False, False)
+    """Whether it swaps left and right, top and bottom after that."""
     start: float = 0.0
     cover: bool = False
 
@@ -77,29 +91,44 @@ def _open(container: Any, one: Film | Track) -> Any:
     stream = container.add_stream(one.codec, rate=one.rate)
     stream.height, stream.width = one.frames.shape[1:3]
     stream.pix_fmt = one.pixels
-    stream.codec_context.sample_aspect_ratio = one.aspect
+    context = stream.codec_context
+    context.sample_aspect_ratio = one.aspect
     if one.codec == "libx264":
         stream.options = {"crf": "12", "preset": "ultrafast"}
+    if one.matrix:
+        context.colorspace = MATRICES[one.matrix][0]
+        context.color_range = ColorRange.JPEG if one.full_range else ColorRange.MPEG
+    if one.interlaced:
+        context.flags |= Flags.interlaced_dct | Flags.interlaced_me
+    if one.times:
+        context.time_base = Fraction(1, 1000)
     if one.cover:
         stream.disposition = av.stream.Disposition.attached_pic
-    if one.rotation:
-        stream.set_display_rotation(one.rotation)
+    if one.rotation or any(one.flips):
+        stream.set_display_rotation(one.rotation, *one.flips)
     return stream
 
 
 def _film(one: Film, stream: Any) -> Any:
     for number, pixels in enumerate(one.frames):
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-        frame.pts = number + round(one.start * one.rate)
-        frame.time_base = Fraction(1, one.rate)
+        if one.matrix:
+            frame = frame.reformat(
+                format=one.pixels,
+                dst_colorspace=MATRICES[one.matrix][1],
+                dst_color_range=ColorRange.JPEG if one.full_range else ColorRange.MPEG,
+            )
+        frame.pts = one.times[number] if one.times else number + round(one.start * one.rate)
+        frame.time_base = Fraction(1, 1000 if one.times else one.rate)
         yield frame
 
 
 def _track(one: Track, stream: Any) -> Any:
     step = stream.codec_context.frame_size or 1024
     for begin in range(0, one.samples.shape[1], step):
-        part = np.ascontiguousarray(one.samples[:, begin : begin + step])
-        frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=one.layout)
+        # Packed, because PyAV writes past the end of eight and more planes.
+        part = np.ascontiguousarray(one.samples[:, begin : begin + step].T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(part, format="flt", layout=one.layout)
         frame.sample_rate = one.rate
         frame.pts = begin + round(one.start * one.rate)
         frame.time_base = Fraction(1, one.rate)

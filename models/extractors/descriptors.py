@@ -98,6 +98,12 @@ class Descriptors(Extractor):
             resource="cpu",
         )
 
+    def lengths(self, media: Media) -> dict[str, int]:
+        """Frames that fit into the sound."""
+        if isinstance(media.audio, Missing):
+            return {}
+        return {"frames": frames_in(media.audio.samples.size)}
+
     def load(self, device: str) -> Any:
         """Nothing but librosa, warmed up: its first call compiles and imports for seconds."""
         noise = np.random.default_rng(0).normal(0, 0.1, 2 * self.decoding.sample_rate)

@@ -94,6 +94,12 @@ class Wav2Vec2(Extractor):
             },
         )
 
+    def lengths(self, media: Media) -> dict[str, int]:
+        """Frames that fit into the sound, however it is cut into windows."""
+        if isinstance(media.audio, Missing):
+            return {}
+        return {"frames": frames_in(media.audio.samples.size)}
+
     def load(self, device: str) -> Any:
         """The network, without the layers above the last one wanted."""
         from transformers import Wav2Vec2Config, Wav2Vec2Model

@@ -55,6 +55,11 @@ def _random_weights(situation: Situation) -> Iterator[str]:
         )
 
 
+def _unlabelled(situation: Situation) -> Iterator[str]:
+    if unlabelled := situation.table.unlabelled:
+        yield f"{unlabelled} utterances without an emotion were left out."
+
+
 def _missing_modality(situation: Situation) -> Iterator[str]:
     for modality, paths in MODALITY_ARRAYS.items():
         present = situation.table.present_modality(modality)
@@ -150,6 +155,7 @@ def _by_purpose(
 WORRIES: Mapping[str, Callable[[Situation], Iterator[str]]] = {
     "random_weights": _random_weights,
     "not_better_than_majority": _no_better_than_majority,
+    "unlabelled": _unlabelled,
     "missing_modality": _missing_modality,
     "missing_feature": _missing_feature,
     "unseen_emotion": _unseen_emotion,

@@ -1,1 +1,1 @@
-"""The HTML report of a training run."""
+"""Reports as HTML pages that need no network: the page itself, and what is put into it."""

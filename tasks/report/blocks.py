@@ -16,6 +16,12 @@ class Cell:
     share: float | None = None
     """Within [0, 1]: drawn as a bar, or as the strength of a heat cell."""
     strong: bool = False
+    href: str = ""
+    """Address that the text leads to, http or https."""
+
+    def __post_init__(self) -> None:
+        if self.href and not self.href.startswith(("https://", "http://")):
+            raise ValueError(f"a cell may lead to http or https only, not to {self.href!r}")
 
 
 Row: TypeAlias = tuple[Cell | str, ...]
@@ -30,7 +36,8 @@ class Table:
     head: tuple[str, ...]
     rows: tuple[Row, ...]
     style: str = ""
-    """"" (plain), ``heat`` (cells tinted by share) or ``words`` (no column of numbers)."""
+    """"" (plain), ``heat`` (cells tinted by share), ``words`` (no column of numbers), ``tally``
+    (numbers behind a first column with long small print) or ``prose`` (cells of sentences)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +46,7 @@ class Pictures:
 
     kind: ClassVar[str] = "pictures"
     figure: str
-    """A name of ``tasks.report.figures.FIGURES``."""
+    """A name among the document's figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,54 +1,21 @@
-"""The report's figures: each is a tuple of panels, drawn for a light and a dark page."""
+"""The training report's figures: each is a tuple of panels, drawn for a light and a dark page."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from models.judging.records import Judgement, TrainResult
 from models.schema import EMOTIONS
 from tasks.report.blocks import model_name
-from tasks.report.themes import LIGHT, Theme
+from tasks.report.panels import Panel
+from tasks.report.themes import Theme
 
-PANEL = (5.2, 4.5)
-"""Width and height of a panel, inches: 10-point text stays readable on a phone."""
-_DPI = 160
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 """A line style per emotion, so that no curve is told by its colour alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Panel:
-    """One picture of a figure."""
-
-    title: str
-    alt: str
-    """What a reader who does not see it has to know."""
-    draw: Callable[[Axes, Theme], None]
-
-
-def render(panels: tuple[Panel, ...], theme: Theme = LIGHT) -> bytes:
-    """The panels side by side, as PNG; the same panels give the same bytes."""
-    with mpl.rc_context(theme.rc()):
-        figure = Figure(figsize=(PANEL[0] * len(panels), PANEL[1]), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08, wspace=0.06)  # type: ignore[union-attr,call-arg]
-        for panel, axes in zip(
-            panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True
-        ):
-            axes.set_title(panel.title, loc="left")
-            panel.draw(axes, theme)
-        buffer = io.BytesIO()
-        canvas.print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
-    return buffer.getvalue()
 
 
 def confusion_panels(result: TrainResult) -> tuple[Panel, ...]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from models.judging.records import TrainResult
 from tasks.files import write_atomically
-from tasks.report.blocks import Pictures
-from tasks.report.figures import FIGURES, Panel, render
+from tasks.report.document import Document, Note, render_document
+from tasks.report.figures import FIGURES
 from tasks.report.headline import explanation, headline
+from tasks.report.panels import render
 from tasks.report.sections import SECTIONS
-from tasks.report.themes import THEMES
+
+GRAVE = ("random_weights", "not_better_than_majority")
+"""Kinds of caution that put the whole result in doubt."""
 
 
 def write_report(result: TrainResult, directory: Path) -> Path:
@@ -42,38 +42,18 @@ def write_report(result: TrainResult, directory: Path) -> Path:
 def render_page(result: TrainResult) -> str:
     """The page as a string: styles and pictures inside, nothing fetched."""
     built = {anchor: build(result) for anchor, build in SECTIONS.items()}
-    sections = {anchor: section for anchor, section in built.items() if section is not None}
-    shown = {
-        block.figure
-        for section in sections.values()
-        for block in section.blocks
-        if isinstance(block, Pictures)
-    }
-    pictures = {name: [_picture(panel) for panel in FIGURES[name](result)] for name in shown}
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    snapshot, protocol = result.data.snapshot, result.protocol
+    return render_document(
+        Document(
+            eyebrow=f"training report · protocol {protocol} · snapshot {snapshot}",
+            title=headline(result),
+            lead=explanation(result),
+            notes=tuple(Note(text=one.message, grave=one.kind in GRAVE) for one in result.warnings),
+            sections={anchor: one for anchor, one in built.items() if one is not None},
+            figures={name: build(result) for name, build in FIGURES.items()},
+            files=(*(f"{name}.png" for name in FIGURES), "results.json", "predictions.csv"),
+        )
     )
-    return environment.get_template("report.html.j2").render(
-        result=result,
-        headline=headline(result),
-        explanation=explanation(result),
-        sections=sections,
-        pictures=pictures,
-        files=[*(f"{name}.png" for name in FIGURES), "results.json", "predictions.csv"],
-    )
-
-
-def _picture(panel: Panel) -> dict[str, str]:
-    """Data URIs of a panel by theme, and its text for those who do not see it."""
-    uris = {
-        theme.name: "data:image/png;base64," + base64.b64encode(render((panel,), theme)).decode()
-        for theme in THEMES
-    }
-    return uris | {"alt": panel.alt}
 
 
 def _predictions(result: TrainResult) -> str:

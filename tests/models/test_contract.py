@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 from collections.abc import Callable
@@ -10,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from models.extractor import Extractor
 from models.registry import EXTRACTORS, build
 from models.schema import Features, Media, Missing, Modality, Reason, conform, rows_needed
-from tests.models.inputs import NOTHING, media, mixed
+from tests.models.inputs import NOTHING, Recipe, film, media, mixed, speech
 
 Ready = Callable[[str], Extractor]
 
@@ -42,6 +45,80 @@ def ulp(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """What a difference far below 1e-4 may become by rounding to the stored dtype."""
     number = np.nan_to_num(array)
     return np.abs(np.spacing(number)) if number.dtype.kind == "f" else np.zeros(number.shape)
+
+
+LENGTHS = st.one_of(*[st.integers(400, 12000)] * 5, st.sampled_from([48000, 96000]))
+"""Samples of sound, mostly from 25 ms to 0.75 s: a second costs wav2vec2 0.3 s of a core."""
+PICTURES = st.tuples(
+    st.one_of(st.integers(1, 2), st.integers(1, 10)),
+    st.sampled_from([256, 300, 455]),
+    st.sampled_from([256, 341]),
+)
+TEXTS = st.one_of(
+    st.text(max_size=60), st.sampled_from(["", "\t", "\u200b", "\ufeff", "\x00", "Oh no! " * 200])
+)
+BATCHES = st.lists(
+    st.builds(Recipe, n_samples=LENGTHS, frames=PICTURES, text=TEXTS), min_size=2, max_size=3
+)
+A_MINUTE_BESIDE_25_MS = [
+    Recipe(n_samples=400, text=""),
+    Recipe(n_samples=60 * 16000, frames=(10, 256, 455), text="Well! " * 500),
+    Recipe(n_samples=719, text="no"),
+]
+
+few = settings(
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@pytest.fixture(scope="module")
+def alone(ready: Ready) -> Callable[[str, Recipe], Features | Missing]:
+    """What an extractor gives for one utterance by itself, worked out once."""
+
+    @functools.cache
+    def get(name: str, recipe: Recipe) -> Features | Missing:
+        (record,) = ready(name).encode([recipe.made()])
+        return record
+
+    return get
+
+
+@every
+@settings(few, max_examples=8)
+@given(recipes=BATCHES)
+@example(recipes=A_MINUTE_BESIDE_25_MS)
+def test_any_batch_gives_what_each_gives_alone_in_order(
+    name: str,
+    ready: Ready,
+    alone: Callable[[str, Recipe], Features | Missing],
+    recipes: list[Recipe],
+) -> None:
+    modality = ready(name).spec.modality
+    recipes = [recipe.only(modality) for recipe in recipes]
+    batch = ready(name).encode([recipe.made() for recipe in recipes])
+    for recipe, found in zip(recipes, batch, strict=True):
+        expected = alone(name, recipe)
+        if isinstance(expected, Missing):
+            assert found == expected
+            continue
+        for array, values in expected.items():
+            np.testing.assert_allclose(
+                features(found)[array], values, rtol=0, atol=1e-4, err_msg=f"{recipe} {array}"
+            )
+
+
+@every
+@settings(few, max_examples=2)
+@given(recipes=BATCHES)
+def test_the_same_batch_again_is_equal_to_the_bit(
+    name: str, ready: Ready, recipes: list[Recipe]
+) -> None:
+    inputs = [recipe.only(ready(name).spec.modality).made() for recipe in recipes]
+    first, second = ready(name).encode(inputs), ready(name).encode(inputs)
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_equal(one, other)
 
 
 @every
@@ -77,6 +154,21 @@ def test_records_are_as_declared(name: str, ready: Ready) -> None:
             if array.rate is not None:
                 assert not isinstance(one.audio, Missing)
                 assert 0 < len(value) <= rows_needed(array, one.audio.samples.size / 16000)
+
+
+@every
+def test_lengths_are_known_before_anything_is_loaded(name: str, ready: Ready) -> None:
+    spec = fresh(name).spec
+    ragged = [array.name for array in spec.arrays if array.rate is not None]
+    inputs = [*mixed(), media(speech(399), film(1), "!"), media(speech(1), film(1), "!")]
+    for one, record in zip(inputs, ready(name).extract(inputs), strict=True):
+        lengths = fresh(name).lengths(one)
+        assert list(lengths) == ragged
+        if isinstance(record, Missing):
+            assert record.reason == Reason.TOO_SHORT
+            assert 0 in lengths.values()
+        else:
+            assert lengths == {array: len(record[array]) for array in ragged}
 
 
 @every

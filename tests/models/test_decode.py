@@ -17,10 +17,11 @@ from scipy.stats import entropy as scipy_entropy
 from torchvision.transforms import Resize
 
 from models.decode import decode
+from models.downmix import DOWNMIX
 from models.options import DecodeOptions
-from models.pictures import entropy, scaled_size
-from models.schema import Audio, Missing, Reason, Video
-from models.sound import DOWNMIX
+from models.pictures import scaled_size
+from models.pixels import entropy
+from models.schema import Audio, Decoded, Missing, Reason, Video
 from tests.media import Film, Track, noise, tone, write
 
 RATE = 16000
@@ -28,20 +29,24 @@ MONO = tone(440, 1.0)[None]
 
 
 def sound(path: Path, options: DecodeOptions | None = None) -> Audio:
-    audio, _ = decode(path, options)
+    audio = decode(path, options).audio
     assert isinstance(audio, Audio), audio
     return audio
 
 
 def pictures(path: Path, options: DecodeOptions | None = None) -> Video:
-    _, video = decode(path, options)
+    video = decode(path, options).video
     assert isinstance(video, Video), video
     return video
 
 
 def reasons(path: Path | str, options: DecodeOptions | None = None) -> tuple[str, str]:
-    ends = decode(path, options)
-    return tuple(one.reason.value if isinstance(one, Missing) else "" for one in ends)  # type: ignore[return-value]
+    decoded = decode(path, options)
+    return reason(decoded.audio), reason(decoded.video)
+
+
+def reason(end: Audio | Video | Missing) -> str:
+    return end.reason.value if isinstance(end, Missing) else ""
 
 
 def loudest_hertz(samples: NDArray[np.float32]) -> float:
@@ -109,10 +114,10 @@ class TestSound:
     def test_the_lead_does_not_depend_on_whether_pictures_are_wanted(self, tmp_path: Path) -> None:
         streams: list[Film | Track] = [Film(frames=noise(50)), Track(samples=MONO, start=0.5)]
         path = write(tmp_path / "a.mkv", streams)
-        alone, unasked = decode(path, video=False)
-        assert isinstance(alone, Audio)
-        assert unasked == Missing(reason=Reason.NO_VIDEO, message="not asked for")
-        np.testing.assert_array_equal(alone.samples, sound(path).samples)
+        alone = decode(path, video=False)
+        assert isinstance(alone.audio, Audio)
+        assert alone.video == Missing(reason=Reason.NO_VIDEO, message="not asked for")
+        np.testing.assert_array_equal(alone.audio.samples, sound(path).samples)
 
     def test_both_late_is_no_lead(self, tmp_path: Path) -> None:
         streams: list[Film | Track] = [
@@ -346,11 +351,11 @@ class TestBadInput:
         data = bytearray(path.read_bytes())
         spoil(data, tmp_path, stream="video")
         path.write_bytes(data)
-        audio, video = decode(path)
-        assert isinstance(audio, Audio)
-        np.testing.assert_array_equal(audio.samples, expected)
-        assert isinstance(video, Missing)
-        assert video.reason is Reason.DECODE_ERROR
+        decoded = decode(path)
+        assert isinstance(decoded.audio, Audio)
+        np.testing.assert_array_equal(decoded.audio.samples, expected)
+        assert isinstance(decoded.video, Missing)
+        assert decoded.video.reason is Reason.DECODE_ERROR
 
     @pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.ts"])
     def test_half_a_clip_from_a_failing_disk_is_not_kept(
@@ -370,12 +375,8 @@ class TestBadInput:
             return Failing(plain(self, mode, buffering=0))  # type: ignore[call-overload]
 
         monkeypatch.setattr(Path, "open", failing)
-        audio, video = decode(path)
-        assert (
-            audio
-            == video
-            == Missing(reason=Reason.UNREADABLE, message="[Errno 5] Input/output error")
-        )
+        failed = Missing(reason=Reason.UNREADABLE, message="[Errno 5] Input/output error")
+        assert decode(path) == Decoded(audio=failed, video=failed)
 
     def test_too_long(self, tmp_path: Path) -> None:
         streams: list[Film | Track] = [Film(frames=noise(50)), Track(samples=tone(440, 2.0)[None])]
@@ -425,7 +426,8 @@ REAL = {
 @pytest.mark.parametrize("name", REAL)
 def test_real_clips(clip: Callable[[str], Path], name: str) -> None:
     heard, seen, shape = REAL[name]
-    audio, video = decode(clip(name))
+    decoded = decode(clip(name))
+    audio, video = decoded.audio, decoded.video
     if isinstance(heard, str):
         assert isinstance(audio, Missing)
         assert audio.reason == heard
@@ -449,7 +451,8 @@ def test_parameters_change_with_every_option() -> None:
         DecodeOptions(short_side=300),
         DecodeOptions(max_seconds=3.0),
         DecodeOptions(max_pixels=9),
-        DecodeOptions(version=2),
+        DecodeOptions(strict=True),
+        DecodeOptions(version=default.version + 1),
     )
     for options in changed:
         assert options.parameters != default.parameters

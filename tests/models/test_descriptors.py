@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import librosa
@@ -17,7 +18,7 @@ from models.extractors.windows import frames_in
 from models.schema import Audio, Features, Missing, Reason
 from models.weights import NO_WEIGHTS
 from tests.media import tone
-from tests.models.inputs import media, speech
+from tests.models.inputs import SPOKEN, media, real, speech
 
 Ready = Callable[[str], Extractor]
 
@@ -124,6 +125,51 @@ def test_frames_equal_librosa_on_the_padded_sound(extractor: Extractor) -> None:
     )
     found = described(extractor, samples)["frames"][:, :25]
     np.testing.assert_allclose(found, expected.T, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_real_clips_equal_direct_calls_of_librosa(
+    extractor: Extractor, clip: Callable[[str], Path], name: str
+) -> None:
+    sound = real(clip(name)).audio
+    assert isinstance(sound, Audio)
+    record, samples = described(extractor, sound.samples), sound.samples
+    grid = {"hop_length": 320, "center": False}
+    # wav2vec 2.0's 400-sample frames, in the middle of longer ones where a method needs those.
+    spectral = {"y": np.pad(samples, 56), "sr": 16000, "n_fft": 512, "win_length": 400, **grid}
+    mel = librosa.power_to_db(librosa.feature.melspectrogram(n_mels=40, **spectral), top_db=None)
+    by_hand = {
+        "centroid": librosa.feature.spectral_centroid(**spectral)[0],
+        "zcr": librosa.feature.zero_crossing_rate(samples, frame_length=400, **grid)[0],
+        "rms": librosa.feature.rms(y=samples, frame_length=400, **grid)[0],
+    }
+    for column_name, expected in by_hand.items():
+        found = column(record, column_name)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6, err_msg=column_name)
+    mfcc = librosa.feature.mfcc(S=mel, n_mfcc=25)
+    np.testing.assert_allclose(record["frames"][:, :25], mfcc.T, rtol=1e-4, atol=1e-3)
+    onsets = librosa.onset.onset_strength(S=mel, sr=16000, **grid)
+    tempo = librosa.feature.tempo(onset_envelope=onsets, sr=16000, hop_length=320)
+    assert record["tempo"] == pytest.approx(tempo[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_pitch_of_real_clips_equals_direct_calls_of_librosa(
+    extractor: Extractor, clip: Callable[[str], Path], name: str
+) -> None:
+    sound = real(clip(name)).audio
+    assert isinstance(sound, Audio)
+    padded = np.pad(sound.samples, 312)
+    asked = {"fmin": 60, "fmax": 600, "sr": 16000, "frame_length": 1024, "hop_length": 320}
+    everywhere = librosa.yin(padded, center=False, **asked)
+    likely, flags, _ = librosa.pyin(padded, center=False, **asked)
+    for method, expected in (("yin", everywhere), ("pyin", likely)):
+        record = described(replace(extractor, f0=method), sound.samples)
+        found, voiced = column(record, "f0"), column(record, "voiced") == 1
+        np.testing.assert_array_equal(np.isfinite(found), voiced)
+        np.testing.assert_allclose(found[voiced], expected[: len(found)][voiced], rtol=1e-4)
+        assert 0.1 < voiced.mean() < 0.95
+    np.testing.assert_array_equal(voiced, flags[: len(voiced)])
 
 
 def test_statistics_leave_out_what_is_undefined() -> None:

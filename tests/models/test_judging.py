@@ -202,6 +202,11 @@ def test_cautions_name_their_cause():
     assert "10 dev and 12 test utterances" in found["few_rows"][0]
 
 
+def test_caution_on_utterances_without_an_emotion():
+    table = replace(make_table((250, 200, 200)), unlabelled=3)
+    assert kinds(table) == {"unlabelled": ["3 utterances without an emotion were left out."]}
+
+
 def test_cautions_on_partly_missing_features():
     found = kinds(make_table((250, 200, 200), missing=0.5, without=("audio/librosa",)))
     assert any("No audio/librosa features" in one for one in found["missing_feature"])

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.extractor import Extractor
 from models.extractors.minilm import MiniLM
+from models.places import package_folder
 from models.registry import build
 from models.schema import Missing, Reason
 from tests.models.inputs import media
 
 Ready = Callable[[str], Extractor]
+
+DEV = Path(__file__).parents[3] / "shared" / "data" / "meld" / "dev_sent_emo.csv"
 
 
 def embedding(extractor: Extractor, text: str) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -53,6 +58,24 @@ def test_more_texts_than_fit_in_a_pass(ready: Ready) -> None:
         record = records[i]
         assert not isinstance(record, Missing)
         np.testing.assert_allclose(record["embedding"], embedding(extractor, texts[i]), atol=1e-4)
+
+
+@pytest.mark.skipif(not DEV.is_file(), reason=f"no real annotations at {DEV}")
+def test_real_utterances_in_a_batch_equal_sentence_transformers_one_by_one(
+    pretrained: Extractor,
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    assert MiniLM.published is not None
+    folder = package_folder(MiniLM.published)
+    theirs = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    with DEV.open(encoding="utf-8", newline="") as stream:
+        texts = [row["Utterance"] for row in csv.DictReader(stream)][:100]
+    records = pretrained.extract([media(text=text) for text in texts])
+    for text, record in zip(texts, records, strict=True):
+        assert not isinstance(record, Missing)
+        expected = theirs.encode(text, show_progress_bar=False)
+        np.testing.assert_allclose(record["embedding"], expected, rtol=0, atol=1e-5)
 
 
 def test_random_differs_from_pretrained_and_varies(ready: Ready, pretrained: Extractor) -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace, Interpolation
 from PIL import Image
 
 from models.extractor import Extractor
 from models.extractors.resnet50 import centre
 from models.schema import Features, Missing
-from tests.models.inputs import film, media
+from tests.models.inputs import TALKING, film, media, real
 
 Ready = Callable[[str], Extractor]
 
@@ -55,6 +58,40 @@ def test_features_equal_torchvision_s_own_preset(
     (found,) = extractor.encode([media(video=video)])
     assert not isinstance(found, Missing)
     np.testing.assert_allclose(found["features"][:2], rows, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", TALKING)
+def test_real_clips_equal_torchvision_frame_by_frame(
+    extractor: Extractor, clip: Callable[[str], Path], name: str
+) -> None:
+    """From the file to the features without a line of ours, but for which frames they are."""
+    import torch
+    from torchvision.models import ResNet50_Weights, resnet50
+
+    # The first weights' preset: resize to 256, crop 224; that of the second resizes to 232.
+    preset = ResNet50_Weights.IMAGENET1K_V1.transforms()
+    theirs = resnet50()
+    theirs.fc = torch.nn.Identity()
+    theirs.load_state_dict(extractor.loaded.state_dict())
+    theirs.eval()
+    (found,) = extractor.encode([real(clip(name))])
+    assert not isinstance(found, Missing)
+    pictures = frames_at(clip(name), found["frame_index"].tolist())
+    assert len(pictures) == 10
+    for row, picture in zip(found["features"], pictures, strict=True):
+        with torch.inference_mode():
+            expected = theirs(preset(picture)[None])[0].numpy()
+        np.testing.assert_allclose(row, expected, rtol=0, atol=1e-4)
+
+
+def frames_at(path: Path, wanted: list[int]) -> list[Image.Image]:
+    """The frames of a clip at these positions, in their full size."""
+    method = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+    with av.open(str(path)) as container:
+        frames = [frame for i, frame in enumerate(container.decode(video=0)) if i in wanted]
+    # Neither clip names its matrix: BT.709 for high definition, BT.601 for less.
+    matrix = Colorspace.ITU709 if frames[0].height > 576 else Colorspace.ITU601
+    return [one.to_image(interpolation=method, src_colorspace=matrix) for one in frames]
 
 
 def test_centre_is_torchvision_s() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from models.extractor import Extractor
 from models.extractors.wav2vec2 import Wav2Vec2, standardised
 from models.extractors.windows import FRAME, HOP, Window, frames_in, stitch, windows
-from models.schema import Missing, Reason
+from models.schema import Audio, Missing, Reason
 from models.weights import NO_WEIGHTS
-from tests.models.inputs import media, speech
+from tests.models.inputs import SPOKEN, media, real, speech
 
 Ready = Callable[[str], Extractor]
 
@@ -83,6 +84,27 @@ def test_standardised_as_transformers_does() -> None:
     samples = speech(5000).samples + np.float32(0.2)
     theirs = Wav2Vec2FeatureExtractor(do_normalize=True)(samples, sampling_rate=16000)
     np.testing.assert_allclose(standardised(samples), theirs["input_values"][0], atol=1e-5)
+
+
+def test_real_clips_in_a_batch_equal_transformers_one_by_one(
+    extractor: Wav2Vec2, clip: Callable[[str], Path]
+) -> None:
+    import torch
+    from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    prepare = Wav2Vec2FeatureExtractor(sampling_rate=16000, do_normalize=True)
+    theirs = Wav2Vec2Model(extractor.loaded.config)
+    theirs.load_state_dict(extractor.loaded.state_dict())
+    theirs.eval()
+    inputs = [real(clip(name)) for name in SPOKEN]
+    for one, found in zip(inputs, extractor.encode(inputs), strict=True):
+        assert isinstance(one.audio, Audio)
+        assert not isinstance(found, Missing)
+        values = prepare(one.audio.samples, sampling_rate=16000, return_tensors="pt")
+        with torch.inference_mode():
+            expected = theirs(values["input_values"]).last_hidden_state[0].numpy()
+        np.testing.assert_allclose(found["frames"], expected, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(found["mean"], expected.mean(0), rtol=0, atol=1e-4)
 
 
 def test_the_bound_on_padded_sound_only_splits_batches(

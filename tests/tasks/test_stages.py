@@ -55,8 +55,8 @@ LETTERS = Letters(weights=Weights(kind="none", revision="none"))
 
 def encoded(*texts: str) -> dict[int, Any]:
     sources = [Source(row=i, id=f"train/dia0_utt{i}", clip="", text=t) for i, t in enumerate(texts)]
-    media = load_media(sources, {Modality.TEXT}, None)
-    return {row: one.record for row, one in encode(LETTERS, sources, media, "cpu").results.items()}
+    loaded = load_media(sources, {Modality.TEXT}, None, timeout=10)
+    return {row: one.record for row, one in encode(LETTERS, sources, loaded, "cpu").results.items()}
 
 
 def test_a_clip_that_raises_costs_itself_only() -> None:
@@ -72,7 +72,7 @@ def test_what_another_try_may_mend_is_raised() -> None:
 
 def test_a_clip_is_decoded_with_the_modalities_asked_for(tmp_path: Path) -> None:
     source = Source(row=7, id="dev/dia0_utt7", clip=str(tmp_path / "none.mp4"), text="Hi.")
-    media = load_media([source], {Modality.AUDIO}, DecodeOptions())[7]
+    media = load_media([source], {Modality.AUDIO}, DecodeOptions(), timeout=10)[7].media
     assert isinstance(media.audio, Missing)
     assert media.audio.reason == Reason.MISSING_FILE
     assert media.text == "Hi."

@@ -1,0 +1,29 @@
+"""The flow `audit`: every discrepancy between the annotations and the clips, in one report."""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from tasks.audit import AuditReport, markdown, table, take_stock
+from tasks.options import AuditOptions
+
+TABLE_ROWS = 200
+"""Findings that the UI shows; the JSON has all of them."""
+
+
+@flow(name="audit", flow_run_name="audit-{options.dataset}")
+def audit(options: AuditOptions) -> AuditReport:
+    """Read the annotations and every clip's header → count → leave the summary in the UI.
+
+    Raises:
+        UsageError: the data set cannot be read.
+    """
+    logger = get_run_logger()
+    report = take_stock(options)
+    logger.info("%s", report.headline())
+    for kind, tally in report.by_kind.items():
+        logger.info("%s: %d, of them %d known", kind, tally.all, tally.known)
+    create_markdown_artifact(markdown(report), key="audit-summary")
+    create_table_artifact(table(report, TABLE_ROWS), key="audit-findings")
+    return report

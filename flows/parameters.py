@@ -1,0 +1,164 @@
+"""Parameters that several commands share, declared once.
+
+``takes`` gives a command the parameters of another function, whose result it gets as one of its
+own arguments.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from models.schema import UsageError
+
+if TYPE_CHECKING:
+    from tasks.options import ExtractOptions, TrainOptions
+
+Store = Annotated[str, typer.Option(help="Folder of the feature store.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
+
+
+def takes(**builders: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replaces arguments of a command by the parameters of the functions that build them.
+
+    Args:
+        builders: argument of the command → function that makes its value. Parameters of the
+            same name are one.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        taken = {name: _parameters(builder) for name, builder in builders.items()}
+        own = {name: p for name, p in _parameters(command).items() if name not in builders}
+        merged = {name: p for one in (*taken.values(), own) for name, p in one.items()}
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            built = {
+                name: builder(**{one: given[one] for one in taken[name]})
+                for name, builder in builders.items()
+            }
+            command(**built, **{name: given[name] for name in own})
+
+        run.__signature__ = inspect.Signature(list(merged.values()))  # type: ignore[attr-defined]
+        run.__annotations__ = {name: one.annotation for name, one in merged.items()}
+        return run
+
+    return decorate
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    hints = get_type_hints(function, localns=_lazy_hints(), include_extras=True)
+    return {
+        name: one.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, one in inspect.signature(function).parameters.items()
+    }
+
+
+def _lazy_hints() -> dict[str, Any]:
+    """Stand-ins for names that are imported for the type checker only."""
+    return {"ExtractOptions": object, "TrainOptions": object}
+
+
+def extraction(
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder with MELD's CSV files and clips, or a .csv or .parquet file that lists "
+            "clips of your own.",
+            show_default=False,
+        ),
+    ] = None,
+    store: Store = "store",
+    clips: Annotated[
+        Path | None,
+        typer.Option(help="Instead of DATASET: a plain folder of clips.", metavar="DIR"),
+    ] = None,
+    fixes: Annotated[
+        bool, typer.Option(help="Apply the list of known defects of MELD's files.")
+    ] = True,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Run this extractor only; may be given again.", metavar="NAME"),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            help="`pretrained`, `random` or a checkpoint's path, for all extractors or as "
+            "NAME=WEIGHTS for one; may be given again.",
+            metavar="[NAME=]WEIGHTS",
+        ),
+    ] = None,
+    partition: Annotated[
+        int, typer.Option(min=1, max=1024, help="Utterances per partition of a new store.")
+    ] = 64,
+    batch: Annotated[
+        int, typer.Option(min=1, max=256, help="Clips decoded and encoded together.")
+    ] = 8,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse damaged clips; else their good part is kept.")
+    ] = False,
+    max_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Refuse clips that run longer, seconds.")
+    ] = 600.0,
+    clip_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Give up on a clip after decoding so long, seconds.")
+    ] = 120.0,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try utterances again that failed before.")
+    ] = False,
+    max_failure_rate: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Fail the run above this share of failed utterances."),
+    ] = 0.25,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(help="Cluster profile, YAML; by default all cores of this machine."),
+    ] = None,
+) -> ExtractOptions:
+    """What to extract, and where to, from the command line."""
+    from tasks.options import ExtractOptions, load_profile
+
+    if (dataset is None) == (clips is None):
+        raise UsageError("name a DATASET or a folder with --clips: one of them, not both")
+    named = dict(one.split("=", 1) for one in weights or () if "=" in one)
+    for_all = [one for one in weights or () if "=" not in one]
+    if len(for_all) > 1:
+        raise UsageError(f"--weights: {for_all[0]} and {for_all[1]} both for all extractors")
+    return ExtractOptions(
+        dataset=dataset and dataset.absolute(),
+        clips=clips and clips.absolute(),
+        fixes=fixes,
+        store=store,
+        only=tuple(only or ()),
+        weights=for_all[0] if for_all else "pretrained",
+        weights_of=named,
+        partition=partition,
+        batch=batch,
+        strict=strict,
+        max_seconds=max_seconds,
+        clip_timeout=clip_timeout,
+        retry_failed=retry_failed,
+        max_failure_rate=max_failure_rate,
+        cluster=load_profile(cluster),
+    )
+
+
+def training(
+    store: Store = "store",
+    report: Annotated[Path, typer.Option(help="Folder for the report and the model.")] = Path(
+        "report"
+    ),
+    protocol: Annotated[str, typer.Option(help="How to fit and judge: official.")] = "official",
+    seed: Seed = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="Upper bound on the epochs.")] = 40,
+) -> TrainOptions:
+    """What to train, from the command line; on the newest snapshot unless told otherwise."""
+    from tasks.options import TrainOptions
+
+    return TrainOptions(store=store, report=report, protocol=protocol, seed=seed, epochs=epochs)

@@ -1,0 +1,130 @@
+"""Looks into a clip: decodes it as an extraction does, and asks every extractor about it."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from models import registry
+from models.extractor import Extractor
+from models.options import DecodeOptions
+from models.schema import (
+    AudioFacts,
+    FeatureSpec,
+    Media,
+    Missing,
+    Probe,
+    Reason,
+    Record,
+    UsageError,
+    VideoFacts,
+)
+from tasks.decoder import Decoder
+from tasks.inspection.record import Inspection, Outcome, Shape
+from tasks.inspection.words import readable
+
+Computed: TypeAlias = Sequence[tuple[FeatureSpec, Record]]
+
+_NO_TEXT = Missing(reason=Reason.NO_TEXT, message="no text was given")
+_NO_HEADER = Probe(seconds=math.nan, container="", audio=AudioFacts(), video=VideoFacts())
+
+
+def look_into(path: Path, *, text: str = "", strict: bool = False) -> Inspection:
+    """What an extraction would see of the clip at ``path``.
+
+    It is decoded in a process of its own, with the default options. Extractors without weights
+    are run; of the others only the shapes of their arrays are told, and nothing is loaded.
+
+    Args:
+        path: the clip; a broken one is looked into like any other.
+        text: the words of the utterance, for the extractors that read.
+        strict: whether damage makes a clip unusable, instead of its good part being kept.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    size = _size(path)
+    options = DecodeOptions(strict=strict)
+    with Decoder() as decoder:
+        probed = decoder.probe(os.fspath(path))
+        decoded = decoder.decode(os.fspath(path), options, audio=True, video=True)
+    header = _NO_HEADER if isinstance(probed, Missing) else probed
+    words = text if text.strip() else _NO_TEXT
+    media = Media(audio=decoded.audio, video=decoded.video, text=words)
+    extractors = registry.build(registry.names(), {}, "random")
+    computed = [(one.spec, _run(one, media)) for one in extractors if _can_run(one, media)]
+    return Inspection(
+        path=os.fspath(path),
+        size_bytes=size,
+        container=header.container,
+        seconds=header.seconds,
+        # A clip that kills its decoder still has a header.
+        audio_facts=decoded.audio_facts or header.audio,
+        video_facts=decoded.video_facts or header.video,
+        media=media,
+        options=options,
+        outcomes={one.spec.name: foresee(one, media) for one in extractors}
+        | {spec.name: record for spec, record in computed if isinstance(record, Missing)},
+        descriptors=_columns(computed),
+    )
+
+
+def foresee(extractor: Extractor, media: Media) -> Outcome:
+    """What the extractor would give for ``media``; nothing is loaded or run."""
+    spec = extractor.spec
+    given = getattr(media, spec.modality.value)
+    if isinstance(given, Missing):
+        return given
+    lengths = extractor.lengths(media)
+    if 0 in lengths.values():
+        return Missing(reason=Reason.TOO_SHORT, message="not long enough for one frame")
+    return tuple(
+        Shape(
+            array=one.name,
+            dims=one.dims,
+            shape=one.shape if one.rate is None else (lengths.get(one.name), *one.shape),
+            dtype=one.dtype,
+        )
+        for one in spec.arrays
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise UsageError(f"no clip at {readable(str(path))}: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"{readable(str(path))} is not a file: name one clip")
+    return found.st_size
+
+
+def _can_run(extractor: Extractor, media: Media) -> bool:
+    given = getattr(media, extractor.spec.modality.value)
+    return extractor.published is None and not isinstance(given, Missing)
+
+
+def _run(extractor: Extractor, media: Media) -> Record:
+    try:
+        (record,) = extractor.setup("cpu").extract([media])
+    except Exception as error:  # a run, too, notes it as the clip's and goes on
+        return Missing(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}")
+    return record
+
+
+def _columns(computed: Computed) -> dict[str, NDArray[Any]]:
+    """The named columns of every ragged array that was computed, by name."""
+    return {
+        name: column
+        for spec, record in computed
+        if not isinstance(record, Missing)
+        for array in spec.arrays
+        if array.rate is not None
+        for name, column in zip(array.columns, record[array.name].T, strict=False)
+    }

@@ -1,0 +1,95 @@
+"""What is known of a clip, as JSON values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from models.schema import Audio, AudioFacts, Missing, Modality, Video, VideoFacts
+from tasks.inspection.cautions import cautions
+from tasks.inspection.record import Inspection, Outcome
+
+
+def to_json(found: Inspection) -> dict[str, Any]:
+    """Everything but the samples and pixels themselves; null is what is not known."""
+    heard, seen, media = found.audio_facts, found.video_facts, found.media
+    whole = {
+        "clip": found.path,
+        "size_bytes": found.size_bytes,
+        "container": found.container or None,
+        "seconds": found.seconds,
+        "streams": {Modality.AUDIO: _facts(heard), Modality.VIDEO: _facts(seen)},
+        "frames_declared": seen.frames_declared if seen.frames_declared > 0 else None,
+        "frames_decoded": seen.frames_decoded if seen.frames_decoded >= 0 else None,
+        "audio_seconds": heard.seconds,
+        "modalities": {
+            Modality.AUDIO: _given(media.audio, found),
+            Modality.VIDEO: _given(media.video, found),
+            Modality.TEXT: _given(media.text, found),
+        },
+        "chosen_frames": _chosen(media.video),
+        "features": {name: _outcome(one) for name, one in found.outcomes.items()},
+        "warnings": list(cautions(found)),
+    }
+    return {key: _known(value) for key, value in whole.items()}
+
+
+def _facts(facts: AudioFacts | VideoFacts) -> dict[str, Any] | None:
+    """The fields of the record; null where the clip has no such stream."""
+    return asdict(facts) if facts.codec else None
+
+
+def _given(one: Audio | Video | str | Missing, found: Inspection) -> dict[str, Any]:
+    match one:
+        case Missing():
+            return _missing(one)
+        case Audio():
+            median, voiced = found.pitch
+            return {
+                "ok": True,
+                "samples": one.samples.size,
+                "rate": found.options.sample_rate,
+                "peak": float(np.abs(one.samples).max()),
+                "f0_median": median,
+                "voiced": voiced,
+            }
+        case Video():
+            _, height, width, _ = one.frames.shape
+            return {"ok": True, "frames": len(one.index), "width": width, "height": height}
+        case _:
+            return {"ok": True, "characters": len(one)}
+
+
+def _chosen(video: Video | Missing) -> list[dict[str, Any]]:
+    if isinstance(video, Missing):
+        return []
+    columns = (video.index, video.timestamp, video.entropy)
+    return [
+        {"index": index, "timestamp": time, "entropy": bits}
+        for index, time, bits in zip(*(one.tolist() for one in columns), strict=True)
+    ]
+
+
+def _outcome(one: Outcome) -> dict[str, Any]:
+    if isinstance(one, Missing):
+        return _missing(one)
+    return {
+        array.array: {"shape": array.shape, "dtype": array.dtype, "dims": array.dims}
+        for array in one
+    }
+
+
+def _missing(one: Missing) -> dict[str, Any]:
+    return {"reason": one.reason.value, "message": one.message}
+
+
+def _known(value: Any) -> Any:
+    """The value, with NaN, which JSON has not, as null."""
+    if isinstance(value, dict):
+        return {key: _known(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
