@@ -32,7 +32,9 @@ BS.775 does not know, count as surrounds. Of Ambisonics, the first channel is th
 its directions, hence the mix. Dividing by the sum keeps the mix within full scale.
 """
 
-_READABLE = frozenset(format_dtypes)
+_MOST_PLANES = 7
+"""FFmpeg's list of planes has eight places. PyAV looks for an empty one at its end, and where
+there is none it reads on, into memory that is not the frame's."""
 _FULL_SCALE = {"u1": (128.0, 128.0), "i2": (0.0, 2.0**15), "i4": (0.0, 2.0**31)}
 """Middle and full scale of the integer formats, by NumPy type."""
 _USUAL_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
@@ -46,14 +48,20 @@ def mono(frame: Any) -> tuple[NDArray[np.float32], float]:
         The samples, nominally in [-1, 1], shape (n_samples,), and the largest magnitude of a
         channel that is in the mix.
     """
-    if frame.format.name not in _READABLE:
-        frame = av.AudioResampler(format="fltp").resample(frame)[0]
+    if not _readable(frame):
+        frame = av.AudioResampler(format="flt").resample(frame)[0]
     shares = _shares(tuple(channel.name for channel in frame.layout.channels))
     raw = frame.to_ndarray()
     planes = _scaled(raw if frame.format.is_planar else raw.reshape(-1, shares.size).T)
     mixed: NDArray[np.float32] = shares @ planes
     peaks = np.maximum(planes.max(axis=1, initial=0.0), -planes.min(axis=1, initial=0.0))
     return mixed, float(peaks[shares > 0].max())
+
+
+def _readable(frame: Any) -> bool:
+    """Whether PyAV can give the frame's samples as an array."""
+    fits = not frame.format.is_planar or frame.layout.nb_channels <= _MOST_PLANES
+    return fits and frame.format.name in format_dtypes
 
 
 def _scaled(planes: NDArray[Any]) -> NDArray[np.float32]:

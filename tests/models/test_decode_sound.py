@@ -147,6 +147,20 @@ def test_every_layout_is_heard_at_its_level(tmp_path: Path, layout: str) -> None
     assert facts(path)[0].channels == len(names)
 
 
+@pytest.mark.parametrize("layout", ["6.1", "7.1", "7.1(wide)", "22.2"])
+def test_many_channels_in_planes_of_their_own_are_heard(tmp_path: Path, layout: str) -> None:
+    names = [channel.name for channel in av.AudioLayout(layout).channels]
+    samples = np.zeros((len(names), 48000), np.float32)
+    samples[names.index("FC")] = MONO[0]
+    resampler = av.AudioResampler(format="fltp", layout=layout)
+    packed = np.ascontiguousarray(samples.T).reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
+    frame.sample_rate = 48000
+    mixed, _ = mono(resampler.resample(frame)[0])
+    share = DOWNMIX["FC"] / sum(DOWNMIX[name] for name in names)
+    np.testing.assert_allclose(mixed, share * MONO[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 6, 7, 8, 11])
 def test_channels_without_names_are_all_heard(tmp_path: Path, channels: int) -> None:
     loud = np.repeat(MONO, channels, axis=0)
