@@ -20,6 +20,7 @@ DOWNMIX: dict[str, float] = {
     **dict.fromkeys(("FL", "FR", "FLC", "FRC", "WL", "WR", "DL", "DR", "BC"), _FRONT),
     **dict.fromkeys(("BL", "BR", "SL", "SR", "SDL", "SDR"), _SIDE),
     **dict.fromkeys(("TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR", "TSL", "TSR"), _SIDE),
+    **dict.fromkeys(("BFL", "BFC", "BFR"), _SIDE),
     **dict.fromkeys(("LFE", "LFE2"), 0.0),
     "AMBI0": 1.0,
     **dict.fromkeys((f"AMBI{number}" for number in range(1, 64)), 0.0),
@@ -27,9 +28,9 @@ DOWNMIX: dict[str, float] = {
 """Share of each channel in the mono mix, before they are divided by their sum.
 
 Rec. ITU-R BS.775-4, annex 4, down-mix to 1/0: left and right 0.7071, centre 1, surrounds 0.5
-(a single surround 0.7071), the low-frequency effects channel left out. Height channels, which
-BS.775 does not know, count as surrounds. Of Ambisonics, the first channel is the sound without
-its directions, hence the mix. Dividing by the sum keeps the mix within full scale.
+(a single surround 0.7071), the low-frequency effects channel left out. Height and floor channels,
+which BS.775 does not know, count as surrounds. Of Ambisonics, the first channel is the sound
+without its directions, hence the mix. Dividing by the sum keeps the mix within full scale.
 """
 
 _MOST_PLANES = 7

@@ -8,9 +8,9 @@ from typing import Any
 
 from prefect.futures import PrefectFuture, as_completed
 
-from models.schema import Clip, MeldflowError, RunError, utterance_id
+from models.schema import Clip, MeldflowError, RunError
 from storage import location, open_store
-from storage.catalogue import CatalogueChange
+from storage.catalogue import CatalogueChange, ids
 from storage.columns import ColumnTable
 from storage.plan import Plan
 from storage.run import FailureRate, Run
@@ -68,12 +68,11 @@ def known_clips(store: str) -> dict[str, Clip]:
 
 def sources(utterances: ColumnTable, plan: Plan) -> dict[int, Source]:
     """Row → what a worker needs of it, for every row in the plan."""
+    names = ids(utterances)
     return {
         row: Source(
             row=row,
-            id=utterance_id(
-                *(utterances[name][row] for name in ("split", "dialogue", "utterance"))
-            ),
+            id=names[row],
             clip=utterances["clip_path"][row],
             text=utterances["text"][row],
         )
