@@ -83,6 +83,6 @@ def extract(options: ExtractOptions) -> ExtractReport:
         extracted=plan.stale(),
         failures=tuple(rates),
         random_weights=open_store(options.store, snapshot).random_weights(),
-        findings=Counter(finding.kind.value for finding in intake.findings),
+        findings=dict(Counter(finding.kind.value for finding in intake.findings)),
         seconds=round(time.monotonic() - started, 1),
     )

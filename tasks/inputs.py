@@ -8,7 +8,7 @@ from pathlib import Path
 from models import registry
 from models.extractor import Extractor
 from models.schema import Clip
-from tasks.intake import Intake, check_source, take_in, take_in_folder
+from tasks.intake import Intake, check_folder, check_source, take_in, take_in_folder
 from tasks.options import ExtractOptions
 
 
@@ -47,7 +47,10 @@ def check_inputs(options: ExtractOptions) -> None:
     Raises:
         UsageError: see the functions above.
     """
-    check_source(options.dataset or _clips(options))
+    if options.dataset is None:
+        check_folder(_clips(options))
+    else:
+        check_source(options.dataset)
     wanted_extractors(options)
 
 

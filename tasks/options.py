@@ -126,7 +126,8 @@ def load_profile(file: Path | None) -> ClusterProfile:
     except OSError as error:
         raise UsageError(f"cluster profile {file}: {error.strerror}") from error
     except yaml.YAMLError as error:
-        raise UsageError(f"cluster profile {file}: not YAML ({error})") from error
+        why = " ".join(str(error).split())
+        raise UsageError(f"cluster profile {file}: not YAML ({why})") from error
     except ValidationError as error:
         raise UsageError(f"cluster profile {file}: {first_problem(error)}") from error
     if profile.kind == "address" and not profile.address:

@@ -91,6 +91,16 @@ def check_source(source: Path) -> None:
         read_own(source)
 
 
+def check_folder(folder: Path) -> None:
+    """Finds out whether a plain folder of clips can be read; no clip is opened.
+
+    Raises:
+        UsageError: see ``take_in_folder``.
+    """
+    for _ in read_folder(folder):
+        pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ReadTree:
     """A MELD tree whose annotation files were read."""

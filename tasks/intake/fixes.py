@@ -97,7 +97,8 @@ def load_fixes(file: Path = FILE) -> FixList:
         version, entries = content["version"], content["fixes"]
         return FixList(version=int(version), entries=tuple(map(_entry, entries)))
     except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"fix list {file}: {type(error).__name__}: {error}") from error
+        why = " ".join(str(error).split())  # YAML's complaints have many lines
+        raise UsageError(f"fix list {file}: {type(error).__name__}: {why}") from error
 
 
 def _entry(content: Mapping[str, Any]) -> Fix:
