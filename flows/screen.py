@@ -110,19 +110,21 @@ def show_audit(report: AuditReport, *, as_json: bool) -> None:
 
     out.print(report.headline(), style="bold", highlight=False)
     splits = report.by_split
-    kinds = Table("finding", *(split or "all" for split in splits), "known", "news", "meaning")
+    table = Table("finding")
+    for name in ("news", "known", *(split or "other" for split in splits)):
+        table.add_column(name, justify="right")
     for kind, tally in report.by_kind.items():
-        counts = (str(found[kind]) for found in splits.values())
-        kinds.add_row(kind, *counts, str(tally.known), str(tally.news), MEANING[kind])
-    out.print(kinds)
-    news = Table("finding", "subject", "what was seen", "what is done", title="not known before")
+        counts = (tally.news, tally.known, *(found[kind] for found in splits.values()))
+        table.add_row(kind, *(f"{number:,}" for number in counts))
+    out.print(table)
     for kind, tally in report.by_kind.items():
+        if tally.news:
+            out.print(f"\n[bold]{kind}[/], {tally.news:,} not known before. {MEANING[kind]}")
         for one in report.of_kind(kind)[: min(FEW, tally.news)]:
-            news.add_row(kind, escape(one.subject), escape(one.detail), escape(one.decision))
+            out.print(f"  [cyan]{escape(one.subject)}[/]: {escape(one.detail)}", highlight=False)
+            out.print(f"    [dim]{escape(one.decision)}[/]", highlight=False)
         if tally.news > FEW:
-            news.add_row("", f"and {tally.news - FEW:,} more", "", "")
-    if news.row_count:
-        out.print(news)
+            out.print(f"  and {tally.news - FEW:,} more", highlight=False)
     memory = report.peak_memory_bytes / 2**20
     out.print(
         f"{report.seconds:.1f} s, at most {memory:.0f} MiB; all findings: --json, --html FILE"

@@ -86,12 +86,21 @@ def seconds_of(stream: Any) -> float | None:
         return None
     if stream.duration and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
-    # Matroska says it of the whole file only; its muxers write a tag for each stream.
+    return _tagged_seconds(stream)
+
+
+def _tagged_seconds(stream: Any) -> float | None:
+    """Of Matroska, which declares the whole file's only: by the tag that muxers add.
+
+    FFmpeg's gives the end of the stream there, mkvmerge its length; the shorter reading is taken,
+    so that a stream that starts late is not taken for one that ends early.
+    """
     clock = _CLOCK.fullmatch(stream.metadata.get("DURATION", ""))
     if clock is None:
         return None
     hours, minutes, seconds = (float(part) for part in clock.groups())
-    return (hours * 60 + minutes) * 60 + seconds
+    end = (hours * 60 + minutes) * 60 + seconds
+    return max(0.0, end - max(0.0, start_of(stream) or 0.0))
 
 
 def too_long(stream: Any, limit: float) -> Missing | None:

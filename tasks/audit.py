@@ -171,9 +171,13 @@ def check_page(file: Path) -> None:
 def markdown(report: AuditReport) -> str:
     """The headline and the findings by kind and split, as Markdown."""
     splits = report.by_split
-    head = ["finding", "meaning", *(split or "all" for split in splits), "news"]
+    head = ["finding", "news", "known", *(split or "other" for split in splits), "meaning"]
     rows = [
-        [kind, MEANING[kind], *(str(counts[kind]) for counts in splits.values()), str(tally.news)]
+        [
+            kind,
+            *map(str, (tally.news, tally.known, *(counts[kind] for counts in splits.values()))),
+            MEANING[kind],
+        ]
         for kind, tally in report.by_kind.items()
     ]
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]

@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 from av.codec.context import Flags
+from av.filter import Graph
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
@@ -31,8 +32,8 @@ class Film:
     matrix: str | None = None
     """``bt601`` or ``bt709``, which the stream then names."""
     full_range: bool = False
-    interlaced: bool = False
-    """Whether even and odd lines are two fields; the even ones come first."""
+    fields: str = ""
+    """``tff`` or ``bff``: even and odd lines are two fields, the even or the odd ones first."""
     aspect: Fraction = Fraction(1)
     rotation: int = 0
     """Counter-clockwise degrees that a player applies."""
@@ -98,7 +99,7 @@ def _open(container: Any, one: Film | Track) -> Any:
     if one.matrix:
         context.colorspace = MATRICES[one.matrix][0]
         context.color_range = ColorRange.JPEG if one.full_range else ColorRange.MPEG
-    if one.interlaced:
+    if one.fields:
         context.flags |= Flags.interlaced_dct | Flags.interlaced_me
     if one.times:
         context.time_base = Fraction(1, 1000)
@@ -118,9 +119,24 @@ def _film(one: Film, stream: Any) -> Any:
                 dst_colorspace=MATRICES[one.matrix][1],
                 dst_color_range=ColorRange.JPEG if one.full_range else ColorRange.MPEG,
             )
+        if one.fields:
+            frame = _marked(frame.reformat(format=one.pixels), one.fields)
         frame.pts = one.times[number] if one.times else number + round(one.start * one.rate)
         frame.time_base = Fraction(1, 1000 if one.times else one.rate)
         yield frame
+
+
+def _marked(frame: av.VideoFrame, fields: str) -> av.VideoFrame:
+    """The frame, interlaced: PyAV itself has no way to say so."""
+    graph = Graph()
+    size = {"width": frame.width, "height": frame.height, "format": frame.format}
+    graph.link_nodes(
+        graph.add_buffer(**size, time_base=Fraction(1, 25)),
+        graph.add("setfield", fields),
+        graph.add("buffersink"),
+    ).configure()
+    graph.push(frame)
+    return graph.pull()
 
 
 def _track(one: Track, stream: Any) -> Any:

@@ -126,7 +126,7 @@ def published_counts(tables: Sequence[Table]) -> Iterator[Finding]:
                 yield Finding(
                     kind=Kind.COUNT_DIFFERS,
                     split=table.split,
-                    subject=name,
+                    subject=f"{table.split}: {name}",
                     detail=f"{found[name]:,}; published are {number:,}",
                     decision="used as it is",
                 )

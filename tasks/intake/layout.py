@@ -94,7 +94,7 @@ def layout_findings(tree: Tree, layout: Layout, tables: Sequence[Table]) -> Iter
     for folder, why in tree.closed.items():
         yield _finding(Kind.UNREADABLE_CLIP, folder, why, "taken for empty")
     for one in layout.unclaimed:
-        detail = f"{len(one.clips):,} clips, of no split that has annotations here"
+        detail = f"its clips ({len(one.clips):,}) are of no split that has annotations here"
         yield _finding(Kind.CLIP_WITHOUT_ROW, one.path, detail, "left out")
     for table in tables:
         yield from _repeated(table.split, layout)

@@ -71,19 +71,22 @@ def _findings(report: AuditReport) -> Section:
     rows: tuple[Row, ...] = tuple(
         (
             Cell(text=_words(kind), note=MEANING[kind]),
-            *(f"{found[kind]:,}" if found[kind] else DASH for found in splits.values()),
-            f"{tally.known:,}",
-            Cell(text=f"{tally.news:,}", strong=bool(tally.news)),
+            *(_number(one) for one in (tally.news, tally.known)),
+            *(_number(found[kind]) for found in splits.values()),
         )
         for kind, tally in report.by_kind.items()
     )
-    head = ("Finding", *(split or "All" for split in splits), "Known", "News")
+    head = ("Finding", "News", "Known", *(split or "other" for split in splits))
     table = Table(caption="Findings by kind and split", head=head, rows=rows, style="tally")
     return Section(
         title="What was found",
         lead="Known is what the list of defects of the published MELD names; the rest is news.",
         blocks=(table,) if rows else (Text(text="Nothing."),),
     )
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count else DASH
 
 
 def _counts(report: AuditReport) -> Section:

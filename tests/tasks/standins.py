@@ -476,7 +476,9 @@ def plant(tree: Tree, times: int = 1) -> list[Planted]:
     changed = [one for one in before if after[one] != before[one]]
     whole = [split for split, counts in PUBLISHED.items() if before[split, "rows"] == counts.rows]
     return planted + [
-        Planted(Kind.COUNT_DIFFERS, split, subject) for split, subject in changed if split in whole
+        Planted(Kind.COUNT_DIFFERS, split, f"{split}: {subject}")
+        for split, subject in changed
+        if split in whole
     ]
 
 
