@@ -115,7 +115,13 @@ def pipeline(
     )
 )
 def audit(
-    dataset: Annotated[Path, typer.Argument(help="Folder with MELD's CSV files and clips.")],
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with MELD's CSV files and clips, or a .csv or .parquet file that lists "
+            "clips of your own."
+        ),
+    ],
     annotations_only: Annotated[
         bool, typer.Option("--annotations-only", help="Leave the clips alone.")
     ] = False,

@@ -72,7 +72,7 @@ def read_folder(folder: Path) -> Iterator[tuple[Utterance, Path]]:
     Raises:
         UsageError: the folder cannot be listed or holds no media file.
     """
-    tree = walk(folder)
+    tree = walk(folder, "clips")
     files = sorted(file for file in tree.files if is_media(file.name))
     if not files:
         raise UsageError(f"clips {folder}: no sound or video file is in it or below it")

@@ -40,8 +40,10 @@ class Tree:
         return (folder / name for folder, names in self.folders.items() for name in names)
 
 
-def walk(root: Path) -> Tree:
-    """The tree below ``root``. Links to folders are followed, but no folder is entered twice.
+def walk(root: Path, what: str = "dataset") -> Tree:
+    """The tree below ``root``, which messages call ``what``.
+
+    Links to folders are followed, but no folder is entered twice.
 
     A folder that is called like a clip is listed as a file: whoever opens it sees that it is
     none.
@@ -50,8 +52,8 @@ def walk(root: Path) -> Tree:
         UsageError: ``root`` is no folder or may not be listed.
     """
     if not root.is_dir():
-        what = "is a file, not a folder" if root.is_file() else "does not exist"
-        raise UsageError(f"dataset {root}: {what}")
+        wrong = "is a file, not a folder" if root.is_file() else "does not exist"
+        raise UsageError(f"{what} {root}: {wrong}")
     folders, stubs, closed = {}, {}, {}
     entered = {_identity(folder) for folder in (root, *root.resolve().parents)}
 
@@ -65,7 +67,7 @@ def walk(root: Path) -> Tree:
         stubs[folder] = sum(name.startswith("._") for name in names)
         below[:] = sorted(name for name in below if _to_enter(folder / name, entered))
     if root in closed:
-        raise UsageError(f"dataset {root}: cannot be listed ({closed[root]})")
+        raise UsageError(f"{what} {root}: cannot be listed ({closed[root]})")
     return Tree(
         root=root,
         folders=folders,

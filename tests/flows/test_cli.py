@@ -16,6 +16,7 @@ from flows import cli
 from storage import location
 from tasks.synth.annotation import COLUMNS
 
+NEWER = location.SCHEMA + 1
 COMMANDS = tuple(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
 
 
@@ -27,10 +28,15 @@ def invoke(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(stopped.value.code or 0)
 
 
-def annotations(folder: Path, columns: tuple[str, ...] = COLUMNS) -> None:
+ROW = (1, "Hi.", "Ann", "joy", "", 0, 0, 1, 1, "0:0:1,000", "0:0:2,000")
+
+
+def annotations(
+    folder: Path, columns: tuple[str, ...] = COLUMNS, row: tuple[object, ...] = ROW
+) -> None:
     folder.mkdir()
     with (folder / "train_sent_emo.csv").open("w", newline="") as file:
-        csv.writer(file).writerow(columns)
+        csv.writer(file).writerows([columns, row])
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -52,15 +58,11 @@ def _file(path: Path) -> None:
 
 
 def _without_columns(path: Path) -> None:
-    annotations(path, ("Utterance", "Speaker", "Season"))
+    annotations(path, ("Utterance", "Speaker", "Season"), ("Hi.", "Ann", 1))
 
 
 def _emorynlp(path: Path) -> None:
-    path.mkdir()
-    with (path / "train_sent_emo.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerow([1, "Hi.", "Ann", "Powerful", "", 0, 0, 1, 1, "0:0:1,0", "0:0:2,0"])
+    annotations(path, row=(*ROW[:3], "Powerful", *ROW[4:]))
 
 
 @pytest.mark.parametrize(
@@ -68,9 +70,9 @@ def _emorynlp(path: Path) -> None:
     [
         (_missing, "does not exist"),
         (_empty, "none of train_sent_emo.csv"),
-        (_file, "is a file"),
+        (_file, "is no folder and no .csv or .parquet file"),
         (_without_columns, "no column Emotion, Dialogue_ID"),
-        (_emorynlp, "row 1: Emotion 'powerful' is none of neutral"),
+        (_emorynlp, "row 1: Emotion 'Powerful' is none of neutral"),
     ],
 )
 def test_datasets_that_are_none(
@@ -111,7 +113,7 @@ def _remote(_: Path) -> str:
     ("prepare", "says"),
     [
         (_unwritable, "cannot be written"),
-        (_other_schema, "its schema is 1, this meldflow reads 7"),
+        (_other_schema, f"its schema is {location.SCHEMA}, this meldflow reads {NEWER}"),
         (_foreign, "holds other files"),
         (_remote, "only local folders"),
     ],
@@ -125,7 +127,7 @@ def test_stores_that_cannot_be_used(
 ) -> None:
     annotations(tmp_path / "data")
     store = prepare(tmp_path)
-    monkeypatch.setattr(location, "SCHEMA", 7 if "old" in store else location.SCHEMA)
+    monkeypatch.setattr(location, "SCHEMA", NEWER if "old" in store else location.SCHEMA)
     arguments = ("extract", str(tmp_path / "data"), "--store", store, "--weights", "random")
     assert invoke(monkeypatch, *arguments) == 2
     one_line(capsys, store, says)
@@ -143,7 +145,12 @@ def test_stores_that_cannot_be_used(
         (("extract", "data", "--weights", "random", "--weights", "pretrained"), "both for all"),
         (("extract", "data", "--batch", "0"), "--batch"),
         (("demo", "--directory", "data/train_sent_emo.csv"), "train_sent_emo.csv"),
-        (("extract",), "Missing argument"),
+        (("extract",), "name a DATASET or a folder with --clips"),
+        (("extract", "data", "--clips", "data"), "one of them, not both"),
+        (("extract", "--clips", "none"), "none: does not exist"),
+        (("extract", "--clips", "data/train_sent_emo.csv"), "is a file, not a folder"),
+        (("extract", "--clips", "data"), "no sound or video file"),
+        (("audit",), "Missing argument"),
         (("extrakt",), "No such command"),
     ],
 )

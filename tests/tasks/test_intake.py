@@ -283,6 +283,15 @@ def test_semicolons_and_a_byte_order_mark(tmp_path: Path) -> None:
     assert (utterance.id, utterance.text) == ("train/dia0_utt0", "Well, yes.")
 
 
+def test_the_documented_example_is_read(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "dataset.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.csv").write_text(text.split("```csv\n")[1].split("```")[0], encoding="utf-8")
+    first, second, third = take_in(tmp_path / "mine.csv").utterances
+    assert first.clip.path == str(tmp_path / "clips" / "scene 1" / "a.mp4")
+    assert (second.speaker, second.emotion) == ("Bob", "surprise")
+    assert (third.id, third.clip.path) == ("test/dia0_utt0", "/archive/take 7.mov")
+
+
 @pytest.mark.parametrize(
     ("name", "columns", "rows", "says"),
     [
