@@ -92,6 +92,9 @@ def show_extraction(report: ExtractReport, *, as_json: bool) -> None:
             f"{resumed}{report.utterances} utterances in {report.seconds:.0f} s "
             f"({per_second:.1f}/s); catalogue: {report.catalogue}"
         )
+    if report.findings:
+        found = ", ".join(f"{kind} {number:,}" for kind, number in report.findings.items())
+        out.print(f"noticed in the data set: {found}")
     if report.random_weights:
         out.print(f"[yellow]random weights:[/] {', '.join(report.random_weights)}")
     out.print(f"snapshot {report.snapshot}", highlight=False)
@@ -106,6 +109,7 @@ def show_audit(report: AuditReport, *, as_json: bool) -> None:
     if as_json:
         out.print_json(data=report.to_json())
         return
+    from tasks.inspection.words import readable
     from tasks.intake.findings import MEANING
 
     out.print(report.headline(), style="bold", highlight=False)
@@ -121,8 +125,11 @@ def show_audit(report: AuditReport, *, as_json: bool) -> None:
         if tally.news:
             out.print(f"\n[bold]{kind}[/], {tally.news:,} not known before. {MEANING[kind]}")
         for one in report.of_kind(kind)[: min(FEW, tally.news)]:
-            out.print(f"  [cyan]{escape(one.subject)}[/]: {escape(one.detail)}", highlight=False)
-            out.print(f"    [dim]{escape(one.decision)}[/]", highlight=False)
+            subject, detail, decision = (
+                escape(readable(part)) for part in (one.subject, one.detail, one.decision)
+            )
+            out.print(f"  [cyan]{subject}[/]: {detail}", highlight=False, soft_wrap=True)
+            out.print(f"    [dim]{decision}[/]", highlight=False, soft_wrap=True)
         if tally.news > FEW:
             out.print(f"  and {tally.news - FEW:,} more", highlight=False)
     memory = report.peak_memory_bytes / 2**20

@@ -88,6 +88,7 @@ def probe(path: str | os.PathLike[str]) -> Probe | Missing:
         return Probe(
             seconds=ticks / av.time_base if ticks and ticks > 0 else math.nan,
             container=container.format.name,
+            streams=tuple(stream.type or "unknown" for stream in container.streams),
             audio=audio_facts(best_audio(container)),
             video=video_facts(best_video(container)),
         )

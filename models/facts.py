@@ -26,13 +26,13 @@ def audio_facts(stream: Any, track: Track[Sound] | Missing | None = None) -> Aud
         return AudioFacts()
     context = stream.codec_context
     if context is None:
-        return AudioFacts(codec=_NO_DECODER, **_clock(stream))
+        return AudioFacts(codec=_NO_DECODER, **_place(stream))
     header = AudioFacts(
         codec=context.codec.canonical_name,
         layout=context.layout.name,
         channels=context.channels,
         rate=context.sample_rate or 0,
-        **_clock(stream),
+        **_place(stream),
     )
     if not isinstance(track, Track) or track.done:
         return header
@@ -46,7 +46,7 @@ def video_facts(stream: Any, track: Track[Pictures] | Missing | None = None) -> 
         return VideoFacts()
     context = stream.codec_context
     if context is None:
-        return VideoFacts(codec=_NO_DECODER, frames_declared=stream.frames, **_clock(stream))
+        return VideoFacts(codec=_NO_DECODER, frames_declared=stream.frames, **_place(stream))
     header = VideoFacts(
         codec=context.codec.canonical_name,
         width=context.width,
@@ -55,7 +55,7 @@ def video_facts(stream: Any, track: Track[Pictures] | Missing | None = None) -> 
         rate=float(stream.average_rate) if stream.average_rate else math.nan,
         interlaced=context.field_order not in _PROGRESSIVE,
         frames_declared=stream.frames,
-        **_clock(stream),
+        **_place(stream),
     )
     if not isinstance(track, Track) or track.done:
         return header
@@ -71,10 +71,11 @@ def video_facts(stream: Any, track: Track[Pictures] | Missing | None = None) -> 
     )
 
 
-def _clock(stream: Any) -> dict[str, Any]:
-    """When the stream starts and how long it lasts, by its header."""
+def _place(stream: Any) -> dict[str, Any]:
+    """Where the stream is in its file, when it starts and how long it lasts, by its header."""
     start, seconds = start_of(stream), seconds_of(stream)
     return {
+        "index": stream.index,
         "start": math.nan if start is None else start,
         "declared_seconds": math.nan if seconds is None else seconds,
     }

@@ -168,6 +168,8 @@ class Video:
 class StreamFacts:
     """What is known of a clip's best stream of a kind; the defaults say "no such stream"."""
 
+    index: int = -1
+    """Its number in the file, from 0."""
     codec: str = ""
     """FFmpeg's name, e.g. ``aac``; ``unknown`` where it has no decoder for the stream."""
     encrypted: bool = False
@@ -280,6 +282,8 @@ class Probe:
     """Duration by the container, seconds; NaN where it declares none."""
     container: str
     """FFmpeg's name of the format, e.g. ``mov,mp4,m4a,3gp,3g2,mj2``."""
+    streams: tuple[str, ...]
+    """What every stream is, by its number: ``video``, ``audio``, ``subtitle``, ``data`` …"""
     audio: AudioFacts
     video: VideoFacts
 

@@ -32,7 +32,9 @@ from tasks.inspection.words import readable
 Computed: TypeAlias = Sequence[tuple[FeatureSpec, Record]]
 
 _NO_TEXT = Missing(reason=Reason.NO_TEXT, message="no text was given")
-_NO_HEADER = Probe(seconds=math.nan, container="", audio=AudioFacts(), video=VideoFacts())
+_NO_HEADER = Probe(
+    seconds=math.nan, container="", streams=(), audio=AudioFacts(), video=VideoFacts()
+)
 
 
 def look_into(path: Path, *, text: str = "", strict: bool = False) -> Inspection:
@@ -63,6 +65,7 @@ def look_into(path: Path, *, text: str = "", strict: bool = False) -> Inspection
         path=os.fspath(path),
         size_bytes=size,
         container=header.container,
+        streams=header.streams,
         seconds=header.seconds,
         # A clip that kills its decoder still has a header.
         audio_facts=decoded.audio_facts or header.audio,

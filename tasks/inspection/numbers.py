@@ -21,7 +21,14 @@ def to_json(found: Inspection) -> dict[str, Any]:
         "size_bytes": found.size_bytes,
         "container": found.container or None,
         "seconds": found.seconds,
-        "streams": {Modality.AUDIO: _facts(heard), Modality.VIDEO: _facts(seen)},
+        "streams": {
+            "all": [
+                {"index": number, "kind": kind, "used": number in found.used}
+                for number, kind in enumerate(found.streams)
+            ],
+            Modality.AUDIO: _facts(heard),
+            Modality.VIDEO: _facts(seen),
+        },
         "frames_declared": seen.frames_declared if seen.frames_declared > 0 else None,
         "frames_decoded": seen.frames_decoded if seen.frames_decoded >= 0 else None,
         "audio_seconds": heard.seconds,

@@ -37,6 +37,8 @@ class Inspection:
     size_bytes: int
     container: str
     """FFmpeg's name of the format; empty where the file cannot be opened."""
+    streams: tuple[str, ...]
+    """What every stream of the file is, by its number."""
     seconds: float
     """Duration by the container, seconds; NaN where it declares none."""
     audio_facts: AudioFacts
@@ -48,6 +50,11 @@ class Inspection:
     """Registry name → what the extractor makes of it."""
     descriptors: Mapping[str, NDArray[Any]]
     """Column of an extractor that was run (``f0``, ``rms``) → its values, shape (n_frames,)."""
+
+    @property
+    def used(self) -> frozenset[int]:
+        """Numbers of the streams that are decoded."""
+        return frozenset({self.audio_facts.index, self.video_facts.index} - {-1})
 
     @property
     def delay(self) -> float:

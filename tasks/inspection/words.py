@@ -44,6 +44,15 @@ def container_rows(found: Inspection) -> Rows:
         ("Size", decimal(found.size_bytes)),
         ("Container", found.container or DASH),
         ("Length", seconds(found.seconds)),
+        ("Streams", _streams(found) or DASH),
+    )
+
+
+def _streams(found: Inspection) -> str:
+    """``0 audio, 1 video (used)``."""
+    return ", ".join(
+        f"{number} {kind}{' (used)' if number in found.used else ''}"
+        for number, kind in enumerate(found.streams)
     )
 
 

@@ -204,9 +204,11 @@ def _findings(wanted: Wanted, path: str | None, headers: Mapping[str, Header]) -
     if detail := _twins(wanted, headers):
         yield finding(Kind.TWIN, detail, f"{Path(path).name} is used")
     if isinstance(header, Missing):
-        gone = header.reason is Reason.MISSING_FILE
-        kind = Kind.MISSING_CLIP if gone else Kind.UNREADABLE_CLIP
-        yield finding(kind, f"{path}: {header.message}", _without(header.reason))
+        if header.reason is Reason.MISSING_FILE:
+            yield finding(Kind.MISSING_CLIP, header.message, _without(header.reason))
+        else:
+            detail = f"{path}: {header.message}"
+            yield finding(Kind.UNREADABLE_CLIP, detail, _without(header.reason))
     elif _differs(wanted.seconds, header):
         detail = f"its row lasts {wanted.seconds:.3f} s, its clip {header:.3f} s"
         yield finding(Kind.DURATION_DIFFERS, detail, "the whole clip is used")

@@ -21,7 +21,7 @@ from tasks.inspection.look import look_into
 from tasks.inspection.numbers import to_json
 from tasks.inspection.page import check_page, render_page, write
 from tasks.inspection.record import Inspection
-from tasks.inspection.words import readable, title
+from tasks.inspection.words import container_rows, readable, title
 from tests.media import Film, Track, noise, tone
 from tests.media import write as write_clip
 
@@ -154,7 +154,7 @@ def test_a_file_that_is_no_clip_is_looked_into_all_the_same(tmp_path: Path, cont
     broken = look_into(path)
     shown = to_json(broken)
     assert shown["container"] is None
-    assert shown["streams"] == {"audio": None, "video": None}
+    assert shown["streams"] == {"all": [], "audio": None, "video": None}
     assert shown["modalities"]["audio"]["reason"] == "unreadable"
     assert shown["modalities"]["audio"]["message"]
     assert shown["chosen_frames"] == []
@@ -246,6 +246,17 @@ def test_a_real_clip_with_six_channels(real: Callable[[str], Inspection]) -> Non
     assert shown["streams"]["audio"]["layout"] == "5.1"
     assert shown["frames_declared"] == shown["frames_decoded"] == 132
     assert shown["warnings"] == []
+
+
+def test_of_many_streams_those_that_are_used_are_marked(real: Callable[[str], Inspection]) -> None:
+    found = real("torchcodec__nasa_13013.mp4")
+    shown = to_json(found)["streams"]
+    assert [one["kind"] for one in shown["all"]].count("subtitle") == 2
+    used = {one["index"]: one["kind"] for one in shown["all"] if one["used"]}
+    assert used == {shown["audio"]["index"]: "audio", shown["video"]["index"]: "video"}
+    assert shown["all"][0] == {"index": 0, "kind": "video", "used": False}
+    listed = dict(container_rows(found))["Streams"]
+    assert listed.startswith("0 video, 1 audio, 2 subtitle, 3 video (used)")
 
 
 def test_a_real_clip_that_is_turned_stands_upright(real: Callable[[str], Inspection]) -> None:
