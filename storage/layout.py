@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, ZstdCodec
 
 from models.schema import ArraySpec, FeatureSpec
-from storage.columns import Column, ColumnTable, array_of
+from storage import facts
+from storage.columns import Column, ColumnTable, array_of, group_of
 
 NEVER, OK, FAILED = 0, 1, 2
 """States of a row in an extractor's ``status`` column."""
@@ -104,6 +105,29 @@ def create_extractor(root: zarr.Group, spec: FeatureSpec, *, n_rows: int, partit
             _create_fixed(group, array, n_rows=n_rows, partition=partition)
         else:
             _create_ragged(group, array)
+
+
+def extractor_names(root: zarr.Group) -> tuple[str, ...]:
+    """Names of the extractors that a store holds, sorted."""
+    return tuple(
+        f"{modality}/{name}"
+        for modality in sorted(root.group_keys())
+        if modality not in (UTTERANCES, facts.GROUP)
+        for name in sorted(group_of(root, modality).group_keys())
+    )
+
+
+def grow_others(root: zarr.Group, n_rows: int) -> None:
+    """Makes room for ``n_rows`` rows where a run has not: in extractors that it does not want.
+
+    Their new rows were never extracted. Every array over rows has the catalogue's length, so
+    that a reader may index them all alike.
+    """
+    for name in extractor_names(root):
+        for _, array in group_of(root, name).arrays():
+            dimensions = getattr(array.metadata, "dimension_names", None) or ()
+            if dimensions[:1] == ("row",) and array.shape[0] < n_rows:
+                array.resize((n_rows, *array.shape[1:]))
 
 
 def resize_features(group: zarr.Group, spec: FeatureSpec, n_rows: int, slots: ColumnTable) -> None:

@@ -110,13 +110,7 @@ class Snapshot:
     @cached_property
     def extractors(self) -> tuple[str, ...]:
         """Names of the extractors that the store holds, sorted."""
-        groups = (
-            f"{modality}/{name}"
-            for modality in sorted(self.root.group_keys())
-            if modality not in (layout.UTTERANCES, facts.GROUP)
-            for name in sorted(group_of(self.root, modality).group_keys())
-        )
-        return tuple(groups)
+        return layout.extractor_names(self.root)
 
     def attributes(self, extractor: str) -> dict[str, Any]:
         """Key, version, parameters, weights and arrays of an extractor.

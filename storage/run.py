@@ -100,6 +100,7 @@ class Run:
         self.utterances.write(group_of(root, layout.UTTERANCES))
         for spec in self._specs:
             self._states[spec.name] = self._make_room(root, spec)
+        layout.grow_others(root, len(self.utterances))
         for modality in facts.RECORDS:
             self._facts[modality] = facts.make_room(root, modality, len(self.utterances))
         if session.has_uncommitted_changes:

@@ -236,3 +236,19 @@ def test_publish_refuses_a_main_that_moved(tmp_path: Path) -> None:
         session.commit("behind the run's back")
         with pytest.raises(RunError, match="moved during the run"):
             run.publish()
+
+
+def test_a_run_of_one_extractor_leaves_the_others_readable(tmp_path: Path) -> None:
+    store = tmp_path / "s"
+    extract(store, corpus(5))
+    extract(store, corpus(11), (voice_spec(),))
+    snapshot = open_store(str(store))
+    train = snapshot.counts()["train"]
+    assert (train["audio/voice"].never, train["text/words"].never) == (0, 2)
+    values, there = snapshot.features("text/words", "embedding")
+    assert values.shape == (11, 4)
+    assert there.tolist() == [True] * 5 + [False] * 6
+    assert snapshot.dataset("text/words").sizes["row"] == 11
+    assert snapshot.failures() == []
+    assert extract(store, corpus(11)) == 6
+    check(store, corpus(11))
