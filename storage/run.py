@@ -8,6 +8,7 @@ the next run on the same ``main`` goes on from its last commit.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 import uuid
 from collections import Counter
@@ -202,10 +203,10 @@ class Run:
             )
 
     def _claim_branch(self) -> tuple[str, bool]:
-        """The branch of a dead run that started from today's ``main``, else a new one."""
+        """The branch of a dead run that this one may go on with, else a new one."""
         left = [b for b in self._repository.list_branches() if b.startswith(BRANCH_PREFIX)]
         alive = {b: list(self._repository.ancestry(branch=b)) for b in left}
-        usable = [b for b in left if any(s.id == self._base for s in alive[b])]
+        usable = [b for b in left if self._may_resume(alive[b])]
         newest = max(usable, key=lambda b: alive[b][0].written_at, default=None)
         for branch in left:
             if branch != newest:
@@ -215,6 +216,16 @@ class Run:
         branch = f"{BRANCH_PREFIX}{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
         self._repository.create_branch(branch, self._base)
         return branch, False
+
+    def _may_resume(self, ancestry: Sequence[icechunk.SnapshotInfo]) -> bool:
+        """Whether a branch began at today's ``main``, and asked for nothing unwanted now.
+
+        What it did of an extractor that is not wanted now would be published half done.
+        """
+        own = list(itertools.takewhile(lambda one: one.id != self._base, ancestry))
+        wanted = {spec.name for spec in self._specs}
+        asked: set[str] = set().union(*(one.metadata.get("extractors", ()) for one in own))
+        return len(own) < len(ancestry) and asked <= wanted
 
     def _make_room(self, root: zarr.Group, spec: FeatureSpec) -> ColumnTable:
         """The extractor's state table, its arrays grown to the catalogue's length."""
@@ -269,7 +280,8 @@ class Run:
 
     def _commit(self, session: icechunk.Session, message: str) -> None:
         with self._explained("a commit failed"):
-            session.commit(message, metadata={"run": self.branch})
+            asked = [spec.name for spec in self._specs]
+            session.commit(message, metadata={"run": self.branch, "extractors": asked})
         self._last_commit = time.monotonic()
 
 

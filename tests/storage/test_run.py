@@ -252,3 +252,15 @@ def test_a_run_of_one_extractor_leaves_the_others_readable(tmp_path: Path) -> No
     assert snapshot.failures() == []
     assert extract(store, corpus(11)) == 6
     check(store, corpus(11))
+
+
+def test_a_dead_run_is_not_resumed_by_one_that_wants_less(tmp_path: Path) -> None:
+    store, utterances = tmp_path / "s", corpus(8)
+    extract(store, utterances)
+    newer = (voice_spec(version=2), words_spec())
+    with open_run(str(store), newer, partition=4) as run:
+        run.sync(utterances)
+        run.merge(do_partition(run, run.plan().partitions[0], utterances, newer))
+        run.commit()
+    extract(store, utterances, (words_spec(version=2),))
+    check(store, utterances, (voice_spec(), words_spec(version=2)))
