@@ -36,7 +36,7 @@ class Writer:
     def __init__(self, environment: Mapping[str, str], errors: IO[bytes]) -> None:
         self._errors = errors
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.storage.writer"],
+            [sys.executable, "-W", "ignore", "-X", "faulthandler", "-m", "tests.storage.writer"],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
