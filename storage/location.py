@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,16 +113,27 @@ def writer_lock(url: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(descriptor, 1000).decode(errors="replace").strip() or "unknown"
+            holder = _holder(descriptor)
             raise UsageError(
                 f"store {path}: another run is writing to it ({holder}); wait for it or stop it"
             ) from None
-        holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, holder.encode(), 0)
+        with explained(path, "cannot be written"):
+            holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
+            # Cut afterwards, so that whoever is refused at this moment does not find it empty.
+            os.pwrite(descriptor, holder.encode(), 0)
+            os.ftruncate(descriptor, len(holder))
         yield
     finally:
         os.close(descriptor)
+
+
+def _holder(descriptor: int) -> str:
+    """The name in a lock; the first holder ever may not have written it yet."""
+    for _ in range(100):
+        if name := os.pread(descriptor, 1000, 0).decode(errors="replace").strip():
+            return name
+        time.sleep(0.01)
+    return "unknown"
 
 
 def check_writable(url: str) -> None:
