@@ -46,7 +46,8 @@ def local_path(url: str) -> Path:
 def exists(url: str) -> bool:
     """Whether a store is there. Creates nothing (Icechunk's own check makes the folder)."""
     path = local_path(url)
-    return path.is_dir() and icechunk.Repository.exists(_storage(path))
+    with explained(path, "cannot be read"):
+        return path.is_dir() and icechunk.Repository.exists(_storage(path))
 
 
 def create(url: str, *, partition: int) -> None:
@@ -172,9 +173,23 @@ def explained(path: Path, what: str, kind: type[MeldflowError] = UsageError) -> 
         MeldflowError: of ``kind``, for an OSError or an IcechunkError inside.
     """
     try:
-        yield
+        with icechunk_explained(path, what, kind):
+            yield
     except OSError as error:
         raise kind(f"store {path}: {what} ({error.strerror or error})") from error
+
+
+@contextlib.contextmanager
+def icechunk_explained(
+    path: Path, what: str, kind: type[MeldflowError] = UsageError
+) -> Iterator[None]:
+    """The same for Icechunk alone, around a block that may read other files as well.
+
+    Raises:
+        MeldflowError: of ``kind``, for an IcechunkError inside.
+    """
+    try:
+        yield
     except icechunk.IcechunkError as error:
         cause = str(error).strip().splitlines()[0].removeprefix("x ").strip()
         raise kind(f"store {path}: {what} ({cause})") from error

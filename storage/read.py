@@ -5,7 +5,8 @@ A reader holds the snapshot that it opened, whatever runs publish in the meantim
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from models.schema import SPLITS, Modality, UsageError
+from models.schema import SPLITS, Modality, RunError, UsageError
 from storage import catalogue, facts, layout, location
 from storage.columns import Column, ColumnTable, array_of, group_of
 from storage.plan import stale_mask
@@ -105,7 +106,7 @@ class Snapshot:
         """The whole catalogue, one entry per row."""
         if self.is_empty:
             raise UsageError(f"store {self.url}: it is empty; `meldflow extract` fills it")
-        return ColumnTable.read(group_of(self.root, layout.UTTERANCES), layout.UTTERANCE_COLUMNS)
+        return self._columns(group_of(self.root, layout.UTTERANCES), layout.UTTERANCE_COLUMNS)
 
     @cached_property
     def extractors(self) -> tuple[str, ...]:
@@ -149,7 +150,7 @@ class Snapshot:
 
     def state(self, extractor: str) -> ColumnTable:
         """Status, reason, message, key, checksum and seconds, one entry per row."""
-        return ColumnTable.read(self._group(extractor), layout.STATE_COLUMNS)
+        return self._columns(self._group(extractor), layout.STATE_COLUMNS)
 
     def features(
         self, extractor: str, array: str, split: str | None = None
@@ -161,7 +162,8 @@ class Snapshot:
             hold NaN (0 in integer arrays).
         """
         rows = self.rows(split)
-        values = np.asarray(array_of(self._group(extractor), array)[:])[rows]
+        with self._reading():
+            values = np.asarray(array_of(self._group(extractor), array)[:])[rows]
         return values, np.asarray(self.state(extractor)["status"][rows] == layout.OK)
 
     def frames(self, extractor: str, array: str, name: str) -> NDArray[Any]:
@@ -169,7 +171,8 @@ class Snapshot:
         row, group = self.row(name), self._group(extractor)
         ends = self._ends(extractor, array)
         start, size = int(ends["start"][row]), int(ends["row_size"][row])
-        return np.asarray(array_of(group, array)[start : start + size])
+        with self._reading():
+            return np.asarray(array_of(group, array)[start : start + size])
 
     def iter_frames(self, extractor: str, array: str) -> Iterator[tuple[int, NDArray[Any]]]:
         """(row, frames) of every active row, read a partition at a time.
@@ -181,7 +184,8 @@ class Snapshot:
         for rows in _by_partition(self.rows(), size):
             starts, stops = ends["start"][rows], ends["start"][rows] + ends["row_size"][rows]
             first, last = int(starts.min()), int(stops.max())
-            block = np.asarray(array_of(group, array)[first:last])
+            with self._reading():
+                block = np.asarray(array_of(group, array)[first:last])
             for row, start, stop in zip(
                 rows.tolist(), starts.tolist(), stops.tolist(), strict=True
             ):
@@ -249,7 +253,8 @@ class Snapshot:
         table = pd.DataFrame({"clip": self.utterances["clip_path"][rows]}, index=index)
         checksums = self.utterances["clip_sha"][rows]
         for modality in facts.RECORDS:
-            stored = facts.read(self.root, modality)
+            with self._reading():
+                stored = facts.read(self.root, modality)
             source = stored["source_sha"][rows]
             decoded = (source == checksums).all(axis=1) & source.any(axis=1)
             records = facts.records(stored, modality, rows[decoded])
@@ -264,6 +269,14 @@ class Snapshot:
         kinds = {name: self.attributes(name)["weights"]["kind"] for name in self.extractors}
         return tuple(name for name, kind in kinds.items() if kind == "random")
 
+    def _columns(self, group: zarr.Group, columns: Sequence[Column]) -> ColumnTable:
+        with self._reading():
+            return ColumnTable.read(group, columns)
+
+    def _reading(self) -> AbstractContextManager[None]:
+        path = location.local_path(self.url)
+        return location.icechunk_explained(path, "cannot be read", RunError)
+
     def _group(self, extractor: str) -> zarr.Group:
         if extractor not in self.extractors:
             held = ", ".join(self.extractors) or "nothing"
@@ -272,7 +285,7 @@ class Snapshot:
 
     def _ends(self, extractor: str, array: str) -> dict[str, NDArray[np.int64]]:
         columns = [Column(f"{array}_{end}", "int64", 0) for end in ("start", "row_size")]
-        table = ColumnTable.read(self._group(extractor), columns)
+        table = self._columns(self._group(extractor), columns)
         return {end: table[f"{array}_{end}"] for end in ("start", "row_size")}
 
 

@@ -60,11 +60,14 @@ def open_run(url: str, specs: Sequence[FeatureSpec], *, partition: int) -> Itera
 
     Raises:
         UsageError: the store is busy, unwritable, or of another schema.
+        RunError: the store could not be read or written inside the block.
     """
+    stopped = "the run stopped; what was committed is kept, and the next run goes on from there"
     with location.writer_lock(url):
         if not location.exists(url):
             location.create(url, partition=partition)
-        yield Run(url, specs)
+        with location.icechunk_explained(location.local_path(url), stopped, RunError):
+            yield Run(url, specs)
 
 
 class Run:
