@@ -59,6 +59,7 @@ STATE_COLUMNS = (
     Column("key", "str", ""),
     Column("source_sha", "uint8", 0, (32,)),
     Column("seconds", "float32", np.nan),
+    Column("run", "int32", -1),  # row of /runs
 )
 
 
@@ -85,6 +86,11 @@ def describe(spec: FeatureSpec) -> dict[str, Any]:
     described["weights"].pop("location")
     described["key"] = spec.key
     return json.loads(json.dumps(described))  # type: ignore[no-any-return]
+
+
+def fits(group: zarr.Group, spec: FeatureSpec) -> bool:
+    """Whether the arrays of an extractor's group are those that ``spec`` declares."""
+    return bool(group.attrs["arrays"] == describe(spec)["arrays"])
 
 
 def create_utterances(root: zarr.Group) -> ColumnTable:

@@ -16,9 +16,9 @@ import zarr
 from numpy.typing import NDArray
 
 from models.schema import SPLITS, Modality, UsageError
-from storage import catalogue, facts, layout, location
+from storage import catalogue, facts, layout, location, runs
 from storage.columns import Column, ColumnTable, array_of, group_of
-from storage.plan import stale_mask
+from storage.plan import stale_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,16 +60,22 @@ def open_store(url: str, ref: str = "main") -> Snapshot:
         UsageError: there is no store, it has another schema, or no such snapshot.
     """
     repository = location.open_repository(url)
-    return Snapshot(url=url, session=_session(repository, url, ref))
+    snapshot = resolve(repository, url, ref)
+    return Snapshot(url=url, session=repository.readonly_session(snapshot_id=snapshot))
 
 
-def _session(repository: icechunk.Repository, url: str, ref: str) -> icechunk.Session:
+def resolve(repository: icechunk.Repository, url: str, ref: str) -> str:
+    """The snapshot id that a branch, a tag or a snapshot id names.
+
+    Raises:
+        UsageError: there is none.
+    """
     if ref in repository.list_branches():
-        return repository.readonly_session(ref)
+        return repository.lookup_branch(ref)
     if ref in repository.list_tags():
-        return repository.readonly_session(tag=ref)
+        return repository.lookup_tag(ref)
     try:
-        return repository.readonly_session(snapshot_id=ref)
+        return repository.lookup_snapshot(ref).id
     except (icechunk.IcechunkError, ValueError) as error:
         raise UsageError(f"store {url}: no branch, tag or snapshot is called {ref!r}") from error
 
@@ -113,7 +119,7 @@ class Snapshot:
         groups = (
             f"{modality}/{name}"
             for modality in sorted(self.root.group_keys())
-            if modality not in (layout.UTTERANCES, facts.GROUP)
+            if modality not in (layout.UTTERANCES, facts.GROUP, runs.GROUP)
             for name in sorted(group_of(self.root, modality).group_keys())
         )
         return tuple(groups)
@@ -214,7 +220,8 @@ class Snapshot:
         for extractor in self.extractors:
             state, attributes = self.state(extractor), self.attributes(extractor)
             modality = Modality(attributes["modality"])
-            stale = stale_mask(self.utterances, state, modality=modality, key=attributes["key"])
+            why = stale_rows(self.utterances, state, modality=modality, key=attributes["key"])
+            stale = np.logical_or.reduce(list(why.values()))
             for split in found:
                 rows = self.rows(split)
                 found[split][extractor] = _count(state["status"][rows], stale[rows])
