@@ -7,7 +7,7 @@ READY := .venv/ready
 MELDFLOW := $(BIN)/meldflow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format types lock clean
+.PHONY: help setup demo test test-slow bench lint format types lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ test: $(READY) ## Run the tests
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+bench: $(READY) ## Measure how the store grows, and how it is read
+	$(BIN)/python -m tests.bench.growth
+	$(BIN)/python -m tests.bench.reading
 
 lint: $(READY) ## Check style and the direction of imports
 	$(BIN)/ruff check .

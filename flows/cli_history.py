@@ -114,8 +114,8 @@ def maintain(
 ) -> None:
     """Forget old states and free what only they need; tags and the current state stay."""
     from flows import screen_history
-    from storage.maintenance import maintain as run
+    from storage.maintenance import maintain_store
 
     with err.status("looking for what nothing needs any more"):
-        done = run(store, older_than_days=older_than, dry_run=dry_run)
+        done = maintain_store(store, older_than_days=older_than, dry_run=dry_run)
     screen_history.show_maintenance(done, dry_run=dry_run, as_json=as_json)

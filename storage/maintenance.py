@@ -21,7 +21,7 @@ class Maintained:
     bytes: int
 
 
-def maintain(url: str, *, older_than_days: float = 30.0, dry_run: bool = False) -> Maintained:
+def maintain_store(url: str, *, older_than_days: float = 30.0, dry_run: bool = False) -> Maintained:
     """Forgets states older than that, and deletes what no state needs any more.
 
     The current state, tagged ones and what a dead run can go on from stay, however old. Under the

@@ -123,6 +123,16 @@ class AuditOptions(_Options):
     )
 
 
+class MaintainOptions(_Options):
+    """What to forget."""
+
+    store: str = Field(description="The feature store: a folder or s3://bucket/name.")
+    older_than_days: float = Field(
+        30.0, ge=0, description="Age of the states and unused objects to forget, days."
+    )
+    dry_run: bool = Field(False, description="Tell what would be deleted; change nothing.")
+
+
 def load_profile(file: Path | None) -> ClusterProfile:
     """The profile in a YAML file, or the local default.
 

@@ -33,6 +33,7 @@ SAID = {
     "AccessDenied": "access is denied: check the credentials and what they may do",
     "InvalidAccessKeyId": "the access key is unknown: check AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the secret key is wrong: check AWS_SECRET_ACCESS_KEY",
+    "169.254.169.254": "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "Connection refused": "nobody answers: check AWS_ENDPOINT_URL",
 }
 """What S3 and the network say → what to do about it."""

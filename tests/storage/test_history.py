@@ -11,7 +11,7 @@ import pytest
 from models.schema import Reason, UsageError
 from storage import history, open_store
 from storage.location import open_repository, writer_lock
-from storage.maintenance import maintain
+from storage.maintenance import maintain_store as maintain
 from storage.plan import Why
 from storage.run import open_run, preview
 from storage.runs import records
