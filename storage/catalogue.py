@@ -70,6 +70,23 @@ def merge_catalogue(table: ColumnTable, utterances: Sequence[Utterance]) -> Cata
     )
 
 
+def change_between(before: ColumnTable, after: ColumnTable) -> CatalogueChange:
+    """What happened to a catalogue; rows are only ever appended."""
+    n = len(before)
+    was = np.asarray(before["active"] == 1)
+    kept, added = np.asarray(after["active"][:n] == 1), np.asarray(after["active"][n:] == 1)
+    unlike = np.logical_or.reduce(
+        [differs(before[name], after[name][:n]) for name in (*COMPARED, "active")]
+    )
+    changed = kept & unlike
+    return CatalogueChange(
+        appended=int(added.sum()),
+        changed=int(changed.sum()),
+        removed=int((was & ~kept).sum()),
+        unchanged=int((kept & ~unlike).sum()),
+    )
+
+
 def ids(table: ColumnTable) -> list[str]:
     """The id of every row's utterance, e.g. ``train/dia12_utt3``."""
     columns = (table[name].tolist() for name in ("split", "dialogue", "utterance", "name"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,8 +16,10 @@ from storage import location
 from storage.catalogue import COMPARED, differs
 from storage.columns import ColumnTable
 from storage.layout import NEVER
-from storage.places.place import place_of
+from storage.places.place import explained, place_of
 from storage.read import Snapshot, open_store, resolve
+
+_TAG = re.compile(r"[\w.-]+")
 
 RESCUED = "before-rollback-"
 """Start of the tags that keep what a rollback left behind."""
@@ -120,6 +122,11 @@ def tag(url: str, name: str, ref: str = "main") -> str:
     Raises:
         UsageError: the name is taken or is none, there is no such state, or a run is writing.
     """
+    if _TAG.fullmatch(name) is None:
+        raise UsageError(
+            f"store {url}: {name!r} is no name for a tag; letters, digits, dots, dashes and "
+            "underscores may be in one"
+        )
     with location.writer_lock(url):
         repository = location.open_repository(url)
         snapshot = resolve(repository, url, ref)
@@ -127,7 +134,7 @@ def tag(url: str, name: str, ref: str = "main") -> str:
         if taken not in (None, snapshot):
             raise UsageError(f"store {url}: the tag {name!r} names {taken}; choose another name")
         if taken is None:
-            with _refused(url, f"cannot be tagged {name!r}"):
+            with explained(place_of(url).name, f"cannot be tagged {name!r}"):
                 repository.create_tag(name, snapshot)
     return snapshot
 
@@ -251,12 +258,3 @@ def _marks(state: ColumnTable, rows: NDArray[np.int64]) -> Iterator[tuple[object
     sources = (one.tobytes() for one in state["source_sha"][rows])
     plain = (state[name][rows].tolist() for name in ("status", "key", "run"))
     return zip(*plain, sources, strict=True)
-
-
-@contextlib.contextmanager
-def _refused(url: str, what: str) -> Iterator[None]:
-    try:
-        yield
-    except (icechunk.IcechunkError, ValueError) as error:
-        cause = str(error).strip().splitlines()[0].removeprefix("x ").strip()
-        raise UsageError(f"store {place_of(url).name}: {what} ({cause})") from error

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from models.schema import FeatureSpec, Modality, RunError, UsageError, Utterance, rows_needed
 from storage import facts, layout, location
-from storage.catalogue import CatalogueChange, ids, merge_catalogue
+from storage.catalogue import CatalogueChange, change_between, ids, merge_catalogue
 from storage.columns import ColumnTable, group_of
 from storage.places.place import Lock, explained, place_of
 from storage.plan import SOURCE_COLUMN, Plan, plan
@@ -130,7 +130,6 @@ class Run:
         self._session: icechunk.Session | None = None
         self._pending = 0
         self._last_commit = time.monotonic()
-        self._done = ""
         root = self._read(self.branch)
         self.partition = _partition_of(root)
         self.utterances = _utterance_table(root)
@@ -156,7 +155,6 @@ class Run:
             self._states[spec.name] = self._make_room(root, spec)
         for modality in facts.RECORDS:
             self._facts[modality] = facts.make_room(root, modality, len(self.utterances))
-        self._done = str(change)
         if session.has_uncommitted_changes:
             self._commit(session, f"catalogue: {change}")
         return change
@@ -249,7 +247,9 @@ class Run:
             for one in self.failure_rates()
             if one.tried
         )
-        summary = "; ".join(filter(None, (self._done, rates)))
+        # Against main, since a resumed run finds what it did before it died.
+        change = change_between(_utterance_table(self._read("main")), self.utterances)
+        summary = "; ".join(filter(None, (str(change), rates)))
         self._runs.finish(summary)
         session = self._repository.writable_session(self.branch)
         self._commit(session, summary, published=True)

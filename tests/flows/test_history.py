@@ -79,7 +79,7 @@ def test_rollback_and_maintain(store: str, shown) -> None:  # type: ignore[no-un
     [
         (("log", "nowhere"), "no store is here"),
         (("diff", "{store}", "x"), "no branch, tag or snapshot is called 'x'"),
-        (("tag", "{store}", "a/b"), "cannot be tagged 'a/b'"),
+        (("tag", "{store}", "a/b"), "'a/b' is no name for a tag"),
         (("rollback", "{store}", "main"), "is the current state already"),
         (("maintain", "nowhere"), "no store is here"),
         (("log", "s3://bucket"), "name a place in a bucket"),
