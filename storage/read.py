@@ -184,7 +184,7 @@ class Snapshot:
         """
         group, ends = self._group(extractor), self._ends(extractor, array)
         size = int(self.root.attrs["partition"])  # type: ignore[arg-type]
-        for rows in _by_partition(self.rows(), size):
+        for rows in by_partition(self.rows(), size):
             starts, stops = ends["start"][rows], ends["start"][rows] + ends["row_size"][rows]
             first, last = int(starts.min()), int(stops.max())
             block = np.asarray(array_of(group, array)[first:last])
@@ -282,7 +282,8 @@ class Snapshot:
         return {end: table[f"{array}_{end}"] for end in ("start", "row_size")}
 
 
-def _by_partition(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+def by_partition(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Ascending rows, cut where a partition of ``size`` rows ends."""
     if not rows.size:
         return []
     return np.split(rows, np.flatnonzero(np.diff(rows // size)) + 1)
