@@ -202,6 +202,52 @@ def failures(
 
 
 @app.command(
+    epilog=_example(
+        "meldflow export store --format zarr --to features.zarr",
+        "meldflow export store --format parquet --to features --only text/minilm",
+        "meldflow export store --format mmsa --to meld.pkl --only audio/wav2vec2 "
+        "--only video/resnet50 --only text/minilm",
+    )
+)
+def export(
+    store: Store,
+    format_name: Annotated[
+        str,
+        typer.Option(
+            "--format", help="zarr, parquet, npz, mmsa or mmsa-aligned.", metavar="FORMAT"
+        ),
+    ],
+    to: Annotated[Path, typer.Option(help="A path that does not exist yet.", metavar="PATH")],
+    ref: Annotated[str, typer.Option(help="Branch, tag or snapshot id.")] = "main",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", help="Export this extractor only; may be given again.", metavar="NAME"
+        ),
+    ] = None,
+    complete: Annotated[
+        bool,
+        typer.Option("--complete", help="Leave out utterances that lack one of the features."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a snapshot for other tools, with a record of where it comes from."""
+    from flows import screen
+    from storage import exports, open_store
+    from tasks.progress import progress
+
+    exports.check_target(to, store=store, format_name=format_name)
+    chosen = exports.select(
+        open_store(store, ref), ref=ref, only=tuple(only or ()), complete=complete
+    )
+    with progress("exporting", chosen.total, "feature rows") as advance:
+        report = exports.export(
+            chosen, format_name=format_name, target=to, command=screen.typed(), advance=advance
+        )
+    screen.show_export(report, as_json=as_json)
+
+
+@app.command(
     epilog=_example("meldflow inspect clip.mp4", "meldflow inspect clip.mp4 --html clip.html")
 )
 def inspect(
