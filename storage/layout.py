@@ -118,6 +118,14 @@ def resize_features(group: zarr.Group, spec: FeatureSpec, n_rows: int, slots: Co
             stored.resize((length, *array.shape))
 
 
+def resize_rows(group: zarr.Group, n_rows: int) -> None:
+    """Makes room for ``n_rows`` rows in every array that has one entry per row."""
+    for _, array in group.arrays():
+        dims = getattr(array.metadata, "dimension_names", None) or ("",)
+        if dims[0] == "row" and array.shape[0] < n_rows:
+            array.resize((n_rows, *array.shape[1:]))
+
+
 def allocate_slots(slots: ColumnTable, array: ArraySpec, frames_needed: NDArray[np.int64]) -> None:
     """Gives every partition whole shards for the frames it needs, and at least one shard.
 
