@@ -8,7 +8,8 @@ A dict ``{"train", "valid", "test"}``, MELD's dev being ``valid``; each split is
     features in the dtype in which they are stored (MMSA's loader makes float32 of them), shape
     (n_utterances, n_steps, n_channels), padded with zeros at the end.
 ``text_lengths``, ``audio_lengths``, ``vision_lengths``
-    lists of int: the steps that are no padding. 0 says that the utterance lacks the feature.
+    lists of int: the steps that are no padding. 0 says that the utterance lacks the feature, or
+    that its clip is too short for one step; the provenance lists both.
 ``regression_labels``
     float32, shape (n_utterances,): -1 negative, 0 neutral, 1 positive. MELD knows no degrees.
 ``classification_labels``
@@ -35,7 +36,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -97,13 +98,15 @@ class _Feature:
     """Utterances of which steps were cut off."""
     n_undefined: int = 0
     """Values that were NaN and became 0."""
+    empty: list[int] = field(default_factory=list)
+    """Rows that have the feature, and not one step of it."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Means need more digits than half precision."""
         return np.dtype(np.float32 if self.is_mean else self.source.spec.dtype)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, ids: list[str]) -> dict[str, Any]:
         """What the provenance says of it."""
         return {
             "extractor": self.extractor.name,
@@ -114,6 +117,7 @@ class _Feature:
             "steps": self.how,
             "utterances_cut": self.n_cut,
             "nan_written_as_zero": self.n_undefined,
+            "utterances_without_a_step": [ids[row] for row in self.empty],
         }
 
     def fill(
@@ -136,7 +140,10 @@ class _Feature:
     def _steps(self, rows: NDArray[np.int64]) -> list[Steps]:
         has = self.extractor.has(rows).tolist()
         pairs = zip(_split(self.source, rows), has, strict=True)
-        return [self._finish(steps if there else steps[:0]) for steps, there in pairs]
+        finished = [self._finish(steps if there else steps[:0]) for steps, there in pairs]
+        triples = zip(rows.tolist(), finished, has, strict=True)
+        self.empty += [row for row, steps, there in triples if there and not len(steps)]
+        return finished
 
     def _finish(self, steps: Steps) -> Steps:
         undefined = np.isnan(steps)
@@ -191,7 +198,9 @@ def _write(
                 for ours, theirs in SPLITS.items()
             }
         )
-    details = {NAMES[modality]: one.describe() for modality, one in features.items()}
+    details = {
+        NAMES[modality]: one.describe(kept.snapshot.ids) for modality, one in features.items()
+    }
     return Outcome(selection=kept, remarks=_remarks(kept, features), details=details)
 
 
@@ -340,6 +349,12 @@ def _remarks(selection: Selection, features: Mapping[Modality, _Feature]) -> tup
     return (
         *([zeros] if missing else ()),
         *([means] if any(one.is_mean for one in features.values()) else ()),
+        *(
+            f"{NAMES[modality]}: {len(one.empty)} utterances have the feature and not one step of "
+            "it; they are zeros of length 0, too"
+            for modality, one in features.items()
+            if one.empty
+        ),
         *(
             f"{NAMES[modality]}: {one.n_cut} utterances cut after {one.n_steps} steps"
             for modality, one in features.items()

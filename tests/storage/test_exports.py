@@ -106,8 +106,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     # Longer than the mean and three standard deviations.
     first[17] = replace(first[17], clip=replace(first[17].clip, seconds=40.0))
     extract(store, first, SPECS)
-    # The first, the last of a partition, and a whole partition leave.
-    gone = (0, 11, 12, 13, 14, 15)
+    # The first, a middle and the last of a partition leave, and a whole partition.
+    gone = (0, 5, 11, 12, 13, 14, 15)
     kept = [one for number, one in enumerate(first) if number not in gone]
     extract(store, kept, SPECS, first)
     # A clip is replaced and an utterance is new, and only the text is extracted.
@@ -312,7 +312,7 @@ def test_parquet_says_null_where_a_feature_is_missing(stored: Stored, tmp_path: 
     file = pq.ParquetFile(tmp_path / "p" / "audio" / "voice.parquet")
     # The partitions have four rows each, and one of them has left whole.
     groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-    assert groups == [3, 4, 3, 4, 2]
+    assert groups == [3, 3, 3, 4, 2]
 
 
 def utterances_zarr(path: Path) -> pd.DataFrame:
@@ -375,14 +375,14 @@ def test_provenance_tells_where_it_comes_from(
     assert (record["format"], record["command"]) == (name, "typed")
     assert (record["store"], record["ref"]) == (str(stored.store), stored.snapshot)
     assert record["snapshot"] == stored.snapshot
-    assert record["utterances"]["exported"] == len(stored.utterances) == 16
-    assert record["utterances"]["left_out"] == {INACTIVE: 6}
-    assert sum(record["utterances"]["by_split"].values()) == 16
+    assert record["utterances"]["exported"] == len(stored.utterances) == 15
+    assert record["utterances"]["left_out"] == {INACTIVE: 7}
+    assert sum(record["utterances"]["by_split"].values()) == 15
     pictures = record["extractors"][PICTURES.name]
     assert pictures["key"] == PICTURES.key
     assert pictures["weights"] == {"kind": "random", "revision": "seed-7", "model": "made/up"}
     assert pictures["parameters"] == {"steps": 3}
-    assert pictures["utterances"] == {"ok": 13, "missing": 3, "stale": 1}
+    assert pictures["utterances"] == {"ok": 12, "missing": 3, "stale": 1}
     assert pictures["reasons"] == {"decode_error": 2, NEVER_EXTRACTED: 1}
     missing = {
         (one["utterance"], one["extractor"], one["reason"], one["message"])
@@ -416,7 +416,7 @@ def test_only_chosen_extractors_and_complete_utterances(stored: Stored, tmp_path
     read = read_npz(tmp_path / "n", VOICE)
     records = stored.records[VOICE.name]
     assert read.ids == [name for name, one in records.items() if isinstance(one, dict)]
-    assert report.left_out == {INACTIVE: 6, INCOMPLETE: len(records) - len(read.ids)}
+    assert report.left_out == {INACTIVE: 7, INCOMPLETE: len(records) - len(read.ids)}
     assert report.extractors[VOICE.name]["missing"] == 0
     assert provenance(report)["missing"] == []
     assert not any("RANDOM" in one for one in report.warnings)
@@ -559,6 +559,19 @@ def test_mmsa_writes_undefined_values_as_zero_and_counts_them(tmp_path: Path) ->
     assert vision[:, [0, 1, 3, 4]].all()
     assert provenance(report)["details"]["vision"]["nan_written_as_zero"] == 9
     assert any("vision: 9 values that were NaN are 0" in one for one in report.warnings)
+
+
+def test_mmsa_says_that_a_clip_is_too_short_for_a_step(tmp_path: Path) -> None:
+    utterances = [_labelled(one, number) for number, one in enumerate(corpus(6))]
+    utterances[4] = replace(utterances[4], clip=replace(utterances[4].clip, seconds=0.01))
+    extract(tmp_path / "s", utterances, SPECS)
+    report = write(tmp_path / "s", tmp_path / "m.pkl", "mmsa")
+    assert load(tmp_path / "m.pkl")["valid"]["audio_lengths"][1] == 0
+    found = provenance(report)
+    assert found["missing"] == []
+    assert found["details"]["audio"]["utterances_without_a_step"] == ["dev/dia1_utt1"]
+    assert found["details"]["vision"]["utterances_without_a_step"] == []
+    assert any(one.startswith("audio: 1 utterances have the feature") for one in report.warnings)
 
 
 def _masked_channel(one: Utterance) -> Features:
