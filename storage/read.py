@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from models.schema import SPLITS, Modality, UsageError
 from storage import catalogue, facts, layout, location, runs
 from storage.columns import Column, ColumnTable, array_of, group_of
-from storage.plan import stale_rows
+from storage.plan import stale_mask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,7 +190,7 @@ class Snapshot:
         """
         group, ends = self._group(extractor), self._ends(extractor, array)
         size = int(self.root.attrs["partition"])  # type: ignore[arg-type]
-        for rows in _by_partition(self.rows(), size):
+        for rows in by_partition(self.rows(), size):
             starts, stops = ends["start"][rows], ends["start"][rows] + ends["row_size"][rows]
             first, last = int(starts.min()), int(stops.max())
             block = np.asarray(array_of(group, array)[first:last])
@@ -220,8 +220,7 @@ class Snapshot:
         for extractor in self.extractors:
             state, attributes = self.state(extractor), self.attributes(extractor)
             modality = Modality(attributes["modality"])
-            why = stale_rows(self.utterances, state, modality=modality, key=attributes["key"])
-            stale = np.logical_or.reduce(list(why.values()))
+            stale = stale_mask(self.utterances, state, modality=modality, key=attributes["key"])
             for split in found:
                 rows = self.rows(split)
                 found[split][extractor] = _count(state["status"][rows], stale[rows])
@@ -289,7 +288,8 @@ class Snapshot:
         return {end: table[f"{array}_{end}"] for end in ("start", "row_size")}
 
 
-def _by_partition(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+def by_partition(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Ascending rows, cut where a partition of ``size`` rows ends."""
     if not rows.size:
         return []
     return np.split(rows, np.flatnonzero(np.diff(rows // size)) + 1)
