@@ -100,7 +100,7 @@ def preview(
     catalogue = ColumnTable.empty(layout.UTTERANCE_COLUMNS)
     if location.exists(url):
         repository = location.open_repository(url)
-        branch = _resumable(repository) or "main"
+        branch = _resumable(repository, specs) or "main"
         root = zarr.open_group(repository.readonly_session(branch).store, mode="r")
         partition = _partition_of(root)
         catalogue = _utterance_table(root)
@@ -257,7 +257,7 @@ class Run:
 
     def _claim_branch(self) -> tuple[str, bool]:
         """The branch of a dead run that started from today's ``main``, else a new one."""
-        newest = _resumable(self._repository)
+        newest = _resumable(self._repository, self._specs)
         for branch in _run_branches(self._repository):
             if branch != newest:
                 self._repository.delete_branch(branch)
@@ -332,7 +332,8 @@ class Run:
         with self._explained("a commit failed"):
             self._runs.write(zarr.open_group(session.store, mode="r+"))
             about = {"run": self.branch, "base": self._base, "published": published}
-            session.commit(message, metadata=about)
+            asked = [spec.name for spec in self._specs]
+            session.commit(message, metadata=about | {"extractors": asked})
         self._last_commit = time.monotonic()
 
 
@@ -340,15 +341,23 @@ def _run_branches(repository: icechunk.Repository) -> list[str]:
     return [one for one in repository.list_branches() if one.startswith(BRANCH_PREFIX)]
 
 
-def _resumable(repository: icechunk.Repository) -> str | None:
-    """The branch of the newest dead run that started from today's ``main``."""
+def _resumable(repository: icechunk.Repository, specs: Sequence[FeatureSpec]) -> str | None:
+    """The branch of the newest dead run that a run of ``specs`` may go on with.
+
+    It started from today's ``main`` and wanted no other extractors: what it did of those would be
+    published half done.
+    """
     base = repository.lookup_branch("main")
-    # Not by its ancestry: maintenance forgets what lies between.
-    tips = {
-        branch: next(repository.ancestry(branch=branch)) for branch in _run_branches(repository)
-    }
-    left = {b: tip for b, tip in tips.items() if base in (tip.id, tip.metadata.get("base"))}
-    return max(left, key=lambda branch: left[branch].written_at, default=None)
+    wanted = {spec.name for spec in specs}
+    usable = {}
+    for branch in _run_branches(repository):
+        tip = next(repository.ancestry(branch=branch))
+        # Not by its ancestry: maintenance forgets what lies between.
+        begun_here = base in (tip.id, tip.metadata.get("base"))
+        asked = set() if tip.id == base else set(tip.metadata.get("extractors", ()))
+        if begun_here and asked <= wanted:
+            usable[branch] = tip.written_at
+    return max(usable, key=usable.__getitem__, default=None)
 
 
 def _refuse_other_data(store: str, catalogue: ColumnTable, utterances: Sequence[Utterance]) -> None:
