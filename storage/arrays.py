@@ -1,7 +1,7 @@
 """The feature arrays of a snapshot, read by rows.
 
-Every chunk that is touched costs about as much CPU as its decompression, so what counts is how
-few reads there are: the rows of one partition come by one read, whatever their number.
+What reading costs is requests more than bytes, so the rows of one partition come by one read,
+whatever their number, and by whole shards where that pays.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ class FixedArray:
         """The values of ``rows``, ascending, by one read from the first of them to the last."""
         if not rows.size:
             return []
-        first, last = int(rows[0]), int(rows[-1])
-        block = np.asarray(self.values[first : last + 1])
-        return [np.asarray(block[row - first]) for row in rows.tolist()]
+        block, begin = _read(self.values, int(rows[0]), int(rows[-1]) + 1)
+        return [np.asarray(block[row - begin]) for row in rows.tolist()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +72,8 @@ class RaggedArray:
         first, last = 0, 0
         if written.any():
             first, last = int(starts[written].min()), int(stops[written].max())
-        block = np.asarray(self.values[first:last])
-        spans = zip((starts - first).tolist(), (stops - first).tolist(), strict=True)
+        block, begin = _read(self.values, first, last)
+        spans = zip((starts - begin).tolist(), (stops - begin).tolist(), strict=True)
         return [block[start:stop] if stop > start else block[:0] for start, stop in spans]
 
 
@@ -85,6 +84,20 @@ def open_array(group: zarr.Group, spec: ArraySpec) -> FeatureArray:
     """The array that ``spec`` describes, in its extractor's group."""
     kind = FixedArray if spec.rate is None else RaggedArray
     return kind.open(group, spec.name)
+
+
+def _read(values: zarr.Array[Any], first: int, last: int) -> tuple[NDArray[Any], int]:
+    """Entries ``first`` to ``last`` (exclusive), maybe with their neighbours; and which is first.
+
+    A shard asked for whole comes by one request, and else each of its chunks by its own: for
+    partitions of wav2vec2 frames that took 0.7 of the CPU. Chunks that were never written are
+    not stored, so what is read in vain are the neighbours; hence not for a small part.
+    """
+    shard = values.shards[0] if values.shards else 1
+    begin, end = first // shard * shard, -(-last // shard) * shard
+    if 2 * (last - first) < end - begin:
+        begin, end = first, last
+    return np.asarray(values[begin:end]), begin
 
 
 def by_partition(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

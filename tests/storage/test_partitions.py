@@ -106,16 +106,29 @@ def test_an_open_reader_pickles_without_what_it_opened(tmp_path: Path) -> None:
     assert pickle.loads(unopened) == reader
 
 
-def test_a_partition_is_read_once_whatever_its_rows(tmp_path: Path) -> None:
-    extract(tmp_path / "s", corpus(12))
+def test_a_partition_is_one_request_and_a_row_is_its_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.layout.SHARD_FRAMES", 512)
+    monkeypatch.setattr("storage.write.SHARD_FRAMES", 512)
+    monkeypatch.setattr("storage.layout.CHUNK_BYTES", 64 * 12)
+    extract(tmp_path / "s", corpus(12))  # 4 rows of 25, 75, 125 and 175 frames per partition
     snapshot, record = recorded(str(tmp_path / "s"))
-    snapshot.read_rows("audio/voice", "frames", np.arange(4, 8))
-    whole = record.take("audio/voice/frames")
-    assert len(whole) == len(set(whole))
-    for row in range(4, 8):
-        snapshot.read_rows("audio/voice", "frames", np.array([row]))
-    assert len(record.take("audio/voice/frames")) > len(whole)
-    assert not record.take("audio/voice/frames_start")[1:]  # where frames lie is read once
+
+    def reads(rows: list[int]) -> list[tuple[str, str]]:
+        values = snapshot.read_rows("audio/voice", "frames", np.array(rows))
+        for row, frames in zip(rows, values, strict=True):
+            expectation = features_of(utterance(row))[0]["audio/voice/frames"]
+            np.testing.assert_array_equal(frames, expectation)
+        return record.take("audio/voice/frames")
+
+    shard = "audio/voice/frames/c/1/0"
+    assert reads([4, 5, 6, 7]) == [(shard, "None")]
+    assert reads([5, 7]) == [(shard, "None")]  # most of the shard, whatever lies between
+    few = reads([4, 5])  # frames 0 to 100 of the shard: its index and two chunks
+    assert {key for key, _ in few} == {shard}
+    assert len(few) == len(set(few)) == 3
+    assert len(record.take("audio/voice/frames_start")) == 1  # where frames lie is read once
 
 
 def test_rows_never_tried_say_so_and_nothing_is_read_for_them(
