@@ -6,7 +6,7 @@ A reader holds the snapshot that it opened, whatever runs publish in the meantim
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from models.schema import SPLITS, ArraySpec, Modality, UsageError
 from storage import catalogue, facts, labelled, layout, location
 from storage.arrays import FeatureArray, by_partition, open_array
 from storage.columns import ColumnTable, group_of
+from storage.counts import Counts, FailedRow, count
 from storage.plan import stale_mask
 
 if TYPE_CHECKING:
@@ -26,27 +27,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from storage.partitions import PartitionReader
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Utterances by the state of one extractor."""
-
-    ok: int
-    failed: int
-    stale: int
-    never: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedRow:
-    """An utterance without a feature, and why."""
-
-    id: str
-    extractor: str
-    reason: str
-    message: str
-    clip: str
 
 
 def open_store(url: str, ref: str = "main") -> Snapshot:
@@ -263,7 +243,7 @@ class Snapshot:
             stale = stale_mask(self.utterances, state, modality=modality, key=attributes["key"])
             for split in found:
                 rows = self.rows(split)
-                found[split][extractor] = _count(state["status"][rows], stale[rows])
+                found[split][extractor] = count(state["status"][rows], stale[rows])
         return found
 
     def splits(self) -> list[str]:
@@ -294,22 +274,8 @@ class Snapshot:
         ``video_damage`` and so on; NaN where the file as it is now was never decoded for that
         modality.
         """
-        import pandas as pd
-
         rows = self.rows()
-        index = pd.Index([self.ids[row] for row in rows], name="utterance")
-        table = pd.DataFrame({"clip": self.utterances["clip_path"][rows]}, index=index)
-        checksums = self.utterances["clip_sha"][rows]
-        for modality in facts.RECORDS:
-            stored = facts.read(self.root, modality)
-            source = stored["source_sha"][rows]
-            decoded = (source == checksums).all(axis=1) & source.any(axis=1)
-            records = facts.records(stored, modality, rows[decoded])
-            cells = [asdict(one) | {"damage": one.damage} for one in records]
-            names = [one.name for one in fields(facts.RECORDS[modality])]
-            columns = pd.DataFrame(cells, index=index[decoded], columns=[*names, "damage"])
-            table = table.join(columns.add_prefix(f"{modality}_"))
-        return table
+        return facts.clip_table(self.root, self.utterances, rows, [self.ids[row] for row in rows])
 
     def random_weights(self) -> tuple[str, ...]:
         """The extractors whose networks have random weights."""
@@ -337,14 +303,3 @@ class Snapshot:
     @cached_property
     def _states(self) -> dict[str, ColumnTable]:
         return {}
-
-
-def _count(status: NDArray[Any], stale: NDArray[np.bool_]) -> Counts:
-    never = status == layout.NEVER
-    outdated = stale & ~never
-    return Counts(
-        ok=int(((status == layout.OK) & ~outdated).sum()),
-        failed=int(((status == layout.FAILED) & ~outdated).sum()),
-        stale=int(outdated.sum()),
-        never=int(never.sum()),
-    )
