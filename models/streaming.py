@@ -112,8 +112,9 @@ class PartitionStream(IterableDataset[FeatureRow]):
         self.seed = seed
         self.buffer = buffer
         self._process = None if rank is None or world_size is None else (rank, world_size)
-        # In shared memory, since workers that outlive an epoch keep their copy of the stream.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        # A tensor, which torch shares with the workers: those that outlive an epoch keep their
+        # copy of the stream, and would never hear of the next.
+        self._epoch = torch.zeros((), dtype=torch.int64)
 
     @property
     def epoch(self) -> int:

@@ -77,6 +77,15 @@ def test_every_partition_goes_to_one_worker_of_one_rank(
     assert everyone == shuffled(sorted(counts, reverse=True), seed=seed, epoch=epoch)
 
 
+def test_partitions_come_in_another_order_at_another_epoch_or_seed() -> None:
+    orders = {
+        tuple(shuffled(range(20), seed=seed, epoch=epoch))
+        for seed in range(3)
+        for epoch in range(3)
+    }
+    assert len(orders) == 9
+
+
 @given(counts, small, small, st.integers(0, 9))
 def test_every_row_comes_once_per_epoch_over_all_ranks(
     counts: dict[int, int], world_size: int, buffer: int, epoch: int
