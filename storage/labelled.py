@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.columns import ColumnTable
+from storage import layout
+from storage.columns import ColumnTable, array_of, group_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,9 +27,12 @@ def dataset(snapshot: Snapshot, extractor: str) -> xr.Dataset:
     """
     import xarray as xr
 
-    snapshot.attributes(extractor)  # says which extractors there are, where this is none
     opened = xr.open_zarr(
-        snapshot.session.store, group=extractor, consolidated=False, zarr_format=3
+        snapshot.session.store,
+        group=extractor,
+        consolidated=False,
+        zarr_format=3,
+        chunks=_chunks(snapshot, extractor),
     )
     slots = [name for name in opened if str(name).endswith("_slot")]
     labelled: xr.Dataset = opened.drop_vars(slots).assign_coords(_labels(snapshot.utterances))
@@ -43,6 +47,14 @@ def tree(snapshot: Snapshot) -> xr.DataTree:
     # The labels are with each extractor: the root's ``text`` is the modality.
     root = xr.Dataset(attrs={"store": snapshot.url, "snapshot": snapshot.id})
     return xr.DataTree.from_dict({"/": root, **nodes})
+
+
+def _chunks(snapshot: Snapshot, extractor: str) -> dict[str, int]:
+    """Whole shards of ragged arrays: the maximum of wav2vec2-like frames took 0.4 of the CPU."""
+    specs = layout.array_specs(snapshot.attributes(extractor))
+    group = group_of(snapshot.root, extractor)
+    stored = {name: array_of(group, name) for name, spec in specs.items() if spec.rate is not None}
+    return {f"{name}_frame": (array.shards or array.chunks)[0] for name, array in stored.items()}
 
 
 def _labels(utterances: ColumnTable) -> dict[str, tuple[str, NDArray[Any]]]:

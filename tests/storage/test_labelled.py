@@ -7,6 +7,7 @@ import pytest
 
 from models.schema import UsageError
 from storage import open_store
+from storage.layout import SHARD_FRAMES
 from tests.storage.corpus import corpus, expected, extract, utterance, voice_spec
 from tests.storage.recorded import recorded
 
@@ -36,6 +37,7 @@ def test_the_tree_reads_no_feature_until_one_is_asked_for(tmp_path: Path) -> Non
     snapshot, record = recorded(str(tmp_path / "s"))
     tree = snapshot.tree()
     assert tree["audio/voice/frames"].shape[1:] == (6,)
+    assert tree["audio/voice/frames"].data.chunksize[0] == SHARD_FRAMES
     assert tree["text/words/embedding"].sizes == {"row": 12, "embedding_channel": 4}
     assert {key.split("/")[0] for key, _ in record.chunks} == {"utterances"}
     value = tree["audio/voice/mean"][5].to_numpy()  # type: ignore[index]
