@@ -205,7 +205,7 @@ def show_clips(snapshot: Snapshot, *, damaged: bool, as_json: bool) -> None:
             " ".join(filter(None, sound)),
             "" if one.audio_seconds is None else f"{one.audio_seconds:.2f}",
             " ".join(filter(None, picture)),
-            "" if one.video_frames_decoded is None else f"{one.video_frames_decoded:.0f}",
+            f"{one.video_frames_decoded:.0f}" if one.video_codec else "",
             "; ".join(filter(None, lost)),
         )
     out.print(shown)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 SPLITS = ("train", "dev", "test")
 CLIP_FOLDERS = {
@@ -441,8 +441,8 @@ def conform(features: Features, spec: FeatureSpec) -> Record:
     return stored
 
 
-def rows_needed(array: ArraySpec, seconds: float) -> int:
-    """Upper bound on the frames of a clip of ``seconds``, for a ragged array."""
+def rows_needed(array: ArraySpec, seconds: ArrayLike) -> NDArray[np.int64]:
+    """Upper bound on the frames of clips of ``seconds``, of the same shape, for a ragged array."""
     if array.rate is None:
         raise ValueError(f"{array.name} is not ragged")
-    return math.ceil(max(seconds, 0.0) * array.rate) + 2
+    return np.ceil(np.maximum(seconds, 0.0) * array.rate).astype(np.int64) + 2

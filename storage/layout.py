@@ -59,6 +59,7 @@ STATE_COLUMNS = (
     Column("key", "str", ""),
     Column("source_sha", "uint8", 0, (32,)),
     Column("seconds", "float32", np.nan),
+    Column("run", "int32", -1),  # row of /runs
 )
 
 
@@ -93,6 +94,11 @@ def array_specs(attributes: Mapping[str, Any]) -> dict[str, ArraySpec]:
     for array in described:
         array |= {name: tuple(array[name]) for name in ("dims", "shape", "columns")}
     return {array["name"]: ArraySpec(**array) for array in described}
+
+
+def fits(group: zarr.Group, spec: FeatureSpec) -> bool:
+    """Whether the arrays of an extractor's group are those that ``spec`` declares."""
+    return bool(group.attrs["arrays"] == describe(spec)["arrays"])
 
 
 def create_utterances(root: zarr.Group) -> ColumnTable:

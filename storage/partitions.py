@@ -26,7 +26,7 @@ class PartitionReader:
     """Reads the active rows of a snapshot a partition at a time."""
 
     url: str
-    """The store's folder."""
+    """The store's address, whatever the working directory."""
     snapshot_id: str
     paths: tuple[str, ...]
     """The arrays that are wanted, ``extractor/array`` each, ragged or fixed."""

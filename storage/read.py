@@ -16,11 +16,12 @@ import zarr
 from numpy.typing import NDArray
 
 from models.schema import SPLITS, ArraySpec, Modality, UsageError
-from storage import catalogue, facts, labelled, layout, location
+from storage import catalogue, facts, labelled, layout, location, runs
 from storage.arrays import FeatureArray, by_partition, open_array
 from storage.columns import ColumnTable, group_of
 from storage.counts import Counts, FailedRow, count
-from storage.plan import stale_mask
+from storage.places.place import place_of
+from storage.plan import stale_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,16 +41,22 @@ def open_store(url: str, ref: str = "main") -> Snapshot:
         UsageError: there is no store, it has another schema, or no such snapshot.
     """
     repository = location.open_repository(url)
-    return Snapshot(url=url, session=_session(repository, url, ref))
+    snapshot = resolve(repository, url, ref)
+    return Snapshot(url=url, session=repository.readonly_session(snapshot_id=snapshot))
 
 
-def _session(repository: icechunk.Repository, url: str, ref: str) -> icechunk.Session:
+def resolve(repository: icechunk.Repository, url: str, ref: str) -> str:
+    """The snapshot id that a branch, a tag or a snapshot id names.
+
+    Raises:
+        UsageError: there is none.
+    """
     if ref in repository.list_branches():
-        return repository.readonly_session(ref)
+        return repository.lookup_branch(ref)
     if ref in repository.list_tags():
-        return repository.readonly_session(tag=ref)
+        return repository.lookup_tag(ref)
     try:
-        return repository.readonly_session(snapshot_id=ref)
+        return repository.lookup_snapshot(ref).id
     except (icechunk.IcechunkError, ValueError) as error:
         raise UsageError(f"store {url}: no branch, tag or snapshot is called {ref!r}") from error
 
@@ -99,7 +106,7 @@ class Snapshot:
         groups = (
             f"{modality}/{name}"
             for modality in sorted(self.root.group_keys())
-            if modality not in (layout.UTTERANCES, facts.GROUP)
+            if modality not in (layout.UTTERANCES, facts.GROUP, runs.GROUP)
             for name in sorted(group_of(self.root, modality).group_keys())
         )
         return tuple(groups)
@@ -212,8 +219,9 @@ class Snapshot:
         for path in paths:
             extractor, _, array = path.rpartition("/")
             self.array_spec(extractor, array)
-        url = str(location.local_path(self.url))
-        return PartitionReader(url=url, snapshot_id=self.id, paths=paths, split=split)
+        return PartitionReader(
+            url=place_of(self.url).name, snapshot_id=self.id, paths=paths, split=split
+        )
 
     def dataset(self, extractor: str) -> xr.Dataset:
         """The extractor's arrays as a lazily loaded, labelled xarray data set.
@@ -240,7 +248,8 @@ class Snapshot:
         for extractor in self.extractors:
             state, attributes = self.state(extractor), self.attributes(extractor)
             modality = Modality(attributes["modality"])
-            stale = stale_mask(self.utterances, state, modality=modality, key=attributes["key"])
+            why = stale_rows(self.utterances, state, modality=modality, key=attributes["key"])
+            stale = np.logical_or.reduce(list(why.values()))
             for split in found:
                 rows = self.rows(split)
                 found[split][extractor] = count(state["status"][rows], stale[rows])
