@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 from flows.app import Json, Ref, Store, app, err, example, out
-from flows.cli_history import history
+from flows.cli_store import store_commands
 from flows.parameters import Seed, extraction, spread_reasons, takes, training
 from models.schema import MeldflowError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tasks.options import ExtractOptions, TrainOptions
 
 
-app.add_typer(history)
+app.add_typer(store_commands)
 
 
 @app.command(epilog=example("meldflow synth demo/data --dialogues 20 --seed 7"))

@@ -132,6 +132,14 @@ def resize_features(group: zarr.Group, spec: FeatureSpec, n_rows: int, slots: Co
             stored.resize((length, *array.shape))
 
 
+def resize_rows(group: zarr.Group, n_rows: int) -> None:
+    """Makes room for ``n_rows`` rows in every array that has one entry per row."""
+    for _, array in group.arrays():
+        dims = getattr(array.metadata, "dimension_names", None) or ("",)
+        if dims[0] == "row" and array.shape[0] < n_rows:
+            array.resize((n_rows, *array.shape[1:]))
+
+
 def allocate_slots(slots: ColumnTable, array: ArraySpec, frames_needed: NDArray[np.int64]) -> None:
     """Gives every partition whole shards for the frames it needs, and at least one shard.
 
@@ -152,24 +160,33 @@ def _partitions(n_rows: int, partition: int) -> int:
     return -(-n_rows // partition)
 
 
-def _rows_per_chunk(array: ArraySpec, whole: int) -> int:
+def rows_per_chunk(array: ArraySpec, whole: int) -> int:
     """The largest divisor of ``whole`` rows that stays within ``CHUNK_BYTES``."""
     row_bytes = int(np.prod(array.shape, dtype=np.int64)) * np.dtype(array.dtype).itemsize
     return max(n for n in range(1, whole + 1) if whole % n == 0 and n * row_bytes <= CHUNK_BYTES)
 
 
-def _fill(array: ArraySpec) -> float | int:
+def fill_of(array: ArraySpec) -> float | int:
+    """What a row without the feature holds: NaN, or 0 in integer arrays."""
     return float("nan") if np.dtype(array.dtype).kind == "f" else 0
 
 
-def _inner_dims(array: ArraySpec) -> Sequence[str]:
+def inner_dims(array: ArraySpec) -> Sequence[str]:
     """Named by size where the spec names them alike, so that xarray sees no conflict."""
     dims = array.dims[1:] if array.rate is not None else array.dims
     return [f"{array.name}_{dim}" for dim in dims]
 
 
+def frame_codec(array: ArraySpec) -> BloscCodec | ZstdCodec:
+    """How the frames of a ragged array are compressed."""
+    # Shuffling bytes helps smooth single-precision tracks (1.29 against 1.13) and does
+    # nothing for half-precision embeddings, whose mantissas are noise.
+    wide = np.dtype(array.dtype).itemsize >= 4
+    return BloscCodec(cname="zstd", clevel=1, shuffle="shuffle") if wide else ZstdCodec(level=1)
+
+
 def _create_fixed(group: zarr.Group, array: ArraySpec, *, n_rows: int, partition: int) -> None:
-    chunk = _rows_per_chunk(array, partition)
+    chunk = rows_per_chunk(array, partition)
     shards = None if chunk == partition else (partition, *array.shape)
     group.create_array(
         array.name,
@@ -177,28 +194,24 @@ def _create_fixed(group: zarr.Group, array: ArraySpec, *, n_rows: int, partition
         chunks=(chunk, *array.shape),
         shards=shards,
         dtype=array.dtype,
-        fill_value=_fill(array),
+        fill_value=fill_of(array),
         compressors=ZstdCodec(level=1),
-        dimension_names=("row", *_inner_dims(array)),
+        dimension_names=("row", *inner_dims(array)),
     )
 
 
 def _create_ragged(group: zarr.Group, array: ArraySpec) -> None:
-    # Shuffling bytes helps smooth single-precision tracks (1.29 against 1.13) and does
-    # nothing for half-precision embeddings, whose mantissas are noise.
-    wide = np.dtype(array.dtype).itemsize >= 4
-    codec = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle") if wide else ZstdCodec(level=1)
     group.create_array(
         array.name,
         shape=(0, *array.shape),
-        chunks=(_rows_per_chunk(array, SHARD_FRAMES), *array.shape),
+        chunks=(rows_per_chunk(array, SHARD_FRAMES), *array.shape),
         shards=(SHARD_FRAMES, *array.shape),
         dtype=array.dtype,
-        fill_value=_fill(array),
-        compressors=codec,
+        fill_value=fill_of(array),
+        compressors=frame_codec(array),
         attributes={
             "ragged": {"start": f"{array.name}_start", "row_size": f"{array.name}_row_size"},
             "rate_hz": array.rate,
         },
-        dimension_names=(f"{array.name}_frame", *_inner_dims(array)),
+        dimension_names=(f"{array.name}_frame", *inner_dims(array)),
     )

@@ -21,7 +21,7 @@ from storage.arrays import FeatureArray, by_partition, open_array
 from storage.columns import ColumnTable, group_of
 from storage.counts import Counts, FailedRow, count
 from storage.places.place import place_of
-from storage.plan import stale_rows
+from storage.plan import stale_mask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -248,8 +248,7 @@ class Snapshot:
         for extractor in self.extractors:
             state, attributes = self.state(extractor), self.attributes(extractor)
             modality = Modality(attributes["modality"])
-            why = stale_rows(self.utterances, state, modality=modality, key=attributes["key"])
-            stale = np.logical_or.reduce(list(why.values()))
+            stale = stale_mask(self.utterances, state, modality=modality, key=attributes["key"])
             for split in found:
                 rows = self.rows(split)
                 found[split][extractor] = count(state["status"][rows], stale[rows])

@@ -153,6 +153,7 @@ class Run:
         self.utterances.write(group_of(root, layout.UTTERANCES))
         for spec in self._specs:
             self._states[spec.name] = self._make_room(root, spec)
+        self._make_room_elsewhere(root)
         for modality in facts.RECORDS:
             self._facts[modality] = facts.make_room(root, modality, len(self.utterances))
         if session.has_uncommitted_changes:
@@ -292,6 +293,15 @@ class Run:
         slots.write(group)
         layout.resize_features(group, spec, n_rows, slots)
         return state
+
+    def _make_room_elsewhere(self, root: zarr.Group) -> None:
+        """Rows for the extractors that do not run: every table is as long as the catalogue."""
+        mine = {spec.name for spec in self._specs}
+        for modality in Modality:
+            held = group_of(root, modality).groups() if modality in root else ()
+            for name, group in held:
+                if f"{modality}/{name}" not in mine:
+                    layout.resize_rows(group, len(self.utterances))
 
     def _written_rows(self, main: zarr.Group, spec: FeatureSpec) -> NDArray[np.bool_]:
         """Rows whose state differs from ``main``, shape (n_rows,)."""

@@ -12,6 +12,7 @@ import datetime
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import icechunk
@@ -76,6 +77,10 @@ class Bucket:
             # A process killed between a repository's creation and its first commit leaves one
             # that holds nothing; it counts for none and is completed by the next.
             return next(history).parent_id is not None
+
+    def contains(self, path: Path) -> bool:
+        """No file lies in a bucket."""
+        return False
 
     def check_vacant(self) -> None:
         """Refuses a name below which something lies that is no store.

@@ -39,6 +39,10 @@ class Folder:
         """Whether a repository is there. Icechunk's own check would make the folder."""
         return self.path.is_dir() and icechunk.Repository.exists(self.storage())
 
+    def contains(self, path: Path) -> bool:
+        """Whether a file at ``path`` would lie inside the store."""
+        return self.path.resolve() in path.resolve().parents
+
     def check_vacant(self) -> None:
         """Refuses a file, and a folder that holds something.
 

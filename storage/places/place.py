@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import icechunk
@@ -47,6 +48,9 @@ class Place(Protocol):
 
     def holds_store(self) -> bool:
         """Whether a repository is there. Creates nothing."""
+
+    def contains(self, path: Path) -> bool:
+        """Whether a file at ``path`` would lie inside the store."""
 
     def check_vacant(self) -> None:
         """Finds out whether a new store may be put here.

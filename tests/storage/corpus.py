@@ -53,6 +53,28 @@ def words_spec(version: int = 1) -> FeatureSpec:
     )
 
 
+def pictures_spec() -> FeatureSpec:
+    """Steps that may be masked, integers, a single number, and random weights."""
+    return FeatureSpec(
+        name="video/pictures",
+        modality=Modality.VIDEO,
+        version=1,
+        weights=Weights(kind="random", revision="seed-7", model="made/up"),
+        parameters={"steps": 3},
+        arrays=(
+            ArraySpec(
+                name="steps",
+                dims=("step", "channel"),
+                shape=(3, 5),
+                dtype="float16",
+                may_be_nan=True,
+            ),
+            ArraySpec(name="index", dims=("step",), shape=(3,), dtype="int32"),
+            ArraySpec(name="brightness", dims=(), shape=(), dtype="float32"),
+        ),
+    )
+
+
 SPECS = (voice_spec(), words_spec())
 
 
@@ -90,9 +112,16 @@ def expected(spec: FeatureSpec, one: Utterance) -> Record:
     rng = np.random.default_rng(list(seed))
     if "silent" in one.text and spec.modality == Modality.AUDIO:
         return Missing(reason=Reason.SILENT, message="nothing to hear")
+    if "dark" in one.text and spec.modality == Modality.VIDEO:
+        return Missing(reason=Reason.DECODE_ERROR, message="no “picture”")
     n_frames = math.floor(one.clip.seconds * 50)
-    shapes = {a.name: (n_frames, *a.shape) if a.rate else a.shape for a in spec.arrays}
-    return {a.name: rng.normal(size=shapes[a.name]).astype(a.dtype) for a in spec.arrays}
+    features = {}
+    for a in spec.arrays:
+        values = rng.normal(size=(n_frames, *a.shape) if a.rate else a.shape)
+        features[a.name] = (values * 1000 if a.dtype.startswith("int") else values).astype(a.dtype)
+        if a.may_be_nan:
+            features[a.name][3 - one.utterance :] = np.nan  # as many as its number
+    return features
 
 
 def do_partition(

@@ -96,6 +96,23 @@ def test_new_utterances_are_appended_and_removed_ones_stay_in_their_row(tmp_path
     assert snapshot.row(grown[-1].id) == 12
 
 
+def test_new_utterances_reach_the_extractors_that_do_not_run(tmp_path: Path) -> None:
+    store, utterances = tmp_path / "s", corpus(6)
+    extract(store, utterances)
+    grown = corpus(9)
+    assert extract(store, grown, (words_spec(),)) == 3
+    snapshot = open_store(str(store))
+    assert snapshot.counts()["train"]["audio/voice"].never == 1
+    values, mask = snapshot.features("audio/voice", "mean")
+    assert (len(values), mask.tolist()) == (9, [True] * 6 + [False] * 3)
+    assert np.isnan(values[6:]).all()
+    assert snapshot.dataset("audio/voice").sizes["row"] == 9
+    sizes = [len(frames) for _, frames in snapshot.iter_frames("audio/voice", "frames")]
+    assert sizes[6:] == [0] * 3
+    assert extract(store, grown) == 3
+    check(store, grown)
+
+
 def test_a_partition_that_outgrows_its_slot_moves(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr("storage.layout.SHARD_FRAMES", 128)
     monkeypatch.setattr("storage.write.SHARD_FRAMES", 128)

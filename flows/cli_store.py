@@ -1,7 +1,8 @@
-"""The commands about what a store was, is and would become."""
+"""The commands about what a store was, is and would become, and about taking it elsewhere."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,10 +13,10 @@ from flows.parameters import extraction, takes
 if TYPE_CHECKING:
     from tasks.options import ExtractOptions
 
-history = typer.Typer()
+store_commands = typer.Typer()
 
 
-@history.command(
+@store_commands.command(
     epilog=example(
         "meldflow plan MELD.Raw --store store", "meldflow plan MELD.Raw --store store --json"
     )
@@ -23,7 +24,7 @@ history = typer.Typer()
 @takes(options=extraction)
 def plan(options: ExtractOptions, as_json: Json = False) -> None:
     """Show what `extract` would do with the same options, and why, without doing it."""
-    from flows import screen_history
+    from flows import screen_store
     from storage.run import preview
     from tasks.extraction import known_clips
     from tasks.inputs import check_inputs, wanted_extractors, wanted_utterances
@@ -35,19 +36,21 @@ def plan(options: ExtractOptions, as_json: Json = False) -> None:
     change, found = preview(
         options.store, specs, utterances, partition=options.partition, retry=options.retry
     )
-    screen_history.show_plan(options.store, change, found, as_json=as_json)
+    screen_store.show_plan(options.store, change, found, as_json=as_json)
 
 
-@history.command(epilog=example("meldflow log store", "meldflow log s3://bucket/store --json"))
+@store_commands.command(
+    epilog=example("meldflow log store", "meldflow log s3://bucket/store --json")
+)
 def log(store: Store, as_json: Json = False) -> None:
     """List the published states of a store, the newest first."""
-    from flows import screen_history
+    from flows import screen_store
     from storage import history as states
 
-    screen_history.show_log(states.log(store), as_json=as_json)
+    screen_store.show_log(states.log(store), as_json=as_json)
 
 
-@history.command(
+@store_commands.command(
     epilog=example("meldflow diff store paper-1", "meldflow diff store paper-1 main --json")
 )
 def diff(
@@ -57,13 +60,13 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Show which utterances and extractors differ between two states of a store."""
-    from flows import screen_history
+    from flows import screen_store
     from storage import history as states
 
-    screen_history.show_diff(states.diff(store, before, after), as_json=as_json)
+    screen_store.show_diff(states.diff(store, before, after), as_json=as_json)
 
 
-@history.command(
+@store_commands.command(
     epilog=example(
         "meldflow tag store", "meldflow tag store paper-1", "meldflow tag store x --ref ID"
     )
@@ -77,29 +80,29 @@ def tag(
     as_json: Json = False,
 ) -> None:
     """Name a state of a store, so that it is kept for good; or list the names."""
-    from flows import screen_history
+    from flows import screen_store
     from storage import history as states
 
     if name is not None:
         states.tag(store, name, ref)
-    screen_history.show_tags(states.tags(store), as_json=as_json)
+    screen_store.show_tags(states.tags(store), as_json=as_json)
 
 
-@history.command(epilog=example("meldflow rollback store paper-1"))
+@store_commands.command(epilog=example("meldflow rollback store paper-1"))
 def rollback(
     store: Store,
     ref: Annotated[str, typer.Argument(help="Tag or snapshot id of a published state.")],
     as_json: Json = False,
 ) -> None:
     """Make an earlier published state the current one; what was current keeps a tag."""
-    from flows import screen_history
+    from flows import screen_store
     from storage import history as states
 
     current, rescued = states.rollback(store, ref)
-    screen_history.show_rollback(current, rescued, as_json=as_json)
+    screen_store.show_rollback(current, rescued, as_json=as_json)
 
 
-@history.command(
+@store_commands.command(
     epilog=example("meldflow maintain store --dry-run", "meldflow maintain store --older-than 7")
 )
 def maintain(
@@ -113,9 +116,55 @@ def maintain(
     as_json: Json = False,
 ) -> None:
     """Forget old states and free what only they need; tags and the current state stay."""
-    from flows import screen_history
+    from flows import screen_store
     from storage.maintenance import maintain_store
 
     with err.status("looking for what nothing needs any more"):
         done = maintain_store(store, older_than_days=older_than, dry_run=dry_run)
-    screen_history.show_maintenance(done, dry_run=dry_run, as_json=as_json)
+    screen_store.show_maintenance(done, dry_run=dry_run, as_json=as_json)
+
+
+@store_commands.command(
+    epilog=example(
+        "meldflow export store --format zarr --to features.zarr",
+        "meldflow export store --format parquet --to features --only text/minilm",
+        "meldflow export store --format mmsa --to meld.pkl --only audio/wav2vec2 "
+        "--only video/resnet50 --only text/minilm",
+    )
+)
+def export(
+    store: Store,
+    format_name: Annotated[
+        str,
+        typer.Option(
+            "--format", help="zarr, parquet, npz, mmsa or mmsa-aligned.", metavar="FORMAT"
+        ),
+    ],
+    to: Annotated[Path, typer.Option(help="A path that does not exist yet.", metavar="PATH")],
+    ref: Ref = "main",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", help="Export this extractor only; may be given again.", metavar="NAME"
+        ),
+    ] = None,
+    complete: Annotated[
+        bool,
+        typer.Option("--complete", help="Leave out utterances that lack one of the features."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a snapshot for other tools, with a record of where it comes from."""
+    from flows import screen
+    from storage import exports, open_store
+    from tasks.progress import progress
+
+    exports.check_target(to, store=store, format_name=format_name)
+    chosen = exports.select(
+        open_store(store, ref), ref=ref, only=tuple(only or ()), complete=complete
+    )
+    with progress("exporting", chosen.total, "feature rows") as advance:
+        report = exports.export(
+            chosen, format_name=format_name, target=to, command=screen.typed(), advance=advance
+        )
+    screen.show_export(report, as_json=as_json)
