@@ -335,6 +335,27 @@ Record: TypeAlias = Features | Missing
 """What ``extract`` gives for one utterance."""
 
 
+NOT_EXTRACTED = "not_extracted"
+"""What stands for a reason where no run ever tried to extract the feature."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureRow:
+    """An utterance as a snapshot holds it, with the arrays that somebody asked for."""
+
+    row: int
+    """Its row in the store."""
+    id: str
+    """For example ``train/dia12_utt3``."""
+    emotion: str
+    """One of ``EMOTIONS``; empty where nobody said which."""
+    arrays: Mapping[str, NDArray[Any]]
+    """``extractor/array`` → values, shape (n_frames, …) if it is ragged, else (…); those that
+    are missing are not here."""
+    missing: Mapping[str, str]
+    """``extractor/array`` → why it is not there: a ``Reason``, or ``NOT_EXTRACTED``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """Where the parameters of a network come from."""

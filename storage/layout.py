@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,14 @@ def describe(spec: FeatureSpec) -> dict[str, Any]:
     described["weights"].pop("location")
     described["key"] = spec.key
     return json.loads(json.dumps(described))  # type: ignore[no-any-return]
+
+
+def array_specs(attributes: Mapping[str, Any]) -> dict[str, ArraySpec]:
+    """The arrays of an extractor by name, from what ``describe`` wrote."""
+    described = [{**array} for array in attributes["arrays"]]
+    for array in described:
+        array |= {name: tuple(array[name]) for name in ("dims", "shape", "columns")}
+    return {array["name"]: ArraySpec(**array) for array in described}
 
 
 def fits(group: zarr.Group, spec: FeatureSpec) -> bool:

@@ -44,10 +44,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.schema import EMOTIONS, Modality, UsageError
+from storage.arrays import by_partition
 from storage.columns import ColumnTable
 from storage.exports.registry import Advance, Outcome
 from storage.exports.selection import Exported, Selection, Source
-from storage.read import by_partition
 
 SPLITS = {"train": "train", "dev": "valid", "test": "test"}
 """Our splits → MMSA's."""

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from models.schema import ArraySpec, Modality, UsageError
 from storage import layout
+from storage.arrays import by_partition
 from storage.columns import Column, ColumnTable, array_of, group_of
 from storage.plan import stale_mask
-from storage.read import Snapshot, by_partition
+from storage.read import Snapshot
 
 STATUS = {layout.NEVER: "never", layout.OK: "ok", layout.FAILED: "failed"}
 """What the number in a ``status`` column means."""
@@ -149,7 +150,7 @@ class Selection:
 
     def partitions(self) -> list[NDArray[np.int64]]:
         """The rows, partition by partition."""
-        return by_partition(self.rows, int(self.snapshot.root.attrs["partition"]))  # type: ignore[arg-type]
+        return by_partition(self.rows, self.snapshot.partition)
 
     def ids(self) -> list[str]:
         """The id of every row's utterance."""

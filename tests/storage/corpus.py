@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from models.schema import (
 )
 from storage.catalogue import ids
 from storage.plan import PartitionPlan
-from storage.run import Run
+from storage.run import Run, open_run
 from storage.write import Result, Written, write_partition
 
 NO_WEIGHTS = Weights(kind="none", revision="none")
@@ -72,6 +73,9 @@ def pictures_spec() -> FeatureSpec:
             ArraySpec(name="brightness", dims=(), shape=(), dtype="float32"),
         ),
     )
+
+
+SPECS = (voice_spec(), words_spec())
 
 
 def utterance(
@@ -144,3 +148,13 @@ def extract_all(run: Run, utterances: Sequence[Utterance], specs: Sequence[Featu
     for part in plan.partitions:
         run.merge(do_partition(run, part, utterances, specs))
     return sum(plan.stale().values())
+
+
+def extract(
+    store: Path, utterances: Sequence[Utterance], specs: Sequence[FeatureSpec] = SPECS
+) -> int:
+    """A whole run; gives the number of rows that were stale."""
+    with open_run(str(store), specs, partition=4) as run:
+        stale = extract_all(run, utterances, specs)
+        run.publish()
+    return stale

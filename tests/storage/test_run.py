@@ -11,26 +11,16 @@ from storage import open_store
 from storage.location import open_repository, writer_lock
 from storage.run import open_run
 from tests.storage.corpus import (
+    SPECS,
     corpus,
     do_partition,
     expected,
+    extract,
     extract_all,
     utterance,
     voice_spec,
     words_spec,
 )
-
-SPECS = (voice_spec(), words_spec())
-
-
-def extract(
-    store: Path, utterances: list[Utterance], specs: tuple[FeatureSpec, ...] = SPECS
-) -> int:
-    """A whole run; gives the number of rows that were stale."""
-    with open_run(str(store), specs, partition=4) as run:
-        stale = extract_all(run, utterances, specs)
-        run.publish()
-    return stale
 
 
 def check(store: Path, utterances: list[Utterance], specs: tuple[FeatureSpec, ...] = SPECS) -> None:
