@@ -4,13 +4,18 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+# Python 3.12 and later get the newer zarr and Icechunk from the lock.
+NEWER_PYTHON ?= python3.12
+NEWER := .venv-newer/bin
+STORE_PACKAGES := boto3 dask flask flask-cors hypothesis icechunk moto numpy obstore pandas pyarrow \
+	pydantic pytest pytest-timeout rich xarray zarr
 MELDFLOW := $(BIN)/meldflow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format types lock clean
+.PHONY: help setup demo test test-slow test-newer bench lint format types lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Install the locked packages and the project into .venv
 
@@ -22,6 +27,21 @@ test: $(READY) ## Run the tests
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-newer: $(READY) ## Run the store's tests with the newer zarr and Icechunk, if Python 3.12 is there
+	@if ! $(NEWER_PYTHON) -c "" 2>/dev/null; then \
+		echo "skipped: no $(NEWER_PYTHON); name one with NEWER_PYTHON=PATH"; \
+	else \
+		set -e; \
+		test -d .venv-newer || $(NEWER_PYTHON) -m venv .venv-newer; \
+		$(BIN)/uv pip install --quiet --python $(NEWER)/python --constraint requirements.lock $(STORE_PACKAGES); \
+		$(NEWER)/python -m pytest -m "not slow" tests/storage; \
+		MELDFLOW_NEWER_PYTHON=$(NEWER)/python $(BIN)/python -m pytest tests/storage/test_stacks.py; \
+	fi
+
+bench: $(READY) ## Measure how the store grows, and how it is read
+	$(BIN)/python -m tests.bench.growth
+	$(BIN)/python -m tests.bench.reading
 
 lint: $(READY) ## Check style and the direction of imports
 	$(BIN)/ruff check .

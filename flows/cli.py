@@ -11,35 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from flows.parameters import Seed, extraction, takes, training
+from flows.app import Json, Ref, Store, app, err, example, out
+from flows.cli_store import store_commands
+from flows.parameters import Seed, extraction, spread_reasons, takes, training
 from models.schema import MeldflowError
 
 if TYPE_CHECKING:
     from tasks.options import ExtractOptions, TrainOptions
 
-app = typer.Typer(
-    name="meldflow",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    help="Multimodal features of the MELD clips, extracted on a cluster, versioned and judged.",
-)
-out = Console()
-err = Console(stderr=True)
 
-Store = Annotated[str, typer.Argument(help="Folder of the feature store.", metavar="STORE")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+app.add_typer(store_commands)
 
 
-def _example(*lines: str) -> str:
-    return "**Example**\n\n" + "\n\n".join(f"`{line}`" for line in lines)
-
-
-@app.command(epilog=_example("meldflow synth demo/data --dialogues 20 --seed 7"))
+@app.command(epilog=example("meldflow synth demo/data --dialogues 20 --seed 7"))
 def synth(
     directory: Annotated[Path, typer.Argument(help="A new folder.", metavar="DIR")],
     dialogues: Annotated[int, typer.Option(min=3, help="Dialogues, over all splits.")] = 20,
@@ -56,7 +42,7 @@ def synth(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "meldflow extract MELD.Raw --store store",
         "meldflow extract MELD.Raw --store store --only text/minilm",
         "meldflow extract --clips my-clips --store store --only audio/librosa",
@@ -77,12 +63,12 @@ def extract(options: ExtractOptions, as_json: Json = False) -> None:
     screen.show_extraction(report, as_json=as_json)
 
 
-@app.command(epilog=_example("meldflow train store --report report"))
+@app.command(epilog=example("meldflow train store --report report"))
 @takes(options=training)
 def train(
     store: Store,
     options: TrainOptions,
-    snapshot: Annotated[str, typer.Option(help="Branch, tag or snapshot id.")] = "main",
+    snapshot: Ref = "main",
     as_json: Json = False,
 ) -> None:
     """Train the reference network and an SVM on a snapshot, judge both, write the report."""
@@ -99,7 +85,7 @@ def train(
     screen.show_training(trained, as_json=as_json)
 
 
-@app.command(epilog=_example("meldflow pipeline MELD.Raw --store store --report report"))
+@app.command(epilog=example("meldflow pipeline MELD.Raw --store store --report report"))
 @takes(extract_options=extraction, train_options=training)
 def pipeline(
     extract_options: ExtractOptions, train_options: TrainOptions, as_json: Json = False
@@ -109,7 +95,7 @@ def pipeline(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "meldflow audit MELD.Raw --html audit.html",
         "meldflow audit MELD.Raw --annotations-only --json",
     )
@@ -159,10 +145,10 @@ def audit(
     screen.show_audit(report, as_json=as_json)
 
 
-@app.command(epilog=_example("meldflow status store --json"))
+@app.command(epilog=example("meldflow status store --json"))
 def status(
     store: Store,
-    snapshot: Annotated[str, typer.Option(help="Branch, tag or snapshot id.")] = "main",
+    snapshot: Ref = "main",
     as_json: Json = False,
 ) -> None:
     """Show how many utterances each extractor has done, by split."""
@@ -172,10 +158,10 @@ def status(
     screen.show_status(open_store(store, snapshot), as_json=as_json)
 
 
-@app.command(epilog=_example("meldflow clips store --damaged", "meldflow clips store --json"))
+@app.command(epilog=example("meldflow clips store --damaged", "meldflow clips store --json"))
 def clips(
     store: Store,
-    snapshot: Annotated[str, typer.Option(help="Branch, tag or snapshot id.")] = "main",
+    snapshot: Ref = "main",
     damaged: Annotated[
         bool, typer.Option("--damaged", help="Only clips of which a part is lost.")
     ] = False,
@@ -188,10 +174,10 @@ def clips(
     screen.show_clips(open_store(store, snapshot), damaged=damaged, as_json=as_json)
 
 
-@app.command(epilog=_example("meldflow failures store", "meldflow failures store --json"))
+@app.command(epilog=example("meldflow failures store", "meldflow failures store --json"))
 def failures(
     store: Store,
-    snapshot: Annotated[str, typer.Option(help="Branch, tag or snapshot id.")] = "main",
+    snapshot: Ref = "main",
     as_json: Json = False,
 ) -> None:
     """List the utterances that have no feature, and why."""
@@ -202,7 +188,7 @@ def failures(
 
 
 @app.command(
-    epilog=_example("meldflow inspect clip.mp4", "meldflow inspect clip.mp4 --html clip.html")
+    epilog=example("meldflow inspect clip.mp4", "meldflow inspect clip.mp4 --html clip.html")
 )
 def inspect(
     clip: Annotated[Path, typer.Argument(help="The clip.", metavar="CLIP")],
@@ -231,7 +217,7 @@ def inspect(
     show_inspection(found, written, as_json=as_json)
 
 
-@app.command(epilog=_example("meldflow demo", "meldflow demo --directory /tmp/demo --dialogues 12"))
+@app.command(epilog=example("meldflow demo", "meldflow demo --directory /tmp/demo --dialogues 12"))
 def demo(
     directory: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
     dialogues: Annotated[int, typer.Option(min=3, help="Dialogues, over all splits.")] = 20,
@@ -300,6 +286,7 @@ def main() -> None:
 
     # Before Prefect is imported anywhere: it reads its settings then.
     os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+    sys.argv[1:] = spread_reasons(sys.argv[1:])
     try:
         app()
     except MeldflowError as error:

@@ -18,6 +18,7 @@ from tasks.extraction import (
     check_failures,
     commit_all,
     known_clips,
+    origin,
     sources,
 )
 from tasks.inputs import wanted_extractors, wanted_utterances
@@ -46,9 +47,10 @@ def extract(options: ExtractOptions) -> ExtractReport:
     extractors = wanted_extractors(options)
     specs = [extractor.spec for extractor in extractors]
     intake = wanted_utterances(options, known_clips(options.store))
-    with open_run(options.store, specs, partition=options.partition) as run:
+    about = origin(options)
+    with open_run(options.store, specs, partition=options.partition, origin=about) as run:
         change = run.sync(intake.utterances)
-        plan = run.plan(retry_failed=options.retry_failed)
+        plan = run.plan(retry=options.retry)
         logger.info("catalogue: %s; stale: %s", change, plan.stale() or "nothing")
         if plan.partitions:
             total = sum(plan.stale().values())

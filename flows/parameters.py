@@ -7,20 +7,51 @@ own arguments.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from models.schema import UsageError
+from models.schema import Reason, UsageError
 
 if TYPE_CHECKING:
     from tasks.options import ExtractOptions, TrainOptions
 
-Store = Annotated[str, typer.Option(help="Folder of the feature store.")]
+Store = Annotated[str, typer.Option(help="The feature store: a folder, or s3://bucket/name.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
+
+
+RETRY = "--retry-failed"
+ALL = "all"
+
+
+def spread_reasons(arguments: Sequence[str]) -> list[str]:
+    """The command line with every reason behind an option of its own.
+
+    ``--retry-failed`` may stand alone, for all reasons, or before several: typer knows neither.
+    """
+    spread: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        if argument != RETRY:
+            spread.append(argument)
+            continue
+        reasons = []
+        while left and left[0] in (*Reason, ALL):
+            reasons.append(left.pop(0))
+        spread += [part for reason in reasons or [ALL] for part in (RETRY, reason)]
+    return spread
+
+
+def _reasons(given: Sequence[str]) -> tuple[Any, ...]:
+    for one in given:
+        if one not in (*Reason, ALL):
+            known = ", ".join(Reason)
+            raise UsageError(f"{RETRY}: {one!r} is no reason; it may be {known}")
+    return tuple(given)
 
 
 def takes(**builders: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -110,8 +141,13 @@ def extraction(
         float, typer.Option(min=0.1, help="Give up on a clip after decoding so long, seconds.")
     ] = 120.0,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try utterances again that failed before.")
-    ] = False,
+        list[str] | None,
+        typer.Option(
+            RETRY,
+            help="Try utterances again that failed before: all, or those with these reasons.",
+            metavar="[REASON…]",
+        ),
+    ] = None,
     max_failure_rate: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="Fail the run above this share of failed utterances."),
@@ -143,7 +179,7 @@ def extraction(
         strict=strict,
         max_seconds=max_seconds,
         clip_timeout=clip_timeout,
-        retry_failed=retry_failed,
+        retry_failed=_reasons(retry_failed or ()),
         max_failure_rate=max_failure_rate,
         cluster=load_profile(cluster),
     )

@@ -21,6 +21,7 @@ from tasks.progress import console as err
 
 if TYPE_CHECKING:
     from storage import Snapshot
+    from storage.exports import ExportReport
     from tasks.audit import AuditReport
     from tasks.extraction import ExtractReport
     from tasks.synth.dataset import SynthSummary
@@ -53,10 +54,14 @@ def prefect() -> Iterator[None]:
         try:
             yield
         except (KeyboardInterrupt, TerminationSignal):
-            again = shlex.join(["meldflow", *sys.argv[1:]])
             raise StoppedError(
-                f"stopped; what was committed is kept, `{again}` goes on from there"
+                f"stopped; what was committed is kept, `{typed()}` goes on from there"
             ) from None
+
+
+def typed() -> str:
+    """The command as it can be typed again."""
+    return shlex.join(["meldflow", *sys.argv[1:]])
 
 
 def show_synth(summary: SynthSummary, *, as_json: bool) -> None:
@@ -205,11 +210,34 @@ def show_clips(snapshot: Snapshot, *, damaged: bool, as_json: bool) -> None:
             " ".join(filter(None, sound)),
             "" if one.audio_seconds is None else f"{one.audio_seconds:.2f}",
             " ".join(filter(None, picture)),
-            "" if one.video_frames_decoded is None else f"{one.video_frames_decoded:.0f}",
+            f"{one.video_frames_decoded:.0f}" if one.video_codec else "",
             "; ".join(filter(None, lost)),
         )
     out.print(shown)
     out.print(f"{len(table)} clips, {int(damage.any(axis=1).sum())} of them damaged")
+
+
+def show_export(report: ExportReport, *, as_json: bool) -> None:
+    """What an export holds, what it lacks, and what must not be overlooked."""
+    if as_json:
+        out.print_json(data=report.to_json())
+        return
+    table = Table("extractor", "ok", "missing", "reasons", title=f"snapshot {report.snapshot}")
+    for name, counts in report.extractors.items():
+        reasons = ", ".join(f"{reason} {n}" for reason, n in report.reasons[name].items())
+        table.add_row(name, str(counts["ok"]), str(counts["missing"]), reasons)
+    out.print(table)
+    for warning in report.warnings:
+        out.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
+    for why, number in report.left_out.items():
+        out.print(f"left out: {number} utterances, {why}", highlight=False)
+    size = f"{report.n_bytes / 2**20:.1f} MiB"
+    out.print(
+        f"{report.utterances} utterances, {size}, as {report.format} in {escape(report.path)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.print(f"where it comes from: {escape(report.provenance)}", highlight=False, soft_wrap=True)
 
 
 def show_failures(snapshot: Snapshot, *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from prefect import flow, get_run_logger
 
 from storage import open_store
 from tasks.options import TrainOptions
-from tasks.training import TrainReport, check_report, fit_task, report_task, table_task
+from tasks.training import TrainReport, check_report, fit_task, keep, report_task, table_task
 
 
 @flow(name="train", flow_run_name="train-{options.store}")
@@ -23,5 +23,5 @@ def train(options: TrainOptions) -> TrainReport:
     table = table_task(snapshot)
     result = fit_task(table, options)
     page = report_task(result, options.report)
-    logger.info("report: %s", page)
+    logger.info("report: %s; %s", page, keep(snapshot))
     return TrainReport.of(result, page)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 SPLITS = ("train", "dev", "test")
 CLIP_FOLDERS = {
@@ -335,6 +335,27 @@ Record: TypeAlias = Features | Missing
 """What ``extract`` gives for one utterance."""
 
 
+NOT_EXTRACTED = "not_extracted"
+"""What stands for a reason where no run ever tried to extract the feature."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureRow:
+    """An utterance as a snapshot holds it, with the arrays that somebody asked for."""
+
+    row: int
+    """Its row in the store."""
+    id: str
+    """For example ``train/dia12_utt3``."""
+    emotion: str
+    """One of ``EMOTIONS``; empty where nobody said which."""
+    arrays: Mapping[str, NDArray[Any]]
+    """``extractor/array`` → values, shape (n_frames, …) if it is ragged, else (…); those that
+    are missing are not here."""
+    missing: Mapping[str, str]
+    """``extractor/array`` → why it is not there: a ``Reason``, or ``NOT_EXTRACTED``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """Where the parameters of a network come from."""
@@ -420,8 +441,8 @@ def conform(features: Features, spec: FeatureSpec) -> Record:
     return stored
 
 
-def rows_needed(array: ArraySpec, seconds: float) -> int:
-    """Upper bound on the frames of a clip of ``seconds``, for a ragged array."""
+def rows_needed(array: ArraySpec, seconds: ArrayLike) -> NDArray[np.int64]:
+    """Upper bound on the frames of clips of ``seconds``, of the same shape, for a ragged array."""
     if array.rate is None:
         raise ValueError(f"{array.name} is not ragged")
-    return math.ceil(max(seconds, 0.0) * array.rate) + 2
+    return np.ceil(np.maximum(seconds, 0.0) * array.rate).astype(np.int64) + 2

@@ -8,17 +8,24 @@ what the plan calls stale.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.schema import Utterance, utterance_id
 from storage.columns import ColumnTable
+from storage.layout import UTTERANCE_COLUMNS
 
 NO_FILE = bytes(32)
 """The checksum of a clip that is not there."""
+
+COMPARED = tuple(
+    column.name for column in UTTERANCE_COLUMNS if column.name not in ("active", "clip_mtime_ns")
+)
+"""Columns in which two states of an utterance may differ so that somebody cares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,22 +48,42 @@ class CatalogueChange:
 def merge_catalogue(table: ColumnTable, utterances: Sequence[Utterance]) -> CatalogueChange:
     """Makes ``table`` say what ``utterances`` say, touching only rows that differ."""
     row_of = {name: row for row, name in enumerate(ids(table))}
-    wanted = [_cells(one) for one in utterances]
-    known = [(row_of.get(one.id), cells) for one, cells in zip(utterances, wanted, strict=True)]
-    changed = [
-        (row, cells) for row, cells in known if row is not None and _differs(table, row, cells)
-    ]
-    new = [cells for row, cells in known if row is None]
-    gone = _rows_gone(table, {row for row, _ in known if row is not None})
-    first = len(table)
-    table.grow(first + len(new))
-    _put(table, [*changed, *enumerate(new, start=first)])
+    wanted = _columns(utterances)
+    rows = np.array([row_of.get(one.id, -1) for one in utterances], dtype=np.int64)
+    known = rows >= 0
+    changed = known.copy()
+    changed[known] = np.logical_or.reduce(
+        [differs(table[name][rows[known]], values[known]) for name, values in wanted.items()]
+    )
+    gone = np.setdiff1d(np.flatnonzero(table["active"] == 1), rows[known])
+    first, n_new = len(table), int((~known).sum())
+    table.grow(first + n_new)
+    rows[~known] = np.arange(first, first + n_new)
+    touched = changed | ~known
+    table.put(rows[touched], {name: values[touched] for name, values in wanted.items()})
     table.put(gone, {"active": 0})
     return CatalogueChange(
-        appended=len(new),
-        changed=len(changed),
-        removed=len(gone),
-        unchanged=len(wanted) - len(new) - len(changed),
+        appended=n_new,
+        changed=int(changed.sum()),
+        removed=gone.size,
+        unchanged=int((~touched).sum()),
+    )
+
+
+def change_between(before: ColumnTable, after: ColumnTable) -> CatalogueChange:
+    """What happened to a catalogue; rows are only ever appended."""
+    n = len(before)
+    was = np.asarray(before["active"] == 1)
+    kept, added = np.asarray(after["active"][:n] == 1), np.asarray(after["active"][n:] == 1)
+    unlike = np.logical_or.reduce(
+        [differs(before[name], after[name][:n]) for name in (*COMPARED, "active")]
+    )
+    changed = kept & unlike
+    return CatalogueChange(
+        appended=int(added.sum()),
+        changed=int(changed.sum()),
+        removed=int((was & ~kept).sum()),
+        unchanged=int((kept & ~unlike).sum()),
     )
 
 
@@ -71,47 +98,41 @@ def text_checksum(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _cells(one: Utterance) -> dict[str, Any]:
-    return {
-        "split": one.split,
-        "dialogue": one.dialogue,
-        "utterance": one.utterance,
-        "name": one.name,
-        "speaker": one.speaker,
-        "text": one.text,
-        "emotion": one.emotion,
-        "sentiment": one.sentiment,
-        "seconds": np.float32(one.seconds),
-        "clip_path": one.clip.path,
-        "clip_seconds": np.float32(one.clip.seconds),
-        "clip_size": one.clip.size,
-        "clip_mtime_ns": one.clip.mtime_ns,
-        "clip_sha": np.frombuffer(one.clip.sha256, np.uint8),
-        "text_sha": np.frombuffer(text_checksum(one.text), np.uint8),
-        "active": 1,
+def differs(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where two columns differ, shape (n_rows,); NaN is as good as NaN."""
+    unlike = np.asarray(one != other, dtype=bool)
+    if one.dtype.kind == "f":
+        unlike &= ~(np.isnan(one) & np.isnan(other))
+    inner = tuple(range(1, unlike.ndim))
+    return np.asarray(unlike.any(axis=inner)) if inner else unlike
+
+
+def _columns(utterances: Sequence[Utterance]) -> dict[str, NDArray[Any]]:
+    """Every column of the catalogue, one entry per utterance."""
+    values: dict[str, Iterable[Any]] = {
+        "split": (one.split for one in utterances),
+        "dialogue": (one.dialogue for one in utterances),
+        "utterance": (one.utterance for one in utterances),
+        "name": (one.name for one in utterances),
+        "speaker": (one.speaker for one in utterances),
+        "text": (one.text for one in utterances),
+        "emotion": (one.emotion for one in utterances),
+        "sentiment": (one.sentiment for one in utterances),
+        "seconds": (one.seconds for one in utterances),
+        "clip_path": (one.clip.path for one in utterances),
+        "clip_seconds": (one.clip.seconds for one in utterances),
+        "clip_size": (one.clip.size for one in utterances),
+        "clip_mtime_ns": (one.clip.mtime_ns for one in utterances),
+        "active": (1 for _ in utterances),
     }
-
-
-def _differs(table: ColumnTable, row: int, cells: dict[str, Any]) -> bool:
-    return any(not _same(table[name][row], value) for name, value in cells.items())
-
-
-def _same(stored: Any, wanted: Any) -> bool:
-    if isinstance(wanted, np.floating):
-        return bool(stored == wanted or (np.isnan(stored) and np.isnan(wanted)))
-    return (
-        bool(np.array_equal(stored, wanted)) if isinstance(wanted, np.ndarray) else stored == wanted
-    )
-
-
-def _rows_gone(table: ColumnTable, seen: set[int]) -> list[int]:
-    return [row for row in np.flatnonzero(table["active"] == 1).tolist() if row not in seen]
-
-
-def _put(table: ColumnTable, rows: Sequence[tuple[int, dict[str, Any]]]) -> None:
-    """Sets the cells of many rows at once, column by column."""
-    if not rows:
-        return
-    index = [row for row, _ in rows]
-    for name in rows[0][1]:
-        table.put(index, {name: [cells[name] for _, cells in rows]})
+    digests: dict[str, Iterable[bytes]] = {
+        "clip_sha": (one.clip.sha256 for one in utterances),
+        "text_sha": (text_checksum(one.text) for one in utterances),
+    }
+    dtypes = {column.name: column.memory_dtype for column in UTTERANCE_COLUMNS}
+    n = len(utterances)
+    plain = {name: np.fromiter(one, dtypes[name], n) for name, one in values.items()}
+    hashed = {
+        name: np.frombuffer(b"".join(one), np.uint8).reshape(n, 32) for name, one in digests.items()
+    }
+    return plain | hashed

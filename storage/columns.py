@@ -62,6 +62,12 @@ class ColumnTable:
         return cls.read(group, columns)
 
     @classmethod
+    def empty(cls, columns: Sequence[Column]) -> Self:
+        """A table without rows, in memory alone."""
+        arrays = {c.name: np.empty((0, *c.inner), c.memory_dtype) for c in columns}
+        return cls(columns, arrays)
+
+    @classmethod
     def read(cls, group: zarr.Group, columns: Sequence[Column]) -> Self:
         """Reads the arrays of ``group``."""
         arrays = {

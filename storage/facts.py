@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any, TypeAlias, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
 
 import numpy as np
 import zarr
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from models.schema import AudioFacts, Modality, VideoFacts
 from storage.columns import Column, ColumnTable, group_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Facts: TypeAlias = AudioFacts | VideoFacts
 
@@ -86,3 +89,26 @@ def records(table: ColumnTable, modality: Modality, rows: NDArray[np.int64]) -> 
 def read(root: zarr.Group, modality: Modality) -> ColumnTable:
     """The modality's table, as it is stored."""
     return ColumnTable.read(group_of(root, f"{GROUP}/{modality.value}"), fact_columns(modality))
+
+
+def clip_table(
+    root: zarr.Group, utterances: ColumnTable, rows: NDArray[np.int64], ids: Sequence[str]
+) -> pd.DataFrame:
+    """What decoding showed of the clips of ``rows``, indexed by ``ids``; see ``Snapshot.clips``."""
+    import pandas as pd
+
+    index = pd.Index(ids, name="utterance")
+    shown = pd.DataFrame({"clip": utterances["clip_path"][rows]}, index=index)
+    checksums = utterances["clip_sha"][rows]
+    for modality in RECORDS:
+        stored = read(root, modality)
+        source = stored["source_sha"][rows]
+        decoded = (source == checksums).all(axis=1) & source.any(axis=1)
+        cells = [
+            dataclasses.asdict(one) | {"damage": one.damage}
+            for one in records(stored, modality, rows[decoded])
+        ]
+        names = [one.name for one in dataclasses.fields(RECORDS[modality])]
+        columns = pd.DataFrame(cells, index=index[decoded], columns=[*names, "damage"])
+        shown = shown.join(columns.add_prefix(f"{modality}_"))
+    return shown

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, ZstdCodec
 
 from models.schema import ArraySpec, FeatureSpec
-from storage import facts
-from storage.columns import Column, ColumnTable, array_of, group_of
+from storage.columns import Column, ColumnTable, array_of
 
 NEVER, OK, FAILED = 0, 1, 2
 """States of a row in an extractor's ``status`` column."""
@@ -60,6 +59,7 @@ STATE_COLUMNS = (
     Column("key", "str", ""),
     Column("source_sha", "uint8", 0, (32,)),
     Column("seconds", "float32", np.nan),
+    Column("run", "int32", -1),  # row of /runs
 )
 
 
@@ -88,6 +88,19 @@ def describe(spec: FeatureSpec) -> dict[str, Any]:
     return json.loads(json.dumps(described))  # type: ignore[no-any-return]
 
 
+def array_specs(attributes: Mapping[str, Any]) -> dict[str, ArraySpec]:
+    """The arrays of an extractor by name, from what ``describe`` wrote."""
+    described = [{**array} for array in attributes["arrays"]]
+    for array in described:
+        array |= {name: tuple(array[name]) for name in ("dims", "shape", "columns")}
+    return {array["name"]: ArraySpec(**array) for array in described}
+
+
+def fits(group: zarr.Group, spec: FeatureSpec) -> bool:
+    """Whether the arrays of an extractor's group are those that ``spec`` declares."""
+    return bool(group.attrs["arrays"] == describe(spec)["arrays"])
+
+
 def create_utterances(root: zarr.Group) -> ColumnTable:
     """The empty catalogue."""
     return ColumnTable.create(root.create_group(UTTERANCES), UTTERANCE_COLUMNS, n_rows=0)
@@ -107,29 +120,6 @@ def create_extractor(root: zarr.Group, spec: FeatureSpec, *, n_rows: int, partit
             _create_ragged(group, array)
 
 
-def extractor_names(root: zarr.Group) -> tuple[str, ...]:
-    """Names of the extractors that a store holds, sorted."""
-    return tuple(
-        f"{modality}/{name}"
-        for modality in sorted(root.group_keys())
-        if modality not in (UTTERANCES, facts.GROUP)
-        for name in sorted(group_of(root, modality).group_keys())
-    )
-
-
-def grow_others(root: zarr.Group, n_rows: int) -> None:
-    """Makes room for ``n_rows`` rows where a run has not: in extractors that it does not want.
-
-    Their new rows were never extracted. Every array over rows has the catalogue's length, so
-    that a reader may index them all alike.
-    """
-    for name in extractor_names(root):
-        for _, array in group_of(root, name).arrays():
-            dimensions = getattr(array.metadata, "dimension_names", None) or ()
-            if dimensions[:1] == ("row",) and array.shape[0] < n_rows:
-                array.resize((n_rows, *array.shape[1:]))
-
-
 def resize_features(group: zarr.Group, spec: FeatureSpec, n_rows: int, slots: ColumnTable) -> None:
     """Makes room in the feature arrays for ``n_rows`` rows and for all ``slots``."""
     for array in spec.arrays:
@@ -140,6 +130,14 @@ def resize_features(group: zarr.Group, spec: FeatureSpec, n_rows: int, slots: Co
             length = int(slot.sum(axis=1).max(initial=0))
         if stored.shape[0] < length:
             stored.resize((length, *array.shape))
+
+
+def resize_rows(group: zarr.Group, n_rows: int) -> None:
+    """Makes room for ``n_rows`` rows in every array that has one entry per row."""
+    for _, array in group.arrays():
+        dims = getattr(array.metadata, "dimension_names", None) or ("",)
+        if dims[0] == "row" and array.shape[0] < n_rows:
+            array.resize((n_rows, *array.shape[1:]))
 
 
 def allocate_slots(slots: ColumnTable, array: ArraySpec, frames_needed: NDArray[np.int64]) -> None:
@@ -162,24 +160,33 @@ def _partitions(n_rows: int, partition: int) -> int:
     return -(-n_rows // partition)
 
 
-def _rows_per_chunk(array: ArraySpec, whole: int) -> int:
+def rows_per_chunk(array: ArraySpec, whole: int) -> int:
     """The largest divisor of ``whole`` rows that stays within ``CHUNK_BYTES``."""
     row_bytes = int(np.prod(array.shape, dtype=np.int64)) * np.dtype(array.dtype).itemsize
     return max(n for n in range(1, whole + 1) if whole % n == 0 and n * row_bytes <= CHUNK_BYTES)
 
 
-def _fill(array: ArraySpec) -> float | int:
+def fill_of(array: ArraySpec) -> float | int:
+    """What a row without the feature holds: NaN, or 0 in integer arrays."""
     return float("nan") if np.dtype(array.dtype).kind == "f" else 0
 
 
-def _inner_dims(array: ArraySpec) -> Sequence[str]:
+def inner_dims(array: ArraySpec) -> Sequence[str]:
     """Named by size where the spec names them alike, so that xarray sees no conflict."""
     dims = array.dims[1:] if array.rate is not None else array.dims
     return [f"{array.name}_{dim}" for dim in dims]
 
 
+def frame_codec(array: ArraySpec) -> BloscCodec | ZstdCodec:
+    """How the frames of a ragged array are compressed."""
+    # Shuffling bytes helps smooth single-precision tracks (1.29 against 1.13) and does
+    # nothing for half-precision embeddings, whose mantissas are noise.
+    wide = np.dtype(array.dtype).itemsize >= 4
+    return BloscCodec(cname="zstd", clevel=1, shuffle="shuffle") if wide else ZstdCodec(level=1)
+
+
 def _create_fixed(group: zarr.Group, array: ArraySpec, *, n_rows: int, partition: int) -> None:
-    chunk = _rows_per_chunk(array, partition)
+    chunk = rows_per_chunk(array, partition)
     shards = None if chunk == partition else (partition, *array.shape)
     group.create_array(
         array.name,
@@ -187,28 +194,24 @@ def _create_fixed(group: zarr.Group, array: ArraySpec, *, n_rows: int, partition
         chunks=(chunk, *array.shape),
         shards=shards,
         dtype=array.dtype,
-        fill_value=_fill(array),
+        fill_value=fill_of(array),
         compressors=ZstdCodec(level=1),
-        dimension_names=("row", *_inner_dims(array)),
+        dimension_names=("row", *inner_dims(array)),
     )
 
 
 def _create_ragged(group: zarr.Group, array: ArraySpec) -> None:
-    # Shuffling bytes helps smooth single-precision tracks (1.29 against 1.13) and does
-    # nothing for half-precision embeddings, whose mantissas are noise.
-    wide = np.dtype(array.dtype).itemsize >= 4
-    codec = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle") if wide else ZstdCodec(level=1)
     group.create_array(
         array.name,
         shape=(0, *array.shape),
-        chunks=(_rows_per_chunk(array, SHARD_FRAMES), *array.shape),
+        chunks=(rows_per_chunk(array, SHARD_FRAMES), *array.shape),
         shards=(SHARD_FRAMES, *array.shape),
         dtype=array.dtype,
-        fill_value=_fill(array),
-        compressors=codec,
+        fill_value=fill_of(array),
+        compressors=frame_codec(array),
         attributes={
             "ragged": {"start": f"{array.name}_start", "row_size": f"{array.name}_row_size"},
             "rate_hz": array.rate,
         },
-        dimension_names=(f"{array.name}_frame", *_inner_dims(array)),
+        dimension_names=(f"{array.name}_frame", *inner_dims(array)),
     )

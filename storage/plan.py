@@ -1,14 +1,15 @@
-"""What a run has to do: the rows whose features are not those that are wanted.
+"""What a run has to do: the rows whose features are not those that are wanted, and why.
 
 A row is stale when its stored (source checksum, extractor key) differs from the wanted one.
 That one comparison gives resume, re-extraction on new data, re-extraction of one changed
-extractor and, with ``retry_failed``, another try at failures. It reads small columns only.
+extractor and, on request, another try at failures. It reads small columns only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,19 @@ SOURCE_COLUMN = {
     Modality.TEXT: "text_sha",
 }
 """The checksum that a feature of each modality depends on."""
+
+
+class Why(StrEnum):
+    """Why a row is stale; of several reasons the first one counts."""
+
+    NEVER = "never extracted"
+    EXTRACTOR = "extractor changed"
+    CLIP = "clip changed"
+    TEXT = "text changed"
+    RETRY = "failed before"
+
+
+SOURCE_CHANGED = {Modality.AUDIO: Why.CLIP, Modality.VIDEO: Why.CLIP, Modality.TEXT: Why.TEXT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +55,11 @@ class PartitionPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The work of a run, by partition."""
+    """The work of a run, by partition; no partition is there twice."""
 
     partitions: tuple[PartitionPlan, ...]
+    why: Mapping[str, Mapping[Why, int]]
+    """Extractor name → reason → stale rows; only extractors and reasons that have some."""
 
     @property
     def n_utterances(self) -> int:
@@ -52,28 +68,47 @@ class Plan:
 
     def stale(self) -> dict[str, int]:
         """Extractor name → number of stale rows."""
-        counts: dict[str, int] = {}
-        for part in self.partitions:
-            for name, rows in part.rows.items():
-                counts[name] = counts.get(name, 0) + len(rows)
-        return counts
+        return {name: sum(reasons.values()) for name, reasons in self.why.items()}
 
 
-def stale_mask(
+def stale_rows(
     utterances: ColumnTable,
     state: ColumnTable,
     *,
     modality: Modality,
     key: str,
-    retry_failed: bool = False,
-) -> NDArray[np.bool_]:
-    """Which rows are active and not up to date, shape (n_rows,)."""
+    retry: Collection[str] = (),
+) -> dict[Why, NDArray[np.bool_]]:
+    """Why → which active rows are stale for that reason, shape (n_rows,); no row is in two.
+
+    Args:
+        utterances: the catalogue.
+        state: the extractor's.
+        modality: the extractor's.
+        key: the extractor's, as it is wanted.
+        retry: reasons of failures that are worth another try.
+    """
     wanted = utterances[SOURCE_COLUMN[modality]]
-    stale = (state["status"] == NEVER) | (state["key"] != key)
-    stale |= (state["source_sha"] != wanted).any(axis=1)
-    if retry_failed:
-        stale |= state["status"] == FAILED
-    return np.asarray(stale & (utterances["active"] == 1), dtype=bool)
+    tests = {
+        Why.NEVER: state["status"] == NEVER,
+        Why.EXTRACTOR: state["key"] != key,
+        SOURCE_CHANGED[modality]: (state["source_sha"] != wanted).any(axis=1),
+        Why.RETRY: (state["status"] == FAILED) & np.isin(state["reason"].astype(str), list(retry)),
+    }
+    left = np.asarray(utterances["active"] == 1, dtype=bool)
+    found: dict[Why, NDArray[np.bool_]] = {}
+    for why, test in tests.items():
+        found[why] = left & test.astype(bool)
+        left = left & ~found[why]
+    return found
+
+
+def stale_mask(
+    utterances: ColumnTable, state: ColumnTable, *, modality: Modality, key: str
+) -> NDArray[np.bool_]:
+    """Which active rows are not up to date, for whatever reason, shape (n_rows,)."""
+    found = stale_rows(utterances, state, modality=modality, key=key)
+    return np.asarray(np.logical_or.reduce(list(found.values())), dtype=bool)
 
 
 def plan(
@@ -82,20 +117,22 @@ def plan(
     specs: Sequence[FeatureSpec],
     *,
     partition: int,
-    retry_failed: bool = False,
+    retry: Collection[str] = (),
 ) -> Plan:
     """The stale rows of every extractor in ``specs``, gathered by partition."""
     work: dict[int, dict[str, tuple[int, ...]]] = {}
+    why: dict[str, dict[Why, int]] = {}
     for spec in specs:
-        mask = stale_mask(
-            utterances,
-            states[spec.name],
-            modality=spec.modality,
-            key=spec.key,
-            retry_failed=retry_failed,
+        found = stale_rows(
+            utterances, states[spec.name], modality=spec.modality, key=spec.key, retry=retry
         )
-        rows = np.flatnonzero(mask)
+        counts = {reason: int(rows.sum()) for reason, rows in found.items() if rows.any()}
+        if counts:
+            why[spec.name] = counts
+        rows = np.flatnonzero(np.logical_or.reduce(list(found.values())))
         bounds = np.flatnonzero(np.diff(rows // partition)) + 1
         for group in np.split(rows, bounds) if rows.size else []:
             work.setdefault(int(group[0]) // partition, {})[spec.name] = tuple(group.tolist())
-    return Plan(partitions=tuple(PartitionPlan(partition=p, rows=work[p]) for p in sorted(work)))
+    return Plan(
+        partitions=tuple(PartitionPlan(partition=p, rows=work[p]) for p in sorted(work)), why=why
+    )

@@ -6,8 +6,7 @@ A reader holds the snapshot that it opened, whatever runs publish in the meantim
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,38 +15,19 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from models.schema import SPLITS, Modality, RunError, UsageError
-from storage import catalogue, facts, layout, location
-from storage.columns import Column, ColumnTable, array_of, group_of
+from models.schema import SPLITS, ArraySpec, Modality, UsageError
+from storage import catalogue, facts, labelled, layout, location, runs
+from storage.arrays import FeatureArray, by_partition, open_array
+from storage.columns import ColumnTable, group_of
+from storage.counts import Counts, FailedRow, count
+from storage.places.place import place_of
 from storage.plan import stale_mask
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-LABELS = ("split", "dialogue", "utterance", "name", "speaker", "text", "emotion")
-"""Columns of the catalogue that label every row of a data set."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Utterances by the state of one extractor."""
-
-    ok: int
-    failed: int
-    stale: int
-    never: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedRow:
-    """An utterance without a feature, and why."""
-
-    id: str
-    extractor: str
-    reason: str
-    message: str
-    clip: str
+    from storage.partitions import PartitionReader
 
 
 def open_store(url: str, ref: str = "main") -> Snapshot:
@@ -61,16 +41,22 @@ def open_store(url: str, ref: str = "main") -> Snapshot:
         UsageError: there is no store, it has another schema, or no such snapshot.
     """
     repository = location.open_repository(url)
-    return Snapshot(url=url, session=_session(repository, url, ref))
+    snapshot = resolve(repository, url, ref)
+    return Snapshot(url=url, session=repository.readonly_session(snapshot_id=snapshot))
 
 
-def _session(repository: icechunk.Repository, url: str, ref: str) -> icechunk.Session:
+def resolve(repository: icechunk.Repository, url: str, ref: str) -> str:
+    """The snapshot id that a branch, a tag or a snapshot id names.
+
+    Raises:
+        UsageError: there is none.
+    """
     if ref in repository.list_branches():
-        return repository.readonly_session(ref)
+        return repository.lookup_branch(ref)
     if ref in repository.list_tags():
-        return repository.readonly_session(tag=ref)
+        return repository.lookup_tag(ref)
     try:
-        return repository.readonly_session(snapshot_id=ref)
+        return repository.lookup_snapshot(ref).id
     except (icechunk.IcechunkError, ValueError) as error:
         raise UsageError(f"store {url}: no branch, tag or snapshot is called {ref!r}") from error
 
@@ -80,7 +66,8 @@ class Snapshot:
     """An immutable state of a store.
 
     Rows are utterances in the order in which they entered the catalogue, those that left the
-    data set included; ``active`` tells them apart, and every method here leaves them out.
+    data set included; ``active`` tells them apart. Every method leaves them out, except those
+    that give one entry per row of the store: ``dataset``, ``tree``, ``ids`` and ``state``.
     """
 
     url: str
@@ -96,6 +83,11 @@ class Snapshot:
         """The Zarr group that holds everything, read-only."""
         return zarr.open_group(self.session.store, mode="r")
 
+    @cached_property
+    def partition(self) -> int:
+        """Consecutive rows per partition."""
+        return int(self.root.attrs["partition"])  # type: ignore[arg-type]
+
     @property
     def is_empty(self) -> bool:
         """Whether nothing was ever published in it."""
@@ -106,12 +98,18 @@ class Snapshot:
         """The whole catalogue, one entry per row."""
         if self.is_empty:
             raise UsageError(f"store {self.url}: it is empty; `meldflow extract` fills it")
-        return self._columns(group_of(self.root, layout.UTTERANCES), layout.UTTERANCE_COLUMNS)
+        return ColumnTable.read(group_of(self.root, layout.UTTERANCES), layout.UTTERANCE_COLUMNS)
 
     @cached_property
     def extractors(self) -> tuple[str, ...]:
         """Names of the extractors that the store holds, sorted."""
-        return layout.extractor_names(self.root)
+        groups = (
+            f"{modality}/{name}"
+            for modality in sorted(self.root.group_keys())
+            if modality not in (layout.UTTERANCES, facts.GROUP, runs.GROUP)
+            for name in sorted(group_of(self.root, modality).group_keys())
+        )
+        return tuple(groups)
 
     def attributes(self, extractor: str) -> dict[str, Any]:
         """Key, version, parameters, weights and arrays of an extractor.
@@ -120,6 +118,18 @@ class Snapshot:
             UsageError: the store has no such extractor.
         """
         return dict(self._group(extractor).attrs)
+
+    def array_spec(self, extractor: str, array: str) -> ArraySpec:
+        """What an array of an extractor is: its dims, shape, dtype and frame rate.
+
+        Raises:
+            UsageError: the store has no such extractor, or the extractor no such array.
+        """
+        specs = layout.array_specs(self.attributes(extractor))
+        if array not in specs:
+            gives = ", ".join(specs)
+            raise UsageError(f"store {self.url}: {extractor} gives {gives}, not {array!r}")
+        return specs[array]
 
     def rows(self, split: str | None = None) -> NDArray[np.int64]:
         """Active rows, of one split or of all, ascending."""
@@ -150,7 +160,10 @@ class Snapshot:
 
     def state(self, extractor: str) -> ColumnTable:
         """Status, reason, message, key, checksum and seconds, one entry per row."""
-        return self._columns(self._group(extractor), layout.STATE_COLUMNS)
+        if extractor not in self._states:
+            columns = layout.STATE_COLUMNS
+            self._states[extractor] = ColumnTable.read(self._group(extractor), columns)
+        return self._states[extractor]
 
     def features(
         self, extractor: str, array: str, split: str | None = None
@@ -162,49 +175,72 @@ class Snapshot:
             hold NaN (0 in integer arrays).
         """
         rows = self.rows(split)
-        with self._reading():
-            values = np.asarray(array_of(self._group(extractor), array)[:])[rows]
+        values = np.asarray(self._array(extractor, array).values[:])[rows]
         return values, np.asarray(self.state(extractor)["status"][rows] == layout.OK)
 
     def frames(self, extractor: str, array: str, name: str) -> NDArray[Any]:
         """A ragged feature of one utterance, shape (n_frames, …); no frames if it failed."""
-        row, group = self.row(name), self._group(extractor)
-        ends = self._ends(extractor, array)
-        start, size = int(ends["start"][row]), int(ends["row_size"][row])
-        with self._reading():
-            return np.asarray(array_of(group, array)[start : start + size])
+        return self.read_rows(extractor, array, np.array([self.row(name)]))[0]
 
     def iter_frames(self, extractor: str, array: str) -> Iterator[tuple[int, NDArray[Any]]]:
         """(row, frames) of every active row, read a partition at a time.
 
         A partition read whole costs about a third of the CPU of its rows read one by one.
         """
-        group, ends = self._group(extractor), self._ends(extractor, array)
-        size = int(self.root.attrs["partition"])  # type: ignore[arg-type]
-        for rows in _by_partition(self.rows(), size):
-            starts, stops = ends["start"][rows], ends["start"][rows] + ends["row_size"][rows]
-            first, last = int(starts.min()), int(stops.max())
-            with self._reading():
-                block = np.asarray(array_of(group, array)[first:last])
-            for row, start, stop in zip(
-                rows.tolist(), starts.tolist(), stops.tolist(), strict=True
-            ):
-                yield row, block[start - first : stop - first]
+        for rows in by_partition(self.rows(), self.partition):
+            yield from zip(rows.tolist(), self.read_rows(extractor, array, rows), strict=True)
+
+    def read_rows(
+        self, extractor: str, array: str, rows: NDArray[np.int64]
+    ) -> Sequence[NDArray[Any]]:
+        """A feature of some rows of one partition, ascending, by one read.
+
+        Returns:
+            per row an array of shape (n_frames, …) if it is ragged, else (…). Rows without the
+            feature have no frames, or NaN (0 in integer arrays).
+        """
+        return self._array(extractor, array).read(rows)
+
+    def partitions(self, *paths: str, split: str | None = None) -> PartitionReader:
+        """A picklable reader of whole partitions of this snapshot.
+
+        Args:
+            paths: the arrays that are wanted, as ``extractor/array``, ragged or fixed.
+            split: the split that is wanted; None means all.
+
+        Raises:
+            UsageError: the store has no such array, or no active row of the split.
+        """
+        from storage.partitions import PartitionReader  # which opens snapshots itself
+
+        if split is not None and split not in self.splits():
+            held = ", ".join(self.splits()) or "nothing"
+            raise UsageError(f"store {self.url}: its splits are {held}, not {split!r}")
+        for path in paths:
+            extractor, _, array = path.rpartition("/")
+            self.array_spec(extractor, array)
+        return PartitionReader(
+            url=place_of(self.url).name, snapshot_id=self.id, paths=paths, split=split
+        )
 
     def dataset(self, extractor: str) -> xr.Dataset:
         """The extractor's arrays as a lazily loaded, labelled xarray data set.
 
-        Ragged arrays appear whole, with their ``_start`` and ``_row_size``.
-        """
-        import xarray as xr
+        Ragged arrays appear whole, with their ``_start`` and ``_row_size``. Rows that left the
+        data set are in it; the coordinate ``active`` tells them apart.
 
-        opened = xr.open_zarr(
-            self.session.store, group=extractor, consolidated=False, zarr_format=3
-        )
-        labels = {name: ("row", self.utterances[name]) for name in LABELS}
-        slots = [name for name in opened if str(name).endswith("_slot")]
-        labelled: xr.Dataset = opened.drop_vars(slots).assign_coords(labels)
-        return labelled
+        Raises:
+            UsageError: the store has no such extractor.
+        """
+        return labelled.dataset(self, extractor)
+
+    def tree(self) -> xr.DataTree:
+        """The data sets of all extractors as one lazily loaded xarray tree.
+
+        Each is where its name says, for example ``tree["audio/wav2vec2"]``, with the labels of
+        its rows; the root's attributes name the store and the snapshot.
+        """
+        return labelled.tree(self)
 
     def counts(self) -> dict[str, dict[str, Counts]]:
         """Split → extractor → counts by state."""
@@ -215,7 +251,7 @@ class Snapshot:
             stale = stale_mask(self.utterances, state, modality=modality, key=attributes["key"])
             for split in found:
                 rows = self.rows(split)
-                found[split][extractor] = _count(state["status"][rows], stale[rows])
+                found[split][extractor] = count(state["status"][rows], stale[rows])
         return found
 
     def splits(self) -> list[str]:
@@ -246,36 +282,13 @@ class Snapshot:
         ``video_damage`` and so on; NaN where the file as it is now was never decoded for that
         modality.
         """
-        import pandas as pd
-
         rows = self.rows()
-        index = pd.Index([self.ids[row] for row in rows], name="utterance")
-        table = pd.DataFrame({"clip": self.utterances["clip_path"][rows]}, index=index)
-        checksums = self.utterances["clip_sha"][rows]
-        for modality in facts.RECORDS:
-            with self._reading():
-                stored = facts.read(self.root, modality)
-            source = stored["source_sha"][rows]
-            decoded = (source == checksums).all(axis=1) & source.any(axis=1)
-            records = facts.records(stored, modality, rows[decoded])
-            cells = [asdict(one) | {"damage": one.damage} for one in records]
-            names = [one.name for one in fields(facts.RECORDS[modality])]
-            columns = pd.DataFrame(cells, index=index[decoded], columns=[*names, "damage"])
-            table = table.join(columns.add_prefix(f"{modality}_"))
-        return table
+        return facts.clip_table(self.root, self.utterances, rows, [self.ids[row] for row in rows])
 
     def random_weights(self) -> tuple[str, ...]:
         """The extractors whose networks have random weights."""
         kinds = {name: self.attributes(name)["weights"]["kind"] for name in self.extractors}
         return tuple(name for name, kind in kinds.items() if kind == "random")
-
-    def _columns(self, group: zarr.Group, columns: Sequence[Column]) -> ColumnTable:
-        with self._reading():
-            return ColumnTable.read(group, columns)
-
-    def _reading(self) -> AbstractContextManager[None]:
-        path = location.local_path(self.url)
-        return location.icechunk_explained(path, "cannot be read", RunError)
 
     def _group(self, extractor: str) -> zarr.Group:
         if extractor not in self.extractors:
@@ -283,24 +296,18 @@ class Snapshot:
             raise UsageError(f"store {self.url}: it holds {held}, not {extractor!r}")
         return group_of(self.root, extractor)
 
-    def _ends(self, extractor: str, array: str) -> dict[str, NDArray[np.int64]]:
-        columns = [Column(f"{array}_{end}", "int64", 0) for end in ("start", "row_size")]
-        table = self._columns(self._group(extractor), columns)
-        return {end: table[f"{array}_{end}"] for end in ("start", "row_size")}
+    def _array(self, extractor: str, array: str) -> FeatureArray:
+        """The array, opened once: opening reads where every row's frames lie."""
+        name = (extractor, array)
+        if name not in self._arrays:
+            spec = self.array_spec(extractor, array)
+            self._arrays[name] = open_array(self._group(extractor), spec)
+        return self._arrays[name]
 
+    @cached_property
+    def _arrays(self) -> dict[tuple[str, str], FeatureArray]:
+        return {}
 
-def _by_partition(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    if not rows.size:
-        return []
-    return np.split(rows, np.flatnonzero(np.diff(rows // size)) + 1)
-
-
-def _count(status: NDArray[Any], stale: NDArray[np.bool_]) -> Counts:
-    never = status == layout.NEVER
-    outdated = stale & ~never
-    return Counts(
-        ok=int(((status == layout.OK) & ~outdated).sum()),
-        failed=int(((status == layout.FAILED) & ~outdated).sum()),
-        stale=int(outdated.sum()),
-        never=int(never.sum()),
-    )
+    @cached_property
+    def _states(self) -> dict[str, ColumnTable]:
+        return {}

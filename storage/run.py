@@ -8,12 +8,12 @@ the next run on the same ``main`` goes on from its last commit.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import icechunk
 import numpy as np
@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 
 from models.schema import FeatureSpec, Modality, RunError, UsageError, Utterance, rows_needed
 from storage import facts, layout, location
-from storage.catalogue import CatalogueChange, ids, merge_catalogue
+from storage.catalogue import CatalogueChange, change_between, ids, merge_catalogue
 from storage.columns import ColumnTable, group_of
+from storage.places.place import Lock, explained, place_of
 from storage.plan import SOURCE_COLUMN, Plan, plan
+from storage.runs import Runs
 from storage.write import Fork, Written
 
 COMMIT_PARTITIONS = 8
@@ -50,31 +52,77 @@ class FailureRate:
 
 
 @contextlib.contextmanager
-def open_run(url: str, specs: Sequence[FeatureSpec], *, partition: int) -> Iterator[Run]:
+def open_run(
+    url: str,
+    specs: Sequence[FeatureSpec],
+    *,
+    partition: int,
+    origin: Mapping[str, Any] | None = None,
+) -> Iterator[Run]:
     """Locks the store, creates it where there is none, and resumes a run that died.
 
     Args:
-        url: the store's folder.
+        url: the store's folder, or ``s3://bucket/name``.
         specs: the extractors whose features are wanted.
         partition: utterances per partition, used only when the store is created.
+        origin: what the run is and runs on, as JSON values; kept in the store.
 
     Raises:
         UsageError: the store is busy, unwritable, or of another schema.
-        RunError: the store could not be read or written inside the block.
     """
-    stopped = "the run stopped; what was committed is kept, and the next run goes on from there"
-    with location.writer_lock(url):
+    with location.writer_lock(url) as lock:
         if not location.exists(url):
             location.create(url, partition=partition)
-        with location.icechunk_explained(location.local_path(url), stopped, RunError):
-            yield Run(url, specs)
+        yield Run(url, specs, lock, origin or {})
+
+
+def preview(
+    url: str,
+    specs: Sequence[FeatureSpec],
+    utterances: Sequence[Utterance],
+    *,
+    partition: int = 64,
+    retry: Collection[str] = (),
+) -> tuple[CatalogueChange, Plan]:
+    """What a run would do, without a lock and without writing anything.
+
+    Args:
+        url: the store; it need not be there.
+        specs: the extractors whose features are wanted.
+        utterances: what the data set holds now.
+        partition: utterances per partition, where there is no store yet.
+        retry: reasons of failures that are worth another try.
+
+    Raises:
+        UsageError: the store cannot be read, or holds another data set.
+    """
+    tables: dict[str, ColumnTable] = {}
+    catalogue = ColumnTable.empty(layout.UTTERANCE_COLUMNS)
+    if location.exists(url):
+        repository = location.open_repository(url)
+        branch = _resumable(repository, specs) or "main"
+        root = zarr.open_group(repository.readonly_session(branch).store, mode="r")
+        partition = _partition_of(root)
+        catalogue = _utterance_table(root)
+        # Other arrays would be made anew, so that nothing of them is left.
+        kept = [s for s in specs if s.name in root and layout.fits(group_of(root, s.name), s)]
+        tables = {spec.name: _state_table(root, spec) for spec in kept}
+    _refuse_other_data(url, catalogue, utterances)
+    change = merge_catalogue(catalogue, utterances)
+    for spec in specs:
+        state = tables.setdefault(spec.name, ColumnTable.empty(layout.state_columns(spec)))
+        state.grow(len(catalogue))
+    return change, plan(catalogue, tables, specs, partition=partition, retry=retry)
 
 
 class Run:
     """The one writer of a store, from ``sync`` to ``publish``."""
 
-    def __init__(self, url: str, specs: Sequence[FeatureSpec]) -> None:
-        self._path = location.local_path(url)
+    def __init__(
+        self, url: str, specs: Sequence[FeatureSpec], lock: Lock, origin: Mapping[str, Any]
+    ) -> None:
+        self._name = place_of(url).name
+        self._lock = lock
         self._repository = location.open_repository(url)
         self._specs = tuple(specs)
         self._base = self._repository.lookup_branch("main")
@@ -83,10 +131,11 @@ class Run:
         self._pending = 0
         self._last_commit = time.monotonic()
         root = self._read(self.branch)
-        self.partition = int(root.attrs["partition"])  # type: ignore[arg-type]
+        self.partition = _partition_of(root)
         self.utterances = _utterance_table(root)
         self._states = {s.name: _state_table(root, s) for s in specs if s.name in root}
         self._facts: dict[Modality, ColumnTable] = {}
+        self._runs, self._origin = Runs(root, self.branch), dict(origin)
 
     @property
     def snapshot(self) -> str:
@@ -99,26 +148,22 @@ class Run:
         root = zarr.open_group(session.store, mode="r+")
         if layout.UTTERANCES not in root:
             layout.create_utterances(root)
-        self._refuse_other_data(utterances)
+        _refuse_other_data(self._name, self.utterances, utterances)
         change = merge_catalogue(self.utterances, utterances)
         self.utterances.write(group_of(root, layout.UTTERANCES))
         for spec in self._specs:
             self._states[spec.name] = self._make_room(root, spec)
-        layout.grow_others(root, len(self.utterances))
+        self._make_room_elsewhere(root)
         for modality in facts.RECORDS:
             self._facts[modality] = facts.make_room(root, modality, len(self.utterances))
         if session.has_uncommitted_changes:
             self._commit(session, f"catalogue: {change}")
         return change
 
-    def plan(self, *, retry_failed: bool = False) -> Plan:
-        """The stale rows, by partition."""
+    def plan(self, *, retry: Collection[str] = ()) -> Plan:
+        """The stale rows, by partition; ``retry`` are reasons of failures to try again."""
         return plan(
-            self.utterances,
-            self._states,
-            self._specs,
-            partition=self.partition,
-            retry_failed=retry_failed,
+            self.utterances, self._states, self._specs, partition=self.partition, retry=retry
         )
 
     def fork(self) -> Fork:
@@ -136,7 +181,8 @@ class Run:
             sha = self.utterances[sources[update.extractor]][update.rows]
             table = self._states[update.extractor]
             table.put(update.rows, update.columns)
-            table.put(update.rows, {"key": keys[update.extractor], "source_sha": sha})
+            origin = {"key": keys[update.extractor], "source_sha": sha, "run": self._runs.row}
+            table.put(update.rows, origin)
         for update in written.ends:
             self._states[update.extractor].put(update.rows, update.columns)
         for modality, shown in written.facts.items():
@@ -181,37 +227,38 @@ class Run:
         """Moves ``main`` to the run's last commit and gives its snapshot id.
 
         Raises:
-            RunError: ``main`` moved since the run began.
+            RunError: ``main`` moved since the run began, or the lock was lost.
         """
         self.commit()
+        if self.snapshot != self._base:
+            self._finish()
         tip = self.snapshot
         if self._repository.lookup_branch("main") != self._base:
-            raise RunError("the store's main branch moved during the run; run again")
+            raise RunError(f"store {self._name}: its main branch moved during the run; run again")
         if tip != self._base:
+            self._lock.check()
             self._repository.reset_branch("main", tip, from_snapshot_id=self._base)
         self._repository.delete_branch(self.branch)
         return tip
 
-    def _refuse_other_data(self, utterances: Sequence[Utterance]) -> None:
-        """A store follows one data set: another one would mark everything as removed."""
-        active = {
-            name
-            for name, on in zip(ids(self.utterances), self.utterances["active"], strict=True)
-            if on
-        }
-        if active and active.isdisjoint(one.id for one in utterances):
-            raise UsageError(
-                f"store {self._path}: none of its {len(active)} utterances is in this data set "
-                f"(it holds {min(active)}, for one); name another --store"
-            )
+    def _finish(self) -> None:
+        """The commit that readers will see, which says what the run did."""
+        rates = ", ".join(
+            f"{one.extractor} {one.tried}" + (f" ({one.failed} failed)" if one.failed else "")
+            for one in self.failure_rates()
+            if one.tried
+        )
+        # Against main, since a resumed run finds what it did before it died.
+        change = change_between(_utterance_table(self._read("main")), self.utterances)
+        summary = "; ".join(filter(None, (str(change), rates)))
+        self._runs.finish(summary)
+        session = self._repository.writable_session(self.branch)
+        self._commit(session, summary, published=True)
 
     def _claim_branch(self) -> tuple[str, bool]:
-        """The branch of a dead run that this one may go on with, else a new one."""
-        left = [b for b in self._repository.list_branches() if b.startswith(BRANCH_PREFIX)]
-        alive = {b: list(self._repository.ancestry(branch=b)) for b in left}
-        usable = [b for b in left if self._may_resume(alive[b])]
-        newest = max(usable, key=lambda b: alive[b][0].written_at, default=None)
-        for branch in left:
+        """The branch of a dead run that started from today's ``main``, else a new one."""
+        newest = _resumable(self._repository, self._specs)
+        for branch in _run_branches(self._repository):
             if branch != newest:
                 self._repository.delete_branch(branch)
         if newest is not None:
@@ -220,23 +267,13 @@ class Run:
         self._repository.create_branch(branch, self._base)
         return branch, False
 
-    def _may_resume(self, ancestry: Sequence[icechunk.SnapshotInfo]) -> bool:
-        """Whether a branch began at today's ``main``, and asked for nothing unwanted now.
-
-        What it did of an extractor that is not wanted now would be published half done.
-        """
-        own = list(itertools.takewhile(lambda one: one.id != self._base, ancestry))
-        wanted = {spec.name for spec in self._specs}
-        asked: set[str] = set().union(*(one.metadata.get("extractors", ()) for one in own))
-        return len(own) < len(ancestry) and asked <= wanted
-
     def _make_room(self, root: zarr.Group, spec: FeatureSpec) -> ColumnTable:
         """The extractor's state table, its arrays grown to the catalogue's length."""
         n_rows = len(self.utterances)
         described = layout.describe(spec)
         if spec.name in root:
             group = group_of(root, spec.name)
-            if group.attrs["arrays"] != described["arrays"]:
+            if not layout.fits(group, spec):
                 # Other dims need other arrays. Every row is stale anyway: the key differs.
                 del root[spec.name]
             elif dict(group.attrs) != described:
@@ -249,14 +286,22 @@ class Run:
         state.grow(n_rows)
         slots.grow(-(-n_rows // self.partition))
         for array in layout.ragged_arrays(spec):
-            seconds = _declared_seconds(self.utterances)
-            frames = np.array([rows_needed(array, s) for s in seconds.tolist()], dtype=np.int64)
+            frames = rows_needed(array, _declared_seconds(self.utterances))
             starts = np.arange(0, n_rows, self.partition)
             layout.allocate_slots(slots, array, np.add.reduceat(frames, starts))
         state.write(group)
         slots.write(group)
         layout.resize_features(group, spec, n_rows, slots)
         return state
+
+    def _make_room_elsewhere(self, root: zarr.Group) -> None:
+        """Rows for the extractors that do not run: every table is as long as the catalogue."""
+        mine = {spec.name for spec in self._specs}
+        for modality in Modality:
+            held = group_of(root, modality).groups() if modality in root else ()
+            for name, group in held:
+                if f"{modality}/{name}" not in mine:
+                    layout.resize_rows(group, len(self.utterances))
 
     def _written_rows(self, main: zarr.Group, spec: FeatureSpec) -> NDArray[np.bool_]:
         """Rows whose state differs from ``main``, shape (n_rows,)."""
@@ -276,26 +321,63 @@ class Run:
 
     def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
         again = "what was committed before is kept; free the disk and run again"
-        return location.explained(self._path, f"{what}; {again}", RunError)
+        return explained(self._name, f"{what}; {again}", RunError)
 
     def _since_commit(self) -> float:
         return time.monotonic() - self._last_commit
 
-    def _commit(self, session: icechunk.Session, message: str) -> None:
+    def _commit(self, session: icechunk.Session, message: str, *, published: bool = False) -> None:
+        self._lock.check()
+        self._runs.begin(self._origin)
         with self._explained("a commit failed"):
+            self._runs.write(zarr.open_group(session.store, mode="r+"))
+            about = {"run": self.branch, "base": self._base, "published": published}
             asked = [spec.name for spec in self._specs]
-            session.commit(message, metadata={"run": self.branch, "extractors": asked})
+            session.commit(message, metadata=about | {"extractors": asked})
         self._last_commit = time.monotonic()
+
+
+def _run_branches(repository: icechunk.Repository) -> list[str]:
+    return [one for one in repository.list_branches() if one.startswith(BRANCH_PREFIX)]
+
+
+def _resumable(repository: icechunk.Repository, specs: Sequence[FeatureSpec]) -> str | None:
+    """The branch of the newest dead run that a run of ``specs`` may go on with.
+
+    It started from today's ``main`` and wanted no other extractors: what it did of those would be
+    published half done.
+    """
+    base = repository.lookup_branch("main")
+    wanted = {spec.name for spec in specs}
+    usable = {}
+    for branch in _run_branches(repository):
+        tip = next(repository.ancestry(branch=branch))
+        # Not by its ancestry: maintenance forgets what lies between.
+        begun_here = base in (tip.id, tip.metadata.get("base"))
+        asked = set() if tip.id == base else set(tip.metadata.get("extractors", ()))
+        if begun_here and asked <= wanted:
+            usable[branch] = tip.written_at
+    return max(usable, key=usable.__getitem__, default=None)
+
+
+def _refuse_other_data(store: str, catalogue: ColumnTable, utterances: Sequence[Utterance]) -> None:
+    """A store follows one data set: another one would mark everything as removed."""
+    active = {name for name, on in zip(ids(catalogue), catalogue["active"], strict=True) if on}
+    if active and active.isdisjoint(one.id for one in utterances):
+        raise UsageError(
+            f"store {store}: none of its {len(active)} utterances is in this data set "
+            f"(it holds {min(active)}, for one); name another --store"
+        )
+
+
+def _partition_of(root: zarr.Group) -> int:
+    return int(root.attrs["partition"])  # type: ignore[arg-type]
 
 
 def _utterance_table(root: zarr.Group) -> ColumnTable:
     if layout.UTTERANCES in root:
         return ColumnTable.read(group_of(root, layout.UTTERANCES), layout.UTTERANCE_COLUMNS)
-    empty = {
-        column.name: np.empty((0, *column.inner), column.memory_dtype)
-        for column in layout.UTTERANCE_COLUMNS
-    }
-    return ColumnTable(layout.UTTERANCE_COLUMNS, empty)
+    return ColumnTable.empty(layout.UTTERANCE_COLUMNS)
 
 
 def _state_table(root: zarr.Group, spec: FeatureSpec) -> ColumnTable:

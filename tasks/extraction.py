@@ -15,6 +15,8 @@ from storage.columns import ColumnTable
 from storage.plan import Plan
 from storage.run import FailureRate, Run
 from storage.write import Written
+from tasks.hardware import EXTRACTION_PACKAGES, describe_hardware, describe_versions
+from tasks.options import ExtractOptions
 from tasks.stages import Source
 
 MIN_TRIED = 20
@@ -46,6 +48,15 @@ class ExtractReport:
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
+
+
+def origin(options: ExtractOptions) -> dict[str, Any]:
+    """What a run is and runs on, for the store to keep."""
+    return {
+        "options": options.model_dump(mode="json"),
+        "versions": describe_versions(EXTRACTION_PACKAGES),
+        "hardware": asdict(describe_hardware(options.cluster.threads)),
+    }
 
 
 def known_clips(store: str) -> dict[str, Clip]:

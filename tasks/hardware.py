@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from models.judging.records import Hardware
 
 PACKAGES = ("meldflow", "torch", "scikit-learn", "numpy")
+EXTRACTION_PACKAGES = (
+    *("meldflow", "av", "soxr", "numpy", "librosa", "opencv-python-headless", "pillow"),
+    *("torch", "torchvision", "transformers", "sentence-transformers", "zarr", "icechunk"),
+)
+"""What features depend on."""
 
 
 def describe_hardware(torch_threads: int) -> Hardware:
@@ -24,9 +30,9 @@ def describe_hardware(torch_threads: int) -> Hardware:
     )
 
 
-def describe_versions() -> dict[str, str]:
+def describe_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Python and the packages that a result depends on → version."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
 
 
 def _cores() -> int:

@@ -8,7 +8,7 @@ from typing import Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.schema import UsageError
+from models.schema import Reason, UsageError
 from tasks.decoder import CLIP_TIMEOUT
 
 
@@ -51,7 +51,9 @@ class ExtractOptions(_Options):
     fixes: bool = Field(
         True, description="Apply the list of known defects of MELD's published files."
     )
-    store: str = Field(description="Folder of the feature store; created if it is not there.")
+    store: str = Field(
+        description="The feature store: a folder or s3://bucket/name; created if it is not there."
+    )
     only: tuple[str, ...] = Field((), description="Extractors to run; all if empty.")
     weights: str = Field(
         "pretrained", description="`pretrained`, `random`, or a checkpoint's path."
@@ -74,7 +76,11 @@ class ExtractOptions(_Options):
         gt=0,
         description="A clip that takes longer to decode ends as timeout, seconds.",
     )
-    retry_failed: bool = Field(False, description="Try utterances again that failed before.")
+    retry_failed: tuple[Literal["all"] | Reason, ...] = Field(
+        (),
+        description="Reasons of failures to try again although nothing changed; `all` for every "
+        "reason.",
+    )
     max_failure_rate: float = Field(
         0.25,
         ge=0.0,
@@ -83,6 +89,11 @@ class ExtractOptions(_Options):
         "tried (20 rows at least).",
     )
     cluster: ClusterProfile = Field(default_factory=lambda: ClusterProfile())
+
+    @property
+    def retry(self) -> frozenset[str]:
+        """Reasons of failures to try again."""
+        return frozenset(Reason if "all" in self.retry_failed else self.retry_failed)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -94,7 +105,7 @@ class ExtractOptions(_Options):
 class TrainOptions(_Options):
     """What to train on, and how."""
 
-    store: str = Field(description="Folder of the feature store.")
+    store: str = Field(description="The feature store: a folder or s3://bucket/name.")
     snapshot: str = Field("main", description="Branch, tag or snapshot id to train on.")
     report: Path = Field(Path("report"), description="Folder for the report and the model.")
     protocol: str = Field("official", description="How the model is fitted and judged.")
@@ -110,6 +121,16 @@ class AuditOptions(_Options):
     fixes: bool = Field(
         True, description="Apply the list of known defects of MELD's published files."
     )
+
+
+class MaintainOptions(_Options):
+    """What to forget."""
+
+    store: str = Field(description="The feature store: a folder or s3://bucket/name.")
+    older_than_days: float = Field(
+        30.0, ge=0, description="Age of the states and unused objects to forget, days."
+    )
+    dry_run: bool = Field(False, description="Tell what would be deleted; change nothing.")
 
 
 def load_profile(file: Path | None) -> ClusterProfile:

@@ -12,8 +12,9 @@ from prefect.cache_policies import NO_CACHE
 
 from models.judging.records import TrainResult
 from models.reference.config import Epoch
-from models.schema import UsageError
+from models.schema import MeldflowError, UsageError
 from models.table import FeatureTable
+from storage import Snapshot, history
 from tasks.options import TrainOptions
 from tasks.progress import progress
 from tasks.report.page import write_report
@@ -94,6 +95,19 @@ def report(result: TrainResult, directory: Path) -> Path:
     """Writes the model and the report; gives the page to open."""
     save_model(result, directory)
     return write_report(result, directory)
+
+
+def keep(snapshot: Snapshot) -> str:
+    """Tags the snapshot that a model was trained on, so that maintenance keeps it.
+
+    Gives a line about it. A store that cannot be written now costs no training.
+    """
+    name = f"trained-{snapshot.id}"
+    try:
+        history.tag(snapshot.url, name, snapshot.id)
+    except MeldflowError as error:
+        return f"the snapshot was not tagged, so `meldflow maintain` may forget it: {error}"
+    return f"the snapshot is kept as {name}"
 
 
 table_task = task(name="read features", cache_policy=NO_CACHE)(load_table)

@@ -15,15 +15,22 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.storage.checker import Checker
-from tests.storage.places import PLACES, Place
+from tests.storage.places import PLACES, s3_server
 from tests.storage.sidefile import PHASES, Event, SideFile
 from tests.storage.victim import Bench, Moment, open_bench
 from tests.storage.writer import Order
+
+SERVERS: dict[str, Callable[[], AbstractContextManager[object]]] = {
+    "folder": nullcontext,
+    "s3": s3_server,
+}
+"""Place → what has to run for its stores, as in ``tests.storage.places``."""
 
 LAST_STATE = 2
 """The first pass and two more; then a new store is begun, so that its creation is hit as well."""
@@ -106,28 +113,27 @@ class Trial:
 
 
 def crash(
-    place: Place,
+    place: str,
+    folder: Path,
     *,
     kills: int,
     seed: int,
     careless: bool = False,
     say: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
-    """Kills writers of stores at ``place``, and judges after each kill.
+    """Kills writers of stores, and judges after each kill.
 
     Args:
-        place: where the stores lie.
+        place: where the stores lie, one of ``PLACES``.
+        folder: for the logs, and for stores in folders.
         kills: how many.
         seed: of the moments, and of what is written.
         careless: whether the writers have a defect that has to be found.
         say: told after each kill.
     """
     outcome, started = Outcome(), time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, open_bench(place) as bench:
-        stores = (
-            Trial(place.url(f"store-{i}"), Path(folder, f"{i}.jsonl"), seed + i, careless=careless)
-            for i in itertools.count()
-        )
+    with SERVERS[place](), open_bench() as bench:
+        stores = _trials(place, folder, seed, careless=careless)
         trial, goes_on, creating = next(stores), True, False
         moments = Moments(trial.first_pass(bench), random.Random(seed))
         while outcome.kills < kills:
@@ -141,12 +147,19 @@ def crash(
     return outcome
 
 
+def _trials(place: str, folder: Path, seed: int, *, careless: bool) -> Iterator[Trial]:
+    for number in itertools.count(seed):
+        base = folder / str(number)
+        base.mkdir()
+        yield Trial(PLACES[place](base), base / "log", number, careless=careless)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 1 if anything was torn or lost."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description="see the docstring")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--place", choices=sorted(PLACES), default="local")
+    parser.add_argument("--place", choices=sorted(PLACES), default="folder")
     parser.add_argument(
         "--json", action="store_true", help="print the figures as JSON, no progress"
     )
@@ -154,7 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         outcome = crash(
-            PLACES[options.place](Path(folder)),
+            options.place,
+            Path(folder),
             kills=options.kills,
             seed=options.seed,
             careless=options.careless,

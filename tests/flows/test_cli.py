@@ -106,7 +106,7 @@ def _foreign(path: Path) -> str:
 
 
 def _remote(_: Path) -> str:
-    return "s3://bucket/store"
+    return "gs://bucket/store"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def _remote(_: Path) -> str:
         (_unwritable, "cannot be written"),
         (_other_schema, f"its schema is {location.SCHEMA}, this meldflow reads {NEWER}"),
         (_foreign, "holds other files"),
-        (_remote, "only local folders"),
+        (_remote, "no store can lie there; give a path, or file://, s3://"),
     ],
 )
 def test_stores_that_cannot_be_used(

@@ -19,6 +19,7 @@ from storage.read import Snapshot
 from tests.storage.sidefile import Event
 from tests.storage.states import State, state
 from tests.storage.truth import Digests, Row, stored_rows, true_rows
+from tests.storage.writer import shown_state
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,13 +65,14 @@ class Checker:
             return -1
         if not rows:
             return -1
-        if main.id not in known:  # a state that was never meant to be seen
+        shown = shown_state(self._url, events)
+        if shown is None:  # a state that was never meant to be seen
             found.torn |= set(rows)
             return max(known.values(), default=-1)
-        truth = _truth(self._state(known[main.id]))
+        truth = _truth(self._state(shown))
         found.torn |= {row for row, digest in rows.items() if truth.get(row) != digest}
         found.lost |= truth.keys() - rows.keys()
-        return known[main.id]
+        return shown
 
     def _judge_history(self, published: dict[str, int], found: Damage) -> None:
         """Every snapshot once published is there and as it was; each is read once."""

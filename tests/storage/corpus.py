@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from models.schema import (
 )
 from storage.catalogue import ids
 from storage.plan import PartitionPlan
-from storage.run import Run
+from storage.run import Run, open_run
 from storage.write import Result, Written, write_partition
 
 NO_WEIGHTS = Weights(kind="none", revision="none")
@@ -50,6 +51,31 @@ def words_spec(version: int = 1) -> FeatureSpec:
         weights=NO_WEIGHTS,
         arrays=(ArraySpec(name="embedding", dims=("channel",), shape=(4,), dtype="float32"),),
     )
+
+
+def pictures_spec() -> FeatureSpec:
+    """Steps that may be masked, integers, a single number, and random weights."""
+    return FeatureSpec(
+        name="video/pictures",
+        modality=Modality.VIDEO,
+        version=1,
+        weights=Weights(kind="random", revision="seed-7", model="made/up"),
+        parameters={"steps": 3},
+        arrays=(
+            ArraySpec(
+                name="steps",
+                dims=("step", "channel"),
+                shape=(3, 5),
+                dtype="float16",
+                may_be_nan=True,
+            ),
+            ArraySpec(name="index", dims=("step",), shape=(3,), dtype="int32"),
+            ArraySpec(name="brightness", dims=(), shape=(), dtype="float32"),
+        ),
+    )
+
+
+SPECS = (voice_spec(), words_spec())
 
 
 def utterance(
@@ -86,20 +112,27 @@ def expected(spec: FeatureSpec, one: Utterance) -> Record:
     rng = np.random.default_rng(list(seed))
     if "silent" in one.text and spec.modality == Modality.AUDIO:
         return Missing(reason=Reason.SILENT, message="nothing to hear")
+    if "dark" in one.text and spec.modality == Modality.VIDEO:
+        return Missing(reason=Reason.DECODE_ERROR, message="no “picture”")
     n_frames = math.floor(one.clip.seconds * 50)
-    shapes = {a.name: (n_frames, *a.shape) if a.rate else a.shape for a in spec.arrays}
-    return {a.name: rng.normal(size=shapes[a.name]).astype(a.dtype) for a in spec.arrays}
+    features = {}
+    for a in spec.arrays:
+        values = rng.normal(size=(n_frames, *a.shape) if a.rate else a.shape)
+        features[a.name] = (values * 1000 if a.dtype.startswith("int") else values).astype(a.dtype)
+        if a.may_be_nan:
+            features[a.name][3 - one.utterance :] = np.nan  # as many as its number
+    return features
 
 
 def do_partition(
     run: Run, part: PartitionPlan, utterances: Sequence[Utterance], specs: Sequence[FeatureSpec]
 ) -> Written:
     """What a worker does, in this process."""
-    by_id = {one.id: one for one in utterances}
-    names = ids(run.utterances)
+    named = {one.id: one for one in utterances}
+    by_row = {row: named[name] for row, name in enumerate(ids(run.utterances)) if name in named}
     results: Mapping[str, Mapping[int, Result]] = {
         spec.name: {
-            row: Result(record=expected(spec, by_id[names[row]]), seconds=0.01)
+            row: Result(record=expected(spec, by_row[row]), seconds=0.01)
             for row in part.rows[spec.name]
         }
         for spec in specs
@@ -115,3 +148,13 @@ def extract_all(run: Run, utterances: Sequence[Utterance], specs: Sequence[Featu
     for part in plan.partitions:
         run.merge(do_partition(run, part, utterances, specs))
     return sum(plan.stale().values())
+
+
+def extract(
+    store: Path, utterances: Sequence[Utterance], specs: Sequence[FeatureSpec] = SPECS
+) -> int:
+    """A whole run; gives the number of rows that were stale."""
+    with open_run(str(store), specs, partition=4) as run:
+        stale = extract_all(run, utterances, specs)
+        run.publish()
+    return stale

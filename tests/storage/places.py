@@ -1,46 +1,93 @@
-"""The places where a store may lie, for the tests that run on all of them."""
+"""Places for the stores of tests: a folder, and a bucket of an S3 server on loopback."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+
+import obstore
+from obstore.store import S3Store
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": "us-east-1",
+}
+BUCKET = "corpora"
 
 
-class Place(Protocol):
-    """Somewhere that holds stores; the writers are other processes than the one that starts it."""
+@contextlib.contextmanager
+def s3_server() -> Iterator[str]:
+    """An S3 server of moto's in a process of its own, with one bucket; gives its address.
 
-    def start(self) -> None:
-        """Makes it ready."""
-
-    def stop(self) -> None:
-        """Ends whatever ``start`` began."""
-
-    def url(self, name: str) -> str:
-        """The address of the store called ``name``."""
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What a writer needs in its environment to get there."""
-
-
-class LocalPlace:
-    """A folder of this machine."""
-
-    environment: Mapping[str, str] = {}
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "local"
-
-    def start(self) -> None:
-        self._folder.mkdir()
-
-    def stop(self) -> None:
-        """Whoever gave the folder removes it."""
-
-    def url(self, name: str) -> str:
-        return str(self._folder / name)
+    While it runs, the environment of this process and its children leads there.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    before = dict(os.environ)
+    os.environ.update(ENVIRONMENT, AWS_ENDPOINT_URL=address)
+    try:
+        _wait(port)
+        _make_bucket(address)
+        yield address
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        server.kill()
+        server.wait()
 
 
-PLACES: Mapping[str, Callable[[Path], Place]] = {"local": LocalPlace}
-"""Name → what makes the place; its files go below the folder given."""
+def objects() -> S3Store:
+    """The server's bucket, for looking behind the scenes."""
+    return S3Store(
+        BUCKET,
+        config={
+            "endpoint": os.environ["AWS_ENDPOINT_URL"],
+            "region": "us-east-1",
+            "virtual_hosted_style_request": False,
+        },
+        client_options={"allow_http": True},
+    )
+
+
+def names() -> list[str]:
+    """Names of all objects in the bucket."""
+    return [one["path"] for part in obstore.list(objects()) for one in part]
+
+
+def folder(base: Path) -> str:
+    """A folder that is not there yet."""
+    return str(base / "store")
+
+
+def bucket(_: Path) -> str:
+    """A name in the bucket that nobody has used."""
+    return f"s3://{BUCKET}/{uuid.uuid4().hex[:8]}/store"
+
+
+PLACES: dict[str, Callable[[Path], str]] = {"folder": folder, "s3": bucket}
+
+
+def _wait(port: int) -> None:
+    for _ in range(200):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise TimeoutError("the S3 server does not answer")
+
+
+def _make_bucket(address: str) -> None:
+    import boto3
+
+    boto3.client("s3", endpoint_url=address).create_bucket(Bucket=BUCKET)

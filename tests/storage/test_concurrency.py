@@ -69,7 +69,9 @@ def test_nothing_is_lost_and_everyone_is_told_why(processes: list[Attempt], tmp_
 
     refusals = [refusal for one in found for refusal in one.refusals]
     pids = {one.pid for one in processes}
-    named = [re.search(r'another run is writing to it \(.*"pid": (\d+)', each) for each in refusals]
+    named = [
+        re.search(r"another run is writing to it \(process (\d+) on", each) for each in refusals
+    ]
     assert refusals
     assert all(each and int(each[1]) in pids for each in named)
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from tests.storage.places import Place
 from tests.storage.writer import Order
 
 ROOT = Path(__file__).parents[2]
@@ -33,12 +31,11 @@ class Moment:
 class Writer:
     """A process that has imported everything and waits for its order."""
 
-    def __init__(self, environment: Mapping[str, str], errors: IO[bytes]) -> None:
+    def __init__(self, errors: IO[bytes]) -> None:
         self._errors = errors
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-X", "faulthandler", "-m", "tests.storage.writer"],
             cwd=ROOT,
-            env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -98,8 +95,8 @@ class Writer:
 class Bench:
     """Starts the next writer while the store is checked, so that no one waits for imports."""
 
-    def __init__(self, place: Place, errors: IO[bytes]) -> None:
-        self._make = lambda: Writer(place.environment, errors)
+    def __init__(self, errors: IO[bytes]) -> None:
+        self._make = lambda: Writer(errors)
         self._next = self._make()
 
     def run(self, order: Order, moment: Moment | None = None) -> bool:
@@ -116,15 +113,11 @@ class Bench:
 
 
 @contextmanager
-def open_bench(place: Place) -> Iterator[Bench]:
-    """A place made ready, and writers for it; both end with the block."""
-    place.start()
-    try:
-        with tempfile.TemporaryFile() as errors:
-            bench = Bench(place, errors)
-            try:
-                yield bench
-            finally:
-                bench.stop()
-    finally:
-        place.stop()
+def open_bench() -> Iterator[Bench]:
+    """Writers on command; whichever waits is ended with the block."""
+    with tempfile.TemporaryFile() as errors:
+        bench = Bench(errors)
+        try:
+            yield bench
+        finally:
+            bench.stop()

@@ -6,9 +6,10 @@ waits for one line of JSON that tells what to write, and says the kind of every 
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +46,25 @@ def write(order: Order, tell: Callable[[str], None] = lambda kind: None) -> None
         _write_state(order, state(order.seed, number), log)
 
 
+def shown_state(url: str, events: Sequence[Event]) -> int | None:
+    """The number of the state that ``main`` shows; None if it is none that was to be published.
+
+    Publishing adds one commit to the last that the writer knows of, and may be killed after it.
+    """
+    known = {one.snapshot: one.state for one in events if one.kind in ("publishing", "published")}
+    tip, *before = itertools.islice(open_repository(url).ancestry(branch="main"), 2)
+    if tip.id in known or not before or not tip.metadata.get("published"):
+        return known.get(tip.id)
+    return known.get(before[0].id)
+
+
 def _next_state(url: str, log: SideFile) -> int:
-    if not exists(url):
+    if not exists(url) or open_store(url).is_empty:
         return 0
-    shown = open_store(url)
-    of_snapshot = {event.snapshot: event.state for event in log.read() if event.snapshot}
-    return 0 if shown.is_empty else of_snapshot[shown.id] + 1
+    shown = shown_state(url, log.read())
+    if shown is None:
+        raise RuntimeError("main shows what nobody published")
+    return shown + 1
 
 
 def _write_state(order: Order, one: State, log: SideFile) -> None:

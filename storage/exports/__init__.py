@@ -1,0 +1,10 @@
+"""Exports: a pinned snapshot in formats that need neither Icechunk nor meldflow.
+
+A new format is one file with a ``write`` and one line in ``registry.FORMATS``.
+"""
+
+from storage.exports.registry import FORMATS
+from storage.exports.run import ExportReport, check_target, export
+from storage.exports.selection import Selection, select
+
+__all__ = ["FORMATS", "ExportReport", "Selection", "check_target", "export", "select"]

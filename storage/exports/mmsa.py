@@ -1,0 +1,368 @@
+"""The pickle that the trainers of MMSA (github.com/thuiar/MMSA) read.
+
+A dict ``{"train", "valid", "test"}``, MELD's dev being ``valid``; each split is a dict of
+
+``raw_text``, ``id``, ``annotations``
+    lists of str. An id is ``train/dia12$_$utt3``: MMSA puts ``$_$`` between video and clip.
+``text``, ``audio``, ``vision``
+    features in the dtype in which they are stored (MMSA's loader makes float32 of them), shape
+    (n_utterances, n_steps, n_channels), padded with zeros at the end.
+``text_lengths``, ``audio_lengths``, ``vision_lengths``
+    lists of int: the steps that are no padding. 0 says that the utterance lacks the feature, or
+    that its clip is too short for one step; the provenance lists both.
+``regression_labels``
+    float32, shape (n_utterances,): -1 negative, 0 neutral, 1 positive. MELD knows no degrees.
+``classification_labels``
+    int64, shape (n_utterances,): 0 negative, 1 neutral, 2 positive.
+``emotion_labels``
+    int64, shape (n_utterances,): index in ``models.schema.EMOTIONS``, -1 where it is none of
+    them. Not part of MMSA's format, which knows sentiment only; its loader passes over it.
+
+``text_bert`` (token ids of a BERT) is not there, since no extractor gives it: models that need
+it (``use_bert``) cannot be trained on this file.
+
+Of an extractor one array is taken: the first with frames, else the first with two dimensions
+(steps, channels), else the first vector, as one step. NaN, which says "undefined here", becomes
+0, and a step that is NaN throughout is no step.
+
+In the **unaligned** form every modality keeps its own steps. Frames after the mean length plus
+three standard deviations are cut off, as MMSA-FET does it. The **aligned** form of MMSA has one
+step per word, which takes the times of the words; the store does not know them. So here every
+modality is averaged over the whole utterance, which is one step: aligned with each other, not
+with words.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.schema import EMOTIONS, Modality, UsageError
+from storage.arrays import by_partition
+from storage.columns import ColumnTable
+from storage.exports.registry import Advance, Outcome
+from storage.exports.selection import Exported, Selection, Source
+
+SPLITS = {"train": "train", "dev": "valid", "test": "test"}
+"""Our splits → MMSA's."""
+
+NAMES = {Modality.TEXT: "text", Modality.AUDIO: "audio", Modality.VIDEO: "vision"}
+"""Our modalities → MMSA's."""
+
+SENTIMENTS = ("negative", "neutral", "positive")
+"""By MMSA's class label."""
+
+OTHER_SPLIT = "in none of the splits train, dev and test"
+NO_SENTIMENT = "no sentiment of negative, neutral and positive"
+
+Steps: TypeAlias = NDArray[Any]
+"""One utterance's feature, shape (n_steps, n_channels)."""
+
+
+def write_unaligned(selection: Selection, target: Path, advance: Advance) -> Outcome:
+    """Every modality with its own steps.
+
+    Raises:
+        UsageError: the extractors are not one per modality, or a split has no utterance.
+    """
+    return _write(selection, target, advance, _unaligned)
+
+
+def write_aligned(selection: Selection, target: Path, advance: Advance) -> Outcome:
+    """Every modality averaged over the utterance, as one step.
+
+    Raises:
+        UsageError: the extractors are not one per modality, or a split has no utterance.
+    """
+    return _write(selection, target, advance, _aligned)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Feature:
+    """A modality on its way into the pickle, and what was done to it."""
+
+    extractor: Exported
+    source: Source
+    n_steps: int
+    """Steps after padding."""
+    is_mean: bool
+    how: str
+    """How the steps came about, for the provenance."""
+    n_cut: int = 0
+    """Utterances of which steps were cut off."""
+    n_undefined: int = 0
+    """Values that were NaN and became 0."""
+    empty: list[int] = field(default_factory=list)
+    """Rows that have the feature, and not one step of it."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Means need more digits than half precision."""
+        return np.dtype(np.float32 if self.is_mean else self.source.spec.dtype)
+
+    def describe(self, ids: list[str]) -> dict[str, Any]:
+        """What the provenance says of it."""
+        return {
+            "extractor": self.extractor.name,
+            "array": self.source.spec.name,
+            "dtype": self.dtype.name,
+            "n_steps": self.n_steps,
+            "n_channels": _n_channels(self.source),
+            "steps": self.how,
+            "utterances_cut": self.n_cut,
+            "nan_written_as_zero": self.n_undefined,
+            "utterances_without_a_step": [ids[row] for row in self.empty],
+        }
+
+    def fill(
+        self, selection: Selection, rows: NDArray[np.int64], lengths: list[int], advance: Advance
+    ) -> NDArray[Any]:
+        """The padded feature of ``rows``; appends the steps of each to ``lengths``.
+
+        Returns:
+            shape (n_rows, n_steps, n_channels).
+        """
+        padded = np.zeros((len(rows), self.n_steps, _n_channels(self.source)), self.dtype)
+        size = int(selection.snapshot.root.attrs["partition"])  # type: ignore[arg-type]
+        for part in by_partition(rows, size):
+            for steps in self._steps(part):
+                padded[len(lengths), : len(steps)] = steps
+                lengths.append(len(steps))
+            advance(len(part) * len(self.extractor.sources))
+        return padded
+
+    def _steps(self, rows: NDArray[np.int64]) -> list[Steps]:
+        has = self.extractor.has(rows).tolist()
+        pairs = zip(_split(self.source, rows), has, strict=True)
+        finished = [self._finish(steps if there else steps[:0]) for steps, there in pairs]
+        triples = zip(rows.tolist(), finished, has, strict=True)
+        self.empty += [row for row, steps, there in triples if there and not len(steps)]
+        return finished
+
+    def _finish(self, steps: Steps) -> Steps:
+        undefined = np.isnan(steps)
+        kept, undefined = steps[~undefined.all(axis=1)], undefined[~undefined.all(axis=1)]
+        if self.is_mean:
+            kept, undefined = _mean(kept, undefined)
+        if len(kept) > self.n_steps:
+            self.n_cut += 1
+            kept, undefined = kept[: self.n_steps], undefined[: self.n_steps]
+        self.n_undefined += int(undefined.sum())
+        return np.where(undefined, self.dtype.type(0), kept)
+
+
+class _Later:
+    """An array that is read when the pickler comes to it, so that two are never in memory."""
+
+    def __init__(self, read: Callable[[], NDArray[Any]]) -> None:
+        self.read = read
+
+
+class _Pickler(pickle.Pickler):
+    """Writes arrays through ``numpy.ndarray`` and ``numpy.dtype`` alone.
+
+    NumPy's own way names a function of ``numpy._core``, which NumPy 1 does not have, and the
+    trainers of the community are often run with that.
+    """
+
+    def reducer_override(self, value: Any) -> Any:
+        array = value.read() if isinstance(value, _Later) else value
+        if not isinstance(array, np.ndarray):
+            return NotImplemented
+        state = (1, array.shape, array.dtype, False, array.tobytes())
+        return np.ndarray, ((0,), array.dtype), state
+
+
+def _write(
+    selection: Selection,
+    target: Path,
+    advance: Advance,
+    plan: Callable[[Selection, Exported], _Feature],
+) -> Outcome:
+    chosen = _one_per_modality(selection)
+    kept = _labelled(selection)
+    features = {modality: plan(kept, one) for modality, one in chosen.items()}
+    with target.open("xb") as file:
+        pickler = _Pickler(file, protocol=4)
+        # Without it the pickler would hold every array that it has written until the end.
+        pickler.fast = True
+        pickler.dump(
+            {
+                theirs: _one_split(kept, kept.rows[_in_split(kept, ours)], features, advance)
+                for ours, theirs in SPLITS.items()
+            }
+        )
+    details = {
+        NAMES[modality]: one.describe(kept.snapshot.ids) for modality, one in features.items()
+    }
+    return Outcome(selection=kept, remarks=_remarks(kept, features), details=details)
+
+
+def _one_per_modality(selection: Selection) -> dict[Modality, Exported]:
+    chosen: dict[Modality, Exported] = {}
+    for modality in NAMES:
+        held = [one for one in selection.extractors if one.modality == modality]
+        if len(held) != 1:
+            names = ", ".join(one.name for one in held) or "none"
+            raise UsageError(
+                f"mmsa takes one extractor of each modality, and of {modality} there is {names}; "
+                "choose with --only, once for audio, video and text each"
+            )
+        chosen[modality] = held[0]
+    return chosen
+
+
+def _labelled(selection: Selection) -> Selection:
+    """The rows that MMSA can hold."""
+    table = selection.snapshot.utterances
+    kept = selection.keep(np.isin(table["split"][selection.rows], list(SPLITS)), OTHER_SPLIT)
+    kept = kept.keep(np.isin(table["sentiment"][kept.rows], SENTIMENTS), NO_SENTIMENT)
+    for split in SPLITS:
+        if not _in_split(kept, split).any():
+            raise UsageError(f"mmsa needs train, dev and test, and no utterance of {split} is left")
+    return kept
+
+
+def _in_split(selection: Selection, split: str) -> NDArray[np.bool_]:
+    return np.asarray(selection.snapshot.utterances["split"][selection.rows] == split)
+
+
+def _one_split(
+    selection: Selection,
+    rows: NDArray[np.int64],
+    features: Mapping[Modality, _Feature],
+    advance: Advance,
+) -> dict[str, Any]:
+    table = selection.snapshot.utterances
+    sentiments = table["sentiment"][rows].tolist()
+    classes = np.array([SENTIMENTS.index(one) for one in sentiments], np.int64)
+    emotions = {name: number for number, name in enumerate(EMOTIONS)}
+    split: dict[str, Any] = {
+        "raw_text": table["text"][rows].tolist(),
+        "id": _ids(table, rows),
+        "annotations": [one.capitalize() for one in sentiments],
+        "regression_labels": (classes - 1).astype(np.float32),
+        "classification_labels": classes,
+        "emotion_labels": np.array(
+            [emotions.get(one, -1) for one in table["emotion"][rows].tolist()], np.int64
+        ),
+    }
+    for modality, feature in features.items():
+        lengths: list[int] = []
+        split[NAMES[modality]] = _Later(_reader(feature, selection, rows, lengths, advance))
+        # The pickler goes in this order: the lengths are known once the array was read.
+        split[f"{NAMES[modality]}_lengths"] = lengths
+    return split
+
+
+def _reader(
+    feature: _Feature,
+    selection: Selection,
+    rows: NDArray[np.int64],
+    lengths: list[int],
+    advance: Advance,
+) -> Callable[[], NDArray[Any]]:
+    return lambda: feature.fill(selection, rows, lengths, advance)
+
+
+def _ids(table: ColumnTable, rows: NDArray[np.int64]) -> list[str]:
+    """``train/dia12$_$utt3``; ``train$_$name`` where no dialogue names the utterance."""
+    columns = (table[one][rows].tolist() for one in ("split", "dialogue", "utterance", "name"))
+    return [
+        f"{split}$_${name}" if name else f"{split}/dia{dialogue}$_$utt{utterance}"
+        for split, dialogue, utterance, name in zip(*columns, strict=True)
+    ]
+
+
+def _unaligned(selection: Selection, one: Exported) -> _Feature:
+    source = _source(one)
+    if not source.is_ragged:
+        is_vector = len(source.spec.shape) == 1
+        n_steps = 1 if is_vector else source.spec.shape[0]
+        how = "one: the vector as stored" if is_vector else "as stored"
+        return _Feature(extractor=one, source=source, n_steps=n_steps, is_mean=False, how=how)
+    sizes = source.row_size[selection.rows[one.has(selection.rows)]]
+    limit = int(sizes.mean() + 3 * sizes.std()) if sizes.size else 1
+    n_steps = max(1, min(limit, int(sizes.max(initial=1))))
+    how = f"frames, cut after {n_steps}: the longest, at most mean length + 3 standard deviations"
+    return _Feature(extractor=one, source=source, n_steps=n_steps, is_mean=False, how=how)
+
+
+def _aligned(selection: Selection, one: Exported) -> _Feature:
+    how = "one: the mean over the utterance; not aligned with words, whose times are not known"
+    return _Feature(extractor=one, source=_source(one), n_steps=1, is_mean=True, how=how)
+
+
+def _source(one: Exported) -> Source:
+    """The array that stands for the extractor."""
+    numbers = [source for source in one.sources if np.dtype(source.spec.dtype).kind == "f"]
+    by_kind = (
+        [s for s in numbers if s.is_ragged and len(s.spec.shape) == 1],
+        [s for s in numbers if not s.is_ragged and len(s.spec.shape) == 2],
+        [s for s in numbers if not s.is_ragged and len(s.spec.shape) == 1],
+    )
+    for found in by_kind:
+        if found:
+            return found[0]
+    raise UsageError(f"mmsa: {one.name} gives no sequence and no vector of real numbers")
+
+
+def _n_channels(source: Source) -> int:
+    return source.spec.shape[-1]
+
+
+def _split(source: Source, rows: NDArray[np.int64]) -> list[Steps]:
+    """The feature of every row by itself."""
+    values = source.read(rows)
+    if source.is_ragged:
+        return np.split(values, np.cumsum(source.row_size[rows])[:-1])
+    return list(values.reshape(len(rows), -1, _n_channels(source)))
+
+
+def _mean(steps: Steps, undefined: NDArray[np.bool_]) -> tuple[Steps, NDArray[np.bool_]]:
+    """The mean over the steps that are defined, shape (1, n_channels); none of none."""
+    if not len(steps):
+        return steps.astype(np.float32), undefined
+    defined = (~undefined).sum(axis=0, keepdims=True)
+    total = np.where(undefined, 0, steps).sum(axis=0, keepdims=True, dtype=np.float64)
+    mean = np.divide(total, defined, out=np.zeros_like(total), where=defined > 0)
+    return mean.astype(np.float32), defined == 0
+
+
+def _remarks(selection: Selection, features: Mapping[Modality, _Feature]) -> tuple[str, ...]:
+    lacking = {
+        NAMES[modality]: int((~one.extractor.has(selection.rows)).sum())
+        for modality, one in features.items()
+    }
+    missing = ", ".join(f"{name} {number}" for name, number in lacking.items() if number)
+    zeros = (
+        f"missing features are zeros of length 0, listed in the provenance: {missing}; models "
+        "that pack sequences refuse that length, --complete leaves these utterances out"
+    )
+    means = "aligned means one step per utterance, the mean of each modality: not word by word"
+    return (
+        *([zeros] if missing else ()),
+        *([means] if any(one.is_mean for one in features.values()) else ()),
+        *(
+            f"{NAMES[modality]}: {len(one.empty)} utterances have the feature and not one step of "
+            "it; they are zeros of length 0, too"
+            for modality, one in features.items()
+            if one.empty
+        ),
+        *(
+            f"{NAMES[modality]}: {one.n_cut} utterances cut after {one.n_steps} steps"
+            for modality, one in features.items()
+            if one.n_cut
+        ),
+        *(
+            f"{NAMES[modality]}: {one.n_undefined} values that were NaN are 0"
+            for modality, one in features.items()
+            if one.n_undefined
+        ),
+    )

@@ -1,0 +1,92 @@
+"""Parquet: one file per extractor and ``utterances.parquet``, which pandas reads.
+
+A row is an utterance, a row group is a partition. A fixed-size array is a column of fixed-size
+lists, a ragged one a column of lists of them. Where an utterance lacks the feature, the value is
+null, which is neither NaN nor an empty list.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from models.schema import ArraySpec
+from storage.exports.registry import Advance, Outcome
+from storage.exports.selection import Exported, Selection, Source
+
+_TEXT = ("status", "reason", "message", "key")
+"""Columns of few distinct values; a dictionary of feature values would only cost space."""
+
+
+def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
+    """Writes the files; one partition of one extractor is in memory at a time."""
+    target.mkdir()
+    columns = selection.utterances()
+    pq.write_table(pa.table(_columns(columns)), target / "utterances.parquet", compression="zstd")
+    for one in selection.extractors:
+        path = target / f"{one.name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _extractor(path, one, selection, advance)
+    return Outcome(selection=selection)
+
+
+def _extractor(path: Path, one: Exported, selection: Selection, advance: Advance) -> None:
+    description = json.dumps({**one.attributes, "snapshot": selection.snapshot.id})
+    schema = _schema(one).with_metadata({"meldflow": description})
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=list(_TEXT)) as writer:
+        for rows in selection.partitions():
+            table = pa.table(_partition(one, rows, selection.snapshot.ids), schema=schema)
+            writer.write_table(table, row_group_size=len(rows))
+            advance(len(rows) * len(one.sources))
+
+
+def _schema(one: Exported) -> pa.Schema:
+    text = [pa.field(name, pa.string(), nullable=False) for name in ("id", *_TEXT)]
+    stale = pa.field("stale", pa.bool_(), nullable=False)
+    features = [pa.field(source.spec.name, _type(source)) for source in one.sources]
+    return pa.schema([*text, stale, *features])
+
+
+def _type(source: Source) -> pa.DataType:
+    fixed = reduce(pa.list_, reversed(source.spec.shape), pa.from_numpy_dtype(source.spec.dtype))
+    return pa.list_(fixed) if source.is_ragged else fixed
+
+
+def _partition(one: Exported, rows: NDArray[np.int64], ids: list[str]) -> dict[str, pa.Array]:
+    lacking = ~one.has(rows)
+    features = {source.spec.name: _feature(source, rows, lacking) for source in one.sources}
+    named = np.array([ids[row] for row in rows.tolist()], dtype=object)
+    return {**_columns({"id": named, **one.columns(rows)}), **features}
+
+
+def _columns(columns: Mapping[str, NDArray[Any]]) -> dict[str, pa.Array]:
+    types = {name: pa.string() for name, values in columns.items() if values.dtype == object}
+    return {name: pa.array(values, types.get(name)) for name, values in columns.items()}
+
+
+def _feature(source: Source, rows: NDArray[np.int64], lacking: NDArray[np.bool_]) -> pa.Array:
+    values = source.read(rows)
+    if not source.is_ragged:
+        return _fixed(values, source.spec, lacking)
+    ends = np.concatenate([[0], np.cumsum(source.row_size[rows])]).astype(np.int32)
+    frames = _fixed(values, source.spec, np.zeros(len(values), bool))
+    return pa.ListArray.from_arrays(pa.array(ends), frames, mask=pa.array(lacking))
+
+
+def _fixed(values: NDArray[Any], spec: ArraySpec, lacking: NDArray[np.bool_]) -> pa.Array:
+    """Values of shape (n, *shape) as n nested lists, null where ``lacking``, shape (n,)."""
+    flat = np.ascontiguousarray(values).reshape(-1)
+    if not spec.shape:
+        return pa.array(flat, mask=lacking)
+    nested = pa.array(flat)
+    for size in reversed(spec.shape[1:]):
+        nested = pa.FixedSizeListArray.from_arrays(nested, size)
+    return pa.FixedSizeListArray.from_arrays(nested, spec.shape[0], mask=pa.array(lacking))

@@ -1,0 +1,122 @@
+"""Where an export comes from: the record that lies beside it."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from storage.exports.registry import Outcome
+from storage.exports.selection import Exported, Selection
+
+LICENCES = (
+    "meldflow's code is under Apache-2.0. That says nothing of the data.",
+    "If the data set is MELD: its annotations (text, speaker, emotion, sentiment) are under "
+    "GPL-3.0, and its clips are copyrighted footage of the series Friends. The features in this "
+    "export are derived from both; find out what you may do before you pass them on.",
+)
+
+PACKAGES = ("meldflow", "icechunk", "numpy", "pyarrow", "zarr")
+
+
+def describe(outcome: Outcome, *, format_name: str, command: str) -> dict[str, Any]:
+    """Everything that is needed to know what an export holds and to make it again, as JSON."""
+    selection = outcome.selection
+    return {
+        "format": format_name,
+        "snapshot": selection.snapshot.id,
+        "store": selection.snapshot.url,
+        "ref": selection.ref,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "warnings": list(warnings(outcome)),
+        "random_weights": list(random_weights(selection)),
+        "utterances": {
+            "exported": len(selection.rows),
+            "by_split": _by_split(selection),
+            "left_out": dict(selection.left_out),
+        },
+        "extractors": {one.name: _extractor(one, selection) for one in selection.extractors},
+        "missing": _missing(selection),
+        "details": dict(outcome.details),
+        "licences": list(LICENCES),
+        "software": _software(),
+    }
+
+
+def counts(one: Exported, selection: Selection) -> dict[str, int]:
+    """Exported utterances that have the extractor's feature, that lack it, that are stale."""
+    has = one.has(selection.rows)
+    return {
+        "ok": int(has.sum()),
+        "missing": int((~has).sum()),
+        "stale": int(one.stale[selection.rows].sum()),
+    }
+
+
+def missing_reasons(one: Exported, selection: Selection) -> dict[str, int]:
+    """Why exported utterances lack the extractor's feature → how many, the most first."""
+    return dict(Counter(reason for _, reason, _ in one.reasons(selection.rows)).most_common())
+
+
+def random_weights(selection: Selection) -> tuple[str, ...]:
+    """The exported extractors whose networks have random weights."""
+    kinds = {one.name: one.attributes["weights"]["kind"] for one in selection.extractors}
+    return tuple(name for name, kind in kinds.items() if kind == "random")
+
+
+def warnings(outcome: Outcome) -> tuple[str, ...]:
+    """What nobody should overlook, in plain sentences, the worst first."""
+    selection = outcome.selection
+    random = ", ".join(random_weights(selection))
+    stale = {one.name: counts(one, selection)["stale"] for one in selection.extractors}
+    return (
+        *([f"RANDOM WEIGHTS: the features of {random} mean nothing"] if random else ()),
+        *(
+            f"{name}: {number} stale; they belong to an earlier clip, text or key than the "
+            "catalogue's, `meldflow extract` renews them"
+            for name, number in stale.items()
+            if number
+        ),
+        *outcome.remarks,
+    )
+
+
+def _by_split(selection: Selection) -> Mapping[str, int]:
+    splits = selection.snapshot.utterances["split"][selection.rows]
+    names, numbers = np.unique(splits.astype(str), return_counts=True)
+    return dict(zip(names.tolist(), numbers.tolist(), strict=True))
+
+
+def _extractor(one: Exported, selection: Selection) -> dict[str, Any]:
+    described = ("key", "version", "modality", "parameters", "weights", "arrays")
+    return {
+        **{name: one.attributes[name] for name in described},
+        "utterances": counts(one, selection),
+        "reasons": missing_reasons(one, selection),
+    }
+
+
+def _missing(selection: Selection) -> list[dict[str, str]]:
+    ids = selection.snapshot.ids
+    return [
+        {"utterance": ids[row], "extractor": one.name, "reason": reason, "message": message}
+        for one in selection.extractors
+        for row, reason, message in one.reasons(selection.rows)
+    ]
+
+
+def _software() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

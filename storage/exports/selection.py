@@ -1,0 +1,232 @@
+"""What is exported: active rows and extractors of one snapshot, read a partition at a time.
+
+Every format writes the same rows in the same order, so that row i of one file and row i of
+another are the same utterance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from models.schema import ArraySpec, Modality, UsageError
+from storage import layout
+from storage.arrays import by_partition
+from storage.columns import Column, ColumnTable, array_of, group_of
+from storage.plan import stale_mask
+from storage.read import Snapshot
+
+STATUS = {layout.NEVER: "never", layout.OK: "ok", layout.FAILED: "failed"}
+"""What the number in a ``status`` column means."""
+
+NEVER_EXTRACTED = "never_extracted"
+"""The reason of a row that no run has come to."""
+
+INACTIVE = "no longer in the data set"
+INCOMPLETE = "lacks a feature of an exported extractor"
+
+_HEXADECIMAL = {"clip_sha": "clip_sha256", "text_sha": "text_sha256"}
+_NOT_EXPORTED = ("active", "clip_mtime_ns")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One array of an extractor, as it lies in the snapshot."""
+
+    spec: ArraySpec
+    stored: zarr.Array[Any]
+    start: NDArray[np.int64]
+    """First frame of every row of the store, shape (n_stored,); empty for fixed-size arrays."""
+    row_size: NDArray[np.int64]
+    """Frames of every row of the store, shape (n_stored,); empty for fixed-size arrays."""
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether a row has a frame dimension."""
+        return self.spec.rate is not None
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The values of rows of one partition, without the gaps that the store leaves.
+
+        Args:
+            rows: ascending rows of the store, shape (n_rows,).
+
+        Returns:
+            shape (n_rows, *shape), or (frames of all these rows, *shape) where it is ragged.
+        """
+        if not self.is_ragged:
+            first, last = int(rows.min()), int(rows.max()) + 1
+            return np.asarray(self.stored[first:last])[rows - first]
+        filled = rows[self.row_size[rows] > 0]
+        if not filled.size:
+            return np.empty((0, *self.spec.shape), self.spec.dtype)
+        starts, stops = self.start[filled], self.start[filled] + self.row_size[filled]
+        first = int(starts.min())
+        block = np.asarray(self.stored[first : int(stops.max())])
+        spans = zip((starts - first).tolist(), (stops - first).tolist(), strict=True)
+        return np.concatenate([block[start:stop] for start, stop in spans])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """An extractor of the selection: what it is, the state of its rows, its arrays."""
+
+    name: str
+    attributes: Mapping[str, Any]
+    """Key, version, parameters, weights and arrays, as the store describes them."""
+    state: ColumnTable
+    """Status, reason, message, key and checksum of every row of the store."""
+    stale: NDArray[np.bool_]
+    """Rows whose feature belongs to another file, text or key than the catalogue's, shape
+    (n_stored,)."""
+    sources: tuple[Source, ...]
+
+    @property
+    def modality(self) -> Modality:
+        """What it listens to."""
+        return Modality(self.attributes["modality"])
+
+    def columns(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """The state of ``rows`` by name, each of shape (n_rows,); text as objects."""
+        status = self.state["status"][rows]
+        return {
+            "status": np.array([STATUS[one] for one in status.tolist()], dtype=object),
+            "reason": self.state["reason"][rows],
+            "message": self.state["message"][rows],
+            "key": self.state["key"][rows],
+            "stale": self.stale[rows],
+        }
+
+    def has(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of ``rows`` have the feature, shape (n_rows,)."""
+        return np.asarray(self.state["status"][rows] == layout.OK)
+
+    def reasons(self, rows: NDArray[np.int64]) -> list[tuple[int, str, str]]:
+        """(row, reason, message) of those of ``rows`` that lack the feature."""
+        lacking = rows[~self.has(rows)]
+        never = self.state["status"][lacking] == layout.NEVER
+        return [
+            (row, NEVER_EXTRACTED, "") if untried else (row, reason, message)
+            for row, untried, reason, message in zip(
+                lacking.tolist(),
+                never.tolist(),
+                self.state["reason"][lacking],
+                self.state["message"][lacking],
+                strict=True,
+            )
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Rows and extractors of a pinned snapshot."""
+
+    snapshot: Snapshot
+    ref: str
+    """The branch, tag or id that was asked for."""
+    extractors: tuple[Exported, ...]
+    rows: NDArray[np.int64]
+    """Rows of the store, ascending, shape (n_rows,)."""
+    left_out: Mapping[str, int]
+    """Why rows of the store are not among them → how many."""
+
+    @property
+    def total(self) -> int:
+        """What ``advance`` is told in all while it is written: rows times arrays."""
+        return len(self.rows) * sum(len(one.sources) for one in self.extractors)
+
+    def keep(self, mask: NDArray[np.bool_], otherwise: str) -> Selection:
+        """The rows in ``mask``; the others are left out for the reason ``otherwise``."""
+        dropped = int((~mask).sum())
+        if not dropped:
+            return self
+        left_out = {**self.left_out, otherwise: self.left_out.get(otherwise, 0) + dropped}
+        return replace(self, rows=self.rows[mask], left_out=left_out)
+
+    def partitions(self) -> list[NDArray[np.int64]]:
+        """The rows, partition by partition."""
+        return by_partition(self.rows, self.snapshot.partition)
+
+    def ids(self) -> list[str]:
+        """The id of every row's utterance."""
+        return [self.snapshot.ids[row] for row in self.rows.tolist()]
+
+    def utterances(self) -> dict[str, NDArray[Any]]:
+        """The catalogue by column, each of shape (n_rows,); text as objects, checksums in hex."""
+        table = self.snapshot.utterances
+        columns = {"id": np.array(self.ids(), dtype=object)}
+        for column in layout.UTTERANCE_COLUMNS:
+            values = table[column.name][self.rows]
+            if column.name in _HEXADECIMAL:
+                hexadecimal = [one.tobytes().hex() for one in values]
+                columns[_HEXADECIMAL[column.name]] = np.array(hexadecimal, dtype=object)
+            elif column.name not in _NOT_EXPORTED:
+                columns[column.name] = values
+        return columns
+
+
+def select(
+    snapshot: Snapshot, *, ref: str, only: Sequence[str] = (), complete: bool = False
+) -> Selection:
+    """The active rows of ``snapshot``, and the extractors that were asked for.
+
+    Args:
+        snapshot: what to export.
+        ref: how the user named it.
+        only: names of extractors; all where empty.
+        complete: leave out utterances that lack a feature of one of them.
+
+    Raises:
+        UsageError: the store is empty or has no such extractor, or no utterance is left.
+    """
+    n_stored = len(snapshot.utterances)
+    names = tuple(dict.fromkeys(only)) or snapshot.extractors
+    rows = snapshot.rows()
+    gone = n_stored - len(rows)
+    selection = Selection(
+        snapshot=snapshot,
+        ref=ref,
+        extractors=tuple(_exported(snapshot, name) for name in names),
+        rows=rows,
+        left_out={INACTIVE: gone} if gone else {},
+    )
+    if complete:
+        has = [one.has(rows) for one in selection.extractors]
+        selection = selection.keep(np.logical_and.reduce(has), INCOMPLETE)
+    if not selection.rows.size:
+        raise UsageError(f"store {snapshot.url}: no utterance is left to export")
+    return selection
+
+
+def _exported(snapshot: Snapshot, name: str) -> Exported:
+    attributes, state = snapshot.attributes(name), snapshot.state(name)
+    modality, key = Modality(attributes["modality"]), attributes["key"]
+    stale = stale_mask(snapshot.utterances, state, modality=modality, key=key)
+    group = group_of(snapshot.root, name)
+    return Exported(
+        name=name,
+        attributes=attributes,
+        state=state,
+        stale=stale & (state["status"] != layout.NEVER),
+        sources=tuple(_source(group, _spec(one)) for one in attributes["arrays"]),
+    )
+
+
+def _spec(described: Mapping[str, Any]) -> ArraySpec:
+    """The array as it was declared: JSON has made lists of its tuples."""
+    tuples = {name: tuple(described[name]) for name in ("dims", "shape", "columns")}
+    return ArraySpec(**{**described, **tuples})
+
+
+def _source(group: zarr.Group, spec: ArraySpec) -> Source:
+    ends = {"start": np.empty(0, np.int64), "row_size": np.empty(0, np.int64)}
+    if spec.rate is not None:
+        columns = [Column(f"{spec.name}_{end}", "int64", 0) for end in ends]
+        table = ColumnTable.read(group, columns)
+        ends = {end: table[f"{spec.name}_{end}"] for end in ends}
+    return Source(spec=spec, stored=array_of(group, spec.name), **ends)

@@ -1,0 +1,260 @@
+"""What a store was and became: its published states, what differs between two, names for them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import icechunk
+import numpy as np
+from numpy.typing import NDArray
+
+from models.schema import RunError, UsageError
+from storage import location
+from storage.catalogue import COMPARED, differs
+from storage.columns import ColumnTable
+from storage.layout import NEVER
+from storage.places.place import explained, place_of
+from storage.read import Snapshot, open_store, resolve
+
+_TAG = re.compile(r"[\w.-]+")
+
+RESCUED = "before-rollback-"
+"""Start of the tags that keep what a rollback left behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A published state of a store."""
+
+    snapshot: str
+    time: str
+    """UTC, ISO 8601."""
+    run: str
+    """The run that published it; empty for the empty store."""
+    summary: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractorDiff:
+    """What differs in one extractor's features; its utterances by their ids."""
+
+    key_before: str
+    """Empty where the extractor was not there."""
+    key_after: str
+    added: tuple[str, ...]
+    """Utterances that have a result now and had none."""
+    changed: tuple[str, ...]
+    """Utterances whose result was made anew: of other content, another key or another run."""
+    removed: tuple[str, ...]
+    """Utterances that had a result and have none."""
+
+    def __bool__(self) -> bool:
+        return bool(self.key_before != self.key_after or self.added or self.changed or self.removed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """What differs between two states."""
+
+    before: str
+    """Snapshot id."""
+    after: str
+    added: tuple[str, ...]
+    """Utterances that are in the data set now and were not."""
+    removed: tuple[str, ...]
+    changed: Mapping[str, tuple[str, ...]]
+    """Utterance → the columns of the catalogue that differ, such as ``text`` or ``clip_sha``."""
+    extractors: Mapping[str, ExtractorDiff]
+    """Only those in which something differs."""
+
+
+def log(url: str) -> tuple[State, ...]:
+    """The published states, the newest first.
+
+    Raises:
+        UsageError: there is no store.
+    """
+    repository = location.open_repository(url)
+    tags = _tags(repository)
+    return tuple(
+        State(
+            snapshot=one.id,
+            time=one.written_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            run=str(one.metadata.get("run", "")),
+            summary=one.message,
+            tags=tags.get(one.id, ()),
+        )
+        for one in repository.ancestry(branch="main")
+        if one.metadata.get("published") or _is_creation(one)
+    )
+
+
+def diff(url: str, before: str, after: str) -> Diff:
+    """What differs between two states, each a branch, a tag or a snapshot id.
+
+    Raises:
+        UsageError: there is no store, or no such state.
+    """
+    old, new = open_store(url, before), open_store(url, after)
+    was, now = _active(old), _active(new)
+    changed = _changed(old, new, {one: (was[one], now[one]) for one in now if one in was})
+    names = dict.fromkeys((*_extractors(old), *_extractors(new)))
+    extractors = {name: _extractor_diff(old, new, name) for name in names}
+    return Diff(
+        before=old.id,
+        after=new.id,
+        added=tuple(name for name in now if name not in was),
+        removed=tuple(name for name in was if name not in now),
+        changed=changed,
+        extractors={name: one for name, one in extractors.items() if one},
+    )
+
+
+def tag(url: str, name: str, ref: str = "main") -> str:
+    """Names a state for good, so that maintenance keeps it; gives its snapshot id.
+
+    Under the writer's lock: Icechunk may lose what two processes write at once to a local disk.
+
+    Raises:
+        UsageError: the name is taken or is none, there is no such state, or a run is writing.
+    """
+    if _TAG.fullmatch(name) is None:
+        raise UsageError(
+            f"store {url}: {name!r} is no name for a tag; letters, digits, dots, dashes and "
+            "underscores may be in one"
+        )
+    with location.writer_lock(url):
+        repository = location.open_repository(url)
+        snapshot = resolve(repository, url, ref)
+        taken = repository.lookup_tag(name) if name in repository.list_tags() else None
+        if taken not in (None, snapshot):
+            raise UsageError(f"store {url}: the tag {name!r} names {taken}; choose another name")
+        if taken is None:
+            with explained(place_of(url).name, f"cannot be tagged {name!r}"):
+                repository.create_tag(name, snapshot)
+    return snapshot
+
+
+def tags(url: str) -> dict[str, str]:
+    """Tag → snapshot id, by name.
+
+    Raises:
+        UsageError: there is no store.
+    """
+    repository = location.open_repository(url)
+    return {name: repository.lookup_tag(name) for name in sorted(repository.list_tags())}
+
+
+def rollback(url: str, ref: str) -> tuple[str, str]:
+    """Makes a published state the current one again; what is left behind keeps a tag.
+
+    Gives the snapshot id that is current now, and the tag of the one that was.
+
+    Raises:
+        UsageError: there is no such state, it was never published, it is the current one, or a
+            run is writing.
+        RunError: a run published in the meantime.
+    """
+    with location.writer_lock(url) as lock:
+        repository = location.open_repository(url)
+        current, wanted = repository.lookup_branch("main"), resolve(repository, url, ref)
+        if wanted == current:
+            raise UsageError(f"store {url}: {ref} is the current state already")
+        if wanted not in {one.snapshot for one in _published(url, repository)}:
+            raise UsageError(
+                f"store {url}: {ref} was never published; `meldflow log` lists what was"
+            )
+        rescued = f"{RESCUED}{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{current[:6]}"
+        repository.create_tag(rescued, current)
+        lock.check()
+        try:
+            repository.reset_branch("main", wanted, from_snapshot_id=current)
+        except icechunk.IcechunkError as error:
+            raise RunError(f"store {url}: a run published in the meantime; try again") from error
+        return wanted, rescued
+
+
+def _published(url: str, repository: icechunk.Repository) -> Iterator[State]:
+    """States on main and those that rollbacks left behind."""
+    yield from log(url)
+    for name in repository.list_tags():
+        for one in repository.ancestry(tag=name):
+            if one.metadata.get("published") or _is_creation(one):
+                yield State(snapshot=one.id, time="", run="", summary=one.message, tags=(name,))
+
+
+def _is_creation(one: icechunk.SnapshotInfo) -> bool:
+    return one.message == "create the store"
+
+
+def _tags(repository: icechunk.Repository) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name in sorted(repository.list_tags()):
+        snapshot = repository.lookup_tag(name)
+        found[snapshot] = (*found.get(snapshot, ()), name)
+    return found
+
+
+def _active(snapshot: Snapshot) -> dict[str, int]:
+    """Id of every active utterance → its row."""
+    if snapshot.is_empty:
+        return {}
+    return {snapshot.ids[row]: row for row in snapshot.rows().tolist()}
+
+
+def _extractors(snapshot: Snapshot) -> tuple[str, ...]:
+    return () if snapshot.is_empty else snapshot.extractors
+
+
+def _changed(
+    old: Snapshot, new: Snapshot, rows: Mapping[str, tuple[int, int]]
+) -> dict[str, tuple[str, ...]]:
+    """Utterance → the columns in which its two rows differ; only those that do."""
+    if not rows:
+        return {}
+    was, now = np.array(list(rows.values())).T
+    found: dict[str, tuple[str, ...]] = {}
+    names = np.array(list(rows), dtype=object)
+    for column in COMPARED:
+        unlike = differs(old.utterances[column][was], new.utterances[column][now])
+        for name in names[unlike].tolist():
+            found[name] = (*found.get(name, ()), column)
+    return found
+
+
+def _extractor_diff(old: Snapshot, new: Snapshot, name: str) -> ExtractorDiff:
+    before, after = _results(old, name), _results(new, name)
+    changed = [one for one in after if one in before and before[one] != after[one]]
+    return ExtractorDiff(
+        key_before=_key(old, name),
+        key_after=_key(new, name),
+        added=tuple(one for one in after if one not in before),
+        changed=tuple(changed),
+        removed=tuple(one for one in before if one not in after),
+    )
+
+
+def _key(snapshot: Snapshot, extractor: str) -> str:
+    if extractor not in _extractors(snapshot):
+        return ""
+    return str(snapshot.attributes(extractor)["key"])
+
+
+def _results(snapshot: Snapshot, extractor: str) -> dict[str, tuple[object, ...]]:
+    """Id of every active utterance with a result → what tells that result from another."""
+    if extractor not in _extractors(snapshot):
+        return {}
+    state = snapshot.state(extractor)
+    rows = snapshot.rows()
+    rows = rows[np.asarray(state["status"][rows] != NEVER)]
+    return dict(zip((snapshot.ids[row] for row in rows.tolist()), _marks(state, rows), strict=True))
+
+
+def _marks(state: ColumnTable, rows: NDArray[np.int64]) -> Iterator[tuple[object, ...]]:
+    sources = (one.tobytes() for one in state["source_sha"][rows])
+    plain = (state[name][rows].tolist() for name in ("status", "key", "run"))
+    return zip(*plain, sources, strict=True)

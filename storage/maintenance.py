@@ -1,0 +1,56 @@
+"""Forgetting old states and freeing what only they need."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from models.schema import UsageError
+from storage import location
+from storage.places.place import explained, place_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintained:
+    """What maintenance did, or would do."""
+
+    expired: int
+    """Snapshots that are forgotten."""
+    objects: int
+    """Files or objects that were deleted."""
+    bytes: int
+
+
+def maintain_store(url: str, *, older_than_days: float = 30.0, dry_run: bool = False) -> Maintained:
+    """Forgets states older than that, and deletes what no state needs any more.
+
+    The current state, tagged ones and what a dead run can go on from stay, however old. Under the
+    writer's lock: a run's chunks belong to no state before its commit, and would be lost.
+
+    Args:
+        url: the store.
+        older_than_days: age of the states and of the unused objects, days.
+        dry_run: only tells what unused objects there are; nothing is forgotten or deleted.
+
+    Raises:
+        UsageError: there is no store, or a run is writing to it.
+    """
+    if older_than_days < 0:
+        raise UsageError(f"an age of {older_than_days:g} days is none; give 0 or more")
+    with location.writer_lock(url) as lock:
+        repository = location.open_repository(url)
+        age = datetime.timedelta(days=older_than_days)
+        before = datetime.datetime.now(datetime.UTC) - age
+        with explained(place_of(url).name, "maintenance stopped"):
+            expired = set() if dry_run else repository.expire_snapshots(before)
+            lock.check()
+            freed = repository.garbage_collect(before, dry_run=dry_run)
+    return Maintained(
+        expired=len(expired),
+        objects=freed.chunks_deleted
+        + freed.manifests_deleted
+        + freed.snapshots_deleted
+        + freed.transaction_logs_deleted
+        + freed.attributes_deleted,
+        bytes=freed.bytes_deleted,
+    )

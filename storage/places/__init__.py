@@ -1,0 +1,1 @@
+"""Where stores can lie: one module per kind of place."""

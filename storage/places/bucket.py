@@ -1,0 +1,242 @@
+"""A store on S3 or anything that speaks its protocol.
+
+Icechunk swaps its references there by compare-and-swap, so that no commit is ever lost. What is
+left for a lock is that two runs do not do the same work: an object that is created if nobody
+has, renewed while its holder lives, and taken over once it has not been for a while.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import icechunk
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
+from obstore.store import S3Store
+
+from models.schema import RunError, UsageError
+from storage.places.place import Holder, create_root, explained
+
+BEAT = 10.0
+"""Seconds between two renewals of a lock."""
+LEASE = 60.0
+"""Seconds after which a lock that was not renewed belongs to nobody. Clocks of the server and of
+the machine that asks may differ by what is left when a renewal or two fail."""
+
+SAID = {
+    "NoSuchBucket": "there is no such bucket",
+    "AccessDenied": "access is denied: check the credentials and what they may do",
+    "InvalidAccessKeyId": "the access key is unknown: check AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the secret key is wrong: check AWS_SECRET_ACCESS_KEY",
+    "169.254.169.254": "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "Connection refused": "nobody answers: check AWS_ENDPOINT_URL",
+}
+"""What S3 and the network say → what to do about it."""
+
+
+class Bucket:
+    """A name in a bucket: ``s3://bucket/name``.
+
+    Credentials, region and endpoint come from the usual environment (``AWS_ACCESS_KEY_ID``,
+    ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``, ``AWS_REGION``, ``AWS_ENDPOINT_URL``), or from
+    the machine's role.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.name = url.rstrip("/")
+        self.bucket, _, self.prefix = self.name.removeprefix("s3://").partition("/")
+        if not self.bucket or not self.prefix:
+            raise UsageError(f"store {url}: name a place in a bucket, like s3://bucket/meld-store")
+
+    def storage(self) -> icechunk.Storage:
+        """What Icechunk reads and writes through."""
+        endpoint = _endpoint()
+        return icechunk.s3_storage(
+            bucket=self.bucket,
+            prefix=self.prefix,
+            region=_region(),
+            endpoint_url=endpoint,
+            allow_http=_is_plain(endpoint),
+            force_path_style=endpoint is not None,
+            from_env=True,
+        )
+
+    def holds_store(self) -> bool:
+        """Whether a repository is there, with its first commit."""
+        with explained(self.name, "cannot be reached"):
+            if not icechunk.Repository.exists(self.storage()):
+                return False
+            repository = icechunk.Repository.open(self.storage())
+            history = repository.ancestry(branch="main")
+            # A process killed between a repository's creation and its first commit leaves one
+            # that holds nothing; it counts for none and is completed by the next.
+            return next(history).parent_id is not None
+
+    def contains(self, path: Path) -> bool:
+        """No file lies in a bucket."""
+        return False
+
+    def check_vacant(self) -> None:
+        """Refuses a name below which something lies that is no store.
+
+        Raises:
+            UsageError: it does.
+        """
+        with self._explained("cannot be reached"):
+            listed = obstore.list_with_delimiter(self._objects(), f"{self.prefix}/")
+        with explained(self.name, "cannot be reached"):
+            is_repository = icechunk.Repository.exists(self.storage())
+        if not is_repository and (listed["objects"] or listed["common_prefixes"]):
+            raise UsageError(f"store {self.name}: other objects lie below it; choose another name")
+
+    def check_writable(self) -> None:
+        """Nothing: the lock, which every writer takes first, is an object that is written."""
+
+    def create(self, attributes: Mapping[str, Any]) -> None:
+        """Makes a new, empty store, or completes one whose maker died.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        with explained(self.name, "cannot be created"):
+            create_root(icechunk.Repository.open_or_create(self.storage()), attributes)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[Lease]:
+        """Holds the object ``<name>.lock``.
+
+        Raises:
+            UsageError: another run holds it, or the bucket cannot be written.
+        """
+        with self._explained("cannot be written"):
+            lease = Lease(self._objects(), f"{self.prefix}.lock", self.name)
+        with lease.renewed():
+            yield lease
+
+    def _objects(self) -> S3Store:
+        endpoint = _endpoint()
+        config: dict[str, Any] = {"region": _region()}
+        if endpoint is not None:
+            config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        return S3Store(
+            self.bucket,
+            config=config,  # type: ignore[arg-type]  # its keys are declared one by one
+            client_options={"allow_http": _is_plain(endpoint)},
+            retry_config={"max_retries": 3, "retry_timeout": datetime.timedelta(seconds=20)},
+        )
+
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (BaseError, OSError) as error:  # obstore's "not found" is a FileNotFoundError
+            raise UsageError(f"store {self.name}: {what} ({_cause(error)})") from error
+
+
+class Lease:
+    """A lock that has to be renewed."""
+
+    def __init__(self, objects: S3Store, key: str, place: str) -> None:
+        """Takes the lock.
+
+        Raises:
+            UsageError: somebody else holds it.
+        """
+        self._objects, self._key, self._place = objects, key, place
+        self._content = Holder.me().to_json()
+        self._lost = False
+        self._tag = self._take()
+
+    def check(self) -> None:
+        """Finds out whether it is still held.
+
+        Raises:
+            RunError: it was not renewed in time, and another run took it over.
+        """
+        if self._lost:
+            raise RunError(
+                f"store {self._place}: its lock was not renewed for {LEASE:g} s, and another run "
+                "took the store over; run again once that has ended"
+            )
+
+    @contextlib.contextmanager
+    def renewed(self) -> Iterator[None]:
+        """Renews the lock while the body runs, then gives it back."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._renew, args=(ended,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            if not self._lost:
+                with contextlib.suppress(BaseError):  # it runs out by itself
+                    obstore.delete(self._objects, self._key)
+
+    def _take(self) -> str:
+        try:
+            return _put(self._objects, self._key, self._content, "create")
+        except AlreadyExistsError:
+            found = self._abandoned()
+        try:
+            return _put(self._objects, self._key, self._content, {"e_tag": found})
+        except (PreconditionError, NotFoundError):
+            raise UsageError(f"store {self._place}: another run has just begun; wait") from None
+
+    def _abandoned(self) -> str:
+        """The tag of a lock that nobody holds any more.
+
+        Raises:
+            UsageError: somebody does.
+        """
+        try:
+            found = obstore.get(self._objects, self._key)
+        except NotFoundError:
+            raise UsageError(
+                f"store {self._place}: another run has just ended; try again"
+            ) from None
+        holder = Holder.read(bytes(found.bytes()))
+        age = datetime.datetime.now(datetime.UTC) - found.meta["last_modified"]
+        if holder is not None and not holder.is_dead and age.total_seconds() < LEASE:
+            raise holder.refusal(self._place)
+        return str(found.meta["e_tag"])
+
+    def _renew(self, ended: threading.Event) -> None:
+        while not ended.wait(BEAT):
+            try:
+                self._tag = _put(self._objects, self._key, self._content, {"e_tag": self._tag})
+            except (PreconditionError, NotFoundError):
+                self._lost = True
+                return
+            except BaseError:  # the network's bad moment; the next beat may do better
+                continue
+
+
+def _cause(error: Exception) -> str:
+    """What S3 says, in words; else the first line of it."""
+    text = str(error)
+    told = (words for code, words in SAID.items() if code in text)
+    return next(told, text.strip().partition("\n")[0][:200])
+
+
+def _put(objects: S3Store, key: str, content: bytes, mode: Any) -> str:
+    return str(obstore.put(objects, key, content, mode=mode)["e_tag"])
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+
+
+def _is_plain(endpoint: str | None) -> bool:
+    return endpoint is not None and endpoint.startswith("http://")

@@ -1,0 +1,164 @@
+"""What a place has to offer, and which kind of place an address names."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import icechunk
+import zarr
+
+from models.schema import MeldflowError, UsageError
+
+PLACES = {
+    "file": "storage.places.folder:Folder",
+    "s3": "storage.places.bucket:Bucket",
+}
+"""Scheme of an address → the class of its places; a plain path is a ``file``."""
+
+
+class Lock(Protocol):
+    """The right to write to a store, as long as it is held."""
+
+    def check(self) -> None:
+        """Finds out whether it is still held.
+
+        Raises:
+            RunError: somebody else has it now.
+        """
+
+
+class Place(Protocol):
+    """Where one store lies, or could lie."""
+
+    name: str
+    """What messages call it: a path or an address."""
+
+    def storage(self) -> icechunk.Storage:
+        """What Icechunk reads and writes through."""
+
+    def holds_store(self) -> bool:
+        """Whether a repository is there. Creates nothing."""
+
+    def contains(self, path: Path) -> bool:
+        """Whether a file at ``path`` would lie inside the store."""
+
+    def check_vacant(self) -> None:
+        """Finds out whether a new store may be put here.
+
+        Raises:
+            UsageError: something else is here.
+        """
+
+    def check_writable(self) -> None:
+        """Finds out whether this process may write here, without leaving anything.
+
+        Raises:
+            UsageError: it may not.
+        """
+
+    def create(self, attributes: Mapping[str, Any]) -> None:
+        """Makes a new, empty store with these attributes: there whole, or not at all."""
+
+    def lock(self) -> AbstractContextManager[Lock]:
+        """Holds the store for one writer; readers need no lock.
+
+        Raises:
+            UsageError: somebody else holds it; the message names the holder.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds a lock."""
+
+    pid: int
+    host: str
+    since: str
+    """Local time of its host, ISO 8601."""
+
+    @classmethod
+    def me(cls) -> Holder:
+        """This process."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        return cls(pid=os.getpid(), host=socket.gethostname(), since=now)
+
+    @classmethod
+    def read(cls, content: bytes) -> Holder | None:
+        """The holder that was written down; None where nothing can be made of it."""
+        try:
+            return cls(**json.loads(content))
+        except (ValueError, TypeError):  # it is just being written
+            return None
+
+    def to_json(self) -> bytes:
+        """As it is written down."""
+        return json.dumps(asdict(self)).encode()
+
+    def refusal(self, place: str) -> UsageError:
+        """What somebody else is told."""
+        who = f"process {self.pid} on {self.host}, since {self.since}"
+        return UsageError(
+            f"store {place}: another run is writing to it ({who}); wait for it or stop it"
+        )
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it ran on this machine and runs no more."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # it runs, as another user
+            return False
+        return False
+
+
+def place_of(url: str) -> Place:
+    """The place that an address names.
+
+    Raises:
+        UsageError: no store can lie there.
+    """
+    scheme, mark, _ = url.partition("://")
+    target = PLACES.get(scheme if mark else "file")
+    if target is None:
+        known = ", ".join(f"{name}://" for name in PLACES)
+        raise UsageError(f"store {url}: no store can lie there; give a path, or {known}")
+    module, _, name = target.partition(":")
+    place: Place = getattr(importlib.import_module(module), name)(url)
+    return place
+
+
+def create_root(repository: icechunk.Repository, attributes: Mapping[str, Any]) -> None:
+    """The first commit of a store."""
+    session = repository.writable_session("main")
+    zarr.create_group(session.store, attributes=dict(attributes))
+    session.commit("create the store")
+
+
+@contextlib.contextmanager
+def explained(name: str, what: str, kind: type[MeldflowError] = UsageError) -> Iterator[None]:
+    """Turns what the disk or Icechunk says into one line of ours.
+
+    Raises:
+        MeldflowError: of ``kind``, for an OSError or an IcechunkError inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"store {name}: {what} ({error.strerror or error})") from error
+    except icechunk.IcechunkError as error:
+        cause = str(error).strip().splitlines()[0].removeprefix("x ").strip()
+        raise kind(f"store {name}: {what} ({cause})") from error

@@ -1,0 +1,94 @@
+"""The runs that made a store what it is: who, when, with what, one row each.
+
+A row of an extractor's state names the run that wrote it, so that every feature can be traced to
+the software and the hardware that gave it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import zarr
+
+from storage.columns import Column, ColumnTable, group_of
+
+GROUP = "runs"
+
+COLUMNS = (
+    Column("id", "str", ""),
+    Column("started", "str", ""),
+    Column("finished", "str", ""),  # empty until it is published
+    Column("origin", "str", ""),
+    Column("summary", "str", ""),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run that wrote to the store."""
+
+    id: str
+    started: str
+    """UTC, ISO 8601."""
+    finished: str
+    """When it was published; empty until then."""
+    origin: Mapping[str, Any]
+    """What it ran on, as JSON values: versions of software, hardware, the command."""
+    summary: str
+    """What it did, in one line."""
+
+
+class Runs:
+    """The table of runs, and the row of the one that is under way."""
+
+    def __init__(self, root: zarr.Group, id_: str) -> None:
+        self._table = read_table(root)
+        self._id = id_
+        known = self._table["id"].tolist()
+        self.row = known.index(id_) if id_ in known else len(known)
+        """Row of the run, which is written with its first commit."""
+
+    def begin(self, origin: Mapping[str, Any]) -> None:
+        """Notes the run, unless an earlier try of it already did."""
+        if len(self._table) == self.row:
+            self._table.grow(self.row + 1)
+            values = {"id": [self._id], "started": [now()], "origin": [json.dumps(dict(origin))]}
+            self._table.put([self.row], values)
+
+    def finish(self, summary: str) -> None:
+        """Notes that it is done."""
+        self._table.put([self.row], {"finished": [now()], "summary": [summary]})
+
+    def write(self, root: zarr.Group) -> None:
+        """Writes what changed."""
+        if GROUP not in root:
+            ColumnTable.create(root.create_group(GROUP), COLUMNS, n_rows=0, dimension="run")
+        self._table.write(group_of(root, GROUP))
+
+
+def read_table(root: zarr.Group) -> ColumnTable:
+    """The table as it is stored."""
+    if GROUP in root:
+        return ColumnTable.read(group_of(root, GROUP), COLUMNS)
+    return ColumnTable.empty(COLUMNS)
+
+
+def records(root: zarr.Group) -> tuple[RunRecord, ...]:
+    """Every run, the oldest first."""
+    table = read_table(root)
+    columns = (table[column.name].tolist() for column in COLUMNS)
+    return tuple(
+        RunRecord(
+            id=id_, started=started, finished=finished, origin=json.loads(origin), summary=summary
+        )
+        for id_, started, finished, origin, summary in zip(*columns, strict=True)
+    )
+
+
+def now() -> str:
+    """This moment, UTC, ISO 8601."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

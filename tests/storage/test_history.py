@@ -1,0 +1,222 @@
+"""What a store was stays readable, comparable and nameable, until nobody needs it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.schema import Reason, UsageError
+from storage import history, open_store
+from storage.location import open_repository, writer_lock
+from storage.maintenance import maintain_store as maintain
+from storage.plan import Why
+from storage.run import open_run, preview
+from storage.runs import records
+from tests.storage.corpus import (
+    corpus,
+    do_partition,
+    extract_all,
+    utterance,
+    voice_spec,
+    words_spec,
+)
+
+SPECS = (voice_spec(), words_spec())
+
+
+def extract(url: str, utterances: list, specs=SPECS, **origin: object) -> str:  # type: ignore[type-arg,no-untyped-def]
+    with open_run(url, specs, partition=4, origin=origin) as run:
+        extract_all(run, utterances, specs)
+        return run.publish()
+
+
+def changed() -> list:  # type: ignore[type-arg]
+    """The corpus with a new clip, a new text, a new label, one more and one fewer."""
+    after = corpus(7)
+    after[1] = utterance(1, take="b")
+    after[2] = utterance(2, text="other words")
+    after[3] = utterance(3, emotion="joy")
+    return [*after[:5], after[6]]
+
+
+def test_the_log_lists_what_was_published_and_nothing_between(url: str) -> None:
+    first = extract(url, corpus(6))
+    second = extract(url, corpus(9))
+    extract(url, corpus(9))  # nothing to do
+    states = history.log(url)
+    assert [one.snapshot for one in states][:2] == [second, first]
+    assert [one.summary for one in states] == [
+        "3 new, 0 changed, 0 removed, 6 unchanged; audio/voice 3, text/words 3",
+        "6 new, 0 changed, 0 removed, 0 unchanged; audio/voice 6, text/words 6",
+        "create the store",
+    ]
+    assert len(states) == 3
+
+
+def test_a_difference_names_utterances_and_extractors(url: str) -> None:
+    before = extract(url, corpus(6))
+    after = extract(url, changed(), (voice_spec(), words_spec(version=2)))
+    found = history.diff(url, before, after)
+    assert found.added == ("train/dia2_utt0",)
+    assert found.removed == ("test/dia1_utt2",)
+    assert found.changed == {
+        "dev/dia0_utt1": ("clip_sha",),
+        "test/dia0_utt2": ("text", "text_sha"),
+        "train/dia1_utt0": ("emotion",),
+    }
+    voice, words = found.extractors["audio/voice"], found.extractors["text/words"]
+    assert (voice.added, voice.changed) == (("train/dia2_utt0",), ("dev/dia0_utt1",))
+    assert voice.removed == ("test/dia1_utt2",)
+    assert voice.key_before == voice.key_after
+    assert words.key_before != words.key_after
+    assert len(words.changed) == 5
+    same = history.diff(url, after, "main")
+    assert (same.added, same.removed, same.changed, same.extractors) == ((), (), {}, {})
+
+
+def test_a_difference_from_the_empty_store(url: str) -> None:
+    extract(url, corpus(3))
+    created = history.log(url)[-1].snapshot
+    found = history.diff(url, created, "main")
+    assert len(found.added) == 3
+    assert found.extractors["audio/voice"].key_before == ""
+
+
+def test_tags_name_states_and_are_not_moved(url: str) -> None:
+    first = extract(url, corpus(3))
+    history.tag(url, "paper-1")
+    extract(url, corpus(6))
+    assert history.tags(url) == {"paper-1": first}
+    assert open_store(url, "paper-1").id == first
+    assert history.tag(url, "paper-1", first) == first
+    with pytest.raises(UsageError, match="'paper-1' names"):
+        history.tag(url, "paper-1")
+    with pytest.raises(UsageError, match="no branch, tag or snapshot"):
+        history.tag(url, "x", "nothing")
+    with pytest.raises(UsageError, match="'a/b' is no name for a tag"):
+        history.tag(url, "a/b")
+    assert history.log(url)[1].tags == ("paper-1",)
+
+
+def test_a_rollback_and_back_again(url: str) -> None:
+    first, second = extract(url, corpus(3)), extract(url, corpus(6))
+    current, rescued = history.rollback(url, first)
+    assert (current, open_store(url).id) == (first, first)
+    assert open_store(url, rescued).id == second
+    assert history.rollback(url, second)[0] == second
+    third = extract(url, corpus(7))
+    assert open_store(url).id == third
+    assert len(open_store(url).rows()) == 7
+
+
+def test_rollbacks_that_are_none(url: str) -> None:
+    only = extract(url, corpus(9))
+    repository = open_repository(url)
+    between = next(
+        one.id
+        for one in repository.ancestry(branch="main")
+        if not one.metadata.get("published") and one.parent_id != repository.lookup_branch("main")
+    )
+    with pytest.raises(UsageError, match="is the current state already"):
+        history.rollback(url, only)
+    with pytest.raises(UsageError, match="was never published"):
+        history.rollback(url, between)
+    with writer_lock(url), pytest.raises(UsageError, match="another run is writing"):
+        history.rollback(url, only)
+
+
+def test_maintenance_forgets_and_frees_but_keeps_what_is_named(url: str) -> None:
+    first = extract(url, corpus(6))
+    history.tag(url, "keep", first)
+    second = extract(url, corpus(6), (voice_spec(version=2), words_spec()))
+    third = extract(url, corpus(6), (voice_spec(version=3), words_spec()))
+    nothing = maintain(url)
+    assert (nothing.expired, nothing.objects) == (0, 0)
+    done = maintain(url, older_than_days=0)
+    assert done.expired > 0
+    assert done.bytes > 0
+    for ref in ("keep", third):
+        snapshot = open_store(url, ref)
+        values, mask = snapshot.features("audio/voice", "mean")
+        assert mask.all()
+        assert np.isfinite(values).all()
+        assert len(snapshot.frames("audio/voice", "frames", "train/dia0_utt0"))
+    with pytest.raises(UsageError, match="no branch, tag or snapshot"):
+        open_store(url, second).features("audio/voice", "mean")
+    assert maintain(url, older_than_days=0).objects == 0
+    extract(url, corpus(8), (voice_spec(version=3), words_spec()))
+
+
+def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
+    url = str(tmp_path / "s")
+    extract(url, corpus(6))
+    before = sorted(tmp_path.rglob("*"))
+    maintain(url, older_than_days=0, dry_run=True)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_maintenance_while_a_run_writes(url: str) -> None:
+    extract(url, corpus(3))
+    with open_run(url, SPECS, partition=4) as run:
+        run.sync(corpus(6))
+        written = do_partition(run, run.plan().partitions[0], corpus(6), SPECS)
+        with pytest.raises(UsageError, match="another run is writing"):
+            maintain(url, older_than_days=0)
+        run.merge(written)
+        run.commit()
+    maintain(url, older_than_days=0)  # the dead run's branch keeps what it committed
+    with open_run(url, SPECS, partition=4) as run:
+        assert run.resumed
+        extract_all(run, corpus(6), SPECS)
+        run.publish()
+    assert open_store(url).features("audio/voice", "mean")[1].all()
+
+
+def test_every_row_names_its_run_and_every_run_what_it_ran_on(url: str) -> None:
+    extract(url, corpus(5), versions={"torch": "1"})
+    extract(url, corpus(6), versions={"torch": "2"})
+    root = open_store(url).root
+    first, second = records(root)
+    assert (first.origin, second.origin) == (
+        {"versions": {"torch": "1"}},
+        {"versions": {"torch": "2"}},
+    )
+    assert first.finished >= first.started
+    assert open_store(url).state("audio/voice")["run"].tolist() == [0, 0, 0, 0, 0, 1]
+
+
+def test_a_plan_tells_why_and_writes_nothing(tmp_path: Path) -> None:
+    url = str(tmp_path / "s")
+    assert preview(url, SPECS, corpus(3))[1].why == {
+        "audio/voice": {Why.NEVER: 3},
+        "text/words": {Why.NEVER: 3},
+    }
+    assert not list(tmp_path.iterdir())
+    silent = [*corpus(6)[:5], replace(utterance(5), text="silent")]
+    extract(url, silent)
+    before = sorted(tmp_path.rglob("*"))
+    after = changed()
+    change, plan = preview(url, (voice_spec(), words_spec(version=2)), after)
+    assert (change.appended, change.changed, change.removed) == (1, 3, 1)
+    assert plan.why == {
+        "audio/voice": {Why.NEVER: 1, Why.CLIP: 1},
+        "text/words": {Why.NEVER: 1, Why.EXTRACTOR: 5},
+    }
+    assert preview(url, SPECS, silent)[1].why == {}
+    assert preview(url, SPECS, silent, retry=[Reason.SILENT])[1].why == {
+        "audio/voice": {Why.RETRY: 1}
+    }
+    assert preview(url, SPECS, silent, retry=[Reason.TIMEOUT])[1].why == {}
+    wider = preview(url, (voice_spec(width=9), words_spec()), silent)[1]
+    assert wider.why == {"audio/voice": {Why.NEVER: 6}}
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_plan_is_what_the_run_then_does(url: str) -> None:
+    extract(url, corpus(6))
+    expected = preview(url, SPECS, changed())
+    with open_run(url, SPECS, partition=4) as run:
+        assert (run.sync(changed()), run.plan()) == expected
