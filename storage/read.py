@@ -6,6 +6,7 @@ A reader holds the snapshot that it opened, whatever runs publish in the meantim
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,12 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from models.schema import SPLITS, ArraySpec, Modality, UsageError
+from models.schema import SPLITS, ArraySpec, Modality, RunError, UsageError
 from storage import catalogue, facts, labelled, layout, location, runs
 from storage.arrays import FeatureArray, by_partition, open_array
 from storage.columns import ColumnTable, group_of
 from storage.counts import Counts, FailedRow, count
-from storage.places.place import place_of
+from storage.places.place import icechunk_explained, place_of
 from storage.plan import stale_mask
 
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ class Snapshot:
         """The whole catalogue, one entry per row."""
         if self.is_empty:
             raise UsageError(f"store {self.url}: it is empty; `meldflow extract` fills it")
-        return ColumnTable.read(group_of(self.root, layout.UTTERANCES), layout.UTTERANCE_COLUMNS)
+        columns = layout.UTTERANCE_COLUMNS
+        with self._reading():
+            return ColumnTable.read(group_of(self.root, layout.UTTERANCES), columns)
 
     @cached_property
     def extractors(self) -> tuple[str, ...]:
@@ -162,7 +165,8 @@ class Snapshot:
         """Status, reason, message, key, checksum and seconds, one entry per row."""
         if extractor not in self._states:
             columns = layout.STATE_COLUMNS
-            self._states[extractor] = ColumnTable.read(self._group(extractor), columns)
+            with self._reading():
+                self._states[extractor] = ColumnTable.read(self._group(extractor), columns)
         return self._states[extractor]
 
     def features(
@@ -175,7 +179,8 @@ class Snapshot:
             hold NaN (0 in integer arrays).
         """
         rows = self.rows(split)
-        values = np.asarray(self._array(extractor, array).values[:])[rows]
+        with self._reading():
+            values = np.asarray(self._array(extractor, array).values[:])[rows]
         return values, np.asarray(self.state(extractor)["status"][rows] == layout.OK)
 
     def frames(self, extractor: str, array: str, name: str) -> NDArray[Any]:
@@ -199,7 +204,8 @@ class Snapshot:
             per row an array of shape (n_frames, …) if it is ragged, else (…). Rows without the
             feature have no frames, or NaN (0 in integer arrays).
         """
-        return self._array(extractor, array).read(rows)
+        with self._reading():
+            return self._array(extractor, array).read(rows)
 
     def partitions(self, *paths: str, split: str | None = None) -> PartitionReader:
         """A picklable reader of whole partitions of this snapshot.
@@ -283,12 +289,17 @@ class Snapshot:
         modality.
         """
         rows = self.rows()
-        return facts.clip_table(self.root, self.utterances, rows, [self.ids[row] for row in rows])
+        names = [self.ids[row] for row in rows]
+        with self._reading():
+            return facts.clip_table(self.root, self.utterances, rows, names)
 
     def random_weights(self) -> tuple[str, ...]:
         """The extractors whose networks have random weights."""
         kinds = {name: self.attributes(name)["weights"]["kind"] for name in self.extractors}
         return tuple(name for name, kind in kinds.items() if kind == "random")
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return icechunk_explained(place_of(self.url).name, "cannot be read", RunError)
 
     def _group(self, extractor: str) -> zarr.Group:
         if extractor not in self.extractors:

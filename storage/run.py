@@ -24,7 +24,7 @@ from models.schema import FeatureSpec, Modality, RunError, UsageError, Utterance
 from storage import facts, layout, location
 from storage.catalogue import CatalogueChange, change_between, ids, merge_catalogue
 from storage.columns import ColumnTable, group_of
-from storage.places.place import Lock, explained, place_of
+from storage.places.place import Lock, explained, icechunk_explained, place_of
 from storage.plan import SOURCE_COLUMN, Plan, plan
 from storage.runs import Runs
 from storage.write import Fork, Written
@@ -69,11 +69,14 @@ def open_run(
 
     Raises:
         UsageError: the store is busy, unwritable, or of another schema.
+        RunError: the store could not be read or written inside the block.
     """
+    stopped = "the run stopped; what was committed is kept, and the next run goes on from there"
     with location.writer_lock(url) as lock:
         if not location.exists(url):
             location.create(url, partition=partition)
-        yield Run(url, specs, lock, origin or {})
+        with icechunk_explained(place_of(url).name, stopped, RunError):
+            yield Run(url, specs, lock, origin or {})
 
 
 def preview(

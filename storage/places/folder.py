@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ class Folder:
 
     def holds_store(self) -> bool:
         """Whether a repository is there. Icechunk's own check would make the folder."""
-        return self.path.is_dir() and icechunk.Repository.exists(self.storage())
+        with explained(self.name, "cannot be read"):
+            return self.path.is_dir() and icechunk.Repository.exists(self.storage())
 
     def contains(self, path: Path) -> bool:
         """Whether a file at ``path`` would lie inside the store."""
@@ -109,11 +111,12 @@ class Folder:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = Holder.read(os.pread(descriptor, 1000, 0))
-            unknown = Holder(pid=0, host="an unknown host", since="just now")
-            raise (holder or unknown).refusal(self.name) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, Holder.me().to_json(), 0)
+            raise _holder(descriptor).refusal(self.name) from None
+        with explained(self.name, "cannot be written"):
+            me = Holder.me().to_json()
+            # Cut afterwards, so that whoever is refused at this moment does not find it empty.
+            os.pwrite(descriptor, me, 0)
+            os.ftruncate(descriptor, len(me))
 
 
 class FolderLock:
@@ -121,6 +124,15 @@ class FolderLock:
 
     def check(self) -> None:
         """It is held."""
+
+
+def _holder(descriptor: int) -> Holder:
+    """The holder by its own word, which it may be writing right now."""
+    for _ in range(100):
+        if holder := Holder.read(os.pread(descriptor, 1000, 0)):
+            return holder
+        time.sleep(0.01)
+    return Holder(pid=0, host="an unknown host", since="just now")
 
 
 def _storage(path: Path) -> icechunk.Storage:

@@ -156,9 +156,23 @@ def explained(name: str, what: str, kind: type[MeldflowError] = UsageError) -> I
         MeldflowError: of ``kind``, for an OSError or an IcechunkError inside.
     """
     try:
-        yield
+        with icechunk_explained(name, what, kind):
+            yield
     except OSError as error:
         raise kind(f"store {name}: {what} ({error.strerror or error})") from error
+
+
+@contextlib.contextmanager
+def icechunk_explained(
+    name: str, what: str, kind: type[MeldflowError] = UsageError
+) -> Iterator[None]:
+    """The same for Icechunk alone, around a block that may read other files as well.
+
+    Raises:
+        MeldflowError: of ``kind``, for an IcechunkError inside.
+    """
+    try:
+        yield
     except icechunk.IcechunkError as error:
         cause = str(error).strip().splitlines()[0].removeprefix("x ").strip()
         raise kind(f"store {name}: {what} ({cause})") from error
