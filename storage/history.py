@@ -18,6 +18,7 @@ from storage.columns import ColumnTable
 from storage.layout import NEVER
 from storage.places.place import explained, place_of
 from storage.read import Snapshot, open_store, resolve
+from storage.run import run_branches
 
 _TAG = re.compile(r"[\w.-]+")
 
@@ -171,6 +172,9 @@ def rollback(url: str, ref: str) -> tuple[str, str]:
         rescued = f"{RESCUED}{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{current[:6]}"
         repository.create_tag(rescued, current)
         lock.check()
+        # A dead run's work may be what is rolled back; nobody shall go on with it.
+        for branch in run_branches(repository):
+            repository.delete_branch(branch)
         try:
             repository.reset_branch("main", wanted, from_snapshot_id=current)
         except icechunk.IcechunkError as error:

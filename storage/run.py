@@ -261,7 +261,7 @@ class Run:
     def _claim_branch(self) -> tuple[str, bool]:
         """The branch of a dead run that started from today's ``main``, else a new one."""
         newest = _resumable(self._repository, self._specs)
-        for branch in _run_branches(self._repository):
+        for branch in run_branches(self._repository):
             if branch != newest:
                 self._repository.delete_branch(branch)
         if newest is not None:
@@ -340,7 +340,8 @@ class Run:
         self._last_commit = time.monotonic()
 
 
-def _run_branches(repository: icechunk.Repository) -> list[str]:
+def run_branches(repository: icechunk.Repository) -> list[str]:
+    """Branches of runs that are under way or died."""
     return [one for one in repository.list_branches() if one.startswith(BRANCH_PREFIX)]
 
 
@@ -353,7 +354,7 @@ def _resumable(repository: icechunk.Repository, specs: Sequence[FeatureSpec]) ->
     base = repository.lookup_branch("main")
     wanted = {spec.name for spec in specs}
     usable = {}
-    for branch in _run_branches(repository):
+    for branch in run_branches(repository):
         tip = next(repository.ancestry(branch=branch))
         # Not by its ancestry: maintenance forgets what lies between.
         begun_here = base in (tip.id, tip.metadata.get("base"))

@@ -80,7 +80,7 @@ def write_partition(
     try:
         return _write(fork, partition, results, specs, partition_size)
     except icechunk.IcechunkError as error:
-        if os.strerror(errno.ENOSPC) in str(error):
+        if any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
             raise RunError(
                 "the store's disk is full; what was committed is kept: make room and run again"
             ) from None

@@ -21,23 +21,13 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, Pre
 from obstore.store import S3Store
 
 from models.schema import RunError, UsageError
-from storage.places.place import Holder, create_root, explained
+from storage.places.place import Holder, cause, create_root, explained
 
 BEAT = 10.0
 """Seconds between two renewals of a lock."""
 LEASE = 60.0
 """Seconds after which a lock that was not renewed belongs to nobody. Clocks of the server and of
 the machine that asks may differ by what is left when a renewal or two fail."""
-
-SAID = {
-    "NoSuchBucket": "there is no such bucket",
-    "AccessDenied": "access is denied: check the credentials and what they may do",
-    "InvalidAccessKeyId": "the access key is unknown: check AWS_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "the secret key is wrong: check AWS_SECRET_ACCESS_KEY",
-    "169.254.169.254": "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "Connection refused": "nobody answers: check AWS_ENDPOINT_URL",
-}
-"""What S3 and the network say → what to do about it."""
 
 
 class Bucket:
@@ -136,7 +126,7 @@ class Bucket:
         try:
             yield
         except (BaseError, OSError) as error:  # obstore's "not found" is a FileNotFoundError
-            raise UsageError(f"store {self.name}: {what} ({_cause(error)})") from error
+            raise UsageError(f"store {self.name}: {what} ({cause(error)})") from error
 
 
 class Lease:
@@ -217,13 +207,6 @@ class Lease:
                 return
             except BaseError:  # the network's bad moment; the next beat may do better
                 continue
-
-
-def _cause(error: Exception) -> str:
-    """What S3 says, in words; else the first line of it."""
-    text = str(error)
-    told = (words for code, words in SAID.items() if code in text)
-    return next(told, text.strip().partition("\n")[0][:200])
 
 
 def _put(objects: S3Store, key: str, content: bytes, mode: Any) -> str:

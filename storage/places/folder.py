@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import time
@@ -19,6 +20,8 @@ import icechunk
 
 from models.schema import UsageError
 from storage.places.place import Holder, create_root, explained
+
+logger = logging.getLogger("meldflow.store")
 
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "lustre", "ceph"})
 """File systems on which a lock of one machine may not hold for another."""
@@ -57,7 +60,7 @@ class Folder:
             raise UsageError(f"store {self.name}: the folder holds other files; name a new folder")
 
     def check_writable(self) -> None:
-        """Refuses a folder that this process may not write to, and network file systems.
+        """Refuses a folder that this process may not write to; warns of network file systems.
 
         Raises:
             UsageError: it is one.
@@ -68,9 +71,11 @@ class Folder:
                 f"store {self.name}: {nearest} cannot be written; choose another folder"
             )
         if (kind := _file_system(nearest)) in NETWORK:
-            raise UsageError(
-                f"store {self.name}: {nearest} is on a network file system ({kind}), where "
-                "commits of two machines can get lost; use a local disk or s3://"
+            logger.warning(
+                "store %s is on a network file system (%s), whose locks may not hold between "
+                "machines: start runs from one machine only, or use s3://",
+                self.name,
+                kind,
             )
 
     def create(self, attributes: Mapping[str, Any]) -> None:

@@ -26,6 +26,17 @@ PLACES = {
 """Scheme of an address → the class of its places; a plain path is a ``file``."""
 
 
+SAID = {
+    "NoSuchBucket": "there is no such bucket",
+    "AccessDenied": "access is denied: check the credentials and what they may do",
+    "InvalidAccessKeyId": "the access key is unknown: check AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the secret key is wrong: check AWS_SECRET_ACCESS_KEY",
+    "169.254.169.254": "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "Connection refused": "nobody answers: check AWS_ENDPOINT_URL",
+}
+"""What S3 and the network say → what to do about it."""
+
+
 class Lock(Protocol):
     """The right to write to a store, as long as it is held."""
 
@@ -174,5 +185,12 @@ def icechunk_explained(
     try:
         yield
     except icechunk.IcechunkError as error:
-        cause = str(error).strip().splitlines()[0].removeprefix("x ").strip()
-        raise kind(f"store {name}: {what} ({cause})") from error
+        raise kind(f"store {name}: {what} ({cause(error)})") from error
+
+
+def cause(error: Exception) -> str:
+    """What is behind an error, in words where we have some; else its first line."""
+    text = str(error)
+    told = (words for code, words in SAID.items() if code in text)
+    first = text.strip().partition("\n")[0].removeprefix("x ").strip()
+    return next(told, first[:200])

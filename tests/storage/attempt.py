@@ -19,6 +19,7 @@ from pathlib import Path
 from models.schema import MeldflowError
 from storage import open_store
 from storage.location import exists
+from storage.maintenance import maintain_store
 from storage.run import open_run
 from tests.storage.corpus import extract_all
 from tests.storage.states import PARTITION, state
@@ -87,10 +88,18 @@ def read(wish: Wish, answer: Answer) -> None:
             answer.seen.append(fingerprint(stored_rows(open_store(wish.url))))
 
 
+def collect(wish: Wish, answer: Answer) -> None:
+    """Frees what nothing has needed for a day, once there is a store."""
+    while not exists(wish.url):
+        time.sleep(0.02)
+    maintain_store(wish.url, older_than_days=1)
+
+
 ACTIONS: Mapping[str, Callable[[Wish, Answer], None]] = {
     "extract": extract,
     "plan": plan,
     "read": read,
+    "collect": collect,
 }
 
 

@@ -17,8 +17,8 @@ from tests.storage.states import state
 from tests.storage.truth import Digests, stored_rows, true_rows
 
 SEED = 11
-ACTIONS = ("extract", "plan", "read", "extract") * 4
-"""What the processes do; a collector of garbage is one more name here and in ``attempt``."""
+ACTIONS = ("extract", "plan", "read", "extract", "collect", "extract", "read", "extract") * 2
+"""What the processes do."""
 
 PATIENCE = 240.0
 """Seconds to try again for while the store is busy."""

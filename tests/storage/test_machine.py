@@ -26,9 +26,10 @@ from hypothesis.stateful import (
 )
 
 from models.schema import FeatureSpec, Modality, RunError, Utterance
-from storage import open_store
+from storage import history, open_store
 from storage.catalogue import ids
 from storage.location import exists, open_repository
+from storage.maintenance import maintain_store
 from storage.plan import PartitionPlan
 from storage.run import Run, open_run
 from tests.storage.corpus import do_partition, voice_spec, words_spec
@@ -127,6 +128,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.main = Model()
         self.left: LeftBehind | None = None
         self.history: dict[str, Digests] = {}
+        self.states: dict[str, Model] = {}
+        """Published by ``Run.publish``, so that one can go back to them."""
 
     @rule(n=st.integers(1, 5))
     def append(self, n: int) -> None:
@@ -146,7 +149,9 @@ class StoreMachine(RuleBasedStateMachine):
     def publish(self, names: tuple[str, ...]) -> None:
         with self._open(names) as run:
             self.main = self._extract(run, names, None)
-            self._published(run.publish())
+            snapshot = run.publish()
+            self._published(snapshot)
+            self.states[snapshot] = copy.deepcopy(self.main)
 
     @rule(names=st.sampled_from(WANTED), partitions=st.integers(0, 3), committed=st.booleans())
     def die(self, names: tuple[str, ...], partitions: int, committed: bool) -> None:
@@ -181,6 +186,31 @@ class StoreMachine(RuleBasedStateMachine):
     def look_back(self, back: int) -> None:
         snapshot = sorted(self.history)[back % len(self.history)]
         assert stored_rows(open_store(self.url, snapshot)) == self.history[snapshot]
+
+    @precondition(lambda self: self.states)
+    @rule(back=st.integers(0, 30))
+    def roll_back(self, back: int) -> None:
+        """What a dead run did goes with the state that it went on from."""
+        snapshot = sorted(self.states)[back % len(self.states)]
+        current = open_store(self.url).id
+        if snapshot == current:
+            return
+        _, rescued = history.rollback(self.url, snapshot)
+        assert open_store(self.url, rescued).id == current
+        self.main, self.left = copy.deepcopy(self.states[snapshot]), None
+
+    @precondition(lambda self: self.history)
+    @rule(tagged=st.booleans())
+    def maintain(self, tagged: bool) -> None:
+        """What has no name is forgotten, and nothing else is touched."""
+        if tagged:
+            history.tag(self.url, f"kept-{len(history.tags(self.url))}")
+        maintain_store(self.url, older_than_days=0)
+        kept = {open_store(self.url).id, *history.tags(self.url).values()}
+        self.history = {one: rows for one, rows in self.history.items() if one in kept}
+        self.states = {one: model for one, model in self.states.items() if one in kept}
+        for one, rows in self.history.items():
+            assert stored_rows(open_store(self.url, one)) == rows
 
     @invariant()
     def main_shows_what_was_published(self) -> None:
