@@ -79,6 +79,9 @@ class ColumnTable:
         """The whole column; change it through ``put`` only."""
         return self._arrays[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._arrays
+
     def __len__(self) -> int:
         return len(self._arrays[self._columns[0].name])
 

@@ -78,6 +78,23 @@ def put(table: ColumnTable, facts: Mapping[int, Facts], checksums: NDArray[np.ui
     table.put(rows, values | {"source_sha": checksums[rows]})
 
 
+def decoded_seconds(table: ColumnTable, checksums: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """How much of every clip was decoded, gaps and a late start included; NaN where none was.
+
+    Args:
+        table: a modality's table.
+        checksums: of the clips of all rows, as they are now, shape (n_rows, 32).
+
+    Returns:
+        Seconds, shape (n_rows,).
+    """
+    seconds = table["seconds"] + np.nan_to_num(np.maximum(table["start"], 0.0))
+    if "gaps" in table:
+        seconds = seconds + table["gaps"]
+    current = (table["source_sha"] == checksums).all(axis=1) & checksums.any(axis=1)
+    return np.where(current, seconds, np.nan)
+
+
 def records(table: ColumnTable, modality: Modality, rows: NDArray[np.int64]) -> list[Facts]:
     """The facts of ``rows``, as they were put."""
     kind = RECORDS[modality]

@@ -17,7 +17,8 @@ import zarr
 from numpy.typing import NDArray
 
 from models.schema import SPLITS, ArraySpec, Modality, RunError, UsageError
-from storage import catalogue, facts, labelled, layout, location, runs
+from storage import catalogue, facts, labelled, layout, location
+from storage import runs as run_table
 from storage.arrays import FeatureArray, by_partition, open_array
 from storage.columns import ColumnTable, group_of
 from storage.counts import Counts, FailedRow, count
@@ -109,10 +110,16 @@ class Snapshot:
         groups = (
             f"{modality}/{name}"
             for modality in sorted(self.root.group_keys())
-            if modality not in (layout.UTTERANCES, facts.GROUP, runs.GROUP)
+            if modality not in (layout.UTTERANCES, facts.GROUP, run_table.GROUP)
             for name in sorted(group_of(self.root, modality).group_keys())
         )
         return tuple(groups)
+
+    @cached_property
+    def runs(self) -> tuple[run_table.RunRecord, ...]:
+        """The runs that made it, the oldest first: what a state's ``run`` counts."""
+        with self._reading():
+            return run_table.records(self.root)
 
     def attributes(self, extractor: str) -> dict[str, Any]:
         """Key, version, parameters, weights and arrays of an extractor.

@@ -8,6 +8,7 @@ the next run on the same ``main`` goes on from its last commit.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import uuid
 from collections import Counter
@@ -34,6 +35,12 @@ COMMIT_SECONDS = 30.0
 """A commit is due after this many partitions or seconds, whichever comes first."""
 
 BRANCH_PREFIX = "run-"
+
+UNKNOWN_SECONDS = 60.0
+"""Room for a clip whose header does not say how long it is. Shards that nobody fills cost nothing;
+where it is too little, the next run knows better, by what this one decoded."""
+
+logger = logging.getLogger("meldflow.store")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +110,14 @@ def preview(
     catalogue = ColumnTable.empty(layout.UTTERANCE_COLUMNS)
     if location.exists(url):
         repository = location.open_repository(url)
-        branch = _resumable(repository, specs) or "main"
-        root = zarr.open_group(repository.readonly_session(branch).store, mode="r")
-        partition = _partition_of(root)
-        catalogue = _utterance_table(root)
-        # Other arrays would be made anew, so that nothing of them is left.
-        kept = [s for s in specs if s.name in root and layout.fits(group_of(root, s.name), s)]
-        tables = {spec.name: _state_table(root, spec) for spec in kept}
+        with icechunk_explained(place_of(url).name, "cannot be read"):
+            branch = _resumable(repository, specs) or "main"
+            root = zarr.open_group(repository.readonly_session(branch).store, mode="r")
+            partition = _partition_of(root)
+            catalogue = _utterance_table(root)
+            tables = {spec.name: _state_table(root, spec) for spec in specs}
+    else:
+        place_of(url).check_vacant()
     _refuse_other_data(url, catalogue, utterances)
     change = merge_catalogue(catalogue, utterances)
     for spec in specs:
@@ -136,9 +144,9 @@ class Run:
         root = self._read(self.branch)
         self.partition = _partition_of(root)
         self.utterances = _utterance_table(root)
-        self._states = {s.name: _state_table(root, s) for s in specs if s.name in root}
+        self._states = {spec.name: _state_table(root, spec) for spec in specs}
         self._facts: dict[Modality, ColumnTable] = {}
-        self._runs, self._origin = Runs(root, self.branch), dict(origin)
+        self._runs = Runs(root, self.branch, origin)
 
     @property
     def snapshot(self) -> str:
@@ -154,11 +162,11 @@ class Run:
         _refuse_other_data(self._name, self.utterances, utterances)
         change = merge_catalogue(self.utterances, utterances)
         self.utterances.write(group_of(root, layout.UTTERANCES))
+        for modality in facts.RECORDS:
+            self._facts[modality] = facts.make_room(root, modality, len(self.utterances))
         for spec in self._specs:
             self._states[spec.name] = self._make_room(root, spec)
         self._make_room_elsewhere(root)
-        for modality in facts.RECORDS:
-            self._facts[modality] = facts.make_room(root, modality, len(self.utterances))
         if session.has_uncommitted_changes:
             self._commit(session, f"catalogue: {change}")
         return change
@@ -184,8 +192,8 @@ class Run:
             sha = self.utterances[sources[update.extractor]][update.rows]
             table = self._states[update.extractor]
             table.put(update.rows, update.columns)
-            origin = {"key": keys[update.extractor], "source_sha": sha, "run": self._runs.row}
-            table.put(update.rows, origin)
+            table.put(update.rows, {"key": keys[update.extractor], "run": self._runs.row})
+            table.put(update.rows, {"source_sha": sha})
         for update in written.ends:
             self._states[update.extractor].put(update.rows, update.columns)
         for modality, shown in written.facts.items():
@@ -210,11 +218,10 @@ class Run:
 
     def failure_rates(self) -> list[FailureRate]:
         """How each extractor fared on the rows that this run, resumed or not, has written."""
-        root = self._read("main")
         rates = []
         for spec in self._specs:
             state = self._states[spec.name]
-            tried = self._written_rows(root, spec)
+            tried = np.isin(state["run"], self._runs.rows)
             reasons = Counter(str(r) for r in state["reason"][tried] if r)
             rates.append(
                 FailureRate(
@@ -225,6 +232,10 @@ class Run:
                 )
             )
         return rates
+
+    def note(self, name: str, value: Any) -> None:
+        """Adds to the run's origin what was not known when it began."""
+        self._runs.note(name, value)
 
     def publish(self) -> str:
         """Moves ``main`` to the run's last commit and gives its snapshot id.
@@ -242,6 +253,8 @@ class Run:
             self._lock.check()
             self._repository.reset_branch("main", tip, from_snapshot_id=self._base)
         self._repository.delete_branch(self.branch)
+        if tip != self._base:
+            self._give_up_the_dead()
         return tip
 
     def _finish(self) -> None:
@@ -259,16 +272,20 @@ class Run:
         self._commit(session, summary, published=True)
 
     def _claim_branch(self) -> tuple[str, bool]:
-        """The branch of a dead run that started from today's ``main``, else a new one."""
-        newest = _resumable(self._repository, self._specs)
-        for branch in run_branches(self._repository):
-            if branch != newest:
-                self._repository.delete_branch(branch)
-        if newest is not None:
-            return newest, True
+        """The branch of a dead run that this one may go on with, else a new one."""
+        found = _resumable(self._repository, self._specs)
+        if found is not None:
+            return found, True
         branch = f"{BRANCH_PREFIX}{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
         self._repository.create_branch(branch, self._base)
         return branch, False
+
+    def _give_up_the_dead(self) -> None:
+        """Dead runs that started from what ``main`` was can never be published now."""
+        for branch in run_branches(self._repository):
+            if next(self._repository.ancestry(branch=branch)).metadata.get("base") == self._base:
+                logger.warning("the work of %s, which died, is given up: main moved on", branch)
+            self._repository.delete_branch(branch)
 
     def _make_room(self, root: zarr.Group, spec: FeatureSpec) -> ColumnTable:
         """The extractor's state table, its arrays grown to the catalogue's length."""
@@ -289,13 +306,25 @@ class Run:
         state.grow(n_rows)
         slots.grow(-(-n_rows // self.partition))
         for array in layout.ragged_arrays(spec):
-            frames = rows_needed(array, _declared_seconds(self.utterances))
+            frames = rows_needed(array, self._seconds())
             starts = np.arange(0, n_rows, self.partition)
             layout.allocate_slots(slots, array, np.add.reduceat(frames, starts))
         state.write(group)
         slots.write(group)
         layout.resize_features(group, spec, n_rows, slots)
         return state
+
+    def _seconds(self) -> NDArray[np.float64]:
+        """How long every clip may be: by its row, its header, and what was decoded of it."""
+        known = [self.utterances["seconds"], self.utterances["clip_seconds"]]
+        known += [
+            facts.decoded_seconds(table, self.utterances["clip_sha"])
+            for table in self._facts.values()
+        ]
+        of_clip = np.isfinite(np.stack(known[1:])).any(axis=0)
+        longest: NDArray[np.float64] = np.nan_to_num(np.stack(known, dtype=np.float64)).max(axis=0)
+        longest[~of_clip] = np.maximum(longest[~of_clip], UNKNOWN_SECONDS)
+        return longest
 
     def _make_room_elsewhere(self, root: zarr.Group) -> None:
         """Rows for the extractors that do not run: every table is as long as the catalogue."""
@@ -305,19 +334,6 @@ class Run:
             for name, group in held:
                 if f"{modality}/{name}" not in mine:
                     layout.resize_rows(group, len(self.utterances))
-
-    def _written_rows(self, main: zarr.Group, spec: FeatureSpec) -> NDArray[np.bool_]:
-        """Rows whose state differs from ``main``, shape (n_rows,)."""
-        state = self._states[spec.name]
-        written: NDArray[np.bool_] = np.asarray(state["status"] != layout.NEVER)
-        if spec.name in main:
-            before = _state_table(main, spec)
-            same = slice(0, len(before))
-            kept = before["status"] == state["status"][same]
-            kept &= before["key"] == state["key"][same]
-            kept &= (before["source_sha"] == state["source_sha"][same]).all(axis=1)
-            written[same] &= ~kept.astype(bool)
-        return written
 
     def _read(self, branch: str) -> zarr.Group:
         return zarr.open_group(self._repository.readonly_session(branch).store, mode="r")
@@ -331,7 +347,7 @@ class Run:
 
     def _commit(self, session: icechunk.Session, message: str, *, published: bool = False) -> None:
         self._lock.check()
-        self._runs.begin(self._origin)
+        self._runs.begin()
         with self._explained("a commit failed"):
             self._runs.write(zarr.open_group(session.store, mode="r+"))
             about = {"run": self.branch, "base": self._base, "published": published}
@@ -348,19 +364,20 @@ def run_branches(repository: icechunk.Repository) -> list[str]:
 def _resumable(repository: icechunk.Repository, specs: Sequence[FeatureSpec]) -> str | None:
     """The branch of the newest dead run that a run of ``specs`` may go on with.
 
-    It started from today's ``main`` and wanted no other extractors: what it did of those would be
-    published half done.
+    It committed something, started from today's ``main`` and wanted no other extractors: what it
+    did of those would be published half done.
     """
     base = repository.lookup_branch("main")
     wanted = {spec.name for spec in specs}
-    usable = {}
-    for branch in run_branches(repository):
-        tip = next(repository.ancestry(branch=branch))
-        # Not by its ancestry: maintenance forgets what lies between.
-        begun_here = base in (tip.id, tip.metadata.get("base"))
-        asked = set() if tip.id == base else set(tip.metadata.get("extractors", ()))
-        if begun_here and asked <= wanted:
-            usable[branch] = tip.written_at
+    tips = {branch: next(repository.ancestry(branch=branch)) for branch in run_branches(repository)}
+    # Not by their ancestry: maintenance forgets what lies between.
+    usable = {
+        branch: tip.written_at
+        for branch, tip in tips.items()
+        if tip.id != base
+        and tip.metadata.get("base") == base
+        and wanted.issuperset(tip.metadata.get("extractors", ()))
+    }
     return max(usable, key=usable.__getitem__, default=None)
 
 
@@ -385,11 +402,8 @@ def _utterance_table(root: zarr.Group) -> ColumnTable:
 
 
 def _state_table(root: zarr.Group, spec: FeatureSpec) -> ColumnTable:
-    return ColumnTable.read(group_of(root, spec.name), layout.state_columns(spec))
-
-
-def _declared_seconds(utterances: ColumnTable) -> NDArray[np.float64]:
-    """The longer of the two durations we know, seconds; 0 where neither is known."""
-    both = np.stack([utterances["clip_seconds"], utterances["seconds"]]).astype(np.float64)
-    longest: NDArray[np.float64] = np.nan_to_num(both, nan=0.0).max(axis=0, initial=0.0)
-    return longest
+    """The extractor's state; no rows where its arrays are not there or have to be made anew."""
+    columns = layout.state_columns(spec)
+    if spec.name not in root or not layout.fits(group_of(root, spec.name), spec):
+        return ColumnTable.empty(columns)
+    return ColumnTable.read(group_of(root, spec.name), columns)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import zarr
 
 from storage.columns import Column, ColumnTable, group_of
@@ -43,25 +44,40 @@ class RunRecord:
 
 
 class Runs:
-    """The table of runs, and the row of the one that is under way."""
+    """The table of runs, and the row of the one that is under way.
 
-    def __init__(self, root: zarr.Group, id_: str) -> None:
+    A run that died and was resumed has a row per try, so that each names what it ran on.
+    """
+
+    def __init__(self, root: zarr.Group, id_: str, origin: Mapping[str, Any]) -> None:
         self._table = read_table(root)
         self._id = id_
-        known = self._table["id"].tolist()
-        self.row = known.index(id_) if id_ in known else len(known)
-        """Row of the run, which is written with its first commit."""
+        self._origin = dict(origin)
+        self.row = len(self._table)
+        """Row of this try, which is written with its first commit."""
+        self.rows = [*np.flatnonzero(self._table["id"] == id_).tolist(), self.row]
+        """Rows of all tries of the run."""
 
-    def begin(self, origin: Mapping[str, Any]) -> None:
-        """Notes the run, unless an earlier try of it already did."""
+    def begin(self) -> None:
+        """Notes the try, if that is not done yet."""
         if len(self._table) == self.row:
             self._table.grow(self.row + 1)
-            values = {"id": [self._id], "started": [now()], "origin": [json.dumps(dict(origin))]}
-            self._table.put([self.row], values)
+            self._table.put([self.row], {"id": [self._id], "started": [now()]})
+            self._put_origin()
+
+    def note(self, name: str, value: Any) -> None:
+        """Adds to what it ran on."""
+        self._origin[name] = value
+        if len(self._table) > self.row:
+            self._put_origin()
 
     def finish(self, summary: str) -> None:
-        """Notes that it is done."""
+        """Notes that the run is done."""
+        self.begin()
         self._table.put([self.row], {"finished": [now()], "summary": [summary]})
+
+    def _put_origin(self) -> None:
+        self._table.put([self.row], {"origin": [json.dumps(self._origin)]})
 
     def write(self, root: zarr.Group) -> None:
         """Writes what changed."""

@@ -14,7 +14,6 @@ from storage.location import open_repository, writer_lock
 from storage.maintenance import maintain_store as maintain
 from storage.plan import Why
 from storage.run import open_run, preview
-from storage.runs import records
 from tests.storage.corpus import (
     corpus,
     do_partition,
@@ -178,8 +177,7 @@ def test_no_maintenance_while_a_run_writes(url: str) -> None:
 def test_every_row_names_its_run_and_every_run_what_it_ran_on(url: str) -> None:
     extract(url, corpus(5), versions={"torch": "1"})
     extract(url, corpus(6), versions={"torch": "2"})
-    root = open_store(url).root
-    first, second = records(root)
+    first, second = open_store(url).runs
     assert (first.origin, second.origin) == (
         {"versions": {"torch": "1"}},
         {"versions": {"torch": "2"}},

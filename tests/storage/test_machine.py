@@ -110,11 +110,12 @@ CHANGES: dict[str, Callable[[Content], Content]] = {
 
 @dataclass(slots=True)
 class LeftBehind:
-    """The branch of a dead run."""
+    """The branch of a dead run, with its last commit."""
 
     model: Model
     extractors: set[str]
     """Those that runs on this branch asked for: a run that asks for fewer starts anew."""
+    snapshot: str
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -126,7 +127,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.contents = [Content(number=number) for number in range(6)]
         self.versions = {VOICE: 1, WORDS: 1}
         self.main = Model()
-        self.left: LeftBehind | None = None
+        self.left: dict[str, LeftBehind] = {}
+        """Branch → what is on it; the one that was written to last comes last."""
         self.history: dict[str, Digests] = {}
         self.states: dict[str, Model] = {}
         """Published by ``Run.publish``, so that one can go back to them."""
@@ -166,7 +168,6 @@ class StoreMachine(RuleBasedStateMachine):
             self.main = self._extract(run, names, None)
             open_repository(self.url).reset_branch("main", run.snapshot)
             self._published(run.snapshot)
-            self.left = LeftBehind(self.main, set())
 
     @precondition(lambda self: self.history)
     @rule(names=st.sampled_from(WANTED))
@@ -179,7 +180,7 @@ class StoreMachine(RuleBasedStateMachine):
             session.commit("behind the run's back")
             with pytest.raises(RunError, match="moved during the run"):
                 run.publish()
-        self.left = None
+        self.left = {}
 
     @precondition(lambda self: self.history)
     @rule(back=st.integers(0, 30))
@@ -197,7 +198,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         _, rescued = history.rollback(self.url, snapshot)
         assert open_store(self.url, rescued).id == current
-        self.main, self.left = copy.deepcopy(self.states[snapshot]), None
+        self.main, self.left = copy.deepcopy(self.states[snapshot]), {}
 
     @precondition(lambda self: self.history)
     @rule(tagged=st.booleans())
@@ -225,9 +226,10 @@ class StoreMachine(RuleBasedStateMachine):
     ) -> Model:
         """Does so many partitions, or all; gives what the run's branch holds then."""
         specs, utterances = self._specs(names), self._utterances()
-        resumed = self.left is not None and self.left.extractors <= set(names)
-        assert run.resumed == resumed
-        model = copy.deepcopy(self.left.model if self.left and resumed else self.main)
+        usable = [b for b, one in self.left.items() if one.extractors <= set(names)]
+        assert run.resumed == bool(usable)
+        assert not usable or run.branch == usable[-1]
+        model = copy.deepcopy(self.left[run.branch].model if usable else self.main)
         run.sync(utterances)
         model.sync(utterances, specs)
         parts = run.plan().partitions
@@ -240,12 +242,19 @@ class StoreMachine(RuleBasedStateMachine):
         return model
 
     def _leave(self, model: Model, run: Run, names: tuple[str, ...]) -> None:
-        before = self.left.extractors if self.left and run.resumed else set()
-        empty = run.snapshot == open_store(self.url).id
-        self.left = LeftBehind(model, set() if empty else before | set(names))
+        if run.snapshot == open_store(self.url).id:
+            return  # it committed nothing, so there is nothing to go on with
+        before = self.left.get(run.branch)
+        if before and before.snapshot == run.snapshot:
+            before.model = model
+            return
+        self.left.pop(run.branch, None)
+        asked = set(names) | (before.extractors if before else set())
+        self.left[run.branch] = LeftBehind(model, asked, run.snapshot)
 
     def _published(self, snapshot: str) -> None:
-        self.left = None
+        if snapshot not in self.history:
+            self.left = {}
         self.history[snapshot] = self.main.rows()
 
     def _specs(self, names: tuple[str, ...]) -> tuple[FeatureSpec, ...]:

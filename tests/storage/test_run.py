@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
-from models.schema import FeatureSpec, Missing, RunError, UsageError, Utterance
+from models.schema import (
+    ArraySpec,
+    AudioFacts,
+    FeatureSpec,
+    Missing,
+    RunError,
+    UsageError,
+    Utterance,
+)
 from storage import open_store
 from storage.location import open_repository, writer_lock
-from storage.run import open_run
+from storage.run import open_run, preview
+from storage.write import Result, write_partition
 from tests.storage.corpus import (
     SPECS,
     corpus,
@@ -274,3 +285,100 @@ def test_a_dead_run_is_not_resumed_by_one_that_wants_less(tmp_path: Path) -> Non
         run.commit()
     extract(store, utterances, (words_spec(version=2),))
     check(store, utterances, (voice_spec(), words_spec(version=2)))
+
+
+def test_an_extractor_that_gives_one_more_array_is_extracted_anew(tmp_path: Path) -> None:
+    store, utterances = tmp_path / "s", corpus(6)
+    extract(store, utterances)
+    pitch = ArraySpec(name="pitch", dims=("frame",), shape=(), dtype="float32", rate=50.0)
+    more = replace(voice_spec(version=2), arrays=(*voice_spec().arrays, pitch))
+    assert preview(str(store), (more,), utterances)[1].stale() == {"audio/voice": 6}
+    assert extract(store, utterances, (more,)) == 6
+    assert len(open_store(str(store)).frames("audio/voice", "pitch", utterances[1].id))
+
+
+def test_clips_of_unknown_length_fit_and_longer_ones_do_at_the_second_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.layout.SHARD_FRAMES", 128)
+    monkeypatch.setattr("storage.write.SHARD_FRAMES", 128)
+    monkeypatch.setattr("storage.run.UNKNOWN_SECONDS", 0.5)
+    store = str(tmp_path / "s")
+    unknown = [
+        replace(one, seconds=math.nan, clip=replace(one.clip, seconds=math.nan))
+        for one in corpus(4)
+    ]
+    for retry, failed in (((), 2), (["too_long"], 0)):
+        with open_run(store, (voice_spec(),), partition=4) as run:
+            run.sync(unknown)
+            for part in run.plan(retry=retry).partitions:
+                # What decoding shows: longer than anybody said.
+                results = {
+                    row: Result(
+                        record=expected(voice_spec(), corpus(4)[row]),
+                        seconds=0.0,
+                        facts=AudioFacts(seconds=corpus(4)[row].clip.seconds),
+                    )
+                    for row in part.rows["audio/voice"]
+                }
+                run.merge(
+                    write_partition(
+                        run.fork(),
+                        part.partition,
+                        {"audio/voice": results},
+                        (voice_spec(),),
+                        partition_size=4,
+                    )
+                )
+            (rate,) = run.failure_rates()
+            assert rate.failed == failed
+            run.publish()
+    assert not open_store(store).failures()
+
+
+def test_rows_that_fail_again_count_as_tried(tmp_path: Path) -> None:
+    store = str(tmp_path / "s")
+    silent = [replace(one, text="silent") for one in corpus(3)]
+    extract(Path(store), silent, (voice_spec(),))
+    with open_run(store, (voice_spec(),), partition=4) as run:
+        run.sync(silent)
+        for part in run.plan(retry=["silent"]).partitions:
+            run.merge(do_partition(run, part, silent, (voice_spec(),)))
+        (rate,) = run.failure_rates()
+        assert (rate.tried, rate.failed, rate.reasons) == (3, 3, {"silent": 3})
+
+
+def test_a_run_that_may_not_go_on_leaves_a_dead_one_its_work(tmp_path: Path) -> None:
+    store = str(tmp_path / "s")
+    extract(Path(store), corpus(2))
+    with open_run(store, SPECS, partition=4) as run:
+        run.sync(corpus(9))
+        run.merge(do_partition(run, run.plan().partitions[1], corpus(9), SPECS))
+        run.commit()
+    with open_run(store, (words_spec(),), partition=4) as run:
+        assert not run.resumed
+    with open_run(store, SPECS, partition=4) as run:
+        assert run.resumed
+        assert extract_all(run, corpus(9), SPECS) == 2 * (9 - 2 - 4)
+        run.publish()
+    with open_run(store, SPECS, partition=4) as run:
+        assert not run.resumed
+
+
+def test_every_try_of_a_run_names_what_it_ran_on(tmp_path: Path) -> None:
+    store = str(tmp_path / "s")
+    with open_run(store, SPECS, partition=4, origin={"torch": "1"}) as run:
+        run.sync(corpus(8))
+        run.merge(do_partition(run, run.plan().partitions[0], corpus(8), SPECS))
+        run.commit()
+    with open_run(store, SPECS, partition=4, origin={"torch": "2"}) as run:
+        extract_all(run, corpus(8), SPECS)
+        run.note("workers", 2)
+        assert [one.tried for one in run.failure_rates()] == [8, 8]
+        run.publish()
+    snapshot = open_store(store)
+    first, second = snapshot.runs
+    assert first.id == second.id
+    assert (first.origin, second.origin) == ({"torch": "1"}, {"torch": "2", "workers": 2})
+    assert (first.finished, bool(second.finished)) == ("", True)
+    assert snapshot.state("audio/voice")["run"].tolist() == [0] * 4 + [1] * 4
