@@ -22,7 +22,7 @@ Store = Annotated[
     str,
     typer.Argument(help="The feature store: a folder, or s3://bucket/name.", metavar="STORE"),
 ]
-Ref = Annotated[str, typer.Option(help="Branch, tag or snapshot id.")]
+Ref = Annotated[str, typer.Option("--ref", "--snapshot", help="Branch, tag or snapshot id.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -1,4 +1,4 @@
-"""The command line: every command reads its arguments, calls one flow, shows what came out.
+"""The command line: every command reads its arguments, does one thing, shows what came out.
 
 Heavy libraries are imported inside the commands, so that `--help` answers at once.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.markup import escape
 
 from flows.app import Json, Ref, Store, app, err, example, out
@@ -45,6 +46,7 @@ def synth(
     epilog=example(
         "meldflow extract MELD.Raw --store store",
         "meldflow extract MELD.Raw --store store --only text/minilm",
+        "meldflow extract MELD.Raw --store store --retry-failed timeout crashed",
         "meldflow extract --clips my-clips --store store --only audio/librosa",
         "meldflow extract demo/data --store demo/store --weights random "
         "--weights text/minilm=pretrained",
@@ -90,7 +92,7 @@ def train(
 def pipeline(
     extract_options: ExtractOptions, train_options: TrainOptions, as_json: Json = False
 ) -> None:
-    """Extract, then train on the snapshot that was published."""
+    """Audit, extract, then train on the snapshot that was published."""
     _run_pipeline(extract_options, train_options, as_json=as_json)
 
 
@@ -272,9 +274,9 @@ def _check_before_start(options: ExtractOptions) -> None:
     from tasks.inputs import check_inputs
 
     worker_count(options.cluster)
-    location.check_writable(options.store)
     with err.status("looking at the data set and for the networks' weights"):
         check_inputs(options)
+    location.check_writable(options.store)
 
 
 def main() -> None:
@@ -289,6 +291,11 @@ def main() -> None:
     sys.argv[1:] = spread_reasons(sys.argv[1:])
     try:
         app()
+    except ValidationError as error:
+        from tasks.options import first_problem
+
+        err.print(f"[bold red]meldflow:[/] {escape(first_problem(error))}", highlight=False)
+        sys.exit(2)
     except MeldflowError as error:
         err.print(f"[bold red]meldflow:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)

@@ -9,6 +9,7 @@ import typer
 
 from flows.app import Json, Ref, Store, err, example
 from flows.parameters import extraction, takes
+from models.schema import UsageError
 
 if TYPE_CHECKING:
     from tasks.options import ExtractOptions
@@ -18,7 +19,8 @@ store_commands = typer.Typer()
 
 @store_commands.command(
     epilog=example(
-        "meldflow plan MELD.Raw --store store", "meldflow plan MELD.Raw --store store --json"
+        "meldflow plan MELD.Raw --store store",
+        "meldflow plan MELD.Raw --store store --retry-failed timeout crashed --json",
     )
 )
 @takes(options=extraction)
@@ -77,13 +79,18 @@ def tag(
         str | None, typer.Argument(help="The name; without one, the tags are listed.")
     ] = None,
     ref: Ref = "main",
+    delete: Annotated[bool, typer.Option("--delete", help="Forget the name.")] = False,
     as_json: Json = False,
 ) -> None:
     """Name a state of a store, so that it is kept for good; or list the names."""
     from flows import screen_store
     from storage import history as states
 
-    if name is not None:
+    if delete and name is None:
+        raise UsageError("--delete: name the tag to forget")
+    if name is not None and delete:
+        states.untag(store, name)
+    elif name is not None:
         states.tag(store, name, ref)
     screen_store.show_tags(states.tags(store), as_json=as_json)
 

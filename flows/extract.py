@@ -12,7 +12,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from storage import open_store
 from storage.run import open_run
-from tasks.cluster import open_cluster
+from tasks.cluster import describe_workers, open_cluster
 from tasks.extraction import (
     ExtractReport,
     check_failures,
@@ -24,7 +24,7 @@ from tasks.extraction import (
 from tasks.inputs import wanted_extractors, wanted_utterances
 from tasks.logs import worker_logs
 from tasks.options import ExtractOptions
-from tasks.partition import ExtractionJob, partition_task
+from tasks.partition import Extraction, partition_task
 from tasks.progress import progress
 
 # The width is the back-pressure: so many partitions are on the cluster at a time.
@@ -60,7 +60,8 @@ def extract(options: ExtractOptions) -> ExtractReport:
                 progress("extracting", total, "features") as advance,
             ):
                 logger.info("dask dashboard: %s", client.dashboard_link)
-                job = ExtractionJob(
+                run.note("workers", describe_workers(client))
+                work = Extraction(
                     client=client,
                     fork=run.fork(),
                     extractors=extractors,
@@ -71,7 +72,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
                     clip_timeout=options.clip_timeout,
                     on_rows=advance,
                 )
-                commit_all(run, [partition_task.submit(job, part) for part in plan.partitions])
+                commit_all(run, [partition_task.submit(work, part) for part in plan.partitions])
         rates = run.failure_rates()
         check_failures(rates, options.max_failure_rate)
         snapshot = run.publish()

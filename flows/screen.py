@@ -83,9 +83,11 @@ def show_extraction(report: ExtractReport, *, as_json: bool) -> None:
         out.print_json(data=report.to_json())
         return
     if not report.extracted:
-        out.print(f"nothing to do: {report.store} is up to date ({report.catalogue})")
+        out.print(f"nothing to do: {escape(report.store)} is up to date ({report.catalogue})")
     else:
-        table = Table("extractor", "extracted", "failed", "reasons", title=f"store {report.store}")
+        table = Table(
+            "extractor", "extracted", "failed", "reasons", title=f"store {escape(report.store)}"
+        )
         for rate in report.failures:
             reasons = ", ".join(f"{reason} {n}" for reason, n in rate.reasons.items())
             done = str(report.extracted.get(rate.extractor, 0))
@@ -149,7 +151,7 @@ def show_training(report: TrainReport, *, as_json: bool) -> None:
         out.print_json(data=report.to_json())
         return
     for warning in report.warnings:
-        out.print(f"[yellow]note:[/] {warning}", highlight=False)
+        out.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
     table = Table(
         "model", "accuracy", "weighted F1", title=f"test, {report.test_utterances} utterances"
     )
@@ -159,10 +161,10 @@ def show_training(report: TrainReport, *, as_json: bool) -> None:
     out.print(table)
     best, floor = report.weighted_f1[report.model], report.weighted_f1["majority"]
     out.print(f"test weighted F1 {best:.3f}, majority baseline {floor:.3f}", style="bold")
-    out.print(f"report {report.report}", highlight=False, soft_wrap=True)
+    out.print(f"report {escape(report.report)}", highlight=False, soft_wrap=True)
     python = min(sys.executable, os.path.relpath(sys.executable), key=len)
     opener = shlex.join([python, "-m", "webbrowser", report.report])
-    out.print(f"open it with: {opener}", highlight=False, soft_wrap=True)
+    out.print(f"open it with: {escape(opener)}", highlight=False, soft_wrap=True)
 
 
 def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
@@ -251,5 +253,5 @@ def show_failures(snapshot: Snapshot, *, as_json: bool) -> None:
         return
     table = Table("utterance", "extractor", "reason", "message")
     for one in failed:
-        table.add_row(one.id, one.extractor, one.reason, one.message)
+        table.add_row(*map(escape, (one.id, one.extractor, one.reason, one.message)))
     out.print(table)

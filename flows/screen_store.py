@@ -37,10 +37,10 @@ def show_plan(store: str, change: CatalogueChange, plan: Plan, *, as_json: bool)
         return
     out.print(f"catalogue: {change}", highlight=False)
     if not plan.why:
-        out.print(f"nothing to extract: {store} is up to date")
+        out.print(f"nothing to extract: {escape(store)} is up to date")
         return
     reasons = list(dict.fromkeys(why for counts in plan.why.values() for why in counts))
-    table = Table("extractor", title=f"what a run on {store} would extract")
+    table = Table("extractor", title=f"what a run on {escape(store)} would extract")
     for name in (*reasons, "in all"):
         table.add_column(name, justify="right")
     for extractor, counts in plan.why.items():
@@ -57,7 +57,7 @@ def show_log(states: Sequence[State], *, as_json: bool) -> None:
         return
     for one in states:
         named = f" [yellow]({escape(', '.join(one.tags))})[/]" if one.tags else ""
-        out.print(f"[bold]{one.snapshot}[/]{named}  {one.time}", highlight=False)
+        out.print(f"[bold]{one.snapshot}[/]{named}  {one.time}  {one.run}", highlight=False)
         out.print(f"    {escape(one.summary)}", highlight=False, soft_wrap=True)
 
 

@@ -23,5 +23,5 @@ def train(options: TrainOptions) -> TrainReport:
     table = table_task(snapshot)
     result = fit_task(table, options)
     page = report_task(result, options.report)
-    logger.info("report: %s; %s", page, keep(snapshot))
-    return TrainReport.of(result, page)
+    logger.info("report: %s", page)
+    return TrainReport.of(result, page, keep(snapshot))

@@ -335,7 +335,7 @@ Record: TypeAlias = Features | Missing
 """What ``extract`` gives for one utterance."""
 
 
-NOT_EXTRACTED = "not_extracted"
+NEVER_EXTRACTED = "never_extracted"
 """What stands for a reason where no run ever tried to extract the feature."""
 
 
@@ -353,7 +353,7 @@ class FeatureRow:
     """``extractor/array`` → values, shape (n_frames, …) if it is ragged, else (…); those that
     are missing are not here."""
     missing: Mapping[str, str]
-    """``extractor/array`` → why it is not there: a ``Reason``, or ``NOT_EXTRACTED``."""
+    """``extractor/array`` → why it is not there: a ``Reason``, or ``NEVER_EXTRACTED``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from models.schema import ArraySpec
 from storage.columns import Column, ColumnTable, array_of
 
+GATHERED = 4096
+"""Rows that are read at once where many are wanted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedArray:
@@ -36,6 +39,16 @@ class FixedArray:
             return []
         block, begin = _read(self.values, int(rows[0]), int(rows[-1]) + 1)
         return [np.asarray(block[row - begin]) for row in rows.tolist()]
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The values of ``rows``, ascending, shape (n_rows, …); never many more in memory."""
+        found = np.empty((rows.size, *self.values.shape[1:]), self.values.dtype)
+        done = 0
+        for some in by_partition(rows, GATHERED):
+            first, last = int(some[0]), int(some[-1]) + 1
+            found[done : done + some.size] = np.asarray(self.values[first:last])[some - first]
+            done += some.size
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,22 +51,23 @@ def merge_catalogue(table: ColumnTable, utterances: Sequence[Utterance]) -> Cata
     wanted = _columns(utterances)
     rows = np.array([row_of.get(one.id, -1) for one in utterances], dtype=np.int64)
     known = rows >= 0
-    changed = known.copy()
-    changed[known] = np.logical_or.reduce(
-        [differs(table[name][rows[known]], values[known]) for name, values in wanted.items()]
-    )
+    unlike = {
+        name: differs(table[name][rows[known]], values[known]) for name, values in wanted.items()
+    }
+    touched, changed = ~known, np.zeros(len(rows), bool)
+    touched[known] = np.logical_or.reduce(list(unlike.values()))
+    changed[known] = np.logical_or.reduce([unlike[name] for name in (*COMPARED, "active")])
     gone = np.setdiff1d(np.flatnonzero(table["active"] == 1), rows[known])
     first, n_new = len(table), int((~known).sum())
     table.grow(first + n_new)
     rows[~known] = np.arange(first, first + n_new)
-    touched = changed | ~known
     table.put(rows[touched], {name: values[touched] for name, values in wanted.items()})
     table.put(gone, {"active": 0})
     return CatalogueChange(
         appended=n_new,
         changed=int(changed.sum()),
         removed=gone.size,
-        unchanged=int((~touched).sum()),
+        unchanged=int((known & ~changed).sum()),
     )
 
 

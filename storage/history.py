@@ -18,7 +18,7 @@ from storage.columns import ColumnTable
 from storage.layout import NEVER
 from storage.places.place import explained, place_of
 from storage.read import Snapshot, open_store, resolve
-from storage.run import run_branches
+from storage.run import BRANCH_PREFIX, run_branches
 
 _TAG = re.compile(r"[\w.-]+")
 
@@ -128,6 +128,9 @@ def tag(url: str, name: str, ref: str = "main") -> str:
             f"store {url}: {name!r} is no name for a tag; letters, digits, dots, dashes and "
             "underscores may be in one"
         )
+    if name == "main" or name.startswith(BRANCH_PREFIX):
+        raise UsageError(f"store {url}: {name!r} is the name of a branch; choose another one")
+    location.open_repository(url)
     with location.writer_lock(url):
         repository = location.open_repository(url)
         snapshot = resolve(repository, url, ref)
@@ -150,6 +153,20 @@ def tags(url: str) -> dict[str, str]:
     return {name: repository.lookup_tag(name) for name in sorted(repository.list_tags())}
 
 
+def untag(url: str, name: str) -> None:
+    """Forgets a tag; what it named is kept as long as anything else that is old.
+
+    Raises:
+        UsageError: there is no such tag, or a run is writing.
+    """
+    location.open_repository(url)
+    with location.writer_lock(url):
+        repository = location.open_repository(url)
+        if name not in repository.list_tags():
+            raise UsageError(f"store {url}: no tag is called {name!r}; `meldflow tag` lists them")
+        repository.delete_tag(name)
+
+
 def rollback(url: str, ref: str) -> tuple[str, str]:
     """Makes a published state the current one again; what is left behind keeps a tag.
 
@@ -160,6 +177,7 @@ def rollback(url: str, ref: str) -> tuple[str, str]:
             run is writing.
         RunError: a run published in the meantime.
     """
+    location.open_repository(url)  # before a lock is left where no store is
     with location.writer_lock(url) as lock:
         repository = location.open_repository(url)
         current, wanted = repository.lookup_branch("main"), resolve(repository, url, ref)
@@ -255,10 +273,16 @@ def _results(snapshot: Snapshot, extractor: str) -> dict[str, tuple[object, ...]
     state = snapshot.state(extractor)
     rows = snapshot.rows()
     rows = rows[np.asarray(state["status"][rows] != NEVER)]
-    return dict(zip((snapshot.ids[row] for row in rows.tolist()), _marks(state, rows), strict=True))
+    marks = _marks(snapshot, state, rows)
+    return dict(zip((snapshot.ids[row] for row in rows.tolist()), marks, strict=True))
 
 
-def _marks(state: ColumnTable, rows: NDArray[np.int64]) -> Iterator[tuple[object, ...]]:
+def _marks(
+    snapshot: Snapshot, state: ColumnTable, rows: NDArray[np.int64]
+) -> Iterator[tuple[object, ...]]:
     sources = (one.tobytes() for one in state["source_sha"][rows])
-    plain = (state[name][rows].tolist() for name in ("status", "key", "run"))
-    return zip(*plain, sources, strict=True)
+    plain = (state[name][rows].tolist() for name in ("status", "key"))
+    # By their names: after a rollback, two histories count different runs with one number.
+    runs = [(one.id, one.started) for one in snapshot.runs]
+    made = (runs[number] for number in state["run"][rows].tolist())
+    return zip(*plain, made, sources, strict=True)

@@ -50,7 +50,10 @@ def open_repository(url: str) -> icechunk.Repository:
         raise UsageError(f"store {place.name}: no store is here; `meldflow extract` creates one")
     with explained(place.name, "cannot be read"):
         repository = icechunk.Repository.open(place.storage())
-        root = zarr.open_group(repository.readonly_session("main").store, mode="r")
+        try:
+            root = zarr.open_group(repository.readonly_session("main").store, mode="r")
+        except FileNotFoundError:
+            raise UsageError(f"store {place.name}: it is damaged; its root is gone") from None
     found = root.attrs.get("schema")
     if found != SCHEMA:
         raise UsageError(
@@ -78,9 +81,10 @@ def check_writable(url: str) -> None:
         UsageError: it could not; the message says why.
     """
     place = place_of(url)
+    if not place.holds_store():  # and nothing is left where none will be
+        place.check_vacant()
+        place.check_writable()
+        return
+    open_repository(url)
     with place.lock():
-        if place.holds_store():
-            open_repository(url)
-        else:
-            place.check_vacant()
         place.check_writable()

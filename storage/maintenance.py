@@ -9,6 +9,8 @@ from models.schema import UsageError
 from storage import location
 from storage.places.place import explained, place_of
 
+MOST_DAYS = 36_500
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintained:
@@ -35,8 +37,9 @@ def maintain_store(url: str, *, older_than_days: float = 30.0, dry_run: bool = F
     Raises:
         UsageError: there is no store, or a run is writing to it.
     """
-    if older_than_days < 0:
-        raise UsageError(f"an age of {older_than_days:g} days is none; give 0 or more")
+    if not 0 <= older_than_days <= MOST_DAYS:
+        raise UsageError(f"an age of {older_than_days:g} days is none; give 0 to {MOST_DAYS:,}")
+    location.open_repository(url)  # before a lock is left where no store is
     with location.writer_lock(url) as lock:
         repository = location.open_repository(url)
         age = datetime.timedelta(days=older_than_days)

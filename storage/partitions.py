@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.schema import NOT_EXTRACTED, ArraySpec, FeatureRow
+from models.schema import NEVER_EXTRACTED, ArraySpec, FeatureRow
 from storage import layout
 from storage.arrays import by_partition
 from storage.read import Snapshot, open_store
@@ -90,7 +90,7 @@ class PartitionReader:
     def _reasons(self, extractor: str, rows: NDArray[np.int64]) -> list[str]:
         """Why each row has no feature of ``extractor``; empty where it has one."""
         state = self.snapshot.state(extractor)
-        told = {layout.OK: "", layout.NEVER: NOT_EXTRACTED}
+        told = {layout.OK: "", layout.NEVER: NEVER_EXTRACTED}
         cells = zip(state["status"][rows].tolist(), state["reason"][rows].tolist(), strict=True)
         return [told.get(status, reason) for status, reason in cells]
 

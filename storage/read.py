@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.schema import SPLITS, ArraySpec, Modality, RunError, UsageError
 from storage import catalogue, facts, labelled, layout, location
 from storage import runs as run_table
-from storage.arrays import FeatureArray, by_partition, open_array
+from storage.arrays import FeatureArray, RaggedArray, by_partition, open_array
 from storage.columns import ColumnTable, group_of
 from storage.counts import Counts, FailedRow, count
 from storage.places.place import icechunk_explained, place_of
@@ -36,7 +36,7 @@ def open_store(url: str, ref: str = "main") -> Snapshot:
     """A snapshot of the store at ``url``, pinned.
 
     Args:
-        url: the store's folder.
+        url: the store's folder, or ``s3://bucket/name``.
         ref: a branch, a tag or a snapshot id.
 
     Raises:
@@ -184,10 +184,15 @@ class Snapshot:
         Returns:
             values, shape (n_rows, …), and a mask, shape (n_rows,). Rows without the feature
             hold NaN (0 in integer arrays).
+
+        Raises:
+            UsageError: there is no such feature, or it has a number of frames for each row.
         """
-        rows = self.rows(split)
+        rows, stored = self.rows(split), self._array(extractor, array)
+        if isinstance(stored, RaggedArray):
+            raise UsageError(f"{extractor}/{array} has frames: read it with frames(), partitions()")
         with self._reading():
-            values = np.asarray(self._array(extractor, array).values[:])[rows]
+            values = stored.gather(rows)
         return values, np.asarray(self.state(extractor)["status"][rows] == layout.OK)
 
     def frames(self, extractor: str, array: str, name: str) -> NDArray[Any]:

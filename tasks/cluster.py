@@ -7,10 +7,14 @@ networks. The flow's code does not change with the cluster.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib.metadata import version
+from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
@@ -18,6 +22,7 @@ from distributed import Client, LocalCluster
 from distributed.system import MEMORY_LIMIT
 
 from models.schema import UsageError
+from tasks.hardware import EXTRACTION_PACKAGES, describe_hardware, describe_versions
 from tasks.options import ClusterProfile
 
 ROLES = ("cpu", "model")
@@ -129,3 +134,16 @@ def _check_workers(client: Client, profile: ClusterProfile) -> None:
 
 def _worker_facts() -> tuple[str, str]:
     return version("meldflow"), os.environ.get("OMP_NUM_THREADS", "all")
+
+
+def describe_workers(client: Client) -> list[dict[str, Any]]:
+    """What the features are made on: software and hardware, with how many workers are alike."""
+    found = Counter(client.run(_origin_of_worker).values())
+    return [{"workers": number} | json.loads(one) for one, number in found.items()]
+
+
+def _origin_of_worker() -> str:
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    hardware = describe_hardware(int(threads) if threads.isdigit() else os.cpu_count() or 1)
+    versions = describe_versions(EXTRACTION_PACKAGES)
+    return json.dumps({"versions": versions, "hardware": asdict(hardware)}, sort_keys=True)

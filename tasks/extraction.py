@@ -15,7 +15,7 @@ from storage.columns import ColumnTable
 from storage.plan import Plan
 from storage.run import FailureRate, Run
 from storage.write import Written
-from tasks.hardware import EXTRACTION_PACKAGES, describe_hardware, describe_versions
+from tasks.hardware import EXTRACTION_PACKAGES, describe_versions
 from tasks.options import ExtractOptions
 from tasks.stages import Source
 
@@ -51,11 +51,10 @@ class ExtractReport:
 
 
 def origin(options: ExtractOptions) -> dict[str, Any]:
-    """What a run is and runs on, for the store to keep."""
+    """What a run is, for the store to keep; what it runs on is known once there are workers."""
     return {
         "options": options.model_dump(mode="json"),
         "versions": describe_versions(EXTRACTION_PACKAGES),
-        "hardware": asdict(describe_hardware(options.cluster.threads)),
     }
 
 

@@ -146,6 +146,8 @@ def load_profile(file: Path | None) -> ClusterProfile:
         profile = ClusterProfile.model_validate(content or {})
     except OSError as error:
         raise UsageError(f"cluster profile {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"cluster profile {file}: not UTF-8 text") from error
     except yaml.YAMLError as error:
         why = " ".join(str(error).split())
         raise UsageError(f"cluster profile {file}: not YAML ({why})") from error

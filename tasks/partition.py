@@ -26,7 +26,7 @@ from tasks.stages import Encoded, Source
 T = TypeVar("T")
 
 
-class ExtractionJob:
+class Extraction:
     """What the partitions of a run share.
 
     Not a dataclass on purpose: Prefect walks through those in search of futures.
@@ -60,27 +60,27 @@ class ExtractionJob:
         return self.client.submit(stage, *arguments, resources={role: 1}, pure=False)
 
 
-def extract_partition(job: ExtractionJob, part: PartitionPlan) -> Written:
+def extract_partition(work: Extraction, part: PartitionPlan) -> Written:
     """Extracts everything stale in a partition on one decode of its clips.
 
     Raises:
         distributed.scheduler.KilledWorker: workers died over it, again and again.
     """
     batches: dict[Future[Encoded], int] = {}
-    for extractors, rows in _decodes(job, part):
-        batches |= _submit_batch(job, part, extractors, rows)
+    for extractors, rows in _decodes(work, part):
+        batches |= _submit_batch(work, part, extractors, rows)
     for future in as_completed(batches):
-        job.on_rows(batches[future])
-    specs = [extractor.spec for extractor in job.extractors]
-    written = job.on(
-        "cpu", stages.write, job.fork, part.partition, list(batches), specs, job.partition_size
+        work.on_rows(batches[future])
+    specs = [extractor.spec for extractor in work.extractors]
+    written = work.on(
+        "cpu", stages.write, work.fork, part.partition, list(batches), specs, work.partition_size
     )
     result: Written = written.result()
     return result
 
 
 def _decodes(
-    job: ExtractionJob, part: PartitionPlan
+    work: Extraction, part: PartitionPlan
 ) -> Iterator[tuple[list[Extractor], tuple[int, ...]]]:
     """Which extractors share a decode of which rows.
 
@@ -88,34 +88,34 @@ def _decodes(
     through the encoder in one batch.
     """
     sharing: dict[DecodeOptions | None, list[Extractor]] = {}
-    for extractor in job.extractors:
+    for extractor in work.extractors:
         if extractor.spec.name in part.rows:
             sharing.setdefault(extractor.decoding, []).append(extractor)
     for options, extractors in sharing.items():
         rows = sorted({row for one in extractors for row in part.rows[one.spec.name]})
-        size = len(rows) if options is None else job.batch
+        size = len(rows) if options is None else work.batch
         for first in range(0, len(rows), size):
             yield extractors, tuple(rows[first : first + size])
 
 
 def _submit_batch(
-    job: ExtractionJob,
+    work: Extraction,
     part: PartitionPlan,
     extractors: Sequence[Extractor],
     rows: Sequence[int],
 ) -> dict[Future[Encoded], int]:
     """Future → rows it extracts. Submitted depth first: a batch is done before the next."""
-    sources = [job.sources[row] for row in rows]
+    sources = [work.sources[row] for row in rows]
     modalities = {one.spec.modality for one in extractors}
     decoding = extractors[0].decoding
-    loaded = job.on("cpu", stages.load_media, sources, modalities, decoding, job.clip_timeout)
+    loaded = work.on("cpu", stages.load_media, sources, modalities, decoding, work.clip_timeout)
     futures = {}
     for extractor in extractors:
         own = set(part.rows[extractor.spec.name])
         wanted = [source for source in sources if source.row in own]
         if wanted:
             role = extractor.spec.resource
-            future = job.on(role, stages.encode, extractor, wanted, loaded, job.device)
+            future = work.on(role, stages.encode, extractor, wanted, loaded, work.device)
             futures[future] = len(wanted)
     return futures
 

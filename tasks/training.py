@@ -41,8 +41,8 @@ class TrainReport:
     seconds: float
 
     @classmethod
-    def of(cls, result: TrainResult, page: Path) -> TrainReport:
-        """The figures of ``result``, whose report is at ``page``."""
+    def of(cls, result: TrainResult, page: Path, *more: str) -> TrainReport:
+        """The figures of ``result``, whose report is at ``page``; ``more`` are warnings too."""
         return cls(
             report=str(page),
             snapshot=result.data.snapshot,
@@ -51,7 +51,7 @@ class TrainReport:
             test_utterances=len(result.test_ids),
             weighted_f1={name: one.test.weighted_f1 for name, one in result.judged.items()},
             accuracy={name: one.test.accuracy for name, one in result.judged.items()},
-            warnings=tuple(map(str, result.warnings)),
+            warnings=(*map(str, result.warnings), *filter(None, more)),
             seconds=result.durations["total"],
         )
 
@@ -100,14 +100,14 @@ def report(result: TrainResult, directory: Path) -> Path:
 def keep(snapshot: Snapshot) -> str:
     """Tags the snapshot that a model was trained on, so that maintenance keeps it.
 
-    Gives a line about it. A store that cannot be written now costs no training.
+    Gives what went wrong, or nothing: a store that cannot be written now costs no training.
     """
     name = f"trained-{snapshot.id}"
     try:
         history.tag(snapshot.url, name, snapshot.id)
     except MeldflowError as error:
         return f"the snapshot was not tagged, so `meldflow maintain` may forget it: {error}"
-    return f"the snapshot is kept as {name}"
+    return ""
 
 
 table_task = task(name="read features", cache_policy=NO_CACHE)(load_table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -46,6 +47,7 @@ def describe(outcome: Outcome, *, format_name: str, command: str) -> dict[str, A
         "details": dict(outcome.details),
         "licences": list(LICENCES),
         "software": _software(),
+        "runs": _runs(selection),
     }
 
 
@@ -109,6 +111,13 @@ def _missing(selection: Selection) -> list[dict[str, str]]:
         for one in selection.extractors
         for row, reason, message in one.reasons(selection.rows)
     ]
+
+
+def _runs(selection: Selection) -> list[dict[str, Any]]:
+    """The runs that made the exported features: when, and on which software and hardware."""
+    states = (one.state["run"][selection.rows] for one in selection.extractors)
+    made = sorted({number for state in states for number in np.unique(state).tolist()} - {-1})
+    return [asdict(selection.snapshot.runs[number]) for number in made]
 
 
 def _software() -> dict[str, str]:

@@ -16,7 +16,7 @@ from models.schema import RunError, UsageError
 from storage.exports import provenance
 from storage.exports.registry import Advance, Format, format_called
 from storage.exports.selection import Selection
-from storage.places.place import place_of
+from storage.places.place import icechunk_explained, place_of
 
 PROVENANCE = "provenance.json"
 
@@ -91,7 +91,8 @@ def export(
         path.parent.mkdir(parents=True, exist_ok=True)
         with _draft_folder(path) as folder:
             draft = folder / path.name
-            outcome = kind.load()(selection, draft, advance)
+            with icechunk_explained(selection.snapshot.url, "cannot be read", RunError):
+                outcome = kind.load()(selection, draft, advance)
             size = _size(draft)
             record = provenance.describe(outcome, format_name=format_name, command=command)
             content = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from models.schema import ArraySpec, Modality, UsageError
+from models.schema import NEVER_EXTRACTED, ArraySpec, Modality, UsageError
 from storage import layout
 from storage.arrays import by_partition
 from storage.columns import Column, ColumnTable, array_of, group_of
@@ -23,9 +23,6 @@ from storage.read import Snapshot
 
 STATUS = {layout.NEVER: "never", layout.OK: "ok", layout.FAILED: "failed"}
 """What the number in a ``status`` column means."""
-
-NEVER_EXTRACTED = "never_extracted"
-"""The reason of a row that no run has come to."""
 
 INACTIVE = "no longer in the data set"
 INCOMPLETE = "lacks a feature of an exported extractor"

@@ -11,13 +11,14 @@ import contextlib
 import datetime
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import icechunk
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
 from models.schema import RunError, UsageError
@@ -139,20 +140,27 @@ class Lease:
             UsageError: somebody else holds it.
         """
         self._objects, self._key, self._place = objects, key, place
-        self._content = Holder.me().to_json()
+        self._holder = Holder.me()
+        self._content = self._holder.to_json()
         self._lost = False
+        self._renewed = time.monotonic()
         self._tag = self._take()
 
     def check(self) -> None:
         """Finds out whether it is still held.
 
         Raises:
-            RunError: it was not renewed in time, and another run took it over.
+            RunError: another run took it over, or may have: it was not renewed in time.
         """
         if self._lost:
             raise RunError(
-                f"store {self._place}: its lock was not renewed for {LEASE:g} s, and another run "
-                "took the store over; run again once that has ended"
+                f"store {self._place}: its lock was not renewed in time, and another run took the "
+                "store over; run again once that has ended"
+            )
+        if time.monotonic() - self._renewed > LEASE:
+            raise RunError(
+                f"store {self._place}: its lock could not be renewed for {LEASE:g} s; what was "
+                "committed is kept: run again once the store can be reached"
             )
 
     @contextlib.contextmanager
@@ -167,7 +175,7 @@ class Lease:
             ended.set()
             thread.join()
             if not self._lost:
-                with contextlib.suppress(BaseError):  # it runs out by itself
+                with contextlib.suppress(BaseError, OSError):  # it runs out by itself
                     obstore.delete(self._objects, self._key)
 
     def _take(self) -> str:
@@ -177,7 +185,7 @@ class Lease:
             found = self._abandoned()
         try:
             return _put(self._objects, self._key, self._content, {"e_tag": found})
-        except (PreconditionError, NotFoundError):
+        except (PreconditionError, FileNotFoundError):
             raise UsageError(f"store {self._place}: another run has just begun; wait") from None
 
     def _abandoned(self) -> str:
@@ -188,7 +196,7 @@ class Lease:
         """
         try:
             found = obstore.get(self._objects, self._key)
-        except NotFoundError:
+        except FileNotFoundError:
             raise UsageError(
                 f"store {self._place}: another run has just ended; try again"
             ) from None
@@ -199,14 +207,30 @@ class Lease:
         return str(found.meta["e_tag"])
 
     def _renew(self, ended: threading.Event) -> None:
-        while not ended.wait(BEAT):
-            try:
-                self._tag = _put(self._objects, self._key, self._content, {"e_tag": self._tag})
-            except (PreconditionError, NotFoundError):
-                self._lost = True
-                return
-            except BaseError:  # the network's bad moment; the next beat may do better
-                continue
+        while not ended.wait(BEAT) and not self._lost:
+            with contextlib.suppress(
+                BaseError, OSError
+            ):  # the network's bad moment: the next may do better
+                self._beat()
+
+    def _beat(self) -> None:
+        began = time.monotonic()
+        try:
+            self._tag = _put(self._objects, self._key, self._content, {"e_tag": self._tag})
+        except (PreconditionError, FileNotFoundError):
+            self._adopt()
+        self._renewed = began
+
+    def _adopt(self) -> None:
+        """Finds out whose the lock is: a renewal may have come through, and its answer not."""
+        try:
+            found = obstore.get(self._objects, self._key)
+            holder = Holder.read(bytes(found.bytes()))
+        except FileNotFoundError:
+            holder = None
+        self._lost = holder != self._holder
+        if not self._lost:
+            self._tag = str(found.meta["e_tag"])
 
 
 def _put(objects: S3Store, key: str, content: bytes, mode: Any) -> str:

@@ -32,7 +32,8 @@ class Folder:
 
     def __init__(self, url: str) -> None:
         path = url.removeprefix("file://")
-        self.path = Path(path).expanduser().absolute()
+        # Resolved, since the lock lies beside it: two names of one store must not mean two locks.
+        self.path = Path(path).expanduser().resolve()
         self.name = str(self.path)
 
     def storage(self) -> icechunk.Storage:
@@ -66,7 +67,7 @@ class Folder:
             UsageError: it is one.
         """
         nearest = next(one for one in (self.path, *self.path.parents) if one.exists())
-        if not os.access(nearest, os.W_OK):
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
             raise UsageError(
                 f"store {self.name}: {nearest} cannot be written; choose another folder"
             )

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -96,12 +97,21 @@ class Holder:
     host: str
     since: str
     """Local time of its host, ISO 8601."""
+    machine: str = ""
+    """What tells its process ids from those of other machines and containers."""
+    token: str = ""
+    """Drawn for this one holding of the lock."""
 
     @classmethod
     def me(cls) -> Holder:
         """This process."""
-        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        return cls(pid=os.getpid(), host=socket.gethostname(), since=now)
+        return cls(
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            since=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            machine=_machine(),
+            token=uuid.uuid4().hex,
+        )
 
     @classmethod
     def read(cls, content: bytes) -> Holder | None:
@@ -124,8 +134,8 @@ class Holder:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it ran on this machine and runs no more."""
-        if self.host != socket.gethostname():
+        """Whether it ran where this process could see it, and runs no more."""
+        if not self.machine or self.machine != _machine():
             return False
         try:
             os.kill(self.pid, 0)
@@ -134,6 +144,18 @@ class Holder:
         except PermissionError:  # it runs, as another user
             return False
         return False
+
+
+def _machine() -> str:
+    """This boot of this machine and this name space of process ids; empty if unknown.
+
+    A host's name does not do: containers may share one, each with process ids of its own.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115
+    except OSError:
+        return ""
 
 
 def place_of(url: str) -> Place:

@@ -28,7 +28,9 @@ def repaired_encoding(tables: Sequence[Table]) -> Iterator[Finding]:
     """Texts and speakers with cp1252 punctuation or hard spaces."""
     for row in _rows(tables):
         if (row.text, row.speaker) != (row.cells.get("text", ""), row.cells.get("speaker", "")):
-            garbled = {c for c in row.cells["text"] + row.cells.get("speaker", "") if _is_odd(c)}
+            garbled = {
+                c for c in row.cells.get("text", "") + row.cells.get("speaker", "") if _is_odd(c)
+            }
             codes = ", ".join(f"U+{ord(character):04X}" for character in sorted(garbled))
             yield _about(row, Kind.REPAIRED_ENCODING, f"holds {codes}", f"read as {row.text!r}")
 

@@ -6,6 +6,7 @@ catalogued before, with the same size and time of change, is not read again.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import os
@@ -177,11 +178,11 @@ def _hash(paths: Iterable[str], files: Mapping[str, _File]) -> dict[str, bytes]:
 
 
 def _clip(path: str, file: _File, header: Header, digest: bytes) -> Clip:
+    seconds = math.nan if isinstance(header, Missing) else header
     if file.before is not None:
-        return file.before
+        return dataclasses.replace(file.before, seconds=seconds)
     if digest == NO_FILE:  # so that it is read again next time
         return _clip_at(path)
-    seconds = math.nan if isinstance(header, Missing) else header
     return Clip(path=path, sha256=digest, size=file.size, mtime_ns=file.mtime_ns, seconds=seconds)
 
 

@@ -82,6 +82,10 @@ def test_rollback_and_maintain(store: str, shown) -> None:  # type: ignore[no-un
         (("tag", "{store}", "a/b"), "'a/b' is no name for a tag"),
         (("rollback", "{store}", "main"), "is the current state already"),
         (("maintain", "nowhere"), "no store is here"),
+        (("maintain", "{store}", "--older-than", "1e6"), "give 0 to 36,500"),
+        (("tag", "{store}", "x", "--delete"), "no tag is called 'x'"),
+        (("tag", "{store}", "--delete"), "name the tag to forget"),
+        (("train", "{store}", "--seed", "99999999999"), "seed: Input should be less than"),
         (("log", "s3://bucket"), "name a place in a bucket"),
         (("log", "gs://bucket/store"), "no store can lie there"),
     ],
@@ -91,6 +95,7 @@ def test_mistakes_end_in_one_line(store: str, shown, arguments, says: str) -> No
     assert (code, out) == (2, "")
     assert says in err
     assert err.count("\n") == 1
+    assert sorted(one.name for one in Path(store).parent.iterdir()) == ["store", "store.lock"]
 
 
 @pytest.mark.parametrize(

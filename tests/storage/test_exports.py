@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from models.schema import (
     EMOTIONS,
+    NEVER_EXTRACTED,
     ArraySpec,
     Features,
     FeatureSpec,
@@ -31,7 +32,7 @@ from models.schema import (
 )
 from storage import exports, open_store
 from storage.exports import ExportReport, Selection
-from storage.exports.selection import INACTIVE, INCOMPLETE, NEVER_EXTRACTED
+from storage.exports.selection import INACTIVE, INCOMPLETE
 from storage.run import open_run
 from tests.storage.corpus import (
     corpus,
@@ -400,6 +401,8 @@ def test_provenance_tells_where_it_comes_from(
     assert "GPL-3.0" in " ".join(record["licences"])
     assert "copyrighted" in " ".join(record["licences"])
     assert record["software"]["numpy"] == np.__version__
+    assert record["runs"]
+    assert all(one["id"].startswith("run-") and one["started"] for one in record["runs"])
     assert report.warnings == tuple(record["warnings"])
 
 

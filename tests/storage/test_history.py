@@ -111,6 +111,28 @@ def test_a_rollback_and_back_again(url: str) -> None:
     assert len(open_store(url).rows()) == 7
 
 
+def test_what_is_made_anew_after_a_rollback_is_told_from_what_was(url: str) -> None:
+    first = extract(url, corpus(3))
+    extract(url, corpus(6))
+    _, rescued = history.rollback(url, first)
+    extract(url, corpus(6))
+    found = history.diff(url, rescued, "main")
+    assert (found.added, found.changed) == ((), {})
+    assert len(found.extractors["audio/voice"].changed) == 3
+
+
+def test_a_tag_can_be_forgotten_and_is_no_branch(url: str) -> None:
+    extract(url, corpus(3))
+    history.tag(url, "x")
+    history.untag(url, "x")
+    assert history.tags(url) == {}
+    with pytest.raises(UsageError, match="no tag is called 'x'"):
+        history.untag(url, "x")
+    for name in ("main", "run-1"):
+        with pytest.raises(UsageError, match="is the name of a branch"):
+            history.tag(url, name)
+
+
 def test_rollbacks_that_are_none(url: str) -> None:
     only = extract(url, corpus(9))
     repository = open_repository(url)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.schema import NOT_EXTRACTED, FeatureRow, Missing, UsageError, Utterance
+from models.schema import NEVER_EXTRACTED, FeatureRow, Missing, UsageError, Utterance
 from storage import PartitionReader, open_store
 from storage.run import open_run
 from tests.storage.corpus import SPECS, corpus, do_partition, expected, extract, utterance
@@ -143,7 +143,7 @@ def test_rows_never_tried_say_so_and_nothing_is_read_for_them(
         snapshot, record = recorded(str(store), run.branch)
         rows = reader_of(store, ref=run.branch).read(1)
         assert [len(row.arrays) for row in rows] == [3, 3, 0, 0]
-        assert rows[3].missing == dict.fromkeys(PATHS, NOT_EXTRACTED)
+        assert rows[3].missing == dict.fromkeys(PATHS, NEVER_EXTRACTED)
         check(rows[:2], corpus(6)[4:])
         snapshot.read_rows("audio/voice", "frames", np.arange(4, 8))
         assert {key for key, _ in record.take("audio/voice/frames")} == {"audio/voice/frames/c/1/0"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -112,25 +113,53 @@ class TestBucket:
     ) -> None:
         url = places.bucket(Path())
         name = url.removeprefix(f"s3://{places.BUCKET}/") + ".lock"
-        elsewhere = replace(Holder.me(), host="elsewhere")
+        elsewhere = replace(Holder.me(), host="elsewhere", machine="another")
         obstore.put(places.objects(), name, elsewhere.to_json())
         with pytest.raises(UsageError, match="on elsewhere"):
             extract(url, 1)
-        monkeypatch.setattr(bucket, "LEASE", 0.0)
+        with contextlib.ExitStack() as stack:
+            with monkeypatch.context() as later:
+                later.setattr(bucket, "LEASE", 0.0)
+                lock = stack.enter_context(location.writer_lock(url))
+            lock.check()
         extract(url, 1)
 
-    def test_who_lost_the_lock_publishes_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("taken", [True, False])
+    def test_who_lost_the_lock_publishes_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, taken: bool
+    ) -> None:
         monkeypatch.setattr(bucket, "BEAT", 0.05)
         url = places.bucket(Path())
         name = url.removeprefix(f"s3://{places.BUCKET}/") + ".lock"
         with open_run(url, SPECS, partition=4) as run:
             extract_all(run, corpus(3), SPECS)
-            obstore.put(places.objects(), name, replace(Holder.me(), host="elsewhere").to_json())
+            theirs = replace(Holder.me(), host="elsewhere").to_json()
+            if taken:
+                obstore.put(places.objects(), name, theirs)
+            else:
+                obstore.delete(places.objects(), name)
             time.sleep(0.5)
             with pytest.raises(RunError, match="another run took the store over"):
                 run.publish()
         assert open_store(url).is_empty
-        assert name in places.names()  # it is the other one's
+        assert (name in places.names()) == taken  # it is the other one's
+
+    def test_a_renewal_whose_answer_was_lost_is_no_loss(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = places.bucket(Path())
+        name = url.removeprefix(f"s3://{places.BUCKET}/") + ".lock"
+        with location.writer_lock(url) as lock:
+            content = bytes(obstore.get(places.objects(), name).bytes())
+            obstore.put(places.objects(), name, content)  # it came through
+            lock._tag = "old"  # type: ignore[attr-defined]
+            lock._beat()  # type: ignore[attr-defined]
+            lock.check()
+            lock._beat()  # type: ignore[attr-defined]
+            lock.check()
+            monkeypatch.setattr(bucket, "LEASE", 0.0)
+            with pytest.raises(RunError, match="could not be renewed for 0 s"):
+                lock.check()
 
     def test_a_store_whose_maker_died_is_completed(self) -> None:
         import icechunk
@@ -165,6 +194,17 @@ class TestBucket:
             extract(places.bucket(Path()), 1)
 
 
+def test_two_names_of_a_store_have_one_lock(tmp_path: Path) -> None:
+    extract(str(tmp_path / "store"), 1)
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    with (
+        location.writer_lock(str(tmp_path / "store")),
+        pytest.raises(UsageError, match="another run"),
+        location.writer_lock(str(tmp_path / "link")),
+    ):
+        pass
+
+
 def test_addresses_of_no_kind_are_refused() -> None:
     with pytest.raises(UsageError, match="gs://a/b: no store can lie there"):
         location.exists("gs://a/b")
@@ -176,7 +216,8 @@ def test_a_holder_is_read_as_it_was_written() -> None:
     assert Holder.read(b"") is None
     assert Holder.read(json.dumps({"pid": 1}).encode()) is None
     assert not me.is_dead
-    assert not replace(me, host="elsewhere", pid=2**22 - 1).is_dead
+    assert not replace(me, machine="another", pid=2**22 - 1).is_dead
+    assert not replace(me, machine="", pid=2**22 - 1).is_dead
     assert replace(me, pid=2**22 - 1).is_dead
 
 

@@ -283,6 +283,14 @@ def test_semicolons_and_a_byte_order_mark(tmp_path: Path) -> None:
     assert (utterance.id, utterance.text) == ("train/dia0_utt0", "Well, yes.")
 
 
+def test_a_table_without_texts_is_repaired_where_it_has_speakers(tmp_path: Path) -> None:
+    columns = ("split", "dialogue_id", "utterance_id", "speaker", "clip")
+    write_csv(tmp_path / "mine.csv", [("train", 0, 0, "Nurse\xa01", "")], columns)
+    intake = take_in(tmp_path / "mine.csv")
+    assert intake.utterances[0].speaker == "Nurse 1"
+    assert ("repaired_encoding", "train/dia0_utt0") in found(intake)
+
+
 def test_the_documented_example_is_read(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "dataset.md").read_text(encoding="utf-8")
     (tmp_path / "mine.csv").write_text(text.split("```csv\n")[1].split("```")[0], encoding="utf-8")
