@@ -27,7 +27,7 @@ store_commands = typer.Typer()
 def plan(options: ExtractOptions, as_json: Json = False) -> None:
     """Show what `extract` would do with the same options, and why, without doing it."""
     from flows import screen_store
-    from storage.run import preview
+    from storage.preview import preview
     from tasks.extraction import known_clips
     from tasks.inputs import check_inputs, wanted_extractors, wanted_utterances
 

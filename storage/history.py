@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from models.schema import RunError, UsageError
 from storage import location
+from storage.branches import BRANCH_PREFIX, run_branches
 from storage.catalogue import COMPARED, differs
 from storage.columns import ColumnTable
 from storage.layout import NEVER
 from storage.places.place import explained, place_of
 from storage.read import Snapshot, open_store, resolve
-from storage.run import BRANCH_PREFIX, run_branches
 
 _TAG = re.compile(r"[\w.-]+")
 

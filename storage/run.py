@@ -21,20 +21,20 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from models.schema import FeatureSpec, Modality, RunError, UsageError, Utterance, rows_needed
+from models.schema import FeatureSpec, Modality, RunError, Utterance, rows_needed
 from storage import facts, layout, location
-from storage.catalogue import CatalogueChange, change_between, ids, merge_catalogue
+from storage.branches import BRANCH_PREFIX, resumable, run_branches
+from storage.catalogue import CatalogueChange, change_between, merge_catalogue
 from storage.columns import ColumnTable, group_of
 from storage.places.place import Lock, explained, icechunk_explained, place_of
 from storage.plan import SOURCE_COLUMN, Plan, plan
 from storage.runs import Runs
+from storage.tables import partition_of, refuse_other_data, state_table, utterance_table
 from storage.write import Fork, Written
 
 COMMIT_PARTITIONS = 8
 COMMIT_SECONDS = 30.0
 """A commit is due after this many partitions or seconds, whichever comes first."""
-
-BRANCH_PREFIX = "run-"
 
 UNKNOWN_SECONDS = 60.0
 """Room for a clip whose header does not say how long it is. Shards that nobody fills cost nothing;
@@ -45,7 +45,7 @@ logger = logging.getLogger("meldflow.store")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureRate:
-    """How an extractor fared on the rows that differ from ``main``."""
+    """How an extractor fared on the rows that a run wrote."""
 
     extractor: str
     tried: int
@@ -86,46 +86,6 @@ def open_run(
             yield Run(url, specs, lock, origin or {})
 
 
-def preview(
-    url: str,
-    specs: Sequence[FeatureSpec],
-    utterances: Sequence[Utterance],
-    *,
-    partition: int = 64,
-    retry: Collection[str] = (),
-) -> tuple[CatalogueChange, Plan]:
-    """What a run would do, without a lock and without writing anything.
-
-    Args:
-        url: the store; it need not be there.
-        specs: the extractors whose features are wanted.
-        utterances: what the data set holds now.
-        partition: utterances per partition, where there is no store yet.
-        retry: reasons of failures that are worth another try.
-
-    Raises:
-        UsageError: the store cannot be read, or holds another data set.
-    """
-    tables: dict[str, ColumnTable] = {}
-    catalogue = ColumnTable.empty(layout.UTTERANCE_COLUMNS)
-    if location.exists(url):
-        repository = location.open_repository(url)
-        with icechunk_explained(place_of(url).name, "cannot be read"):
-            branch = _resumable(repository, specs) or "main"
-            root = zarr.open_group(repository.readonly_session(branch).store, mode="r")
-            partition = _partition_of(root)
-            catalogue = _utterance_table(root)
-            tables = {spec.name: _state_table(root, spec) for spec in specs}
-    else:
-        place_of(url).check_vacant()
-    _refuse_other_data(url, catalogue, utterances)
-    change = merge_catalogue(catalogue, utterances)
-    for spec in specs:
-        state = tables.setdefault(spec.name, ColumnTable.empty(layout.state_columns(spec)))
-        state.grow(len(catalogue))
-    return change, plan(catalogue, tables, specs, partition=partition, retry=retry)
-
-
 class Run:
     """The one writer of a store, from ``sync`` to ``publish``."""
 
@@ -142,9 +102,9 @@ class Run:
         self._pending = 0
         self._last_commit = time.monotonic()
         root = self._read(self.branch)
-        self.partition = _partition_of(root)
-        self.utterances = _utterance_table(root)
-        self._states = {spec.name: _state_table(root, spec) for spec in specs}
+        self.partition = partition_of(root)
+        self.utterances = utterance_table(root)
+        self._states = {spec.name: state_table(root, spec) for spec in specs}
         self._facts: dict[Modality, ColumnTable] = {}
         self._runs = Runs(root, self.branch, origin)
 
@@ -159,7 +119,7 @@ class Run:
         root = zarr.open_group(session.store, mode="r+")
         if layout.UTTERANCES not in root:
             layout.create_utterances(root)
-        _refuse_other_data(self._name, self.utterances, utterances)
+        refuse_other_data(self._name, self.utterances, utterances)
         change = merge_catalogue(self.utterances, utterances)
         self.utterances.write(group_of(root, layout.UTTERANCES))
         for modality in facts.RECORDS:
@@ -265,7 +225,7 @@ class Run:
             if one.tried
         )
         # Against main, since a resumed run finds what it did before it died.
-        change = change_between(_utterance_table(self._read("main")), self.utterances)
+        change = change_between(utterance_table(self._read("main")), self.utterances)
         summary = "; ".join(filter(None, (str(change), rates)))
         self._runs.finish(summary)
         session = self._repository.writable_session(self.branch)
@@ -273,7 +233,7 @@ class Run:
 
     def _claim_branch(self) -> tuple[str, bool]:
         """The branch of a dead run that this one may go on with, else a new one."""
-        found = _resumable(self._repository, self._specs)
+        found = resumable(self._repository, self._specs)
         if found is not None:
             return found, True
         branch = f"{BRANCH_PREFIX}{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
@@ -354,56 +314,3 @@ class Run:
             asked = [spec.name for spec in self._specs]
             session.commit(message, metadata=about | {"extractors": asked})
         self._last_commit = time.monotonic()
-
-
-def run_branches(repository: icechunk.Repository) -> list[str]:
-    """Branches of runs that are under way or died."""
-    return [one for one in repository.list_branches() if one.startswith(BRANCH_PREFIX)]
-
-
-def _resumable(repository: icechunk.Repository, specs: Sequence[FeatureSpec]) -> str | None:
-    """The branch of the newest dead run that a run of ``specs`` may go on with.
-
-    It committed something, started from today's ``main`` and wanted no other extractors: what it
-    did of those would be published half done.
-    """
-    base = repository.lookup_branch("main")
-    wanted = {spec.name for spec in specs}
-    tips = {branch: next(repository.ancestry(branch=branch)) for branch in run_branches(repository)}
-    # Not by their ancestry: maintenance forgets what lies between.
-    usable = {
-        branch: tip.written_at
-        for branch, tip in tips.items()
-        if tip.id != base
-        and tip.metadata.get("base") == base
-        and wanted.issuperset(tip.metadata.get("extractors", ()))
-    }
-    return max(usable, key=usable.__getitem__, default=None)
-
-
-def _refuse_other_data(store: str, catalogue: ColumnTable, utterances: Sequence[Utterance]) -> None:
-    """A store follows one data set: another one would mark everything as removed."""
-    active = {name for name, on in zip(ids(catalogue), catalogue["active"], strict=True) if on}
-    if active and active.isdisjoint(one.id for one in utterances):
-        raise UsageError(
-            f"store {store}: none of its {len(active)} utterances is in this data set "
-            f"(it holds {min(active)}, for one); name another --store"
-        )
-
-
-def _partition_of(root: zarr.Group) -> int:
-    return int(root.attrs["partition"])  # type: ignore[arg-type]
-
-
-def _utterance_table(root: zarr.Group) -> ColumnTable:
-    if layout.UTTERANCES in root:
-        return ColumnTable.read(group_of(root, layout.UTTERANCES), layout.UTTERANCE_COLUMNS)
-    return ColumnTable.empty(layout.UTTERANCE_COLUMNS)
-
-
-def _state_table(root: zarr.Group, spec: FeatureSpec) -> ColumnTable:
-    """The extractor's state; no rows where its arrays are not there or have to be made anew."""
-    columns = layout.state_columns(spec)
-    if spec.name not in root or not layout.fits(group_of(root, spec.name), spec):
-        return ColumnTable.empty(columns)
-    return ColumnTable.read(group_of(root, spec.name), columns)

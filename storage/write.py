@@ -194,8 +194,9 @@ def _frames(record: Record, array: ArraySpec, empty: NDArray[Any]) -> NDArray[An
 def _fail_what_does_not_fit(array: ArraySpec, records: dict[int, Record], room: int) -> None:
     """Turns the longest rows into ``too_long`` until the rest fits into the slot.
 
-    It happens only where a clip holds more than its container declares; the row fails, and
-    its partition does not.
+    It happens only where a clip holds more than its container declares, or far more than is
+    assumed of one that declares nothing. The row fails, and its partition does not; retried, it
+    gets the room that it needs, since its length is known by then.
     """
     empty = np.empty((0, *array.shape), array.dtype)
     sizes = {row: len(_frames(record, array, empty)) for row, record in records.items()}

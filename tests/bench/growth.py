@@ -26,7 +26,8 @@ from rich.table import Table
 from models.schema import ArraySpec, Clip, FeatureSpec, Modality, Utterance, Weights
 from storage import history, open_store
 from storage.plan import Plan
-from storage.run import Run, open_run, preview
+from storage.preview import preview
+from storage.run import Run, open_run
 from storage.write import Result, write_partition
 
 PARTITION = 1024

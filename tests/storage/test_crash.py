@@ -45,14 +45,14 @@ def test_two_hundred_kills_in_every_phase_tear_nothing_and_lose_nothing(
 
 
 def test_a_careless_writer_is_found_out_by_the_command() -> None:
-    command = ["-m", "tests.crash", "--kills", "6", "--careless", "--json"]
+    command = ["-m", "tests.crash", "--kills", "12", "--careless", "--json"]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", *command], cwd=ROOT, capture_output=True, check=False
     )
     assert done.returncode == 1, done.stderr
     outcome = json.loads(done.stdout)
     assert sorted(outcome) == ["kills", "lost_rows", "seconds", "torn_rows"]
-    assert (outcome["kills"], outcome["lost_rows"]) == (6, 0)
+    assert (outcome["kills"], outcome["lost_rows"]) == (12, 0)
     assert outcome["torn_rows"] > 0
 
 

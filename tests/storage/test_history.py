@@ -13,7 +13,8 @@ from storage import history, open_store
 from storage.location import open_repository, writer_lock
 from storage.maintenance import maintain_store as maintain
 from storage.plan import Why
-from storage.run import open_run, preview
+from storage.preview import preview
+from storage.run import open_run
 from tests.storage.corpus import (
     corpus,
     do_partition,

@@ -19,7 +19,8 @@ from models.schema import (
 )
 from storage import open_store
 from storage.location import open_repository, writer_lock
-from storage.run import open_run, preview
+from storage.preview import preview
+from storage.run import open_run
 from storage.write import Result, write_partition
 from tests.storage.corpus import (
     SPECS,

@@ -73,6 +73,8 @@ def _write_state(order: Order, one: State, log: SideFile) -> None:
         base = open_store(order.url).id
         log.add(Event(kind="sync", state=one.number))
         run.sync(one.utterances)
+        if order.careless:
+            _move_main(order.url, run.snapshot)
         parts = run.plan().partitions
         log.add(Event(kind="planned", state=one.number, branch=run.branch, rows=_named(run, parts)))
         for first in range(0, len(parts), COMMIT_EVERY):
