@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from tests.storage.states import PARTITION, state
 from tests.storage.truth import Digests, stored_rows, true_rows
 
 SEED = 3
-FOLDERS = ("chunks", "manifests", "refs", "snapshots", "transactions")
+REFERENCES = "refs" if version("icechunk").startswith("1.") else "repo"
+FOLDERS = ("chunks", "manifests", REFERENCES, "snapshots", "transactions")
 """What Icechunk keeps in a store."""
 
 

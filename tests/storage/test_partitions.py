@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,10 @@ def test_a_partition_is_one_request_and_a_row_is_its_chunks(
     assert reads([5, 7]) == [(shard, "None")]  # most of the shard, whatever lies between
     few = reads([4, 5])  # frames 0 to 100 of the shard: its index and two chunks
     assert {key for key, _ in few} == {shard}
-    assert len(few) == len(set(few)) == 3
+    assert "None" not in {asked for _, asked in few}
+    # The newer zarr asks for both chunks at once, past what is recorded here.
+    older = tuple(map(int, version("zarr").split(".")[:2])) < (3, 3)
+    assert len(few) == len(set(few)) == (3 if older else 1)
     assert len(record.take("audio/voice/frames_start")) == 1  # where frames lie is read once
 
 
