@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import icechunk
@@ -89,8 +89,7 @@ def log(url: str) -> tuple[State, ...]:
             summary=one.message,
             tags=tags.get(one.id, ()),
         )
-        for one in repository.ancestry(branch="main")
-        if one.metadata.get("published") or _is_creation(one)
+        for one in _published(repository.ancestry(branch="main"))
     )
 
 
@@ -130,9 +129,7 @@ def tag(url: str, name: str, ref: str = "main") -> str:
         )
     if name == "main" or name.startswith(BRANCH_PREFIX):
         raise UsageError(f"store {url}: {name!r} is the name of a branch; choose another one")
-    location.open_repository(url)
-    with location.writer_lock(url):
-        repository = location.open_repository(url)
+    with location.locked(url) as (repository, _):
         snapshot = resolve(repository, url, ref)
         taken = repository.lookup_tag(name) if name in repository.list_tags() else None
         if taken not in (None, snapshot):
@@ -159,9 +156,7 @@ def untag(url: str, name: str) -> None:
     Raises:
         UsageError: there is no such tag, or a run is writing.
     """
-    location.open_repository(url)
-    with location.writer_lock(url):
-        repository = location.open_repository(url)
+    with location.locked(url) as (repository, _):
         if name not in repository.list_tags():
             raise UsageError(f"store {url}: no tag is called {name!r}; `meldflow tag` lists them")
         repository.delete_tag(name)
@@ -177,13 +172,11 @@ def rollback(url: str, ref: str) -> tuple[str, str]:
             run is writing.
         RunError: a run published in the meantime.
     """
-    location.open_repository(url)  # before a lock is left where no store is
-    with location.writer_lock(url) as lock:
-        repository = location.open_repository(url)
+    with location.locked(url) as (repository, lock):
         current, wanted = repository.lookup_branch("main"), resolve(repository, url, ref)
         if wanted == current:
             raise UsageError(f"store {url}: {ref} is the current state already")
-        if wanted not in {one.snapshot for one in _published(url, repository)}:
+        if wanted not in _reachable(repository):
             raise UsageError(
                 f"store {url}: {ref} was never published; `meldflow log` lists what was"
             )
@@ -200,17 +193,20 @@ def rollback(url: str, ref: str) -> tuple[str, str]:
         return wanted, rescued
 
 
-def _published(url: str, repository: icechunk.Repository) -> Iterator[State]:
-    """States on main and those that rollbacks left behind."""
-    yield from log(url)
-    for name in repository.list_tags():
-        for one in repository.ancestry(tag=name):
-            if one.metadata.get("published") or _is_creation(one):
-                yield State(snapshot=one.id, time="", run="", summary=one.message, tags=(name,))
+def _published(ancestry: Iterable[icechunk.SnapshotInfo]) -> Iterator[icechunk.SnapshotInfo]:
+    """Those that readers of ``main`` ever saw; the first one is the empty store."""
+    return (
+        one
+        for one in ancestry
+        if one.metadata.get("published") or one.message == "create the store"
+    )
 
 
-def _is_creation(one: icechunk.SnapshotInfo) -> bool:
-    return one.message == "create the store"
+def _reachable(repository: icechunk.Repository) -> set[str]:
+    """Published states on main, and those that rollbacks left behind."""
+    histories = [repository.ancestry(branch="main")]
+    histories += [repository.ancestry(tag=name) for name in repository.list_tags()]
+    return {one.id for history in histories for one in _published(history)}
 
 
 def _tags(repository: icechunk.Repository) -> dict[str, tuple[str, ...]]:

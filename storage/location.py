@@ -74,6 +74,18 @@ def writer_lock(url: str) -> Iterator[Lock]:
         yield lock
 
 
+@contextlib.contextmanager
+def locked(url: str) -> Iterator[tuple[icechunk.Repository, Lock]]:
+    """The repository of an existing store, held for one writer.
+
+    Raises:
+        UsageError: no store is there (and no lock is left for it), or see ``writer_lock``.
+    """
+    open_repository(url)
+    with writer_lock(url) as lock:
+        yield open_repository(url), lock
+
+
 def check_writable(url: str) -> None:
     """Finds out whether a run could write to ``url``, without creating a store.
 

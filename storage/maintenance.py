@@ -39,9 +39,7 @@ def maintain_store(url: str, *, older_than_days: float = 30.0, dry_run: bool = F
     """
     if not 0 <= older_than_days <= MOST_DAYS:
         raise UsageError(f"an age of {older_than_days:g} days is none; give 0 to {MOST_DAYS:,}")
-    location.open_repository(url)  # before a lock is left where no store is
-    with location.writer_lock(url) as lock:
-        repository = location.open_repository(url)
+    with location.locked(url) as (repository, lock):
         age = datetime.timedelta(days=older_than_days)
         before = datetime.datetime.now(datetime.UTC) - age
         with explained(place_of(url).name, "maintenance stopped"):

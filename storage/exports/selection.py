@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from models.schema import NEVER_EXTRACTED, ArraySpec, Modality, UsageError
 from storage import layout
-from storage.arrays import by_partition
-from storage.columns import Column, ColumnTable, array_of, group_of
+from storage.arrays import FeatureArray, FixedArray, RaggedArray, by_partition, open_array
+from storage.columns import ColumnTable, group_of
 from storage.plan import stale_mask
 from storage.read import Snapshot
 
@@ -36,16 +35,18 @@ class Source:
     """One array of an extractor, as it lies in the snapshot."""
 
     spec: ArraySpec
-    stored: zarr.Array[Any]
-    start: NDArray[np.int64]
-    """First frame of every row of the store, shape (n_stored,); empty for fixed-size arrays."""
-    row_size: NDArray[np.int64]
-    """Frames of every row of the store, shape (n_stored,); empty for fixed-size arrays."""
+    array: FeatureArray
 
     @property
     def is_ragged(self) -> bool:
         """Whether a row has a frame dimension."""
         return self.spec.rate is not None
+
+    @property
+    def row_size(self) -> NDArray[np.int64]:
+        """Frames of every row of the store, shape (n_stored,); empty for fixed-size arrays."""
+        none = np.empty(0, np.int64)
+        return self.array.row_size if isinstance(self.array, RaggedArray) else none
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The values of rows of one partition, without the gaps that the store leaves.
@@ -56,17 +57,9 @@ class Source:
         Returns:
             shape (n_rows, *shape), or (frames of all these rows, *shape) where it is ragged.
         """
-        if not self.is_ragged:
-            first, last = int(rows.min()), int(rows.max()) + 1
-            return np.asarray(self.stored[first:last])[rows - first]
-        filled = rows[self.row_size[rows] > 0]
-        if not filled.size:
-            return np.empty((0, *self.spec.shape), self.spec.dtype)
-        starts, stops = self.start[filled], self.start[filled] + self.row_size[filled]
-        first = int(starts.min())
-        block = np.asarray(self.stored[first : int(stops.max())])
-        spans = zip((starts - first).tolist(), (stops - first).tolist(), strict=True)
-        return np.concatenate([block[start:stop] for start, stop in spans])
+        if isinstance(self.array, FixedArray):
+            return self.array.gather(rows)
+        return np.concatenate(self.array.read(rows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,20 +203,8 @@ def _exported(snapshot: Snapshot, name: str) -> Exported:
         attributes=attributes,
         state=state,
         stale=stale & (state["status"] != layout.NEVER),
-        sources=tuple(_source(group, _spec(one)) for one in attributes["arrays"]),
+        sources=tuple(
+            Source(spec=spec, array=open_array(group, spec))
+            for spec in layout.array_specs(attributes).values()
+        ),
     )
-
-
-def _spec(described: Mapping[str, Any]) -> ArraySpec:
-    """The array as it was declared: JSON has made lists of its tuples."""
-    tuples = {name: tuple(described[name]) for name in ("dims", "shape", "columns")}
-    return ArraySpec(**{**described, **tuples})
-
-
-def _source(group: zarr.Group, spec: ArraySpec) -> Source:
-    ends = {"start": np.empty(0, np.int64), "row_size": np.empty(0, np.int64)}
-    if spec.rate is not None:
-        columns = [Column(f"{spec.name}_{end}", "int64", 0) for end in ends]
-        table = ColumnTable.read(group, columns)
-        ends = {end: table[f"{spec.name}_{end}"] for end in ends}
-    return Source(spec=spec, stored=array_of(group, spec.name), **ends)
