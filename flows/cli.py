@@ -270,10 +270,10 @@ def _run_pipeline(extraction: ExtractOptions, training: TrainOptions, *, as_json
 def _check_before_start(options: ExtractOptions) -> None:
     """Finds what the user got wrong before a server is started for nothing."""
     from storage import location
-    from tasks.cluster import worker_count
+    from tasks.clusters.profile import load_profile
     from tasks.inputs import check_inputs
 
-    worker_count(options.cluster)
+    load_profile(options.cluster).check()
     with err.status("looking at the data set and for the networks' weights"):
         check_inputs(options)
     location.check_writable(options.store)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from typing import Any
@@ -12,23 +11,24 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from storage import open_store
 from storage.run import open_run
-from tasks.cluster import describe_workers, open_cluster
+from tasks.cluster import MAX_WIDTH, describe_workers, open_cluster
+from tasks.clusters.profile import load_profile
 from tasks.extraction import (
     ExtractReport,
     check_failures,
-    commit_all,
     known_clips,
     origin,
-    sources,
+    run_partitions,
+    source_of,
 )
 from tasks.inputs import wanted_extractors, wanted_utterances
 from tasks.logs import worker_logs
+from tasks.monitor import monitoring
 from tasks.options import ExtractOptions
 from tasks.partition import Extraction, partition_task
-from tasks.progress import progress
 
-# The width is the back-pressure: so many partitions are on the cluster at a time.
-RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=(os.cpu_count() or 1) + 1)
+# A thread per partition under way; how many there are is the cluster's to say.
+RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=MAX_WIDTH)
 
 
 @flow(
@@ -44,6 +44,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
         RunError: partitions were lost, or too many rows failed; ``main`` has not moved.
     """
     logger, started = get_run_logger(), time.monotonic()
+    profile = load_profile(options.cluster)
     extractors = wanted_extractors(options)
     specs = [extractor.spec for extractor in extractors]
     intake = wanted_utterances(options, known_clips(options.store))
@@ -53,26 +54,31 @@ def extract(options: ExtractOptions) -> ExtractReport:
         plan = run.plan(retry=options.retry)
         logger.info("catalogue: %s; stale: %s", change, plan.stale() or "nothing")
         if plan.partitions:
-            total = sum(plan.stale().values())
             with (
-                open_cluster(options.cluster) as client,
-                worker_logs(client),
-                progress("extracting", total, "features") as advance,
+                open_cluster(profile) as cluster,
+                worker_logs(cluster),
+                monitoring(plan.stale(), cluster) as monitor,
             ):
-                logger.info("dask dashboard: %s", client.dashboard_link)
-                run.note("workers", describe_workers(client))
+                logger.info("dask dashboard: %s", cluster.dashboard)
+                run.note("workers", describe_workers(cluster.client))
                 work = Extraction(
-                    client=client,
+                    cluster=cluster,
                     fork=run.fork(),
                     extractors=extractors,
-                    sources=sources(run.utterances, plan),
+                    source=source_of(run.utterances),
                     partition_size=run.partition,
                     batch=options.batch,
-                    device=options.cluster.device,
                     clip_timeout=options.clip_timeout,
-                    on_rows=advance,
+                    partition_timeout=options.partition_timeout,
+                    monitor=monitor,
                 )
-                commit_all(run, [partition_task.submit(work, part) for part in plan.partitions])
+                run_partitions(
+                    run,
+                    plan.partitions,
+                    lambda part: partition_task.submit(work, part),
+                    width=cluster.width,
+                    monitor=monitor,
+                )
         rates = run.failure_rates()
         check_failures(rates, options.max_failure_rate)
         snapshot = run.publish()

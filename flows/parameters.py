@@ -158,7 +158,7 @@ def extraction(
     ] = None,
 ) -> ExtractOptions:
     """What to extract, and where to, from the command line."""
-    from tasks.options import ExtractOptions, load_profile
+    from tasks.options import ExtractOptions
 
     if (dataset is None) == (clips is None):
         raise UsageError("name a DATASET or a folder with --clips: one of them, not both")
@@ -181,7 +181,7 @@ def extraction(
         clip_timeout=clip_timeout,
         retry_failed=_reasons(retry_failed or ()),
         max_failure_rate=max_failure_rate,
-        cluster=load_profile(cluster),
+        cluster=str(cluster.absolute()) if cluster else "",
     )
 
 

@@ -1,139 +1,173 @@
-"""A Dask cluster for the length of a run: started or joined, checked, named by roles.
+"""The connection of a run to its Dask cluster: checked when it is made, made again when it breaks.
 
-Workers offer roles, not hardware: ``cpu`` for decoding and librosa, ``model`` for the
-networks. The flow's code does not change with the cluster.
+A scheduler may be restarted, and workers may come and go, while a run lasts. Whoever submits
+work asks for the client anew each time; where the connection was lost, everybody waits for a
+new one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
+import math
 import os
+import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-import dask
-from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
-from distributed.system import MEMORY_LIMIT
 
-from models.schema import UsageError
+from models.schema import RunError, UsageError
+from tasks.clusters.profile import Profile
+from tasks.clusters.roles import ROLES
 from tasks.hardware import EXTRACTION_PACKAGES, describe_hardware, describe_versions
-from tasks.options import ClusterProfile
-
-ROLES = ("cpu", "model")
-
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
-"""What the numerical libraries read when they are first imported."""
-
-KEEP_MEMORY = {
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_MMAP_THRESHOLD_": str(2**32),
-}
-"""Lets glibc keep the networks' large buffers from batch to batch. With Dask's own setting,
-which returns them to the system each time, a third of ResNet-50's CPU time went into page
-faults (1,745 against 1,116 ms per clip)."""
 
 JOIN_SECONDS = 60
-"""How long a scheduler may take to answer and to have a worker."""
+"""How long a scheduler may take to answer and to have a worker when a run begins."""
+
+MAX_WIDTH = 256
+"""Partitions under way at most; each has a thread in the run's process."""
+
+COUNT_SECONDS = 5.0
+"""Between two counts of the workers, which may come and go."""
+
+RETURN_SECONDS = 600
+"""How long a run waits for a scheduler that went away."""
 
 
-WORKER_BYTES = 3 * 2**30
-"""Memory that a worker with all networks loaded may need."""
+class Cluster:
+    """A cluster as a run sees it."""
 
+    def __init__(self, scheduler: str | LocalCluster, profile: Profile) -> None:
+        """Joins the cluster.
 
-def worker_count(profile: ClusterProfile) -> int:
-    """Worker processes to start on this machine.
+        Args:
+            scheduler: its address, or a cluster in this process.
+            profile: what it was opened by.
 
-    Raises:
-        UsageError: they would have more threads than the machine has cores.
-    """
-    if profile.workers is None:
-        fit = min(CPU_COUNT // profile.threads, MEMORY_LIMIT // WORKER_BYTES)
-        return max(1, fit)
-    if profile.workers * profile.threads > CPU_COUNT:
-        raise UsageError(
-            f"cluster: {profile.workers} workers of {profile.threads} threads exceed the "
-            f"{CPU_COUNT} cores of this machine; lower one of them in the cluster profile"
-        )
-    return profile.workers
+        Raises:
+            UsageError: the scheduler does not answer, a role is not offered, or a worker runs
+                another version.
+        """
+        self.profile = profile
+        self.device = profile.device
+        self._scheduler = scheduler
+        self._lock = threading.Lock()
+        self._closed = False
+        self._width, self._counted = 2, -math.inf
+        self._on_join: list[Callable[[Client], None]] = []
+        self._client = self._join()
+        self._check(self._client)
+
+    @property
+    def client(self) -> Client:
+        """A client whose connection stands.
+
+        Raises:
+            RunError: the scheduler went away and did not come back, or the run is over.
+        """
+        with self._lock:
+            if self._closed:
+                raise RunError("the run is over")
+            if self._client.status != "running":
+                self._client = self._join_again()
+            return self._client
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run has left it."""
+        return self._closed
+
+    def width(self) -> int:
+        """How many partitions to keep under way: enough for every worker, and one that waits."""
+        if time.monotonic() - self._counted > COUNT_SECONDS:
+            with contextlib.suppress(OSError, TimeoutError, RunError):
+                threads = sum(self.client.nthreads().values())
+                self._width = min(MAX_WIDTH, max(2, threads + 1))
+            self._counted = time.monotonic()
+        return self._width
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the scheduler's page."""
+        return str(self.client.dashboard_link)
+
+    def on_join(self, prepare: Callable[[Client], None]) -> None:
+        """Calls ``prepare`` with the client now, and with every later one."""
+        self._on_join.append(prepare)
+        prepare(self.client)
+
+    def close(self) -> None:
+        """Leaves the cluster: what it still has to do for this run is dropped."""
+        self._closed = True
+        with contextlib.suppress(OSError, TimeoutError):
+            self._client.close(timeout=10)
+
+    def _join(self) -> Client:
+        try:
+            client = Client(self._scheduler, timeout=JOIN_SECONDS, set_as_default=False)
+            client.wait_for_workers(1, timeout=JOIN_SECONDS)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise UsageError(
+                f"cluster {self._scheduler}: no scheduler with a worker answers there ({error}); "
+                "start it, or mend `address` in the cluster profile"
+            ) from error
+        return client
+
+    def _join_again(self) -> Client:
+        """A new client: one that saw its scheduler go says so in a future or two, then closes."""
+        self._client.close(timeout=1)
+        deadline = time.monotonic() + RETURN_SECONDS
+        while True:
+            try:
+                client = Client(self._scheduler, timeout=5, set_as_default=False)
+                break
+            except (OSError, TimeoutError) as error:
+                if self._closed or time.monotonic() > deadline:
+                    raise RunError(
+                        f"cluster {self._scheduler}: the scheduler went away and did not come "
+                        f"back within {RETURN_SECONDS} s; start it and run again"
+                    ) from error
+                time.sleep(0.5)
+        for prepare in self._on_join:
+            prepare(client)
+        return client
+
+    def _check(self, client: Client) -> None:
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        offered = {role for worker in workers.values() for role in worker["resources"]}
+        if missing := [role for role in ROLES if role not in offered]:
+            raise UsageError(
+                f"cluster {self._scheduler}: no worker offers {' or '.join(missing)}; "
+                'start workers with --resources "cpu=1 model=1"'
+            )
+        here = version("meldflow")
+        for address, there in client.run(_version).items():
+            if there != here:
+                raise UsageError(f"cluster: worker {address} runs meldflow {there}, this is {here}")
 
 
 @contextlib.contextmanager
-def open_cluster(profile: ClusterProfile) -> Iterator[Client]:
-    """A client of the profile's cluster; what was started here is stopped at the end.
+def open_cluster(profile: Profile) -> Iterator[Cluster]:
+    """The profile's cluster; what was started here is stopped at the end.
 
     Raises:
-        UsageError: the scheduler does not answer, a role is not offered, a worker runs
-            another version, or the threads would exceed the cores.
+        UsageError: see ``Profile.open`` and ``Cluster``.
     """
-    with contextlib.ExitStack() as stack:
-        if profile.kind == "local":
-            cluster = stack.enter_context(_local_cluster(profile))
-            client = stack.enter_context(Client(cluster))
-        else:
-            client = stack.enter_context(_join(profile.address or ""))
-        _check_workers(client, profile)
-        yield client
+    with profile.open() as scheduler:
+        cluster = Cluster(scheduler, profile)
+        try:
+            yield cluster
+        finally:
+            cluster.close()
 
 
-def _local_cluster(profile: ClusterProfile) -> LocalCluster:
-    environment = dict.fromkeys(THREAD_VARIABLES, str(profile.threads)) | KEEP_MEMORY
-    # What fails on a worker is raised in the run; Dask would print it over the terminal too.
-    environment["DASK_LOGGING__DISTRIBUTED"] = "critical"
-    # Not `env=`: malloc and OpenMP read these when the process starts, before Dask sets it.
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}):
-        return LocalCluster(
-            n_workers=worker_count(profile),
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            resources=dict.fromkeys(ROLES, 1),
-            silence_logs=logging.ERROR,
-        )
-
-
-def _join(address: str) -> Client:
-    try:
-        client = Client(address, timeout=JOIN_SECONDS)
-        client.wait_for_workers(1, timeout=JOIN_SECONDS)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise UsageError(
-            f"cluster {address}: no scheduler with a worker answers there ({error}); "
-            "start it, or mend `address` in the cluster profile"
-        ) from error
-    return client
-
-
-def _check_workers(client: Client, profile: ClusterProfile) -> None:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    offered = {role for worker in workers.values() for role in worker["resources"]}
-    if missing := [role for role in ROLES if role not in offered]:
-        raise UsageError(
-            f"cluster {profile.address}: no worker offers {' or '.join(missing)}; "
-            'start workers with --resources "cpu=1 model=1"'
-        )
-    here = version("meldflow")
-    for address, (there, threads) in client.run(_worker_facts).items():
-        if there != here:
-            raise UsageError(f"cluster: worker {address} runs meldflow {there}, this is {here}")
-        if profile.kind == "local" and threads != str(profile.threads):
-            raise UsageError(f"cluster: worker {address} has {threads} threads per library")
-
-
-def _worker_facts() -> tuple[str, str]:
-    return version("meldflow"), os.environ.get("OMP_NUM_THREADS", "all")
+def _version() -> str:
+    return version("meldflow")
 
 
 def describe_workers(client: Client) -> list[dict[str, Any]]:

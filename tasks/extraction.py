@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
+from queue import SimpleQueue
 from typing import Any
 
-from prefect.futures import PrefectFuture, as_completed
+from prefect.futures import PrefectFuture
 
 from models.schema import Clip, MeldflowError, RunError
 from storage import location, open_store
 from storage.catalogue import CatalogueChange, ids
 from storage.columns import ColumnTable
-from storage.plan import Plan
+from storage.plan import PartitionPlan
 from storage.run import FailureRate, Run
-from storage.write import Written
 from tasks.hardware import EXTRACTION_PACKAGES, describe_versions
+from tasks.monitor import Monitor
 from tasks.options import ExtractOptions
-from tasks.stages import Source
+from tasks.stages import Source, Stored
 
 MIN_TRIED = 20
 """Rows below which a failure rate says nothing."""
@@ -76,34 +78,48 @@ def known_clips(store: str) -> dict[str, Clip]:
     }
 
 
-def sources(utterances: ColumnTable, plan: Plan) -> dict[int, Source]:
-    """Row → what a worker needs of it, for every row in the plan."""
+def source_of(utterances: ColumnTable) -> Callable[[int], Source]:
+    """Row → what a worker needs of it; made when it is asked for, since there may be a million."""
     names = ids(utterances)
-    return {
-        row: Source(
-            row=row,
-            id=names[row],
-            clip=utterances["clip_path"][row],
-            text=utterances["text"][row],
-        )
-        for part in plan.partitions
-        for row in part.all_rows
-    }
+    clips, texts = utterances["clip_path"], utterances["text"]
+
+    def source(row: int) -> Source:
+        return Source(row=row, id=names[row], clip=clips[row], text=texts[row])
+
+    return source
 
 
-def commit_all(run: Run, futures: Iterable[PrefectFuture[Written]]) -> None:
-    """Merges partitions in the order in which they end; what was merged is never lost.
+def run_partitions(
+    run: Run,
+    partitions: Iterable[PartitionPlan],
+    submit: Callable[[PartitionPlan], PrefectFuture[Stored]],
+    *,
+    width: Callable[[], int],
+    monitor: Monitor,
+) -> None:
+    """Keeps ``width`` partitions under way, and merges them in the order in which they end.
+
+    What was merged is never lost. Partitions wait here, not in the scheduler: a corpus of a
+    million utterances takes no more of its memory than a small one.
 
     Raises:
         RunError: partitions failed for good. The others are committed on the run's branch.
         MeldflowError: what a partition ended in, where no partition can do better.
     """
-    lost: list[str] = []
+    ended: SimpleQueue[PrefectFuture[Stored]] = SimpleQueue()
+    waiting, live, lost = iter(partitions), 0, []
     try:
-        for future in as_completed(list(futures)):
-            result: object = future.result(raise_on_failure=False)
-            if isinstance(result, Written):
-                run.merge(result)
+        while True:
+            for part in islice(waiting, max(0, width() - live)):
+                submit(part).add_done_callback(ended.put)
+                live += 1
+            if not live:
+                break
+            result: object = ended.get().result(raise_on_failure=False)
+            live -= 1
+            if isinstance(result, Stored):
+                run.merge(result.written)
+                monitor.merged(result)
             elif isinstance(result, MeldflowError):
                 raise result  # the other partitions would end in the same way
             else:

@@ -10,12 +10,14 @@ from distributed import Client, WorkerPlugin
 from prefect.context import FlowRunContext
 from prefect.logging.handlers import APILogHandler
 
+from tasks.cluster import Cluster
+
 NAME = "meldflow"
 """Name of the logger that all code on the workers logs below."""
 
 
 @contextlib.contextmanager
-def worker_logs(client: Client) -> Iterator[None]:
+def worker_logs(cluster: Cluster) -> Iterator[None]:
     """Sends what workers log below ``meldflow`` to the flow run that is current here."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
@@ -27,14 +29,16 @@ def worker_logs(client: Client) -> Iterator[None]:
     logger = logging.getLogger(NAME)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    client.register_plugin(_LetInfoThrough())
-    client.forward_logging(NAME, level=logging.INFO)
+    cluster.on_join(_forward)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        with contextlib.suppress(OSError):  # the cluster may be gone when a run is stopped
-            client.unforward_logging(NAME)
+
+
+def _forward(client: Client) -> None:
+    client.register_plugin(_LetInfoThrough())
+    client.forward_logging(NAME, level=logging.INFO)
 
 
 class _StampFlowRun(logging.Filter):

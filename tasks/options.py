@@ -5,36 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.schema import Reason, UsageError
+from models.schema import Reason
 from tasks.decoder import CLIP_TIMEOUT
 
 
 class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ClusterProfile(_Options):
-    """Which Dask cluster does the work."""
-
-    kind: Literal["local", "address"] = Field(
-        "local", description="`local` starts workers on this machine; `address` joins a scheduler."
-    )
-    address: str | None = Field(
-        None, description="Address of a running Dask scheduler, e.g. tcp://10.0.0.5:8786."
-    )
-    workers: int | None = Field(
-        None, ge=1, description="Worker processes; by default as many as cores and memory allow."
-    )
-    threads: int = Field(
-        1,
-        ge=1,
-        description="Threads of each worker's numerical libraries. workers times threads may not "
-        "exceed the cores: two processes with two threads each on two cores ran ten times slower.",
-    )
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the networks run.")
 
 
 class ExtractOptions(_Options):
@@ -76,6 +54,11 @@ class ExtractOptions(_Options):
         gt=0,
         description="A clip that takes longer to decode ends as timeout, seconds.",
     )
+    partition_timeout: float = Field(
+        3600.0,
+        gt=0,
+        description="A partition that takes longer is tried again, seconds.",
+    )
     retry_failed: tuple[Literal["all"] | Reason, ...] = Field(
         (),
         description="Reasons of failures to try again although nothing changed; `all` for every "
@@ -88,7 +71,11 @@ class ExtractOptions(_Options):
         description="The run fails when an extractor fails on a larger share of the rows it "
         "tried (20 rows at least).",
     )
-    cluster: ClusterProfile = Field(default_factory=lambda: ClusterProfile())
+    cluster: str = Field(
+        "",
+        description="Cluster profile, a YAML file; empty: the one that the environment variable "
+        "MELDFLOW_CLUSTER names, else all cores of this machine.",
+    )
 
     @property
     def retry(self) -> frozenset[str]:
@@ -131,31 +118,6 @@ class MaintainOptions(_Options):
         30.0, ge=0, description="Age of the states and unused objects to forget, days."
     )
     dry_run: bool = Field(False, description="Tell what would be deleted; change nothing.")
-
-
-def load_profile(file: Path | None) -> ClusterProfile:
-    """The profile in a YAML file, or the local default.
-
-    Raises:
-        UsageError: the file is not there or does not describe a cluster.
-    """
-    if file is None:
-        return ClusterProfile()
-    try:
-        content = yaml.safe_load(file.read_text())
-        profile = ClusterProfile.model_validate(content or {})
-    except OSError as error:
-        raise UsageError(f"cluster profile {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"cluster profile {file}: not UTF-8 text") from error
-    except yaml.YAMLError as error:
-        why = " ".join(str(error).split())
-        raise UsageError(f"cluster profile {file}: not YAML ({why})") from error
-    except ValidationError as error:
-        raise UsageError(f"cluster profile {file}: {first_problem(error)}") from error
-    if profile.kind == "address" and not profile.address:
-        raise UsageError(f"cluster profile {file}: kind `address` needs an `address`")
-    return profile
 
 
 def first_problem(error: ValidationError) -> str:

@@ -1,29 +1,40 @@
 """One partition, one Prefect task run: its stages as Dask futures, its result a fork.
 
-Prefect owns the retry and what the person sees, Dask owns placement: a worker that dies makes
-this function raise, and the task run is tried again.
+Prefect owns the retry and what the person sees, Dask owns placement: what may pass makes this
+function raise, and the task run is tried again. What killed workers is encoded apart, by halves,
+until the guilty clip is alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from distributed import Client, Future, as_completed
+from distributed.scheduler import KilledWorker
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
 from models.extractor import Extractor
 from models.options import DecodeOptions
-from models.schema import MeldflowError
+from models.schema import MeldflowError, RunError
 from storage.plan import PartitionPlan
-from storage.write import Fork, Written
+from storage.write import Fork
 from tasks import stages
-from tasks.stages import Encoded, Source
+from tasks.cluster import Cluster
+from tasks.monitor import Monitor
+from tasks.stages import Died, Encoded, Source, Stored
 
 T = TypeVar("T")
+
+RETRIES = 6
+"""Tries after the first, 2, 4, 8, 16, 32 and 64 s apart, and up to half as much again: a store or
+a network that is away for a minute costs no run."""
 
 
 class Extraction:
@@ -35,48 +46,171 @@ class Extraction:
     def __init__(
         self,
         *,
-        client: Client,
+        cluster: Cluster,
         fork: Fork,
         extractors: Sequence[Extractor],
-        sources: Mapping[int, Source],
+        source: Callable[[int], Source],
         partition_size: int,
         batch: int,
-        device: str,
         clip_timeout: float,
-        on_rows: Callable[[int], None],
+        partition_timeout: float,
+        monitor: Monitor,
     ) -> None:
-        self.client = client
+        self.cluster = cluster
         self.fork = fork
         self.extractors = tuple(extractors)
-        self.sources = sources
+        self.source = source
         self.partition_size = partition_size
         self.batch = batch
-        self.device = device
         self.clip_timeout = clip_timeout
-        self.on_rows = on_rows
-
-    def on(self, role: str, stage: Callable[..., T], *arguments: object) -> Future[T]:
-        """Runs a stage on a worker that offers ``role``, with futures among the arguments."""
-        return self.client.submit(stage, *arguments, resources={role: 1}, pure=False)
+        self.partition_timeout = partition_timeout
+        self.monitor = monitor
 
 
-def extract_partition(work: Extraction, part: PartitionPlan) -> Written:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Rows that one extractor encodes together."""
+
+    extractor: Extractor
+    sources: tuple[Source, ...]
+
+    @property
+    def halves(self) -> tuple[Batch, Batch]:
+        """The batch in two."""
+        middle = len(self.sources) // 2
+        first, second = self.sources[:middle], self.sources[middle:]
+        return replace(self, sources=first), replace(self, sources=second)
+
+
+def extract_partition(work: Extraction, part: PartitionPlan) -> Stored:
     """Extracts everything stale in a partition on one decode of its clips.
 
     Raises:
-        distributed.scheduler.KilledWorker: workers died over it, again and again.
+        RunError: the run is over.
+        TimeoutError: the partition took too long.
+        Exception: whatever a stage ended in; another try may help.
     """
-    batches: dict[Future[Encoded], int] = {}
-    for extractors, rows in _decodes(work, part):
-        batches |= _submit_batch(work, part, extractors, rows)
-    for future in as_completed(batches):
-        work.on_rows(batches[future])
-    specs = [extractor.spec for extractor in work.extractors]
-    written = work.on(
-        "cpu", stages.write, work.fork, part.partition, list(batches), specs, work.partition_size
-    )
-    result: Written = written.result()
-    return result
+    _note_retry(work, part)
+    try:
+        return _Attempt(work, part).run()
+    except Exception as error:
+        if work.cluster.closed:
+            raise RunError("the run is over") from error
+        raise
+
+
+class _Attempt:
+    """One try at a partition, on one connection to the cluster."""
+
+    def __init__(self, work: Extraction, part: PartitionPlan) -> None:
+        self.work = work
+        self.part = part
+        self.client: Client = work.cluster.client
+
+    def run(self) -> Stored:
+        """Load → encode → write; only the fork comes back."""
+        batches: dict[Future[Encoded], Batch] = {}
+        for extractors, rows in _decodes(self.work, self.part):
+            batches |= self._submit(extractors, rows)
+        encoded: list[Future[Encoded]] = []
+        timeout = self.work.partition_timeout
+        with _cancelling(batches):
+            for future in as_completed(batches, loop=self.client.loop, timeout=timeout):
+                encoded += self._settled(future, batches[future])
+                self.work.monitor.rows(len(batches[future].sources))
+            specs = [extractor.spec for extractor in self.work.extractors]
+            stored: Stored = self._on(
+                "cpu",
+                stages.write,
+                self.work.fork,
+                self.part.partition,
+                encoded,
+                specs,
+                self.work.partition_size,
+            ).result()
+        return stored
+
+    def _on(self, role: str, stage: Callable[..., T], *arguments: object) -> Future[T]:
+        """Runs a stage on a worker that offers ``role``, with futures among the arguments."""
+        return self.client.submit(stage, *arguments, resources={role: 1}, pure=False)
+
+    def _submit(
+        self, extractors: Sequence[Extractor], rows: Sequence[int]
+    ) -> dict[Future[Encoded], Batch]:
+        """Submits what shares a decode, depth first: a batch is done before the next."""
+        work = self.work
+        sources = [work.source(row) for row in rows]
+        modalities = {one.spec.modality for one in extractors}
+        loaded = self._on(
+            "cpu", stages.load_media, sources, modalities, extractors[0].decoding, work.clip_timeout
+        )
+        futures = {}
+        for extractor in extractors:
+            own = set(self.part.rows[extractor.spec.name])
+            wanted = tuple(source for source in sources if source.row in own)
+            if wanted:
+                future = self._on(
+                    extractor.spec.resource,
+                    stages.encode,
+                    extractor,
+                    wanted,
+                    loaded,
+                    work.cluster.device,
+                    work.clip_timeout,
+                )
+                futures[future] = Batch(extractor=extractor, sources=wanted)
+        return futures
+
+    def _settled(self, future: Future[Encoded], batch: Batch) -> list[Future[Encoded]]:
+        """Results of a batch that ended, however it did.
+
+        Raises:
+            Exception: what it ended in, where workers were not killed over it.
+        """
+        if future.status == "finished":
+            return [future]
+        error = future.exception()
+        if not isinstance(error, KilledWorker):
+            raise error
+        return self._apart(batch)
+
+    def _apart(self, batch: Batch) -> list[Future[Encoded]]:
+        """Encodes a batch where it can harm nobody; halves it until the guilty clip is alone."""
+        self.work.monitor.halved(self.part.partition, batch.extractor.spec.name, len(batch.sources))
+        device, timeout = self.work.cluster.device, self.work.clip_timeout
+        role = batch.extractor.spec.resource
+        future = self._on(
+            role, stages.encode_apart, batch.extractor, batch.sources, device, timeout
+        )
+        error = future.exception()
+        if error is None:
+            return [future]
+        if not isinstance(error, Died):
+            raise error
+        if len(batch.sources) == 1:
+            (source,) = batch.sources
+            arguments = (batch.extractor, source, error.reason, error.message)
+            return [self._on(role, stages.refused, *arguments)]
+        first, second = batch.halves
+        return self._apart(first) + self._apart(second)
+
+
+@contextlib.contextmanager
+def _cancelling(futures: dict[Future[Encoded], Batch]) -> Iterator[None]:
+    """Drops what a failed try still has on the cluster."""
+    try:
+        yield
+    except BaseException:
+        for future in futures:
+            with contextlib.suppress(Exception):  # the connection may be gone
+                future.cancel()
+        raise
+
+
+def _note_retry(work: Extraction, part: PartitionPlan) -> None:
+    context = TaskRunContext.get()
+    if context is not None and context.task_run.run_count > 1:
+        work.monitor.retried(part.partition)
 
 
 def _decodes(
@@ -98,29 +232,7 @@ def _decodes(
             yield extractors, tuple(rows[first : first + size])
 
 
-def _submit_batch(
-    work: Extraction,
-    part: PartitionPlan,
-    extractors: Sequence[Extractor],
-    rows: Sequence[int],
-) -> dict[Future[Encoded], int]:
-    """Future → rows it extracts. Submitted depth first: a batch is done before the next."""
-    sources = [work.sources[row] for row in rows]
-    modalities = {one.spec.modality for one in extractors}
-    decoding = extractors[0].decoding
-    loaded = work.on("cpu", stages.load_media, sources, modalities, decoding, work.clip_timeout)
-    futures = {}
-    for extractor in extractors:
-        own = set(part.rows[extractor.spec.name])
-        wanted = [source for source in sources if source.row in own]
-        if wanted:
-            role = extractor.spec.resource
-            future = work.on(role, stages.encode, extractor, wanted, loaded, work.device)
-            futures[future] = len(wanted)
-    return futures
-
-
-def _is_transient(_task: object, _run: TaskRun, state: State[Written]) -> bool:
+def _is_transient(_task: object, _run: TaskRun, state: State[Stored]) -> bool:
     """Whether another try may help: not where we ourselves said what is wrong."""
     error = state.result(raise_on_failure=False)
     return not isinstance(error, MeldflowError)
@@ -130,7 +242,7 @@ partition_task = task(
     name="partition",
     task_run_name="partition-{part.partition:04d}",
     cache_policy=NO_CACHE,
-    retries=3,
+    retries=RETRIES,
     retry_delay_seconds=exponential_backoff(2),
     retry_jitter_factor=0.5,
     retry_condition_fn=_is_transient,

@@ -2,23 +2,37 @@
 
 Plain functions of their arguments. The only state is that of the worker process: the ready
 extractors, whose weights load once, and the decoder, whose child outlives many clips.
+
+A clip may crash or hang native code in ``encode``. A hang becomes a death, by a timer that ends
+the worker; what killed workers is encoded again by ``encode_apart``, which risks a child only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import os
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.extractor import Extractor
+from models.memory import release_memory
 from models.options import DecodeOptions
 from models.schema import FeatureSpec, Media, Missing, Modality, Reason, Record
 from storage.facts import Facts
 from storage.write import Fork, Result, Written, write_partition
+from tasks.child import Child, Raised
 from tasks.decoder import Decoder
+
+LOAD_SECONDS = 600.0
+"""Limit for loading an extractor's weights, which may have to be fetched first."""
+
+HUNG = 86
+"""Exit code of a worker that ended itself because a clip took too long."""
 
 logger = logging.getLogger("meldflow.stages")
 
@@ -44,6 +58,8 @@ class Loaded:
     media: Media
     facts: Mapping[Modality, Facts]
     """What decoding showed, by the modalities that were decoded."""
+    seconds: float
+    """How long it took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +69,26 @@ class Encoded:
     extractor: str
     results: Mapping[int, Result]
     """Row → result."""
+    load_seconds: Mapping[int, float]
+    """Row → what loading it took, which extractors may have shared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A written partition, and how long each stage took on the workers."""
+
+    written: Written
+    seconds: Mapping[str, float]
+    """``load``, extractor names and ``write`` → seconds, summed over the utterances."""
+
+
+class Died(Exception):
+    """The clips of a batch killed the child that encoded them, or it took too long."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
 
 
 def load_media(
@@ -73,31 +109,77 @@ def load_media(
 
 
 def encode(
-    extractor: Extractor, sources: Sequence[Source], loaded: Mapping[int, Loaded], device: str
+    extractor: Extractor,
+    sources: Sequence[Source],
+    loaded: Mapping[int, Loaded],
+    device: str,
+    timeout: float,
 ) -> Encoded:
     """The extractor's records of ``sources``, in one batch.
 
-    A clip that raises costs itself: the batch is taken apart and the guilty row ends as
-    ``crashed``. Errors that another try may mend (I/O, memory) are raised.
+    A clip that raises costs itself: the batch is halved until the guilty row is alone, and that
+    one ends as ``crashed``. So does a batch that needs more memory than the device has. Errors
+    that another try may mend (I/O) are raised.
+
+    Args:
+        extractor: not set up yet; its weights load once per worker process.
+        sources: the utterances.
+        loaded: row → what was read of it.
+        device: where the network runs.
+        timeout: limit per clip, seconds; a worker that takes longer ends itself.
     """
-    ready = _ready(extractor, device)
-    started = time.perf_counter()
-    records = _extract(ready, sources, [loaded[source.row].media for source in sources])
-    seconds = (time.perf_counter() - started) / max(1, len(sources))
-    for source, record in zip(sources, records, strict=True):
-        if isinstance(record, Missing):
-            name = extractor.spec.name
-            logger.warning("%s %s: %s %s", source.id, name, record.reason, record.message)
-    modality = extractor.spec.modality
-    return Encoded(
-        extractor=extractor.spec.name,
-        results={
-            source.row: Result(
-                record=record, seconds=seconds, facts=loaded[source.row].facts.get(modality)
-            )
-            for source, record in zip(sources, records, strict=True)
-        },
-    )
+    encoded = _encode(extractor, sources, loaded, device, timeout * len(sources))
+    _warn(encoded, sources)
+    return encoded
+
+
+def encode_apart(
+    extractor: Extractor, sources: Sequence[Source], device: str, timeout: float
+) -> Encoded:
+    """Loads and encodes ``sources`` in a child process, for clips that may have killed a worker.
+
+    Raises:
+        Died: the child died or took too long; of one source, that is what it ends as.
+    """
+    limit = timeout * (len(sources) + 1)
+    child = Child.start(__name__, _memory_limit() if device == "cpu" else 0)
+    try:
+        child.ask("set_up", (extractor, device), LOAD_SECONDS)
+        answer = child.ask("load_and_encode", (extractor, sources, device, timeout), 2 * limit)
+    except TimeoutError:
+        raise Died(Reason.TIMEOUT, f"not encoded within {2 * limit:g} s") from None
+    except (EOFError, OSError):
+        why = child.death(child.end())
+        raise Died(Reason.CRASHED, f"the process that encoded it died ({why})") from None
+    finally:
+        child.end()
+    if isinstance(answer, Raised):
+        raise OSError(answer.line)  # what may pass, by the rules of `encode`
+    encoded: Encoded = answer
+    _warn(encoded, sources)
+    return encoded
+
+
+def set_up(extractor: Extractor, device: str) -> None:
+    """Loads the extractor's weights."""
+    _ready(extractor, device)
+
+
+def load_and_encode(
+    extractor: Extractor, sources: Sequence[Source], device: str, timeout: float
+) -> Encoded:
+    """Both stages at once, as a child does them; its parent keeps the time."""
+    loaded = load_media(sources, {extractor.spec.modality}, extractor.decoding, timeout)
+    return _encode(extractor, sources, loaded, device, None)
+
+
+def refused(extractor: Extractor, source: Source, reason: Reason, message: str) -> Encoded:
+    """What an utterance ends as that nothing could be made of."""
+    result = Result(record=Missing(reason=reason, message=message), seconds=0.0)
+    name, row = extractor.spec.name, source.row
+    encoded = Encoded(extractor=name, results={row: result}, load_seconds={row: 0.0})
+    _warn(encoded, [source])
+    return encoded
 
 
 def write(
@@ -106,12 +188,20 @@ def write(
     encoded: Iterable[Encoded],
     specs: Sequence[FeatureSpec],
     partition_size: int,
-) -> Written:
+) -> Stored:
     """Writes all batches of a partition through the fork."""
     results: dict[str, dict[int, Result]] = {}
+    seconds: defaultdict[str, float] = defaultdict(float)
+    loads: dict[int, float] = {}
+    started = time.perf_counter()
     for one in encoded:
         results.setdefault(one.extractor, {}).update(one.results)
-    return write_partition(fork, partition, results, specs, partition_size=partition_size)
+        seconds[one.extractor] += sum(result.seconds for result in one.results.values())
+        loads |= {row: max(s, loads.get(row, 0.0)) for row, s in one.load_seconds.items()}
+    written = write_partition(fork, partition, results, specs, partition_size=partition_size)
+    seconds["load"] = sum(loads.values())
+    seconds["write"] = time.perf_counter() - started
+    return Stored(written=written, seconds=dict(seconds))
 
 
 def _load(
@@ -120,22 +210,19 @@ def _load(
     options: DecodeOptions | None,
     timeout: float,
 ) -> Loaded:
-    if options is None:
+    started = time.perf_counter()
+    audio, video = Modality.AUDIO in modalities, Modality.VIDEO in modalities
+    if options is None or not (audio or video):
         media = Media(audio=NOT_DECODED, video=NOT_DECODED, text=source.text)
-        return Loaded(media=media, facts={})
-    decoded = _decoder(timeout).decode(
-        source.clip,
-        options,
-        audio=Modality.AUDIO in modalities,
-        video=Modality.VIDEO in modalities,
-    )
+        return Loaded(media=media, facts={}, seconds=time.perf_counter() - started)
+    decoded = _decoder(timeout).decode(source.clip, options, audio=audio, video=video)
     shown = {Modality.AUDIO: decoded.audio_facts, Modality.VIDEO: decoded.video_facts}
     facts = {modality: one for modality, one in shown.items() if one is not None}
     for modality, one in facts.items():
         if one.damaged:
             logger.warning("%s: damaged %s: %s", source.id, modality, one.damage)
     media = Media(audio=decoded.audio, video=decoded.video, text=source.text)
-    return Loaded(media=media, facts=facts)
+    return Loaded(media=media, facts=facts, seconds=time.perf_counter() - started)
 
 
 def _decoder(timeout: float) -> Decoder:
@@ -153,16 +240,83 @@ def _ready(extractor: Extractor, device: str) -> Extractor:
     return extractor.setup(device)
 
 
+def _encode(
+    extractor: Extractor,
+    sources: Sequence[Source],
+    loaded: Mapping[int, Loaded],
+    device: str,
+    limit: float | None,
+) -> Encoded:
+    ready = _ready(extractor, device)
+    started = time.perf_counter()
+    with _limited(limit):
+        records = _extract(ready, sources, [loaded[source.row].media for source in sources])
+    seconds = (time.perf_counter() - started) / max(1, len(sources))
+    modality = extractor.spec.modality
+    return Encoded(
+        extractor=extractor.spec.name,
+        results={
+            source.row: Result(
+                record=record, seconds=seconds, facts=loaded[source.row].facts.get(modality)
+            )
+            for source, record in zip(sources, records, strict=True)
+        },
+        load_seconds={source.row: loaded[source.row].seconds for source in sources},
+    )
+
+
 def _extract(ready: Extractor, sources: Sequence[Source], media: Sequence[Media]) -> list[Record]:
     try:
         return ready.extract(media)
-    except (OSError, MemoryError):
+    except OSError:
         raise
     except Exception as error:
         if len(media) > 1:
-            return [
-                _extract(ready, [source], [one])[0]
-                for source, one in zip(sources, media, strict=True)
-            ]
+            release_memory()
+            half = len(media) // 2
+            return _extract(ready, sources[:half], media[:half]) + _extract(
+                ready, sources[half:], media[half:]
+            )
+        if isinstance(error, MemoryError):
+            raise
         logger.exception("%s %s: the extractor raised", sources[0].id, ready.spec.name)
         return [Missing(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}")]
+
+
+@contextlib.contextmanager
+def _limited(seconds: float | None) -> Iterator[None]:
+    """Ends this process if the block takes longer: native code that hangs cannot be interrupted."""
+    if seconds is None:
+        yield
+        return
+
+    def end() -> None:
+        logger.error("a batch takes more than %g s: the worker ends itself", seconds)
+        time.sleep(0.5)  # for the line to be sent
+        os._exit(HUNG)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _memory_limit() -> int:
+    """What a child may allocate: as much as its worker, 0 where that has no limit."""
+    from distributed import get_worker
+
+    try:
+        return int(get_worker().memory_manager.memory_limit or 0)
+    except ValueError:  # not on a worker
+        return 0
+
+
+def _warn(encoded: Encoded, sources: Sequence[Source]) -> None:
+    for source in sources:
+        record = encoded.results[source.row].record
+        if isinstance(record, Missing):
+            reason, message = record.reason, record.message
+            logger.warning("%s %s: %s %s", source.id, encoded.extractor, reason, message)

@@ -7,15 +7,18 @@ import pytest
 from dask.system import CPU_COUNT
 
 from models.schema import UsageError
-from tasks.cluster import ROLES, THREAD_VARIABLES, open_cluster, worker_count
-from tasks.options import ClusterProfile, load_profile
+from tasks.cluster import open_cluster
+from tasks.clusters.environment import THREAD_VARIABLES
+from tasks.clusters.local import Local
+from tasks.clusters.profile import load_profile
+from tasks.clusters.roles import ROLES
 
 
 def test_processes_times_threads_never_exceed_the_cores() -> None:
     for threads in (1, CPU_COUNT):
-        assert worker_count(ClusterProfile(threads=threads)) * threads <= CPU_COUNT
+        assert Local(threads=threads).worker_count() * threads <= CPU_COUNT
     with pytest.raises(UsageError, match=f"exceed the {CPU_COUNT} cores"):
-        worker_count(ClusterProfile(workers=CPU_COUNT + 1))
+        Local(workers=CPU_COUNT + 1).check()
 
 
 def test_a_local_cluster_offers_the_roles_and_sets_the_threads_before_torch() -> None:
@@ -27,7 +30,8 @@ def test_a_local_cluster_offers_the_roles_and_sets_the_threads_before_torch() ->
 
         return torch.get_num_threads()
 
-    with open_cluster(ClusterProfile(workers=1)) as client:
+    with open_cluster(Local(workers=1)) as cluster:
+        client = cluster.client
         (worker,) = client.scheduler_info(n_workers=-1)["workers"].values()
         assert worker["resources"] == dict.fromkeys(ROLES, 1)
         assert worker["nthreads"] == 1
@@ -39,15 +43,15 @@ def test_a_local_cluster_offers_the_roles_and_sets_the_threads_before_torch() ->
 
 @pytest.mark.parametrize("file", ["local.yaml", "address.yaml"])
 def test_the_profiles_in_deploy_are_valid(file: str) -> None:
-    profile = load_profile(Path(__file__).parents[2] / "deploy" / "clusters" / file)
+    profile = load_profile(str(Path(__file__).parents[2] / "deploy" / "clusters" / file))
     assert profile.kind == file.removesuffix(".yaml")
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("kind: cloud", "kind: Input should be 'local' or 'address'"),
-        ("kind: address", "needs an `address`"),
+        ("kind: cloud", "kind 'cloud' is none; known: local, address"),
+        ("kind: address", "address: Field required"),
         ("workers: 0", "workers: Input should be greater than or equal to 1"),
         ("worker: 3", "worker: Extra inputs are not permitted"),
         ("[", "not YAML"),
@@ -56,5 +60,5 @@ def test_the_profiles_in_deploy_are_valid(file: str) -> None:
 def test_profiles_that_are_none(tmp_path: Path, content: str, says: str) -> None:
     (tmp_path / "p.yaml").write_text(content)
     with pytest.raises(UsageError, match=r"p\.yaml") as refused:
-        load_profile(tmp_path / "p.yaml")
+        load_profile(str(tmp_path / "p.yaml"))
     assert says in str(refused.value)

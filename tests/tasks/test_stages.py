@@ -56,7 +56,10 @@ LETTERS = Letters(weights=Weights(kind="none", revision="none"))
 def encoded(*texts: str) -> dict[int, Any]:
     sources = [Source(row=i, id=f"train/dia0_utt{i}", clip="", text=t) for i, t in enumerate(texts)]
     loaded = load_media(sources, {Modality.TEXT}, None, timeout=10)
-    return {row: one.record for row, one in encode(LETTERS, sources, loaded, "cpu").results.items()}
+    return {
+        row: one.record
+        for row, one in encode(LETTERS, sources, loaded, "cpu", 10.0).results.items()
+    }
 
 
 def test_a_clip_that_raises_costs_itself_only() -> None:
