@@ -92,7 +92,8 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 def _lazy_hints() -> dict[str, Any]:
     """Stand-ins for names that are imported for the type checker only."""
-    return {"ExtractOptions": object, "TrainOptions": object}
+    names = ("ExtractOptions", "TrainOptions", "Defaults", "Site")
+    return dict.fromkeys(names, object)
 
 
 def extraction(

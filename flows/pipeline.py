@@ -8,13 +8,13 @@ from flows.audit import audit
 from flows.extract import extract
 from flows.train import train
 from tasks.extraction import ExtractReport
-from tasks.options import AuditOptions, ExtractOptions, TrainOptions
+from tasks.options import AuditOptions, ExtractOptions, Training, TrainOptions
 from tasks.training import TrainReport
 
 
 @flow(name="pipeline", flow_run_name="pipeline-{extraction.store}")
 def pipeline(
-    extraction: ExtractOptions, training: TrainOptions
+    extraction: ExtractOptions, training: Training
 ) -> tuple[ExtractReport, TrainReport]:
     """Audit → extract → train on the snapshot that was published, whatever comes after it.
 
@@ -26,6 +26,7 @@ def pipeline(
     """
     if extraction.dataset is not None:
         audit(AuditOptions(dataset=extraction.dataset, fixes=extraction.fixes))
-    extracted = extract(extraction)
-    trained = train(training.model_copy(update={"snapshot": extracted.snapshot}))
+    extracted = extract(extraction.model_copy(update={"then_train": False}))
+    pinned = {"store": extracted.store, "snapshot": extracted.snapshot}
+    trained = train(TrainOptions(**pinned, **training.model_dump(include=set(Training.model_fields))))
     return extracted, trained
