@@ -153,6 +153,14 @@ def extraction(
         float,
         typer.Option(min=0.0, max=1.0, help="Fail the run above this share of failed utterances."),
     ] = 0.25,
+    wait: Annotated[
+        float,
+        typer.Option(min=0.0, help="Wait so long while another run writes to the store, seconds."),
+    ] = 0.0,
+    then_train: Annotated[
+        bool,
+        typer.Option("--then-train", help="Then start the deployment `train` on the new snapshot."),
+    ] = False,
     cluster: Annotated[
         Path | None,
         typer.Option(help="Cluster profile, YAML; by default all cores of this machine."),
@@ -182,6 +190,8 @@ def extraction(
         clip_timeout=clip_timeout,
         retry_failed=_reasons(retry_failed or ()),
         max_failure_rate=max_failure_rate,
+        wait=wait,
+        then_train=then_train,
         cluster=str(cluster.absolute()) if cluster else "",
     )
 

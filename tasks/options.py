@@ -53,9 +53,7 @@ MaybePath = Annotated[
 ]
 FilePath = Annotated[Path, WithJsonSchema({"type": "string"})]
 Extractors = Annotated[tuple[str, ...], WithJsonSchema(_choices(registry.names()))]
-Reasons = Annotated[
-    tuple[Literal["all"] | Reason, ...], WithJsonSchema(_choices(["all", *Reason]))
-]
+Reasons = Annotated[tuple[Literal["all"] | Reason, ...], WithJsonSchema(_choices(["all", *Reason]))]
 Weights = Annotated[str, WithJsonSchema({"type": "string", "enum": list(WEIGHTS)})]
 WeightsOf = Annotated[
     dict[str, str],
@@ -80,7 +78,7 @@ def _store(what: str = "") -> Any:
 
 FIXES = Field(
     True,
-    title="Known defects",
+    title="Mend known defects",
     description="Apply the list of known defects of MELD's published files.",
 )
 
@@ -108,8 +106,8 @@ class ExtractOptions(_Options):
     weights: Weights = Field(
         "pretrained",
         title="Weights",
-        description="Weights of the networks: pretrained, or random for a trial without a "
-        "download. On the command line also a checkpoint's path.",
+        description="Weights of the networks: the published ones, or random ones for a trial "
+        "without a download.",
     )
     weights_of: WeightsOf = Field(
         default_factory=dict,
@@ -121,7 +119,7 @@ class ExtractOptions(_Options):
     retry_failed: Reasons = Field(
         (),
         title="Try failures again",
-        description="Reasons of failures to try again although nothing changed; `all` for every "
+        description="Reasons of failures to try again although nothing changed; all for every "
         "reason.",
     )
     max_failure_rate: float = Field(
@@ -135,7 +133,7 @@ class ExtractOptions(_Options):
     then_train: bool = Field(
         False,
         title="Train afterwards",
-        description="Start the deployment `train` on the snapshot that was published.",
+        description="Start the deployment train on the snapshot that was published.",
     )
     fixes: bool = FIXES
     strict: bool = Field(
@@ -172,8 +170,7 @@ class ExtractOptions(_Options):
         ge=1,
         le=1024,
         title="Partition (utterances)",
-        description="Utterances per partition, the unit of retries; fixed when a store is "
-        "created.",
+        description="Utterances per partition, the unit of retries; fixed when a store is created.",
     )
     batch: int = Field(
         8,
@@ -186,7 +183,7 @@ class ExtractOptions(_Options):
         "",
         title="Cluster profile",
         description="A YAML file; empty: the one that the environment variable MELDFLOW_CLUSTER "
-        "names (the workers of `meldflow up`), else all cores of the machine.",
+        "names (the workers of meldflow up), else all cores of the machine.",
     )
 
     @property
@@ -220,6 +217,11 @@ class Training(_Options):
         title="Epochs (at most)",
         description="Upper bound on the passes over the training data.",
     )
+
+    def on(self, store: str, snapshot: str) -> TrainOptions:
+        """The same training on a snapshot of a store."""
+        own = self.model_dump(include=set(Training.model_fields))
+        return TrainOptions(**own, store=store, snapshot=snapshot)
 
 
 class _Snapshot(_Options):

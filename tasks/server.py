@@ -88,9 +88,7 @@ def _wait_until_healthy(server: subprocess.Popen[bytes], url: str, log: Path) ->
     deadline = time.monotonic() + START_SECONDS
     while not answers(url):
         if server.poll() is not None or time.monotonic() > deadline:
-            raise RunError(
-                f"prefect server: it did not start on {url} ({process.last_line(log)})"
-            )
+            raise RunError(f"prefect server: it did not start on {url} ({process.last_line(log)})")
         time.sleep(0.2)
 
 

@@ -27,7 +27,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.flows import load_flow_from_entrypoint
+from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, ConfigDict, Field
@@ -120,7 +120,7 @@ def _register_pool(client: SyncPrefectClient) -> None:
 def _register(
     client: SyncPrefectClient, spec: Spec, defaults: Defaults, directory: Path
 ) -> Registered:
-    flow = load_flow_from_entrypoint(spec.entrypoint)
+    flow: Flow[..., Any] = load_flow_from_entrypoint(spec.entrypoint)
     known = _find(client, f"{flow.name}/{spec.name}")
     before = known.parameters if known else {}
     parameters = _merged(_merged(spec.parameters, before), defaults.of(spec.name))
@@ -133,7 +133,7 @@ def _register(
         "work_pool_name": spec.work_pool["name"],
         "job_variables": {"working_dir": str(directory)},
         "parameters": parameters,
-        "parameter_openapi_schema": parameter_schema(flow).model_dump(exclude_unset=True),
+        "parameter_openapi_schema": _form(flow),
         "enforce_parameter_schema": True,
         "concurrency_limit": limit.limit if limit else None,
         "concurrency_options": (
@@ -156,6 +156,14 @@ def _register(
         for one in client.read_deployment(deployment).schedules
     ]
     return Registered(name=spec.name, id=str(deployment), schedules=tuple(slugs))
+
+
+def _form(flow: Flow[..., Any]) -> dict[str, Any]:
+    """What the UI draws a form from."""
+    schema: dict[str, Any] = parameter_schema(flow).model_dump(exclude_unset=True)
+    for name, parameter in schema["properties"].items():
+        parameter["title"] = name.capitalize()
+    return schema
 
 
 def _find(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
@@ -215,7 +223,7 @@ def _with_defaults(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -
             members = json.dumps(own)[1:-1]
             if members:
                 rest = inner["template"].lstrip().removeprefix("{")
-                inner["template"] = f"{{{{% raw %}}{members}{{% endraw %}}, {rest}"
+                inner["template"] = f"{{ {{% raw %}}{members}{{% endraw %}}, {rest}"
     return filled
 
 

@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ def tell_changed(api: str, dataset: Path, store: str = "") -> str:
     Raises:
         UsageError: the server does not take it.
     """
+    id_ = str(uuid.uuid4())
     event = {
-        "id": str(uuid.uuid4()),
-        "occurred": datetime.now(timezone.utc).isoformat(),
+        "id": id_,
+        "occurred": datetime.now(UTC).isoformat(),
         "event": EVENT,
         "resource": {
             "prefect.resource.id": f"meldflow.dataset.{dataset}",
@@ -41,7 +42,7 @@ def tell_changed(api: str, dataset: Path, store: str = "") -> str:
         "payload": {"dataset": str(dataset)} | ({"store": store} if store else {}),
     }
     ask(api, "events", [event])
-    return event["id"]
+    return id_
 
 
 def runs_of(api: str, event: str) -> list[dict[str, Any]]:
@@ -86,7 +87,10 @@ def check_reaction(api: str, store: str) -> None:
     Raises:
         UsageError: there is no deployment `extract`, or nobody says which store.
     """
-    wanted = {"deployments": {"name": {"any_": ["extract"]}}, "flows": {"name": {"any_": ["extract"]}}}
+    wanted = {
+        "deployments": {"name": {"any_": ["extract"]}},
+        "flows": {"name": {"any_": ["extract"]}},
+    }
     found = ask(api, "deployments/filter", wanted)
     if not found:
         raise UsageError(
