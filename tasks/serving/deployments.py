@@ -25,6 +25,7 @@ from prefect.client.schemas.actions import (
 from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.events.schemas.automations import AutomationCore
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.flows import Flow, load_flow_from_entrypoint
@@ -204,10 +205,9 @@ def _register_triggers(
         there = known.get(automation.name)
         if there is None:
             client.create_automation(automation)
-        else:
-            client.update_automation(
-                there.id, automation.model_copy(update={"enabled": there.enabled})
-            )
+            continue
+        own = automation.model_dump(exclude={"owner_resource"}) | {"enabled": there.enabled}
+        client.update_automation(there.id, AutomationCore.model_validate(own))
 
 
 def _with_defaults(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
