@@ -177,21 +177,21 @@ def notify(
 ) -> None:
     """Tell the Prefect server that a data set changed; `extract` starts on it."""
     from tasks.serving.connection import find_api
-    from tasks.serving.events import check_reaction, runs_of, tell_changed
+    from tasks.serving.events import check_reaction, runs_on, tell_changed
     from tasks.serving.looking import check_there
 
     dataset = dataset.absolute()
     check_there(dataset)
     url = find_api(api)
     check_reaction(url, store)
-    event = tell_changed(url, dataset, store)
+    sent = tell_changed(url, dataset, store)
     with err.status("waiting for the run that it starts"):
-        runs = runs_of(url, event)
+        runs = runs_on(url, dataset, sent)
     if as_json:
-        out.print_json(data={"event": event, "runs": [one["id"] for one in runs]})
+        out.print_json(data={"sent": sent.isoformat(), "runs": [one["id"] for one in runs]})
         return
     for one in runs:
         page = f"{url.removesuffix('/api')}/runs/flow-run/{one['id']}"
-        out.print(f"{one['name']} starts: {page}", highlight=False, markup=False, soft_wrap=True)
+        out.print(f"a run starts: {page}", highlight=False, markup=False, soft_wrap=True)
     if not runs:
         out.print("told, but no run has started so far: is the automation in the UI switched on?")

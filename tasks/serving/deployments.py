@@ -39,6 +39,8 @@ from tasks.serving.zombies import register_zombies
 
 FILE = "prefect.yaml"
 
+CHANGE_DIRECTORY = "prefect.deployments.steps.set_working_directory"
+
 
 class Limit(BaseModel):
     """How many runs of a deployment go at once, and what happens to more."""
@@ -132,7 +134,8 @@ def _register(
         "version": version("meldflow"),
         "entrypoint": spec.entrypoint,
         "work_pool_name": spec.work_pool["name"],
-        "job_variables": {"working_dir": str(directory)},
+        # The code is installed; a step there must be, or Prefect would copy the whole folder.
+        "pull_steps": [{CHANGE_DIRECTORY: {"directory": str(directory)}}],
         "parameters": parameters,
         "parameter_openapi_schema": _form(flow),
         "enforce_parameter_schema": True,

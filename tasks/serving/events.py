@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 import uuid
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from models.schema import UsageError
 
 EVENT = "meldflow.dataset.changed"
 
+TRIES = 5
+"""A server that is busy with its data base says "unavailable" and means "in a moment"."""
+
 REACT_SECONDS = 20.0
 """How long the server may take to start a run on an event."""
 
 
-def tell_changed(api: str, dataset: Path, store: str = "") -> str:
-    """Sends the event; gives its id.
+def tell_changed(api: str, dataset: Path, store: str = "") -> datetime:
+    """Sends the event; gives the time at which it was sent.
 
     Args:
         api: address of the server's API.
@@ -30,10 +34,10 @@ def tell_changed(api: str, dataset: Path, store: str = "") -> str:
     Raises:
         UsageError: the server does not take it.
     """
-    id_ = str(uuid.uuid4())
+    now = datetime.now(UTC)
     event = {
-        "id": id_,
-        "occurred": datetime.now(UTC).isoformat(),
+        "id": str(uuid.uuid4()),
+        "occurred": now.isoformat(),
         "event": EVENT,
         "resource": {
             "prefect.resource.id": f"meldflow.dataset.{dataset}",
@@ -42,16 +46,22 @@ def tell_changed(api: str, dataset: Path, store: str = "") -> str:
         "payload": {"dataset": str(dataset)} | ({"store": store} if store else {}),
     }
     ask(api, "events", [event])
-    return id_
+    return now
 
 
-def runs_of(api: str, event: str) -> list[dict[str, Any]]:
-    """Flow runs that an event started, as soon as there are any; none where none come."""
+def runs_on(api: str, dataset: Path, since: datetime) -> list[dict[str, Any]]:
+    """Flow runs that an event about a data set started, as soon as there are any.
+
+    Args:
+        api: address of the server's API.
+        dataset: what changed.
+        since: older ones are of other events.
+    """
     deadline = time.monotonic() + REACT_SECONDS
     while time.monotonic() < deadline:
-        newest = {"limit": 50, "sort": "EXPECTED_START_TIME_DESC"}
-        found = [one for one in ask(api, "flow_runs/filter", newest) if _started_by(one, event)]
-        if found:
+        newest = {"limit": 20, "sort": "EXPECTED_START_TIME_DESC"}
+        runs = ask(api, "flow_runs/filter", newest)
+        if found := [one for one in runs if _is_on(one, dataset, since)]:
             return found
         time.sleep(0.5)
     return []
@@ -66,19 +76,20 @@ def ask(api: str, path: str, body: object) -> Any:
     request = urllib.request.Request(
         f"{api}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            content = answer.read()
-    except urllib.error.HTTPError as error:
-        said = " ".join(error.read().decode(errors="replace").split())[:300]
-        raise UsageError(f"prefect server {api}: it refuses ({error.code}: {said})") from error
-    except (OSError, ValueError) as error:
-        raise UsageError(f"prefect server {api}: it does not answer ({error})") from error
+    for left in reversed(range(TRIES)):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                content = answer.read()
+            break
+        except urllib.error.HTTPError as error:
+            if error.code == HTTPStatus.SERVICE_UNAVAILABLE and left:
+                time.sleep(1.0)
+                continue
+            said = " ".join(error.read().decode(errors="replace").split())[:300]
+            raise UsageError(f"prefect server {api}: it refuses ({error.code}: {said})") from error
+        except (OSError, ValueError) as error:
+            raise UsageError(f"prefect server {api}: it does not answer ({error})") from error
     return json.loads(content) if content else None
-
-
-def _started_by(run: dict[str, Any], event: str) -> bool:
-    return event in json.dumps(run.get("labels", {})) or f"prefect.event.{event}" in run["tags"]
 
 
 def check_reaction(api: str, store: str) -> None:
@@ -102,3 +113,13 @@ def check_reaction(api: str, store: str) -> None:
             "the deployment `extract` has no default store: name one with --store, here or for "
             "`meldflow deploy`"
         )
+
+
+def _is_on(run: dict[str, Any], dataset: Path, since: datetime) -> bool:
+    by = (run.get("created_by") or {}).get("type")
+    created = datetime.fromisoformat(run["created"])
+    named = any(
+        isinstance(value, dict) and value.get("dataset") == str(dataset)
+        for value in run["parameters"].values()
+    )
+    return by == "AUTOMATION" and created >= since and named
