@@ -191,7 +191,7 @@ def _error(share: Share) -> BaseException | None:
 
     A future whose scheduler is gone has no exception of its own: it is cancelled.
     """
-    error = share.exception()
+    error: BaseException | None = share.exception()
     if error is None and share.status != "finished":
         return ConnectionError(f"the connection to the scheduler was lost ({share.status})")
     return error
