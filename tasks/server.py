@@ -70,7 +70,7 @@ def own_server() -> Iterator[str]:
             yield url
         finally:
             _deliver()
-            process.stop(server, STOP_SECONDS)
+            process.stop([server], STOP_SECONDS)
 
 
 def server_command(host: str, port: int) -> tuple[str, ...]:

@@ -9,12 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
+
+ORPHAN_SECONDS = 15.0
+"""How long what a process has left behind may take to end; a flow run commits first."""
 
 
 def start(
@@ -41,18 +45,21 @@ def start(
         )
 
 
-def stop(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Asks a process to end, waits, then ends it and whatever it has left behind."""
-    family = _descendants(process.pid)
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+def stop(processes: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
+    """Asks processes to end, waits, then ends them and whatever they have left behind."""
+    family = _families(processes)
+    for one in processes:
+        if one.poll() is None:
+            one.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    for one in processes:
         try:
-            process.wait(seconds)
+            one.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            family = {*family, *_descendants(process.pid)}
-            process.kill()
-            process.wait()
-    _end(family, seconds)
+            family |= _families([one])
+            one.kill()
+            one.wait()
+    _end(family)
 
 
 def healthy(url: str) -> bool:
@@ -86,17 +93,20 @@ def ending(process: subprocess.Popen[bytes]) -> str:
     return f"exit code {code}"
 
 
-def _descendants(pid: int) -> set[psutil.Process]:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return set(psutil.Process(pid).children(recursive=True))
-    return set()
+def _families(processes: Sequence[subprocess.Popen[bytes]]) -> set[psutil.Process]:
+    """What the processes have started, and what that has."""
+    found: set[psutil.Process] = set()
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.update(psutil.Process(one.pid).children(recursive=True))
+    return found
 
 
-def _end(processes: set[psutil.Process], seconds: float) -> None:
+def _end(processes: set[psutil.Process]) -> None:
     for one in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.terminate()
-    for one in psutil.wait_procs(list(processes), timeout=seconds)[1]:
+    for one in psutil.wait_procs(list(processes), timeout=ORPHAN_SECONDS)[1]:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.kill()
 

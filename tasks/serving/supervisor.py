@@ -45,17 +45,19 @@ class Supervisor:
             say: told in one line of everything that a person should know.
         """
         self._say = say
-        self._running: list[_Running] = []
+        self._batches: list[list[_Running]] = []
 
-    def start(self, *services: Service) -> None:
-        """Starts services together, and waits until all of them do their work.
+    def launch(self, *services: Service) -> None:
+        """Starts services together; together they are stopped one day."""
+        self._batches.append([_Running(one, _launch(one), time.monotonic()) for one in services])
+
+    def wait(self) -> None:
+        """Waits until all services do their work.
 
         Raises:
             RunError: one does not; the message has its last words.
         """
-        started = [_Running(one, _launch(one), time.monotonic()) for one in services]
-        self._running += started
-        for one in started:
+        for one in self._running:
             self._wait_until_ready(one)
 
     def look(self) -> None:
@@ -77,12 +79,17 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stops everything, the last that was started first."""
-        while self._running:
-            one = self._running.pop()
-            process.stop(one.process, one.service.stop_seconds)
+        while self._batches:
+            batch = self._batches.pop()
+            seconds = max(one.service.stop_seconds for one in batch)
+            process.stop([one.process for one in batch], seconds)
+
+    @property
+    def _running(self) -> list[_Running]:
+        return [one for batch in self._batches for one in batch]
 
     def _schedule(self, one: _Running, now: float) -> None:
-        process.stop(one.process, one.service.stop_seconds)  # whatever it has left behind
+        process.stop([one.process], one.service.stop_seconds)  # whatever it has left behind
         if now - one.since > SETTLED_SECONDS:
             one.wait = 1.0
         one.due = now + one.wait

@@ -49,13 +49,12 @@ def serve(
     with open_home(site.home.path), supervising(say) as supervisor:
         site.write_profile()
         say("starting the Prefect server and the Dask cluster")
-        supervisor.start(
-            services.prefect_server(site),
-            services.dask_scheduler(site),
-            *services.dask_workers(site),
-        )
+        supervisor.launch(services.prefect_server(site), services.dask_scheduler(site))
+        supervisor.launch(*services.dask_workers(site))
+        supervisor.wait()
         names = _register(site.api, defaults, directory)
-        supervisor.start(services.prefect_worker(site))
+        supervisor.launch(services.prefect_worker(site))
+        supervisor.wait()
         logs = site.home.log("any").parent
         show(Shown(ui=site.ui, dashboard=site.dashboard, deployments=names, logs=logs))
         supervisor.watch()
