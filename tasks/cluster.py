@@ -16,18 +16,24 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
-from distributed import Client, LocalCluster
+from distributed import Client
+from distributed.deploy.cluster import Cluster as DaskCluster
 
 from models.schema import RunError, UsageError
 from tasks.clusters.profile import Profile
 from tasks.clusters.roles import ROLES
+from tasks.clusters.versions import (
+    check_scheduler,
+    check_workers,
+    guard_versions,
+    silence_dask,
+)
 from tasks.hardware import EXTRACTION_PACKAGES, describe_hardware, describe_versions
 
-JOIN_SECONDS = 60
-"""How long a scheduler may take to answer and to have a worker when a run begins."""
+ANSWER_SECONDS = 60
+"""How long a scheduler may take to answer when a run begins."""
 
 MAX_WIDTH = 256
 """Partitions under way at most; each has a thread in the run's process."""
@@ -42,7 +48,7 @@ RETURN_SECONDS = 600
 class Cluster:
     """A cluster as a run sees it."""
 
-    def __init__(self, scheduler: str | LocalCluster, profile: Profile) -> None:
+    def __init__(self, scheduler: str | DaskCluster, profile: Profile) -> None:
         """Joins the cluster.
 
         Args:
@@ -50,8 +56,8 @@ class Cluster:
             profile: what it was opened by.
 
         Raises:
-            UsageError: the scheduler does not answer, a role is not offered, or a worker runs
-                another version.
+            UsageError: the scheduler does not answer, a role is not offered, or the scheduler or
+                a worker runs other versions.
         """
         self.profile = profile
         self.device = profile.device
@@ -61,7 +67,11 @@ class Cluster:
         self._width, self._counted = 2, -math.inf
         self._on_join: list[Callable[[Client], None]] = []
         self._client = self._join()
-        self._check(self._client)
+        try:
+            self._check(self._client)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def client(self) -> Client:
@@ -108,15 +118,14 @@ class Cluster:
             self._client.close(timeout=10)
 
     def _join(self) -> Client:
+        silence_dask()
         try:
-            client = Client(self._scheduler, timeout=JOIN_SECONDS, set_as_default=False)
-            client.wait_for_workers(1, timeout=JOIN_SECONDS)
+            return Client(self._scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise UsageError(
-                f"cluster {self._scheduler}: no scheduler with a worker answers there ({error}); "
-                "start it, or mend `address` in the cluster profile"
+                f"cluster {self._scheduler}: no scheduler answers there ({error}); start it, or "
+                "mend `address` in the cluster profile"
             ) from error
-        return client
 
     def _join_again(self) -> Client:
         """A new client: one that saw its scheduler go says so in a future or two, then closes."""
@@ -138,17 +147,28 @@ class Cluster:
         return client
 
     def _check(self, client: Client) -> None:
-        workers = client.scheduler_info(n_workers=-1)["workers"]
-        offered = {role for worker in workers.values() for role in worker["resources"]}
-        if missing := [role for role in ROLES if role not in offered]:
-            raise UsageError(
-                f"cluster {self._scheduler}: no worker offers {' or '.join(missing)}; "
-                'start workers with --resources "cpu=1 model=1"'
-            )
-        here = version("meldflow")
-        for address, there in client.run(_version).items():
-            if there != here:
-                raise UsageError(f"cluster: worker {address} runs meldflow {there}, this is {here}")
+        check_scheduler(client)
+        self._wait_for_roles(client)
+        check_workers(client)
+        self.on_join(_keep_checking)
+
+    def _wait_for_roles(self, client: Client) -> None:
+        """Workers may be queued for or still be starting; a run begins with one of every role."""
+        limit = self.profile.join_seconds
+        deadline = time.monotonic() + limit
+        while True:
+            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            offered = {role for worker in workers for role in worker["resources"]}
+            missing = [role for role in ROLES if role not in offered]
+            if not missing:
+                return
+            if time.monotonic() > deadline:
+                raise UsageError(
+                    f"cluster {self._scheduler}: none of {len(workers)} workers offers "
+                    f"{' or '.join(missing)} after {limit:g} s; start workers with "
+                    '--resources "cpu=1 model=1", or raise `join_seconds` in the cluster profile'
+                )
+            time.sleep(0.2)
 
 
 @contextlib.contextmanager
@@ -166,8 +186,9 @@ def open_cluster(profile: Profile) -> Iterator[Cluster]:
             cluster.close()
 
 
-def _version() -> str:
-    return version("meldflow")
+def _keep_checking(client: Client) -> None:
+    check_scheduler(client)
+    guard_versions(client)
 
 
 def describe_workers(client: Client) -> list[dict[str, Any]]:
