@@ -68,7 +68,7 @@ class Cluster:
         self._on_join: list[Callable[[Client], None]] = []
         self._client = self._join()
         try:
-            self._check(self._client)
+            self._is_uniform = self._check(self._client)
         except BaseException:
             self.close()
             raise
@@ -91,6 +91,11 @@ class Cluster:
     def closed(self) -> bool:
         """Whether the run has left it."""
         return self._closed
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether every worker that was there at the start offered every role."""
+        return self._is_uniform
 
     def width(self) -> int:
         """How many partitions to keep under way: enough for every worker, and one that waits."""
@@ -146,14 +151,19 @@ class Cluster:
             prepare(client)
         return client
 
-    def _check(self, client: Client) -> None:
+    def _check(self, client: Client) -> bool:
+        """Whether all workers are alike, once it is clear that they will do."""
         check_scheduler(client)
-        self._wait_for_roles(client)
+        is_uniform = self._wait_for_roles(client)
         check_workers(client)
         self.on_join(_keep_checking)
+        return is_uniform
 
-    def _wait_for_roles(self, client: Client) -> None:
-        """Workers may be queued for or still be starting; a run begins with one of every role."""
+    def _wait_for_roles(self, client: Client) -> bool:
+        """Workers may be queued or starting; a run begins with one of every role.
+
+        Whether all of them offer every role.
+        """
         limit = self.profile.join_seconds
         deadline = time.monotonic() + limit
         while True:
@@ -161,7 +171,7 @@ class Cluster:
             offered = {role for worker in workers for role in worker["resources"]}
             missing = [role for role in ROLES if role not in offered]
             if not missing:
-                return
+                return all(set(ROLES) <= set(worker["resources"]) for worker in workers)
             if time.monotonic() > deadline:
                 raise UsageError(
                     f"cluster {self._scheduler}: none of {len(workers)} workers offers "

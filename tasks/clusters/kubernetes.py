@@ -18,6 +18,9 @@ from tasks.clusters.roles import resources_option, roles_of_cpu_workers
 
 PORT, DASHBOARD = 8786, 8787
 
+OPERATOR = "DaskCluster/kubernetes.dask.org/v1"
+"""Kind of object that the operator looks after."""
+
 QUANTITY = r"^\d+(\.\d+)?(m|[KMGT]i?)?$"
 """An amount as Kubernetes writes it, e.g. 500m or 4Gi."""
 
@@ -87,9 +90,11 @@ class Kubernetes(Profile):
         """Finds out whether the operator can be asked from here.
 
         Raises:
-            UsageError: dask-kubernetes is not installed.
+            UsageError: dask-kubernetes is not installed, or there is no Kubernetes with the
+                operator.
         """
         _kube_cluster()
+        _ask_for_operator()
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Cluster]:
@@ -98,6 +103,7 @@ class Kubernetes(Profile):
         Raises:
             UsageError: there is no Kubernetes here, no operator in it, or it refuses.
         """
+        self.check()
         kube_cluster = _kube_cluster()
         name = f"meldflow-{uuid.uuid4().hex[:8]}"
         with contextlib.ExitStack() as stack:
@@ -113,7 +119,8 @@ class Kubernetes(Profile):
                 if self.gpu:
                     cluster.add_worker_group("gpu", custom_spec=self.gpu_workers())
             except Exception as error:  # each layer below has kinds of its own
-                raise UsageError(f"cluster: kind kubernetes: {_reason(error)}") from error
+                why = " ".join(str(error).split()) or type(error).__name__
+                raise UsageError(f"cluster: Kubernetes starts no workers: {why}") from error
             yield cluster
 
     def cluster_manifest(self, name: str) -> dict[str, Any]:
@@ -221,10 +228,21 @@ def _kube_cluster() -> type[Any]:
     return cluster
 
 
-def _reason(error: Exception) -> str:
-    """What a person can do about it, in one line."""
-    line = " ".join(str(error).split()) or type(error).__name__
-    config = os.environ.get("KUBECONFIG", "~/.kube/config")
-    if isinstance(error, ValueError) and "auth" in line.lower():
-        return f"no way into a Kubernetes cluster ({config}: {line})"
-    return line
+def _ask_for_operator() -> None:
+    """Looks for the operator's kind of object, before anything is left half made."""
+    import kr8s
+
+    try:
+        api = kr8s.api()
+        kinds = {f"{kind['kind']}/{kind['version']}" for kind in api.api_resources()}
+    except Exception as error:  # no configuration, no server, no rights: kinds of three packages
+        where = os.environ.get("KUBECONFIG", "~/.kube/config")
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(
+            f"cluster: kind kubernetes, and no cluster answers ({why}); mend {where}, or start "
+            "the run in a pod with a service account"
+        ) from error
+    if OPERATOR not in kinds:
+        raise UsageError(
+            "cluster: this Kubernetes has no Dask operator; install it (docs/clusters.md)"
+        )
