@@ -6,12 +6,13 @@ Dask pickles another may not read.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distributed import Client, Worker, WorkerPlugin
+from distributed import Client, Status, Worker, WorkerPlugin
 from distributed.versions import VersionMismatchWarning
 
 from models.schema import UsageError
@@ -102,6 +103,7 @@ class _Guard(WorkerPlugin):
 
     def __init__(self, expected: Versions) -> None:
         self.expected = dict(expected)
+        self._leaving: asyncio.Task[None] | None = None
 
     async def setup(self, worker: Worker) -> None:
         """Called once per worker process."""
@@ -110,7 +112,14 @@ class _Guard(WorkerPlugin):
             line = _refusal(f"worker {worker.name} at {worker.address}", f"runs {found}")
             logger.error("%s", line)
             worker.log_event(TOPIC, line)
-            await worker.close(reason=line, nanny=True)
+            worker.status = Status.closing_gracefully  # it takes no work from here on
+            self._leaving = asyncio.create_task(_leave(worker, line))
+
+
+async def _leave(worker: Worker, why: str) -> None:
+    """Closes a worker with its nanny, which listens once the worker has started."""
+    await asyncio.sleep(1)
+    await worker.close(reason=why, nanny=True)
 
 
 def _tell(event: tuple[float, Any]) -> None:
