@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import shlex
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from distributed import Scheduler
+from distributed import Scheduler, Status
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.schema import UsageError
@@ -120,6 +121,7 @@ class Slurm(Profile):
             )
         except (RuntimeError, ValueError, OSError) as error:
             why = " ".join(str(error).split())
+            why = why.partition("stderr:")[2].strip() or why
             raise UsageError(f"cluster: Slurm takes no jobs: {why}") from error
         with cluster:
             yield cluster
@@ -169,6 +171,7 @@ class Slurm(Profile):
         return {"cls": _job_class(), "options": options} | group
 
 
+@functools.cache
 def _job_class() -> type[Any]:
     try:
         from dask_jobqueue.slurm import SLURMJob
@@ -176,5 +179,19 @@ def _job_class() -> type[Any]:
         raise UsageError(
             "cluster: kind slurm needs dask-jobqueue; install meldflow[slurm]"
         ) from error
-    job: type[Any] = SLURMJob
-    return job
+
+    class Job(SLURMJob):  # type: ignore[misc]
+        """Says how it ended, which a cluster insists on when it closes."""
+
+        async def start(self) -> None:
+            try:
+                await super().start()
+            except BaseException:
+                self.status = Status.failed
+                raise
+
+        async def close(self) -> None:
+            await super().close()
+            self.status = Status.closed
+
+    return Job
