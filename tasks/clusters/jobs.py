@@ -23,7 +23,7 @@ class JobCluster(SpecCluster):
             name = str(self.scheduler_info["workers"][msg]["name"])
             delay = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
             asyncio.get_running_loop().call_later(delay, self._replace, name)
-        super()._update_worker_status(op, msg)
+        super()._update_worker_status(op, msg)  # type: ignore[no-untyped-call]
 
     def _replace(self, worker: str) -> None:
         if self.status != Status.running:
@@ -33,4 +33,4 @@ class JobCluster(SpecCluster):
             members = {f"{job}{suffix}" for suffix in spec.get("group", [""])}
             if worker in members and not members & alive and job in self.workers:
                 self._futures.add(asyncio.ensure_future(self.workers.pop(job).close()))
-        self.scale(len(self.worker_spec))  # opens what is missing
+        self.scale(len(self.worker_spec))  # type: ignore[no-untyped-call]  # opens what is missing

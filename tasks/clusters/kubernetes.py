@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -217,6 +218,7 @@ def _service(name: str) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _kube_cluster() -> type[Any]:
     try:
         from dask_kubernetes.operator import KubeCluster
@@ -224,8 +226,19 @@ def _kube_cluster() -> type[Any]:
         raise UsageError(
             "cluster: kind kubernetes needs dask-kubernetes; install meldflow[kubernetes]"
         ) from error
-    cluster: type[Any] = KubeCluster
-    return cluster
+
+    class PodCluster(KubeCluster):  # type: ignore[misc]
+        """Deletes what it asked for when it does not come up."""
+
+        async def _start(self) -> None:
+            try:
+                await super()._start()
+            except BaseException:
+                with contextlib.suppress(Exception):  # the reason is what counts
+                    await self._close(timeout=30)
+                raise
+
+    return PodCluster
 
 
 def _ask_for_operator() -> None:

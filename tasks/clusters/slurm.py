@@ -71,7 +71,9 @@ class Slurm(Profile):
     join_seconds: float = Field(
         3600.0, gt=0, description="How long jobs may wait in the queue when a run begins, seconds."
     )
-    cpu: CpuJobs = Field(CpuJobs(), description="Jobs that decode and, without GPUs, run the networks.")
+    cpu: CpuJobs = Field(
+        CpuJobs(), description="Jobs that decode and, without GPUs, run the networks."
+    )
     gpu: GpuJobs | None = Field(None, description="Jobs that run the networks.")
     interface: str | None = Field(
         None, description="Network interface that the nodes reach each other by, e.g. ib0."
@@ -114,7 +116,7 @@ class Slurm(Profile):
         self.check()
         options = {"host": self.host, "interface": self.interface, "dashboard_address": ":0"}
         try:
-            cluster = JobCluster(
+            cluster = JobCluster(  # type: ignore[no-untyped-call]
                 workers=self.job_specs(),
                 scheduler={"cls": Scheduler, "options": options},
                 silence_logs=logging.ERROR,

@@ -41,9 +41,9 @@ def test_a_worker_of_another_version_ends_the_run_in_one_line(tmp_path: Path, pa
 def test_so_does_a_scheduler(tmp_path: Path) -> None:
     other = pretend(tmp_path / "other", "meldflow", "0.0.7")
     with scheduler(tmp_path, other) as processes:
-        with pytest.raises(UsageError, match=r"the scheduler runs meldflow 0\.0\.7 instead of"):
-            with open_cluster(join(processes)):
-                pass
+        says = r"the scheduler runs meldflow 0\.0\.7 instead of"
+        with pytest.raises(UsageError, match=says), open_cluster(join(processes)):
+            pass
 
 
 def test_a_worker_without_meldflow_is_refused(tmp_path: Path) -> None:
@@ -54,9 +54,9 @@ def test_a_worker_without_meldflow_is_refused(tmp_path: Path) -> None:
     with scheduler(tmp_path) as processes:
         processes.worker("right", "cpu=1")
         processes.worker("wrong", "model=1", {"PYTHONPATH": str(broken.parent)})
-        with pytest.raises(UsageError, match=r"worker wrong .* does not run this meldflow"):
-            with open_cluster(join(processes)):
-                pass
+        says = r"worker wrong .* does not run this meldflow"
+        with pytest.raises(UsageError, match=says), open_cluster(join(processes)):
+            pass
 
 
 def test_workers_that_join_later_are_checked_before_they_do_anything(
@@ -65,9 +65,7 @@ def test_workers_that_join_later_are_checked_before_they_do_anything(
     with scheduler(tmp_path) as processes:
         processes.worker("right", "cpu=1 model=1")
         with caplog.at_level(logging.WARNING, "meldflow"), open_cluster(join(processes)) as cluster:
-            late = processes.worker(
-                "late", "gpu=1", pretend(tmp_path / "other", "zarr", "2.0")
-            )
+            late = processes.worker("late", "gpu=1", pretend(tmp_path / "other", "zarr", "2.0"))
             task = cluster.client.submit(versions_here, resources={"gpu": 1}, pure=False)
             late.wait(60)
             wait_until(lambda: "refused" in caplog.text)
