@@ -162,9 +162,9 @@ class _Attempt:
         Raises:
             Exception: what it ended in, where workers were not killed over it.
         """
-        if share.status == "finished":
+        error = _error(share)
+        if error is None:
             return [share]
-        error = share.exception()
         if not isinstance(error, KilledWorker):
             raise error
         return [safe for one in portions for safe in self._apart(one)]
@@ -175,7 +175,7 @@ class _Attempt:
         self.work.monitor.halved(self.part.partition, spec.name, len(portion.sources))
         device, timeout = self.work.cluster.device, self.work.clip_timeout
         share = self._on((spec.resource,), stages.encode_apart, portion, device, timeout)
-        error = share.exception()
+        error = _error(share)
         if error is None:
             return [share]
         if not isinstance(error, Died):
@@ -184,6 +184,17 @@ class _Attempt:
             return [self._on(CPU, stages.refused, portion, error.reason, error.message)]
         first, second = portion.halves
         return self._apart(first) + self._apart(second)
+
+
+def _error(share: Share) -> BaseException | None:
+    """What a share ended in, None where it succeeded; waits for its end.
+
+    A future whose scheduler is gone has no exception of its own: it is cancelled.
+    """
+    error: BaseException | None = share.exception()
+    if error is None and share.status != "finished":
+        return ConnectionError(f"the connection to the scheduler was lost ({share.status})")
+    return error
 
 
 @contextlib.contextmanager
