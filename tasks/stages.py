@@ -23,7 +23,7 @@ from itertools import chain
 from models.extractor import Extractor
 from models.memory import release_memory
 from models.options import DecodeOptions
-from models.schema import FeatureSpec, Media, Missing, Modality, Reason, Record
+from models.schema import Audio, FeatureSpec, Media, Missing, Modality, Reason, Record, Video
 from storage.facts import Facts
 from storage.write import Fork, Result, Written, write_partition
 from tasks.child import Child, Raised
@@ -77,6 +77,16 @@ class Loaded:
     """What decoding showed, by the modalities that were decoded."""
     seconds: float
     """How long it took."""
+
+    def __sizeof__(self) -> int:
+        """What Dask takes into account when it decides where to work on it, and what to spill."""
+        audio, video = self.media.audio, self.media.video
+        sound = audio.samples.nbytes if isinstance(audio, Audio) else 0
+        return (
+            object.__sizeof__(self)
+            + sound
+            + (video.frames.nbytes if isinstance(video, Video) else 0)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
