@@ -108,12 +108,24 @@ class Worker(Service):
 
     def kill_worker(self) -> bool:
         """SIGKILL for the worker alone: its nanny starts another; gives whether there was one."""
+        found = self._workers()
+        for one in found:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        return bool(found)
+
+    def has_worker(self) -> bool:
+        """Whether the nanny has a worker."""
+        return bool(self._workers())
+
+    def _workers(self) -> list[psutil.Process]:
+        found = []
         for child in self.children:
             with contextlib.suppress(psutil.Error):
-                if "spawn_main" in " ".join(child.cmdline()):
-                    child.kill()
-                    return True
-        return False
+                alive = child.status() != psutil.STATUS_ZOMBIE
+                if alive and "spawn_main" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
 
 class Rig:
