@@ -1,15 +1,15 @@
 """One partition, one Prefect task run: its stages as Dask futures, its result a fork.
 
 Prefect owns the retry and what the person sees, Dask owns placement: what may pass makes this
-function raise, and the task run is tried again. What killed workers is encoded apart, by halves,
-until the guilty clip is alone.
+function raise, and the task run is tried again. A batch that cost workers is encoded apart, clip by
+clip, so that the guilty one is alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from distributed import Client, Future, as_completed
@@ -28,13 +28,16 @@ from storage.write import Fork
 from tasks import stages
 from tasks.cluster import Cluster
 from tasks.monitor import Monitor
-from tasks.stages import Died, Encoded, Source, Stored
+from tasks.stages import Encoded, HungError, Source, Stored
 
 T = TypeVar("T")
 
 RETRIES = 6
 """Tries after the first, 2, 4, 8, 16, 32 and 64 s apart, and up to half as much again: a store or
 a network that is away for a minute costs no run."""
+
+COSTLY = (KilledWorker, HungError, MemoryError)
+"""What a batch ends in that has a clip too bad for a worker."""
 
 
 class Extraction:
@@ -74,13 +77,6 @@ class Batch:
     extractor: Extractor
     sources: tuple[Source, ...]
 
-    @property
-    def halves(self) -> tuple[Batch, Batch]:
-        """The batch in two."""
-        middle = len(self.sources) // 2
-        first, second = self.sources[:middle], self.sources[middle:]
-        return replace(self, sources=first), replace(self, sources=second)
-
 
 def extract_partition(work: Extraction, part: PartitionPlan) -> Stored:
     """Extracts everything stale in a partition on one decode of its clips.
@@ -119,7 +115,7 @@ class _Attempt:
                 encoded += self._settled(future, batches[future])
                 self.work.monitor.rows(len(batches[future].sources))
             specs = [extractor.spec for extractor in self.work.extractors]
-            stored: Stored = self._on(
+            written = self._on(
                 "cpu",
                 stages.write,
                 self.work.fork,
@@ -127,7 +123,8 @@ class _Attempt:
                 encoded,
                 specs,
                 self.work.partition_size,
-            ).result()
+            )
+            stored: Stored = written.result(timeout)
         return stored
 
     def _on(self, role: str, stage: Callable[..., T], *arguments: object) -> Future[T]:
@@ -165,34 +162,26 @@ class _Attempt:
         """Results of a batch that ended, however it did.
 
         Raises:
-            Exception: what it ended in, where workers were not killed over it.
+            Exception: what it ended in, where it cost no worker.
         """
         if future.status == "finished":
             return [future]
         error = future.exception()
-        if not isinstance(error, KilledWorker):
+        if not isinstance(error, COSTLY):
             raise error
-        return self._apart(batch)
+        return [self._apart(batch)]
 
-    def _apart(self, batch: Batch) -> list[Future[Encoded]]:
-        """Encodes a batch where it can harm nobody; halves it until the guilty clip is alone."""
+    def _apart(self, batch: Batch) -> Future[Encoded]:
+        """Encodes a batch one by one, where it can harm nobody."""
         self.work.monitor.halved(self.part.partition, batch.extractor.spec.name, len(batch.sources))
-        device, timeout = self.work.cluster.device, self.work.clip_timeout
-        role = batch.extractor.spec.resource
-        future = self._on(
-            role, stages.encode_apart, batch.extractor, batch.sources, device, timeout
+        return self._on(
+            batch.extractor.spec.resource,
+            stages.encode_apart,
+            batch.extractor,
+            batch.sources,
+            self.work.cluster.device,
+            self.work.clip_timeout,
         )
-        error = future.exception()
-        if error is None:
-            return [future]
-        if not isinstance(error, Died):
-            raise error
-        if len(batch.sources) == 1:
-            (source,) = batch.sources
-            arguments = (batch.extractor, source, error.reason, error.message)
-            return [self._on(role, stages.refused, *arguments)]
-        first, second = batch.halves
-        return self._apart(first) + self._apart(second)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ a text that mean something:
 ======================== ===========================================================
 ``SIGKILL`` ``SIGSEGV``… the process that encodes it gets this signal
 ``HANG``                 it is never done
+``GREEDY``               even alone it needs more memory than there is
 ``ROOMY``                more than two at once need more memory than there is
 ``BROKEN``               it ends as ``unreadable``
 ``25ms``                 how long it takes
@@ -20,7 +21,7 @@ import re
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,8 +41,11 @@ from models.schema import (
     Weights,
 )
 
-CLIP_SECONDS = 4.0
+CLIP_SECONDS = 3.0
 """Time limit per utterance of the runs that hang."""
+
+MEBIBYTES = 1430
+"""Memory of a worker."""
 
 FATAL = ("SIGKILL", "SIGSEGV", "SIGABRT")
 AT_ONCE = 2
@@ -57,7 +61,7 @@ class Fragile(Extractor):
     """What both extractors share."""
 
     # Not None, so that batches are as large as the options say; nothing is decoded for a text.
-    decoding: DecodeOptions | None = DecodeOptions()
+    decoding: DecodeOptions | None = field(default_factory=DecodeOptions)
     name: ClassVar[str]
     arrays: ClassVar[tuple[ArraySpec, ...]]
     role: ClassVar[str]
@@ -91,8 +95,11 @@ class Fragile(Extractor):
                 if name in text:
                     message = f"the process that encoded it died ({name})"
                     return Missing(reason=Reason.CRASHED, message=message)
+            if "GREEDY" in text:
+                message = f"the process that encoded it died (it needed more than {MEBIBYTES} MiB)"
+                return Missing(reason=Reason.CRASHED, message=message)
             if "HANG" in text:
-                message = f"not encoded within {4 * CLIP_SECONDS:g} s"
+                message = f"not encoded within {2 * CLIP_SECONDS:g} s"
                 return Missing(reason=Reason.TIMEOUT, message=message)
         seed = hashlib.sha256(f"{self.name} {text}".encode()).digest()
         rng = np.random.default_rng(list(seed))
@@ -147,5 +154,7 @@ def _suffer(texts: Sequence[str]) -> None:
             os.kill(os.getpid(), signal.Signals[name])
     if "HANG" in whole:
         time.sleep(3600)
+    if "GREEDY" in whole:
+        raise MemoryError
     if "ROOMY" in whole and len(texts) > AT_ONCE:
         raise OutOfMemoryError("CUDA out of memory, or so it says")

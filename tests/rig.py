@@ -37,6 +37,7 @@ from tests.storage.places import s3_server
 from tests.storage.truth import Digests, stored_rows
 
 ROOT = Path(__file__).parents[1]
+COLUMNS = ("split", "dialogue_id", "utterance_id", "text", "speaker", "emotion", "clip")
 RESTART_SECONDS = 0.5
 """How soon a supervisor sees that a process is gone."""
 
@@ -216,7 +217,7 @@ class Rig:
     def _worker(self, number: int, address: str) -> Worker:
         command = [sys.executable, "-m", "dask", "worker", address, "--nthreads", "1"]
         command += ["--name", f"worker-{number}", "--host", "127.0.0.1", "--no-dashboard"]
-        command += ["--memory-limit", "1.5GB", "--resources", "cpu=1 model=1"]
+        command += ["--memory-limit", f"{fragile.MEBIBYTES}MiB", "--resources", "cpu=1 model=1"]
         return Worker(command, self._environment, self.folder / f"worker-{number}.log")
 
     def _supervise(self) -> None:
@@ -297,7 +298,9 @@ def write_dataset(file: Path, texts: Sequence[str]) -> Path:
     """A table of utterances without clips, ten to a dialogue."""
     with file.open("w", newline="") as content:
         table = csv.writer(content)
-        table.writerow(("split", "dialogue_id", "utterance_id", "text", "speaker", "emotion", "clip"))
+        table.writerow(
+            ("split", "dialogue_id", "utterance_id", "text", "speaker", "emotion", "clip")
+        )
         for number, text in enumerate(texts):
             split = ("train", "dev", "test")[number // 10 % 3]
             emotion = ("joy", "anger")[number % 2]

@@ -75,9 +75,7 @@ def test_all_workers_go_and_new_ones_join(installation: Rig, case: Case) -> None
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_scheduler_that_is_restarted(
-    installation: Rig, case: Case, how: signal.Signals
-) -> None:
+def test_a_scheduler_that_is_restarted(installation: Rig, case: Case, how: signal.Signals) -> None:
     run = case.start(installation)
     installation.scheduler.kill(how)
     case.check(run)
@@ -113,9 +111,7 @@ def test_a_flow_that_is_killed_and_started_again(installation: Rig, case: Case) 
 @on_s3
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["refused", "silent"])
-def test_a_store_that_is_away_for_half_a_minute(
-    installation: Rig, case: Case, how: Outage
-) -> None:
+def test_a_store_that_is_away_for_half_a_minute(installation: Rig, case: Case, how: Outage) -> None:
     run = case.start(installation)
     with installation.network["s3"].down(how):
         time.sleep(30)
@@ -134,8 +130,10 @@ def test_a_clip_that_hangs(installation: Rig, tmp_path: Path) -> None:
     case.check(installation.run(case.dataset, case.store, *ARGUMENTS, *limit))
 
 
-def test_a_batch_that_needs_more_memory_than_there_is(installation: Rig, tmp_path: Path) -> None:
-    marked = dict.fromkeys(range(20, 60), "ROOMY")
+def test_batches_and_a_clip_that_need_more_memory_than_there_is(
+    installation: Rig, tmp_path: Path
+) -> None:
+    marked = dict.fromkeys(range(20, 60), "ROOMY") | {70: "GREEDY"}
     case = Case(tmp_path, "folder", rig.texts(96, milliseconds=10, marked=marked))
     case.check(installation.run(case.dataset, case.store, *ARGUMENTS))
 
