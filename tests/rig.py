@@ -276,10 +276,10 @@ class Extract:
 
     @property
     def message(self) -> str:
-        """The line it failed with."""
+        """The line it failed with; empty where it said nothing, or something else."""
         lines = self.err.read_text().splitlines()
-        (line,) = [one for one in lines if one.startswith("meldflow: ")]
-        return line
+        found = [one for one in lines if one.startswith("meldflow: ")]
+        return found[0] if len(found) == 1 and "Traceback" not in self.shown() else ""
 
 
 @contextlib.contextmanager
