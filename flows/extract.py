@@ -61,7 +61,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
                 monitoring(plan.stale(), cluster) as monitor,
             ):
                 logger.info("dask dashboard: %s", cluster.dashboard)
-                run.note("workers", describe_workers(cluster.client))
+                run.note("workers", cluster.ask(describe_workers))
                 work = Extraction(
                     cluster=cluster,
                     fork=run.fork(),

@@ -15,9 +15,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from distributed import Client, LocalCluster
 
@@ -25,6 +26,8 @@ from models.schema import RunError, UsageError
 from tasks.clusters.profile import Profile
 from tasks.clusters.roles import ROLES
 from tasks.hardware import EXTRACTION_PACKAGES, describe_hardware, describe_versions
+
+T = TypeVar("T")
 
 JOIN_SECONDS = 60
 """How long a scheduler may take to answer and to have a worker when a run begins."""
@@ -61,7 +64,7 @@ class Cluster:
         self._width, self._counted = 2, -math.inf
         self._on_join: list[Callable[[Client], None]] = []
         self._client = self._join()
-        self._check(self._client)
+        self.ask(self._check)
 
     @property
     def client(self) -> Client:
@@ -98,8 +101,21 @@ class Cluster:
 
     def on_join(self, prepare: Callable[[Client], None]) -> None:
         """Calls ``prepare`` with the client now, and with every later one."""
+        self.ask(prepare)
         self._on_join.append(prepare)
-        prepare(self.client)
+
+    def ask(self, question: Callable[[Client], T]) -> T:
+        """What the cluster answers; asked again where it goes away meanwhile.
+
+        Raises:
+            RunError: see ``client``.
+        """
+        deadline = time.monotonic() + RETURN_SECONDS
+        while True:
+            try:
+                return question(self.client)
+            except (OSError, TimeoutError, CancelledError) as error:
+                self._give_up_after(deadline, error)
 
     def close(self) -> None:
         """Leaves the cluster: what it still has to do for this run is dropped."""
@@ -120,22 +136,34 @@ class Cluster:
 
     def _join_again(self) -> Client:
         """A new client: one that saw its scheduler go says so in a future or two, then closes."""
-        self._client.close(timeout=1)
+        self._leave(self._client)
         deadline = time.monotonic() + RETURN_SECONDS
         while True:
             try:
-                client = Client(self._scheduler, timeout=5, set_as_default=False)
-                break
-            except (OSError, TimeoutError) as error:
-                if self._closed or time.monotonic() > deadline:
-                    raise RunError(
-                        f"cluster {self._scheduler}: the scheduler went away and did not come "
-                        f"back within {RETURN_SECONDS} s; start it and run again"
-                    ) from error
-                time.sleep(0.5)
-        for prepare in self._on_join:
-            prepare(client)
+                return self._prepared(Client(self._scheduler, timeout=5, set_as_default=False))
+            except (OSError, TimeoutError, CancelledError) as error:
+                self._give_up_after(deadline, error)
+
+    def _prepared(self, client: Client) -> Client:
+        try:
+            for prepare in self._on_join:
+                prepare(client)
+        except BaseException:
+            self._leave(client)
+            raise
         return client
+
+    def _leave(self, client: Client) -> None:
+        with contextlib.suppress(OSError, TimeoutError, CancelledError):
+            client.close(timeout=1)
+
+    def _give_up_after(self, deadline: float, error: Exception) -> None:
+        if self._closed or time.monotonic() > deadline:
+            raise RunError(
+                f"cluster {self._scheduler}: the scheduler went away and did not come back within "
+                f"{RETURN_SECONDS} s; start it and run again"
+            ) from error
+        time.sleep(0.5)
 
     def _check(self, client: Client) -> None:
         workers = client.scheduler_info(n_workers=-1)["workers"]

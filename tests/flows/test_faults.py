@@ -100,6 +100,18 @@ def test_a_prefect_server_that_is_away_when_the_run_ends(
     case.check(run)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["refused", "silent"])
+def test_a_prefect_server_that_never_comes_back(installation: Rig, case: Case, how: Outage) -> None:
+    run = case.start(installation)
+    with installation.network["prefect"].down(how):
+        assert run.end(500) == 0, run.shown()
+    assert rig.differences(case.store, case.truth) == 0
+    assert "400 utterances in" in run.shown()
+    assert "lacks a part of this run" in run.shown()
+    assert len(run.shown().splitlines()) < 20
+
+
 def test_a_flow_that_is_killed_and_started_again(installation: Rig, case: Case) -> None:
     case.start(installation).kill()
     assert open_store(case.store).is_empty
