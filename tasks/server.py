@@ -11,6 +11,7 @@ import contextlib
 import copy
 import ctypes
 import functools
+import inspect
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, get_type_hints
 
 from models.schema import RunError, UsageError
 
@@ -139,6 +140,9 @@ def outcome(flow: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         kept.append(body(*arguments, **named))
         return kept[0]
 
+    # Prefect would look up the names in the annotations here, not where the flow is.
+    keeping.__signature__ = inspect.signature(body, eval_str=True)  # type: ignore[attr-defined]
+    keeping.__annotations__ = get_type_hints(body)
     told = copy.copy(flow)
     told.fn = keeping  # type: ignore[attr-defined]
     try:

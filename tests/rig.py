@@ -340,7 +340,7 @@ def undisturbed(dataset: Path, store: Path, *, partition: int) -> Digests:
 
 def differences(store: str, truth: Digests) -> int:
     """Rows of a store's ``main`` that are not what they have to be, or too few, or too many."""
-    held = stored_rows(open_store(store))
+    held = stored_rows(open_store(store)) if exists(store) else {}
     return sum(held.get(row) != truth.get(row) for row in held.keys() | truth.keys())
 
 
