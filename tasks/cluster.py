@@ -64,6 +64,7 @@ class Cluster:
         self._width, self._counted = 2, -math.inf
         self._on_join: list[Callable[[Client], None]] = []
         self._client = self._join()
+        self._joined = _scheduler_of(self._client)
         self.ask(self._check)
 
     @property
@@ -76,8 +77,9 @@ class Cluster:
         with self._lock:
             if self._closed:
                 raise RunError("the run is over")
-            if self._client.status != "running":
+            if self._client.status != "running" or _scheduler_of(self._client) != self._joined:
                 self._client = self._join_again()
+                self._joined = _scheduler_of(self._client)
             return self._client
 
     @property
@@ -192,6 +194,14 @@ def open_cluster(profile: Profile) -> Iterator[Cluster]:
             yield cluster
         finally:
             cluster.close()
+
+
+def _scheduler_of(client: Client) -> str:
+    """Id of the scheduler that a client is connected to; a restarted one has another.
+
+    A client may find it by itself, and has forgotten then all that it was prepared for.
+    """
+    return str(client._scheduler_identity.get("id"))
 
 
 def _version() -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from storage import open_store
 from tests import fragile, rig
+from tests.flows.test_prefect import ask, flow_run
 from tests.proxy import Outage
 from tests.rig import Rig
 from tests.storage.places import PLACES
@@ -78,7 +80,12 @@ def test_all_workers_go_and_new_ones_join(installation: Rig, case: Case) -> None
 def test_a_scheduler_that_is_restarted(installation: Rig, case: Case, how: signal.Signals) -> None:
     run = case.start(installation)
     installation.scheduler.kill(how)
+    again = datetime.now(UTC).isoformat()
     case.check(run)
+    of_run = {"flow_run_id": {"any_": [flow_run(installation.api, f"extract-{case.store}")["id"]]}}
+    logs = ask(installation.api, "logs", logs=of_run, sort="TIMESTAMP_DESC")
+    said = [log["message"] for log in logs if log["timestamp"] > again]
+    assert any("loading text/letters" in one for one in said)  # the new workers log here as well
 
 
 def test_a_prefect_server_that_is_restarted(installation: Rig, case: Case) -> None:
