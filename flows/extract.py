@@ -15,6 +15,7 @@ from tasks.cluster import MAX_WIDTH, describe_workers, open_cluster
 from tasks.clusters.profile import load_profile
 from tasks.extraction import (
     ExtractReport,
+    FailureLimit,
     check_failures,
     known_clips,
     origin,
@@ -60,7 +61,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
                 monitoring(plan.stale(), cluster) as monitor,
             ):
                 logger.info("dask dashboard: %s", cluster.dashboard)
-                run.note("workers", describe_workers(cluster.client))
+                run.note("workers", cluster.ask(describe_workers))
                 work = Extraction(
                     cluster=cluster,
                     fork=run.fork(),
@@ -78,6 +79,11 @@ def extract(options: ExtractOptions) -> ExtractReport:
                     lambda part: partition_task.submit(work, part),
                     width=cluster.width,
                     monitor=monitor,
+                    limit=FailureLimit(
+                        options.max_failure_rate,
+                        before=run.failure_rates(besides=plan),
+                        planned=plan.stale(),
+                    ),
                 )
         rates = run.failure_rates()
         check_failures(rates, options.max_failure_rate)

@@ -176,12 +176,18 @@ class Run:
         self._commit(self._session, f"{self._pending} partitions")
         self._session, self._pending = None, 0
 
-    def failure_rates(self) -> list[FailureRate]:
-        """How each extractor fared on the rows that this run, resumed or not, has written."""
+    def failure_rates(self, *, besides: Plan | None = None) -> list[FailureRate]:
+        """How each extractor fared on the rows that this run, resumed or not, has written.
+
+        Args:
+            besides: rows that do not count, since they are to be tried again.
+        """
         rates = []
         for spec in self._specs:
             state = self._states[spec.name]
             tried = np.isin(state["run"], self._runs.rows)
+            for part in besides.partitions if besides else ():
+                tried[list(part.rows.get(spec.name, ()))] = False
             reasons = Counter(str(r) for r in state["reason"][tried] if r)
             rates.append(
                 FailureRate(

@@ -37,6 +37,8 @@ class Monitor:
         """Partition → batches that killed workers and were encoded apart."""
         self.partitions = 0
         """Partitions merged."""
+        self.failures: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """Extractor → reason → rows merged without a feature."""
         self.seconds: defaultdict[str, float] = defaultdict(float)
         """Stage → seconds that workers spent on it."""
 
@@ -60,6 +62,8 @@ class Monitor:
         """A partition is in the run's transaction."""
         with self._lock:
             self.partitions += 1
+            for state in stored.written.states:
+                self.failures[state.extractor].update(filter(None, state.columns["reason"]))
             for stage, seconds in stored.seconds.items():
                 self.seconds[stage] += seconds
 
