@@ -140,6 +140,9 @@ def extraction(
     clip_timeout: Annotated[
         float, typer.Option(min=0.1, help="Give up on a clip after decoding so long, seconds.")
     ] = 120.0,
+    partition_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Try a partition again that takes longer, seconds.")
+    ] = 3600.0,
     retry_failed: Annotated[
         list[str] | None,
         typer.Option(
@@ -179,6 +182,7 @@ def extraction(
         strict=strict,
         max_seconds=max_seconds,
         clip_timeout=clip_timeout,
+        partition_timeout=partition_timeout,
         retry_failed=_reasons(retry_failed or ()),
         max_failure_rate=max_failure_rate,
         cluster=str(cluster.absolute()) if cluster else "",

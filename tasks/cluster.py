@@ -61,7 +61,7 @@ class Cluster:
         self._width, self._counted = 2, -math.inf
         self._on_join: list[Callable[[Client], None]] = []
         self._client = self._join()
-        self._check(self._client)
+        self._is_uniform = self._check(self._client)
 
     @property
     def client(self) -> Client:
@@ -81,6 +81,11 @@ class Cluster:
     def closed(self) -> bool:
         """Whether the run has left it."""
         return self._closed
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether every worker that was there at the start offered every role."""
+        return self._is_uniform
 
     def width(self) -> int:
         """How many partitions to keep under way: enough for every worker, and one that waits."""
@@ -137,7 +142,8 @@ class Cluster:
             prepare(client)
         return client
 
-    def _check(self, client: Client) -> None:
+    def _check(self, client: Client) -> bool:
+        """Whether all workers are alike, once it is clear that they will do."""
         workers = client.scheduler_info(n_workers=-1)["workers"]
         offered = {role for worker in workers.values() for role in worker["resources"]}
         if missing := [role for role in ROLES if role not in offered]:
@@ -149,6 +155,7 @@ class Cluster:
         for address, there in client.run(_version).items():
             if there != here:
                 raise UsageError(f"cluster: worker {address} runs meldflow {there}, this is {here}")
+        return all(set(ROLES) <= set(worker["resources"]) for worker in workers.values())
 
 
 @contextlib.contextmanager

@@ -8,9 +8,8 @@ until the guilty clip is alone.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import TypeAlias, TypeVar
 
 from distributed import Client, Future, as_completed
 from distributed.scheduler import KilledWorker
@@ -27,10 +26,12 @@ from storage.plan import PartitionPlan
 from storage.write import Fork
 from tasks import stages
 from tasks.cluster import Cluster
+from tasks.clusters.roles import ROLES
 from tasks.monitor import Monitor
-from tasks.stages import Died, Encoded, Source, Stored
+from tasks.stages import Died, Encoded, Portion, Source, Stored
 
 T = TypeVar("T")
+CPU = ("cpu",)
 
 RETRIES = 6
 """Tries after the first, 2, 4, 8, 16, 32 and 64 s apart, and up to half as much again: a store or
@@ -67,19 +68,9 @@ class Extraction:
         self.monitor = monitor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Rows that one extractor encodes together."""
-
-    extractor: Extractor
-    sources: tuple[Source, ...]
-
-    @property
-    def halves(self) -> tuple[Batch, Batch]:
-        """The batch in two."""
-        middle = len(self.sources) // 2
-        first, second = self.sources[:middle], self.sources[middle:]
-        return replace(self, sources=first), replace(self, sources=second)
+Portions: TypeAlias = tuple[Portion, ...]
+Share: TypeAlias = "Future[list[Encoded]]"
+"""What became of some portions of a batch; it stays on the workers until it is written."""
 
 
 def extract_partition(work: Extraction, part: PartitionPlan) -> Stored:
@@ -109,101 +100,112 @@ class _Attempt:
 
     def run(self) -> Stored:
         """Load → encode → write; only the fork comes back."""
-        batches: dict[Future[Encoded], Batch] = {}
+        under_way: dict[Share, Portions] = {}
         for extractors, rows in _decodes(self.work, self.part):
-            batches |= self._submit(extractors, rows)
-        encoded: list[Future[Encoded]] = []
+            under_way |= self._submit(extractors, rows)
+        encoded: list[Share] = []
         timeout = self.work.partition_timeout
-        with _cancelling(batches):
-            for future in as_completed(batches, loop=self.client.loop, timeout=timeout):
-                encoded += self._settled(future, batches[future])
-                self.work.monitor.rows(len(batches[future].sources))
-            specs = [extractor.spec for extractor in self.work.extractors]
-            stored: Stored = self._on(
-                "cpu",
-                stages.write,
-                self.work.fork,
-                self.part.partition,
-                encoded,
-                specs,
-                self.work.partition_size,
-            ).result()
+        with _cancelling(under_way):
+            for share in as_completed(under_way, loop=self.client.loop, timeout=timeout):
+                portions = under_way[share]
+                encoded += self._settled(share, portions)
+                self.work.monitor.rows(sum(len(one.sources) for one in portions))
+            return self._write(encoded)
+
+    def _write(self, encoded: Sequence[Share]) -> Stored:
+        work = self.work
+        specs = [extractor.spec for extractor in work.extractors]
+        arguments = (work.fork, self.part.partition, encoded, specs, work.partition_size)
+        stored: Stored = self._on(CPU, stages.write, *arguments).result()
         return stored
 
-    def _on(self, role: str, stage: Callable[..., T], *arguments: object) -> Future[T]:
-        """Runs a stage on a worker that offers ``role``, with futures among the arguments."""
-        return self.client.submit(stage, *arguments, resources={role: 1}, pure=False)
+    def _on(self, roles: Collection[str], stage: Callable[..., T], *arguments: object) -> Future[T]:
+        """Runs a stage on a worker that offers ``roles``, with futures among the arguments."""
+        return self.client.submit(stage, *arguments, resources=dict.fromkeys(roles, 1), pure=False)
 
     def _submit(
         self, extractors: Sequence[Extractor], rows: Sequence[int]
-    ) -> dict[Future[Encoded], Batch]:
-        """Submits what shares a decode, depth first: a batch is done before the next."""
+    ) -> dict[Share, Portions]:
+        """Submits what shares a decode; a batch is done before the next, by Dask's priorities.
+
+        Where every worker has every role, a batch is one task, and what was decoded never leaves
+        the worker. Else it is decoded where the decoders are, and goes to the networks.
+        """
         work = self.work
+        decoding, device, timeout = extractors[0].decoding, work.cluster.device, work.clip_timeout
         sources = [work.source(row) for row in rows]
+        portions = tuple(self._portions(extractors, sources))
+        if work.cluster.is_uniform:
+            arguments = (sources, portions, decoding, device, timeout)
+            return {self._on(ROLES, stages.load_and_encode, *arguments): portions}
         modalities = {one.spec.modality for one in extractors}
-        loaded = self._on(
-            "cpu", stages.load_media, sources, modalities, extractors[0].decoding, work.clip_timeout
-        )
-        futures = {}
+        loaded = self._on(CPU, stages.load_media, sources, modalities, decoding, timeout)
+        shares = {}
+        for role in ROLES:
+            own = tuple(one for one in portions if one.extractor.spec.resource == role)
+            if own:
+                shares[self._on((role,), stages.encode, own, loaded, device, timeout)] = own
+        return shares
+
+    def _portions(
+        self, extractors: Sequence[Extractor], sources: Sequence[Source]
+    ) -> Iterator[Portion]:
         for extractor in extractors:
             own = set(self.part.rows[extractor.spec.name])
             wanted = tuple(source for source in sources if source.row in own)
             if wanted:
-                future = self._on(
-                    extractor.spec.resource,
-                    stages.encode,
-                    extractor,
-                    wanted,
-                    loaded,
-                    work.cluster.device,
-                    work.clip_timeout,
-                )
-                futures[future] = Batch(extractor=extractor, sources=wanted)
-        return futures
+                yield Portion(extractor=extractor, sources=wanted)
 
-    def _settled(self, future: Future[Encoded], batch: Batch) -> list[Future[Encoded]]:
-        """Results of a batch that ended, however it did.
+    def _settled(self, share: Share, portions: Portions) -> list[Share]:
+        """The shares that a share ended as.
 
         Raises:
             Exception: what it ended in, where workers were not killed over it.
         """
-        if future.status == "finished":
-            return [future]
-        error = future.exception()
+        error = _error(share)
+        if error is None:
+            return [share]
         if not isinstance(error, KilledWorker):
             raise error
-        return self._apart(batch)
+        return [safe for one in portions for safe in self._apart(one)]
 
-    def _apart(self, batch: Batch) -> list[Future[Encoded]]:
-        """Encodes a batch where it can harm nobody; halves it until the guilty clip is alone."""
-        self.work.monitor.halved(self.part.partition, batch.extractor.spec.name, len(batch.sources))
+    def _apart(self, portion: Portion) -> list[Share]:
+        """Encodes where it can harm nobody; halves until the guilty clip is alone."""
+        spec = portion.extractor.spec
+        self.work.monitor.halved(self.part.partition, spec.name, len(portion.sources))
         device, timeout = self.work.cluster.device, self.work.clip_timeout
-        role = batch.extractor.spec.resource
-        future = self._on(
-            role, stages.encode_apart, batch.extractor, batch.sources, device, timeout
-        )
-        error = future.exception()
+        share = self._on((spec.resource,), stages.encode_apart, portion, device, timeout)
+        error = _error(share)
         if error is None:
-            return [future]
+            return [share]
         if not isinstance(error, Died):
             raise error
-        if len(batch.sources) == 1:
-            (source,) = batch.sources
-            arguments = (batch.extractor, source, error.reason, error.message)
-            return [self._on(role, stages.refused, *arguments)]
-        first, second = batch.halves
+        if len(portion.sources) == 1:
+            return [self._on(CPU, stages.refused, portion, error.reason, error.message)]
+        first, second = portion.halves
         return self._apart(first) + self._apart(second)
 
 
+def _error(share: Share) -> BaseException | None:
+    """What a share ended in, None where it succeeded; waits for its end.
+
+    A future whose scheduler is gone has no exception of its own: it is cancelled.
+    """
+    error: BaseException | None = share.exception()
+    if error is None and share.status != "finished":
+        return ConnectionError(f"the connection to the scheduler was lost ({share.status})")
+    return error
+
+
 @contextlib.contextmanager
-def _cancelling(futures: dict[Future[Encoded], Batch]) -> Iterator[None]:
+def _cancelling(shares: Iterable[Share]) -> Iterator[None]:
     """Drops what a failed try still has on the cluster."""
     try:
         yield
     except BaseException:
-        for future in futures:
+        for share in shares:
             with contextlib.suppress(Exception):  # the connection may be gone
-                future.cancel()
+                share.cancel()
         raise
 
 

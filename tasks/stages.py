@@ -17,7 +17,8 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from models.extractor import Extractor
 from models.memory import release_memory
@@ -52,6 +53,22 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Portion:
+    """What one extractor has to do of a batch."""
+
+    extractor: Extractor
+    """Not set up: its weights load once per worker process."""
+    sources: tuple[Source, ...]
+
+    @property
+    def halves(self) -> tuple[Portion, Portion]:
+        """The portion in two."""
+        middle = len(self.sources) // 2
+        first, second = self.sources[:middle], self.sources[middle:]
+        return replace(self, sources=first), replace(self, sources=second)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """What was read of an utterance."""
 
@@ -64,7 +81,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """What one extractor gave for one batch."""
+    """What one extractor gave for its portion of a batch."""
 
     extractor: str
     results: Mapping[int, Result]
@@ -109,45 +126,50 @@ def load_media(
 
 
 def encode(
-    extractor: Extractor,
-    sources: Sequence[Source],
-    loaded: Mapping[int, Loaded],
-    device: str,
-    timeout: float,
-) -> Encoded:
-    """The extractor's records of ``sources``, in one batch.
+    portions: Iterable[Portion], loaded: Mapping[int, Loaded], device: str, timeout: float
+) -> list[Encoded]:
+    """The records of each portion, one batch of its extractor.
 
     A clip that raises costs itself: the batch is halved until the guilty row is alone, and that
     one ends as ``crashed``. So does a batch that needs more memory than the device has. Errors
     that another try may mend (I/O) are raised.
 
     Args:
-        extractor: not set up yet; its weights load once per worker process.
-        sources: the utterances.
+        portions: what each extractor has to do.
         loaded: row → what was read of it.
-        device: where the network runs.
+        device: where the networks run.
         timeout: limit per clip, seconds; a worker that takes longer ends itself.
     """
-    encoded = _encode(extractor, sources, loaded, device, timeout * len(sources))
-    _warn(encoded, sources)
-    return encoded
+    return [
+        _warned(_encode(one, loaded, device, timeout * len(one.sources)), one) for one in portions
+    ]
 
 
-def encode_apart(
-    extractor: Extractor, sources: Sequence[Source], device: str, timeout: float
-) -> Encoded:
-    """Loads and encodes ``sources`` in a child process, for clips that may have killed a worker.
+def load_and_encode(
+    sources: Sequence[Source],
+    portions: Sequence[Portion],
+    options: DecodeOptions | None,
+    device: str,
+    timeout: float,
+) -> list[Encoded]:
+    """Both in one go, where one worker can do both: what is decoded never leaves it."""
+    modalities = {one.extractor.spec.modality for one in portions}
+    return encode(portions, load_media(sources, modalities, options, timeout), device, timeout)
+
+
+def encode_apart(portion: Portion, device: str, timeout: float) -> list[Encoded]:
+    """Loads and encodes in a child process, for clips that may have killed a worker.
 
     Raises:
         Died: the child died or took too long; of one source, that is what it ends as.
     """
-    limit = timeout * (len(sources) + 1)
+    limit = 2 * timeout * (len(portion.sources) + 1)
     child = Child.start(__name__, _memory_limit() if device == "cpu" else 0)
     try:
-        child.ask("set_up", (extractor, device), LOAD_SECONDS)
-        answer = child.ask("load_and_encode", (extractor, sources, device, timeout), 2 * limit)
+        child.ask("set_up", (portion, device), LOAD_SECONDS)
+        answer = child.ask("in_child", (portion, device, timeout), limit)
     except TimeoutError:
-        raise Died(Reason.TIMEOUT, f"not encoded within {2 * limit:g} s") from None
+        raise Died(Reason.TIMEOUT, f"not encoded within {limit:g} s") from None
     except (EOFError, OSError):
         why = child.death(child.end())
         raise Died(Reason.CRASHED, f"the process that encoded it died ({why})") from None
@@ -155,37 +177,38 @@ def encode_apart(
         child.end()
     if isinstance(answer, Raised):
         raise OSError(answer.line)  # what may pass, by the rules of `encode`
-    encoded: Encoded = answer
-    _warn(encoded, sources)
-    return encoded
+    return [_warned(answer, portion)]
 
 
-def set_up(extractor: Extractor, device: str) -> None:
-    """Loads the extractor's weights."""
-    _ready(extractor, device)
+def set_up(portion: Portion, device: str) -> None:
+    """Loads the extractor's weights, in a child."""
+    _ready(portion.extractor, device)
 
 
-def load_and_encode(
-    extractor: Extractor, sources: Sequence[Source], device: str, timeout: float
-) -> Encoded:
-    """Both stages at once, as a child does them; its parent keeps the time."""
-    loaded = load_media(sources, {extractor.spec.modality}, extractor.decoding, timeout)
-    return _encode(extractor, sources, loaded, device, None)
+def in_child(portion: Portion, device: str, timeout: float) -> Encoded:
+    """What ``encode_apart`` asks its child for; the parent keeps the time."""
+    extractor = portion.extractor
+    modalities = {extractor.spec.modality}
+    loaded = load_media(portion.sources, modalities, extractor.decoding, timeout)
+    return _encode(portion, loaded, device, None)
 
 
-def refused(extractor: Extractor, source: Source, reason: Reason, message: str) -> Encoded:
-    """What an utterance ends as that nothing could be made of."""
+def refused(portion: Portion, reason: Reason, message: str) -> list[Encoded]:
+    """What utterances end as that nothing could be made of."""
     result = Result(record=Missing(reason=reason, message=message), seconds=0.0)
-    name, row = extractor.spec.name, source.row
-    encoded = Encoded(extractor=name, results={row: result}, load_seconds={row: 0.0})
-    _warn(encoded, [source])
-    return encoded
+    rows = [source.row for source in portion.sources]
+    encoded = Encoded(
+        extractor=portion.extractor.spec.name,
+        results=dict.fromkeys(rows, result),
+        load_seconds=dict.fromkeys(rows, 0.0),
+    )
+    return [_warned(encoded, portion)]
 
 
 def write(
     fork: Fork,
     partition: int,
-    encoded: Iterable[Encoded],
+    encoded: Iterable[list[Encoded]],
     specs: Sequence[FeatureSpec],
     partition_size: int,
 ) -> Stored:
@@ -194,7 +217,7 @@ def write(
     seconds: defaultdict[str, float] = defaultdict(float)
     loads: dict[int, float] = {}
     started = time.perf_counter()
-    for one in encoded:
+    for one in chain.from_iterable(encoded):
         results.setdefault(one.extractor, {}).update(one.results)
         seconds[one.extractor] += sum(result.seconds for result in one.results.values())
         loads |= {row: max(s, loads.get(row, 0.0)) for row, s in one.load_seconds.items()}
@@ -241,20 +264,16 @@ def _ready(extractor: Extractor, device: str) -> Extractor:
 
 
 def _encode(
-    extractor: Extractor,
-    sources: Sequence[Source],
-    loaded: Mapping[int, Loaded],
-    device: str,
-    limit: float | None,
+    portion: Portion, loaded: Mapping[int, Loaded], device: str, limit: float | None
 ) -> Encoded:
-    ready = _ready(extractor, device)
+    ready, sources = _ready(portion.extractor, device), portion.sources
     started = time.perf_counter()
     with _limited(limit):
         records = _extract(ready, sources, [loaded[source.row].media for source in sources])
     seconds = (time.perf_counter() - started) / max(1, len(sources))
-    modality = extractor.spec.modality
+    modality = ready.spec.modality
     return Encoded(
-        extractor=extractor.spec.name,
+        extractor=ready.spec.name,
         results={
             source.row: Result(
                 record=record, seconds=seconds, facts=loaded[source.row].facts.get(modality)
@@ -314,9 +333,11 @@ def _memory_limit() -> int:
         return 0
 
 
-def _warn(encoded: Encoded, sources: Sequence[Source]) -> None:
-    for source in sources:
+def _warned(encoded: Encoded, portion: Portion) -> Encoded:
+    """``encoded``, after a line in the run's log for every row that failed."""
+    for source in portion.sources:
         record = encoded.results[source.row].record
         if isinstance(record, Missing):
             reason, message = record.reason, record.message
             logger.warning("%s %s: %s %s", source.id, encoded.extractor, reason, message)
+    return encoded

@@ -20,7 +20,7 @@ from models.schema import (
     Reason,
     Weights,
 )
-from tasks.stages import Source, encode, load_media
+from tasks.stages import Portion, Source, load_and_encode, load_media
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,8 @@ class Letters(Extractor):
         texts = [one.text for one in media if not isinstance(one.text, Missing)]
         if any("boom" in text for text in texts):
             raise ValueError("boom")
+        if len(texts) > 2 and "big" in texts:
+            raise MemoryError
         if any("disk" in text for text in texts):
             raise OSError("disk")
         return [{"count": np.array(len(text))} for text in texts]
@@ -54,18 +56,24 @@ LETTERS = Letters(weights=Weights(kind="none", revision="none"))
 
 
 def encoded(*texts: str) -> dict[int, Any]:
-    sources = [Source(row=i, id=f"train/dia0_utt{i}", clip="", text=t) for i, t in enumerate(texts)]
-    loaded = load_media(sources, {Modality.TEXT}, None, timeout=10)
-    return {
-        row: one.record
-        for row, one in encode(LETTERS, sources, loaded, "cpu", 10.0).results.items()
-    }
+    sources = tuple(
+        Source(row=i, id=f"train/dia0_utt{i}", clip="", text=t) for i, t in enumerate(texts)
+    )
+    portion = Portion(extractor=LETTERS, sources=sources)
+    (one,) = load_and_encode(sources, [portion], None, "cpu", 10.0)
+    return {row: result.record for row, result in one.results.items()}
 
 
 def test_a_clip_that_raises_costs_itself_only() -> None:
-    records = encoded("one", "boom", "three")
-    assert (records[0]["count"], records[2]["count"]) == (3, 5)
-    assert records[1] == Missing(reason=Reason.CRASHED, message="ValueError: boom")
+    records = encoded("one", "boom", "three", "boom", "five")
+    assert [records[row]["count"] for row in (0, 2, 4)] == [3, 5, 4]
+    crashed = Missing(reason=Reason.CRASHED, message="ValueError: boom")
+    assert (records[1], records[3]) == (crashed, crashed)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_halved() -> None:
+    records = encoded("big", "one", "two", "three", "four")
+    assert [records[row]["count"] for row in range(5)] == [3, 3, 3, 5, 4]
 
 
 def test_what_another_try_may_mend_is_raised() -> None:
