@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from distributed import Client, Future, as_completed
@@ -21,7 +22,7 @@ from prefect.tasks import exponential_backoff
 
 from models.extractor import Extractor
 from models.options import DecodeOptions
-from models.schema import MeldflowError, RunError
+from models.schema import MeldflowError, Modality, RunError
 from storage.plan import PartitionPlan
 from storage.write import Fork
 from tasks import stages
@@ -69,6 +70,21 @@ class Extraction:
 
 
 Portions: TypeAlias = tuple[Portion, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Utterances that are loaded together, and what the extractors have to do of them."""
+
+    sources: tuple[Source, ...]
+    portions: Portions
+    decoding: DecodeOptions | None
+
+    def of(self, role: str) -> Portions:
+        """The portions of the extractors that run on ``role``."""
+        return tuple(one for one in self.portions if one.extractor.spec.resource == role)
+
+
 Share: TypeAlias = "Future[list[Encoded]]"
 """What became of some portions of a batch; it stays on the workers until it is written."""
 
@@ -100,9 +116,7 @@ class _Attempt:
 
     def run(self) -> Stored:
         """Load → encode → write; only the fork comes back."""
-        under_way: dict[Share, Portions] = {}
-        for extractors, rows in _decodes(self.work, self.part):
-            under_way |= self._submit(extractors, rows)
+        under_way = self._submit(list(self._batches()))
         encoded: list[Share] = []
         timeout = self.work.partition_timeout
         with _cancelling(under_way):
@@ -123,35 +137,48 @@ class _Attempt:
         """Runs a stage on a worker that offers ``roles``, with futures among the arguments."""
         return self.client.submit(stage, *arguments, resources=dict.fromkeys(roles, 1), pure=False)
 
-    def _submit(
-        self, extractors: Sequence[Extractor], rows: Sequence[int]
-    ) -> dict[Share, Portions]:
-        """Submits what shares a decode; a batch is done before the next, by Dask's priorities.
+    def _on_each(
+        self, roles: Collection[str], stage: Callable[..., T], calls: Sequence[tuple[object, ...]]
+    ) -> list[Future[T]]:
+        """Runs a stage once for each of ``calls``, its arguments; all go out in one message."""
+        if not calls:
+            return []
+        columns, resources = zip(*calls, strict=True), dict.fromkeys(roles, 1)
+        return list(self.client.map(stage, *columns, resources=resources, pure=False))
+
+    def _batches(self) -> Iterator[Batch]:
+        for extractors, rows in _decodes(self.work, self.part):
+            sources = tuple(self.work.source(row) for row in rows)
+            portions = tuple(self._portions(extractors, sources))
+            yield Batch(sources=sources, portions=portions, decoding=extractors[0].decoding)
+
+    def _submit(self, batches: Sequence[Batch]) -> dict[Share, Portions]:
+        """Submits all there is to do; a batch is done before the next, by Dask's priorities.
 
         Where every worker has every role, a batch is one task, and what was decoded never leaves
         the worker. Else it is decoded where the decoders are, and goes to the networks.
         """
-        work = self.work
-        decoding, device, timeout = extractors[0].decoding, work.cluster.device, work.clip_timeout
-        sources = [work.source(row) for row in rows]
-        portions = tuple(self._portions(extractors, sources))
-        if work.cluster.is_uniform:
-            arguments = (sources, portions, decoding, device, timeout)
-            return {self._on(ROLES, stages.load_and_encode, *arguments): portions}
-        modalities = {one.spec.modality for one in extractors}
-        loaded = self._on(CPU, stages.load_media, sources, modalities, decoding, timeout)
-        shares = {}
+        timeout = self.work.clip_timeout
+        where = (self.work.cluster.device, timeout)
+        if self.work.cluster.is_uniform:
+            whole = [(one.sources, one.portions, one.decoding, *where) for one in batches]
+            shares = self._on_each(ROLES, stages.load_and_encode, whole)
+            return dict(zip(shares, (one.portions for one in batches), strict=True))
+        loads = [(one.sources, _modalities(one), one.decoding, timeout) for one in batches]
+        loaded = self._on_each(CPU, stages.load_media, loads)
+        under_way: dict[Share, Portions] = {}
         for role in ROLES:
-            own = tuple(one for one in portions if one.extractor.spec.resource == role)
-            if own:
-                shares[self._on((role,), stages.encode, own, loaded, device, timeout)] = own
-        return shares
+            pairs = ((one.of(role), media) for one, media in zip(batches, loaded, strict=True))
+            own = [(portions, media) for portions, media in pairs if portions]
+            shares = self._on_each((role,), stages.encode, [(*one, *where) for one in own])
+            under_way |= zip(shares, (portions for portions, _ in own), strict=True)
+        return under_way
 
     def _portions(
         self, extractors: Sequence[Extractor], sources: Sequence[Source]
     ) -> Iterator[Portion]:
         for extractor in extractors:
-            own = set(self.part.rows[extractor.spec.name])
+            own = set(self.part.rows[extractor.spec.name].tolist())
             wanted = tuple(source for source in sources if source.row in own)
             if wanted:
                 yield Portion(extractor=extractor, sources=wanted)
@@ -191,6 +218,8 @@ def _error(share: Share) -> BaseException | None:
 
     A future whose scheduler is gone has no exception of its own: it is cancelled.
     """
+    if share.status == "finished":  # as most are: no need to ask the client's event loop
+        return None
     error: BaseException | None = share.exception()
     if error is None and share.status != "finished":
         return ConnectionError(f"the connection to the scheduler was lost ({share.status})")
@@ -207,6 +236,10 @@ def _cancelling(shares: Iterable[Share]) -> Iterator[None]:
             with contextlib.suppress(Exception):  # the connection may be gone
                 share.cancel()
         raise
+
+
+def _modalities(batch: Batch) -> set[Modality]:
+    return {one.extractor.spec.modality for one in batch.portions}
 
 
 def _note_retry(work: Extraction, part: PartitionPlan) -> None:
@@ -228,7 +261,7 @@ def _decodes(
         if extractor.spec.name in part.rows:
             sharing.setdefault(extractor.decoding, []).append(extractor)
     for options, extractors in sharing.items():
-        rows = sorted({row for one in extractors for row in part.rows[one.spec.name]})
+        rows = sorted({row for one in extractors for row in part.rows[one.spec.name].tolist()})
         size = len(rows) if options is None else work.batch
         for first in range(0, len(rows), size):
             yield extractors, tuple(rows[first : first + size])

@@ -135,9 +135,7 @@ def _cost(up: System, utterances: int) -> Cost:
         partitions=partitions,
         seconds=round(done.seconds, 2),
         settle_seconds=round(time.monotonic() - ended, 2),
-        cpu_seconds={
-            name: round(s, 2) for name, s in ({"flow": done.cpu_seconds} | spent).items()
-        },
+        cpu_seconds={name: round(s, 2) for name, s in ({"flow": done.cpu_seconds} | spent).items()},
         peak_mb={name: round(most[name], 1) for name in ("flow", *others)},
         task_runs_lost=lost,
     )
