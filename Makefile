@@ -39,9 +39,10 @@ test-newer: $(READY) ## Run the store's tests with the newer zarr and Icechunk, 
 		MELDFLOW_NEWER_PYTHON=$(NEWER)/python $(BIN)/python -m pytest tests/storage/test_stacks.py; \
 	fi
 
-bench: $(READY) ## Measure how the store grows, and how it is read
+bench: $(READY) ## Measure how the store grows, how it is read, what orchestration costs
 	$(BIN)/python -m tests.bench.growth
 	$(BIN)/python -m tests.bench.reading
+	$(MELDFLOW) bench orchestrate
 
 lint: $(READY) ## Check style and the direction of imports
 	$(BIN)/ruff check .

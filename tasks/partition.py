@@ -218,10 +218,10 @@ def _error(share: Share) -> BaseException | None:
 
     A future whose scheduler is gone has no exception of its own: it is cancelled.
     """
-    if share.status == "finished":  # as most are: no need to ask the client's event loop
+    if share.done() and share.status == "finished":  # as most are: the client need not be asked
         return None
     error: BaseException | None = share.exception()
-    if error is None and share.status != "finished":
+    if error is None and str(share.status) != "finished":
         return ConnectionError(f"the connection to the scheduler was lost ({share.status})")
     return error
 

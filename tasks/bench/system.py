@@ -147,7 +147,7 @@ def system(folder: Path) -> Iterator[System]:
         up.processes["server"] = list(set(psutil.Process().children()) - before)
         told = folder / "scheduler.json"
         dashboard = ("--dashboard-address", "127.0.0.1:0")
-        commands = {
+        commands: dict[str, list[tuple[str, ...]]] = {
             "scheduler": [(*_SCHEDULER, *dashboard, "--scheduler-file", str(told))],
             "workers": [
                 (*_WORKER, "--scheduler-file", str(told), "--name", f"bench-{number}")

@@ -36,7 +36,8 @@ def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
 def peaks(watched: Mapping[str, Sequence[psutil.Process]]) -> Iterator[dict[str, float]]:
     """Name → the most memory that those processes held together inside the block, MB.
 
-    Processes may be added to ``watched`` meanwhile. Sampled: a peak shorter than a quarter of a second may be missed.
+    Processes may be added to ``watched`` meanwhile. Sampled: a peak shorter than a quarter of a
+    second may be missed.
     """
     found: dict[str, float] = {}
     over = threading.Event()
