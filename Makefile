@@ -42,9 +42,10 @@ test-newer: $(READY) ## Run the store's tests with the newer zarr and Icechunk, 
 chaos: $(READY) ## Kill, restart and cut off what runs depend on, for MINUTES=5
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5)
 
-bench: $(READY) ## Measure how the store grows, and how it is read
+bench: $(READY) ## Measure how the store grows, how it is read, what orchestration costs
 	$(BIN)/python -m tests.bench.growth
 	$(BIN)/python -m tests.bench.reading
+	$(MELDFLOW) bench orchestrate
 
 lint: $(READY) ## Check style and the direction of imports
 	$(BIN)/ruff check .

@@ -144,7 +144,10 @@ class _PartitionWriter:
 
     def _write_fixed(self, array: ArraySpec, records: Mapping[int, Record]) -> None:
         stored = array_of(self.group, array.name)
-        block = np.array(stored[self.first : self.last])
+        if len(records) == self.last - self.first:  # nothing is kept, so nothing is read
+            block = np.empty((len(records), *array.shape), array.dtype)
+        else:
+            block = np.array(stored[self.first : self.last])
         for row, record in records.items():
             value = stored.fill_value if isinstance(record, Missing) else record[array.name]
             block[row - self.first] = value
