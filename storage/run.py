@@ -92,6 +92,7 @@ class Run:
     def __init__(
         self, url: str, specs: Sequence[FeatureSpec], lock: Lock, origin: Mapping[str, Any]
     ) -> None:
+        self.url = url
         self._name = place_of(url).name
         self._lock = lock
         self._repository = location.open_repository(url)

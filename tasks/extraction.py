@@ -17,7 +17,7 @@ from storage.columns import ColumnTable
 from storage.plan import PartitionPlan
 from storage.run import FailureRate, Run
 from tasks.hardware import EXTRACTION_PACKAGES, describe_versions
-from tasks.monitor import Monitor
+from tasks.monitor import Effort, Monitor
 from tasks.options import ExtractOptions
 from tasks.stages import Source, Stored
 
@@ -45,6 +45,8 @@ class ExtractReport:
     """Extractors whose networks have random weights."""
     findings: Mapping[str, int]
     """Kind → what the intake found amiss in the data set."""
+    effort: Effort
+    """Seconds per stage, retries, bytes."""
     seconds: float
 
     def to_json(self) -> dict[str, Any]:

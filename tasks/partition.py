@@ -117,7 +117,7 @@ class _Attempt:
         with _cancelling(batches):
             for future in as_completed(batches, loop=self.client.loop, timeout=timeout):
                 encoded += self._settled(future, batches[future])
-                self.work.monitor.rows(len(batches[future].sources))
+                self.work.monitor.rows(self.part.partition, len(batches[future].sources))
             specs = [extractor.spec for extractor in self.work.extractors]
             stored: Stored = self._on(
                 "cpu",
