@@ -13,13 +13,6 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-PROGRESS = "extract-progress"
-WORKERS = "extract-workers"
-FAILURES = "extract-failures"
-FAILED = "extract-failed-utterances"
-REPORT = "extract-report"
-DASHBOARD = "dask-dashboard"
-
 SECONDS = 5.0
 """How long the server may take to answer; what it misses, it gets the next time."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -15,11 +16,23 @@ from tasks.report.themes import Theme
 from tasks.watching.load import SCHEDULER
 from tasks.watching.words import roughly
 
-ASPECT = 2.6
+SIZE = (7.0, 2.7)
+"""Inches: text stays readable in the column that the Prefect UI has for it."""
 NAMED = 7
 """Workers that get a line of their own; of more, the middle and the range are drawn."""
 
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip(Panel):
+    """A low, wide panel: something over time."""
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height, inches."""
+        return SIZE
+
 
 Columns: TypeAlias = Mapping[str, NDArray[np.generic]]
 
@@ -36,12 +49,11 @@ def pace_panel(points: Sequence[tuple[float, int]], planned: int) -> Panel:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         _time_axis(axes, times, unit)
 
-    return Panel(
+    return Strip(
         title="Features done",
         alt=f"Features done over time: {int(done[-1]):,} of {planned:,} after "
         f"{roughly(seconds[-1])}.",
         draw=draw,
-        aspect=ASPECT,
     )
 
 
@@ -77,13 +89,11 @@ def _panel(columns: Columns, measure: str, label: str, scale: float) -> Panel:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
     mean = np.nanmean(values[own]) if own else 0.0
-    title = label.partition(",")[0]
-    title = title if title.isupper() else title.capitalize()
-    return Panel(
-        title=f"{title}: mean {mean:,.3g}{label.partition(',')[2].split(' of ')[0]}",
+    title, _, unit_of_measure = label.partition(", ")
+    return Strip(
+        title=f"{title[0].upper()}{title[1:]}: {mean:,.3g} {unit_of_measure} per worker on average",
         alt=f"{label} of {len(own):,} workers over time, {mean:,.3g} on average.",
         draw=draw,
-        aspect=ASPECT,
     )
 
 
@@ -106,11 +116,10 @@ def _tasks_panel(columns: Columns) -> Panel:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
     mean = np.nansum(executing, axis=0).mean()
-    return Panel(
+    return Strip(
         title="Tasks on all workers",
         alt=f"Tasks over time: {mean:.1f} executing on average.",
         draw=draw,
-        aspect=ASPECT,
     )
 
 

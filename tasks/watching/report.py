@@ -21,6 +21,15 @@ from tasks.watching.words import code, how_far, roughly, size, table, text, trou
 MAX_WORKERS = 32
 """Workers that the table of loads lists."""
 
+STAGES = (
+    "Summed over all utterances. `load` is reading and decoding the clips; what workers took to "
+    "load the networks' weights is not in it."
+)
+LOAD = (
+    "Every few seconds, children included; CPU in per cent of one core. A worker is at work "
+    "while it has a task."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
@@ -77,9 +86,9 @@ def _parts(report: RunReport) -> Iterator[list[str]]:
     if report.rates:
         yield ["### Extractors", "", *_extractors(report)]
     if report.progress is not None and report.progress.effort.seconds:
-        yield ["### Where the time went", "", *_stages(report.progress.effort.seconds)]
+        yield ["### Where the time went", "", STAGES, "", *_stages(report.progress.effort.seconds)]
     if len(report.load.get("seconds", ())):
-        yield ["### Load of the workers", "", *_workers(report.load)]
+        yield ["### Load of the workers", "", LOAD, "", *_workers(report.load)]
     yield _pictures(report)
     if report.versions:
         rows = [(text(name), text(version)) for name, version in report.versions.items()]
@@ -96,7 +105,7 @@ def _facts(report: RunReport) -> Iterator[tuple[str, str]]:
         rate = done.done / done.elapsed if done.elapsed else 0.0
         yield "Features", f"{how_far(done)}, {rate:,.1f} per second, {done.failed:,} failed"
         yield "Partitions", f"{done.partitions:,} of {done.planned_partitions:,} stored"
-        yield "Trouble", ", ".join(trouble(done.effort)) or "no retries"
+        yield "Retries", ", ".join(trouble(done.effort)) or "none"
         yield "Written", f"{size(done.effort.written_bytes)} of compressed features"
 
 

@@ -17,11 +17,11 @@ from tasks.cluster import Cluster
 from tasks.extraction import source_of
 from tasks.monitor import Effort, Monitor, Progress
 from tasks.progress import progress
-from tasks.watching import artifacts as keys
+from tasks.watching import keys
 from tasks.watching.artifacts import Artifacts
 from tasks.watching.beat import Beat, once
 from tasks.watching.load import LoadSeries, WorkerLoad
-from tasks.watching.words import failed_utterances, failure_table, in_words, size
+from tasks.watching.words import failed_utterances, failure_table, how_far, in_words, size, text
 from tasks.watching.workers import MeasureChildren, exchange
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Watch:
         report = self._collect(rates, trouble)
         if self._monitor is not None and report.progress is not None:
             now = report.progress
-            words = f"{headline(report)} {in_words(now)}"
+            words = f"**{how_far(now)}.** {text(headline(report))}"
             shown.progress(keys.PROGRESS, now.share, words, figures(now))
             self._show_failures(self._monitor)
         shown.markdown(keys.REPORT, markdown(report))

@@ -39,7 +39,7 @@ def how_far(progress: Progress) -> str:
 def time_left(progress: Progress) -> str:
     """``about 5 min left``, or why nobody can tell."""
     if progress.done >= progress.planned:
-        return "almost done"
+        return "the last of it is being stored"
     if progress.left is None:
         return "no rate yet" if not progress.done else "nothing was done lately"
     return f"about {roughly(progress.left)} left"
@@ -47,14 +47,16 @@ def time_left(progress: Progress) -> str:
 
 def in_words(progress: Progress) -> str:
     """The sentences below the progress bar."""
-    parts = [
-        f"**{how_far(progress)}**",
-        f"{progress.rate:,.1f} per second",
-        time_left(progress),
-    ]
+    pace = f"{progress.rate:,.1f} per second, {time_left(progress)}"
+    return f"**{how_far(progress)}**, {pace}. {so_far(progress)}."
+
+
+def so_far(progress: Progress) -> str:
+    """What was stored, what failed, what was tried again, and how long it took."""
     merged = f"{progress.partitions:,} of {progress.planned_partitions:,} partitions stored"
-    events = [merged, f"{progress.failed:,} features failed", *trouble(progress.effort)]
-    return f"{', '.join(parts)}. {', '.join(events)}; {roughly(progress.elapsed)} so far."
+    failed = f"{progress.failed:,} features failed"
+    events = ", ".join([merged, failed, *trouble(progress.effort)])
+    return f"{events}; {roughly(progress.elapsed)} so far"
 
 
 def trouble(effort: Effort) -> list[str]:
