@@ -24,9 +24,9 @@ from tasks.extraction import (
 )
 from tasks.inputs import wanted_extractors, wanted_utterances
 from tasks.logs import worker_logs
-from tasks.monitor import monitoring
 from tasks.options import ExtractOptions
 from tasks.partition import Extraction, partition_task
+from tasks.watching.watch import watching
 
 # A thread per partition under way; how many there are is the cluster's to say.
 RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=MAX_WIDTH)
@@ -50,7 +50,10 @@ def extract(options: ExtractOptions) -> ExtractReport:
     specs = [extractor.spec for extractor in extractors]
     intake = wanted_utterances(options, known_clips(options.store))
     about = origin(options)
-    with open_run(options.store, specs, partition=options.partition, origin=about) as run:
+    with (
+        open_run(options.store, specs, partition=options.partition, origin=about) as run,
+        watching(run, specs, about) as watch,
+    ):
         change = run.sync(intake.utterances)
         plan = run.plan(retry=options.retry)
         logger.info("catalogue: %s; stale: %s", change, plan.stale() or "nothing")
@@ -58,7 +61,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
             with (
                 open_cluster(profile) as cluster,
                 worker_logs(cluster),
-                monitoring(plan.stale(), cluster) as monitor,
+                watch.extracting(plan, cluster) as monitor,
             ):
                 logger.info("dask dashboard: %s", cluster.dashboard)
                 run.note("workers", cluster.ask(describe_workers))
@@ -87,7 +90,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
                 )
         rates = run.failure_rates()
         check_failures(rates, options.max_failure_rate)
-        snapshot = run.publish()
+        snapshot = watch.published(run.publish())
         logger.info("published snapshot %s", snapshot)
     return ExtractReport(
         store=options.store,
@@ -99,5 +102,6 @@ def extract(options: ExtractOptions) -> ExtractReport:
         failures=tuple(rates),
         random_weights=open_store(options.store, snapshot).random_weights(),
         findings=dict(Counter(finding.kind.value for finding in intake.findings)),
+        effort=watch.effort,
         seconds=round(time.monotonic() - started, 1),
     )

@@ -92,6 +92,7 @@ class Run:
     def __init__(
         self, url: str, specs: Sequence[FeatureSpec], lock: Lock, origin: Mapping[str, Any]
     ) -> None:
+        self.url = url
         self._name = place_of(url).name
         self._lock = lock
         self._repository = location.open_repository(url)
@@ -202,6 +203,15 @@ class Run:
     def note(self, name: str, value: Any) -> None:
         """Adds to the run's origin what was not known when it began."""
         self._runs.note(name, value)
+
+    def attach(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Keeps small arrays with the run, in its next commit; ``Snapshot.attached`` reads them.
+
+        Args:
+            name: what they are, such as ``load``; a second one of that name replaces the first.
+            columns: name → numbers or text, shape (n,), the same ``n`` for all.
+        """
+        self._runs.attach(name, columns)
 
     def publish(self) -> str:
         """Moves ``main`` to the run's last commit and gives its snapshot id.

@@ -93,6 +93,12 @@ class Cluster:
             return self._client
 
     @property
+    def connected(self) -> Client | None:
+        """The client, if its connection stands: for those who rather do without than wait."""
+        client = self._client
+        return client if client.status == "running" and not self._closed else None
+
+    @property
     def closed(self) -> bool:
         """Whether the run has left it."""
         return self._closed

@@ -19,7 +19,7 @@ from storage.columns import ColumnTable
 from storage.plan import PartitionPlan
 from storage.run import FailureRate, Run
 from tasks.hardware import EXTRACTION_PACKAGES, describe_versions
-from tasks.monitor import Monitor
+from tasks.monitor import Effort, Monitor
 from tasks.options import ExtractOptions
 from tasks.stages import Source, Stored
 
@@ -47,6 +47,8 @@ class ExtractReport:
     """Extractors whose networks have random weights."""
     findings: Mapping[str, int]
     """Kind → what the intake found amiss in the data set."""
+    effort: Effort
+    """Seconds per stage, retries, bytes."""
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -156,21 +158,20 @@ class FailureLimit:
         self._limit, self._planned = limit, dict(planned)
         self._before = tuple(before)
 
-    def check(self, failures: Mapping[str, Mapping[str, int]]) -> None:
+    def check(self, failures: Mapping[tuple[str, str], int]) -> None:
         """Refuses to go on where even success on every row that is left would be too late.
 
         Args:
-            failures: extractor → reason → rows that failed since the run began or was resumed.
+            failures: extractor and reason → rows that failed since the run began or was resumed.
 
         Raises:
             RunError: see ``check_failures``.
         """
         check_failures(map(partial(self._at_best, failures), self._before), self._limit)
 
-    def _at_best(
-        self, failures: Mapping[str, Mapping[str, int]], before: FailureRate
-    ) -> FailureRate:
-        reasons = Counter(before.reasons) + Counter(failures.get(before.extractor, {}))
+    def _at_best(self, failures: Mapping[tuple[str, str], int], before: FailureRate) -> FailureRate:
+        own = {reason: n for (name, reason), n in failures.items() if name == before.extractor}
+        reasons = Counter(before.reasons) + Counter(own)
         return FailureRate(
             extractor=before.extractor,
             tried=before.tried + self._planned.get(before.extractor, 0),

@@ -126,7 +126,9 @@ class _Attempt:
             for share in as_completed(under_way, loop=self.client.loop, timeout=timeout):
                 portions = under_way[share]
                 encoded += self._settled(share, portions)
-                self.work.monitor.rows(sum(len(one.sources) for one in portions))
+                self.work.monitor.rows(
+                    self.part.partition, sum(len(one.sources) for one in portions)
+                )
             return self._write(encoded)
 
     def _write(self, encoded: Sequence[Share]) -> Stored:
