@@ -15,6 +15,7 @@ from tasks.cluster import MAX_WIDTH, describe_workers, open_cluster
 from tasks.clusters.profile import load_profile
 from tasks.extraction import (
     ExtractReport,
+    FailureLimit,
     check_failures,
     known_clips,
     origin,
@@ -24,9 +25,9 @@ from tasks.extraction import (
 from tasks.following import training_after
 from tasks.inputs import wanted_extractors, wanted_utterances
 from tasks.logs import worker_logs
-from tasks.monitor import monitoring
 from tasks.options import ExtractOptions
 from tasks.partition import Extraction, partition_task
+from tasks.watching.watch import watching
 
 # A thread per partition under way; how many there are is the cluster's to say.
 RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=MAX_WIDTH)
@@ -51,14 +52,17 @@ def extract(options: ExtractOptions) -> ExtractReport:
     intake = wanted_utterances(options, known_clips(options.store))
     about = origin(options)
     follow = training_after(options)
-    with open_run(
-        options.store,
-        specs,
-        partition=options.partition,
-        origin=about,
-        wait=options.wait,
-        say=logger.info,
-    ) as run:
+    with (
+        open_run(
+            options.store,
+            specs,
+            partition=options.partition,
+            origin=about,
+            wait=options.wait,
+            say=logger.info,
+        ) as run,
+        watching(run, specs, about) as watch,
+    ):
         change = run.sync(intake.utterances)
         plan = run.plan(retry=options.retry)
         logger.info("catalogue: %s; stale: %s", change, plan.stale() or "nothing")
@@ -66,10 +70,10 @@ def extract(options: ExtractOptions) -> ExtractReport:
             with (
                 open_cluster(profile) as cluster,
                 worker_logs(cluster),
-                monitoring(plan.stale(), cluster) as monitor,
+                watch.extracting(plan, cluster) as monitor,
             ):
                 logger.info("dask dashboard: %s", cluster.dashboard)
-                run.note("workers", describe_workers(cluster.client))
+                run.note("workers", cluster.ask(describe_workers))
                 work = Extraction(
                     cluster=cluster,
                     fork=run.fork(),
@@ -87,10 +91,15 @@ def extract(options: ExtractOptions) -> ExtractReport:
                     lambda part: partition_task.submit(work, part),
                     width=cluster.width,
                     monitor=monitor,
+                    limit=FailureLimit(
+                        options.max_failure_rate,
+                        before=run.failure_rates(besides=plan),
+                        planned=plan.stale(),
+                    ),
                 )
         rates = run.failure_rates()
         check_failures(rates, options.max_failure_rate)
-        snapshot = run.publish()
+        snapshot = watch.published(run.publish())
         logger.info("published snapshot %s", snapshot)
     follow(snapshot)
     return ExtractReport(
@@ -103,5 +112,6 @@ def extract(options: ExtractOptions) -> ExtractReport:
         failures=tuple(rates),
         random_weights=open_store(options.store, snapshot).random_weights(),
         findings=dict(Counter(finding.kind.value for finding in intake.findings)),
+        effort=watch.effort,
         seconds=round(time.monotonic() - started, 1),
     )
