@@ -74,6 +74,8 @@ def test_the_form_of_the_pipeline_starts_a_run_that_completes(
     page.get_by_role("button", name="Select Weights").click()
     page.get_by_role("option", name="random").click()
     page.get_by_label("Report (Optional)").fill(str(served.folder / "report"))
+    page.get_by_label("Epochs (at most) (Optional)").fill("2")
+    page.get_by_label("Data set (Optional)").scroll_into_view_if_needed()
     picture(page, "form")
     page.get_by_role("button", name="Submit").click()
     until(lambda: bool(served.runs("pipeline")), 30)
@@ -81,8 +83,8 @@ def test_the_form_of_the_pipeline_starts_a_run_that_completes(
     (run,) = served.runs("pipeline")
     assert run["parameters"]["extraction"]["weights"] == "random"
     show(page, served, f"runs/flow-run/{run['id']}")
-    page.get_by_text("Completed").first.wait_for(timeout=150_000)
     assert served.finish(run["id"]) == "COMPLETED", served.logs(run["id"])
+    page.get_by_text("Completed").first.wait_for()
     picture(page, "run")
     page.get_by_role("tab", name="Artifacts").click()
     picture(page, "artifacts")
