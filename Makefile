@@ -48,7 +48,7 @@ bench: $(READY) ## Measure how the store grows, how it is read, what orchestrati
 	$(MELDFLOW) bench orchestrate
 
 screenshots: $(READY) ## Take the README's pictures of the UI anew, with Debian's Chromium
-	MELDFLOW_SCREENSHOTS=docs $(BIN)/python -m pytest tests/flows/test_browser.py
+	MELDFLOW_SCREENSHOTS=docs $(BIN)/python -m pytest --basetemp=/tmp/meldflow tests/flows/test_browser.py
 
 lint: $(READY) ## Check style and the direction of imports
 	$(BIN)/ruff check .
