@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from flows.app import Json, Ref, Store, app, err, example, out
 from flows.cli_bench import bench_commands
+from flows.cli_serve import serve_commands
 from flows.cli_store import store_commands
 from flows.cli_watch import watch_commands
 from flows.parameters import Seed, extraction, spread_reasons, takes, training
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 app.add_typer(store_commands)
 app.add_typer(bench_commands, name="bench")
 app.add_typer(watch_commands)
+app.add_typer(serve_commands)
 
 
 @app.command(epilog=example("meldflow synth demo/data --dialogues 20 --seed 7"))

@@ -22,6 +22,7 @@ from tasks.extraction import (
     run_partitions,
     source_of,
 )
+from tasks.following import training_after
 from tasks.inputs import wanted_extractors, wanted_utterances
 from tasks.logs import worker_logs
 from tasks.options import ExtractOptions
@@ -38,7 +39,7 @@ RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=MAX_WIDTH)
     task_runner=RUNNER,  # type: ignore[arg-type]  # its future type is invariant
 )
 def extract(options: ExtractOptions) -> ExtractReport:
-    """Plan → fan partitions out over Dask → commit → publish.
+    """Plan → fan partitions out over Dask → commit → publish → (if asked) start `train`.
 
     Raises:
         UsageError: the data set, the store, the weights or the cluster cannot be used.
@@ -50,8 +51,16 @@ def extract(options: ExtractOptions) -> ExtractReport:
     specs = [extractor.spec for extractor in extractors]
     intake = wanted_utterances(options, known_clips(options.store))
     about = origin(options)
+    follow = training_after(options)
     with (
-        open_run(options.store, specs, partition=options.partition, origin=about) as run,
+        open_run(
+            options.store,
+            specs,
+            partition=options.partition,
+            origin=about,
+            wait=options.wait,
+            say=logger.info,
+        ) as run,
         watching(run, specs, about) as watch,
     ):
         change = run.sync(intake.utterances)
@@ -92,6 +101,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
         check_failures(rates, options.max_failure_rate)
         snapshot = watch.published(run.publish())
         logger.info("published snapshot %s", snapshot)
+    follow(snapshot)
     return ExtractReport(
         store=options.store,
         snapshot=snapshot,

@@ -12,7 +12,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,8 @@ def open_run(
     *,
     partition: int,
     origin: Mapping[str, Any] | None = None,
+    wait: float = 0.0,
+    say: Callable[[str], None] = logger.warning,
 ) -> Iterator[Run]:
     """Locks the store, creates it where there is none, and resumes a run that died.
 
@@ -73,13 +75,15 @@ def open_run(
         specs: the extractors whose features are wanted.
         partition: utterances per partition, used only when the store is created.
         origin: what the run is and runs on, as JSON values; kept in the store.
+        wait: how long to wait while another run writes to it, seconds.
+        say: told, in one line, if there is one.
 
     Raises:
         UsageError: the store is busy, unwritable, or of another schema.
         RunError: the store could not be read or written inside the block.
     """
     stopped = "the run stopped; what was committed is kept, and the next run goes on from there"
-    with location.writer_lock(url) as lock:
+    with location.writer_lock(url, wait=wait, say=say) as lock:
         if not location.exists(url):
             location.create(url, partition=partition)
         with icechunk_explained(place_of(url).name, stopped, RunError):

@@ -231,7 +231,7 @@ def _cancelling(shares: Iterable[Share]) -> Iterator[None]:
     except BaseException:
         for share in shares:
             with contextlib.suppress(Exception):  # the connection may be gone
-                share.cancel()
+                share.release()  # not `cancel`, which waits for a client that is being closed
         raise
 
 

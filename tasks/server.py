@@ -9,29 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import functools
 import inspect
-import os
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar, get_type_hints
 
 from models.schema import RunError, UsageError
+from tasks.serving import process
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 START_SECONDS = 180.0
 DELIVER_SECONDS = 20.0
+STOP_SECONDS = 10.0
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -69,7 +65,7 @@ def prefect_server() -> Iterator[str]:
 
     configured = PREFECT_API_URL.value()
     if configured:
-        if not _healthy(configured):
+        if not answers(configured):
             raise UsageError(
                 f"prefect server {configured}: it does not answer; start it with "
                 "`prefect server start`, or unset PREFECT_API_URL to have one started here"
@@ -90,44 +86,35 @@ def own_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(
         prefix="meldflow-prefect-", ignore_cleanup_errors=True
     ) as home:
-        port = _free_port()
+        port = process.free_port()
         url = f"http://127.0.0.1:{port}/api"
         log = Path(home, "server.log")
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "prefect",
-                    "server",
-                    "start",
-                    "--host",
-                    "127.0.0.1",
-                    "--port",
-                    str(port),
-                ],
-                env={**os.environ, **QUIET, **FRUGAL, "PREFECT_HOME": home, "PREFECT_API_URL": url},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            )
+        environment = {**QUIET, **FRUGAL, "PREFECT_HOME": home, "PREFECT_API_URL": url}
+        server = process.start(server_command("127.0.0.1", port), environment, log)
         try:
             _wait_until_healthy(server, url, log)
             yield url
         finally:
             _deliver()
-            _stop(server)
+            process.stop([server], STOP_SECONDS)
+
+
+def server_command(host: str, port: int) -> tuple[str, ...]:
+    """What starts a Prefect server."""
+    where = ("--host", host, "--port", str(port))
+    return (sys.executable, "-m", "prefect", "server", "start", *where)
+
+
+def answers(api: str) -> bool:
+    """Whether the server with this API answers."""
+    return process.healthy(f"{api}/health")
 
 
 def _wait_until_healthy(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not _healthy(url):
+    while not answers(url):
         if server.poll() is not None or time.monotonic() > deadline:
-            lines = log.read_text(errors="replace").strip().splitlines()
-            last = lines[-1] if lines else "it wrote nothing"
-            raise RunError(f"prefect server: it did not start on {url} ({last})")
+            raise RunError(f"prefect server: it did not start on {url} ({process.last_line(log)})")
         time.sleep(0.2)
 
 
@@ -183,32 +170,3 @@ def _deliver() -> bool:
         waited = service.drain_all(timeout=DELIVER_SECONDS)
         left |= waited[1] if isinstance(waited, tuple) else set()
     return not left
-
-
-def _healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    server.send_signal(signal.SIGTERM)
-    try:
-        server.wait(10)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _die_with_parent() -> None:
-    """Asks the kernel to end the server when this process is killed (Linux)."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

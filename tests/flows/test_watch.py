@@ -21,11 +21,10 @@ from storage import open_store
 from tasks.server import own_server
 from tasks.synth.dataset import synthesise
 from tests.flows import command
-
-WORKER = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
 from tests.flows.test_prefect import ask, flow_run
 from tests.tasks.test_monitor import dashboard_metrics
 
+WORKER = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
 ONLY = ("--only", "audio/librosa", "--only", "text/minilm", "--partition", "4", "--batch", "2")
 
 
