@@ -205,7 +205,7 @@ class _Attempt:
     def _apart(self, portion: Portion) -> Share:
         """Encodes clip by clip, where it can harm nobody."""
         spec = portion.extractor.spec
-        self.work.monitor.halved(self.part.partition, spec.name, len(portion.sources))
+        self.work.monitor.encoded_apart(self.part.partition, spec.name, len(portion.sources))
         device, timeout = self.work.cluster.device, self.work.clip_timeout
         return self._on((spec.resource,), stages.encode_apart, portion, device, timeout)
 

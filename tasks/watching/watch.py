@@ -216,7 +216,7 @@ def figures(progress: Progress) -> dict[str, str]:
         "planned_partitions": str(progress.planned_partitions),
         "failed": str(progress.failed),
         "retries": str(progress.effort.retries),
-        "halved": str(progress.effort.halved),
+        "apart": str(progress.effort.apart),
     }
 
 

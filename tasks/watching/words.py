@@ -60,10 +60,10 @@ def so_far(progress: Progress) -> str:
 
 
 def trouble(effort: Effort) -> list[str]:
-    """Retries and halved batches, where there were any."""
+    """Retries and batches encoded apart, where there were any."""
     counts = (
         (effort.retries, "retry", "retries"),
-        (effort.halved, "batch halved", "batches halved"),
+        (effort.apart, "batch encoded apart", "batches encoded apart"),
     )
     return [f"{n:,} {one if n == 1 else many}" for n, one, many in counts if n]
 
