@@ -127,7 +127,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: str = "") -
 
 def text(words: str) -> str:
     """Data as Markdown that shows it as it is, also in a cell of a table."""
-    escaped = re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(readable(words), quote=False))
+    escaped = re.sub(r"([\\`*_{}\[\]|~])", r"\\\1", html.escape(readable(words), quote=False))
     return escaped.replace("://", ":&#47;&#47;")
 
 

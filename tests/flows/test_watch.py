@@ -25,6 +25,7 @@ from tests.flows.test_prefect import ask, flow_run
 from tests.tasks.test_monitor import dashboard_metrics
 
 ONLY = ("--only", "audio/librosa", "--only", "text/minilm", "--partition", "4", "--batch", "2")
+WORKER = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +82,7 @@ def cluster(folder: Path) -> Iterator[tuple[str, str]]:
         where = ("--host", "127.0.0.1")
         commands = (
             ("scheduler", *where, "--port", ports[0], "--dashboard-address", page),
-            ("worker", f"tcp://{scheduler}", *where, "--nthreads", "1", "--no-dashboard")
-            + ("--name", "cpu-0", "--resources", "cpu=1 model=1"),
+            ("worker", f"tcp://{scheduler}", *where, *WORKER),
         )
         with (folder / "cluster.log").open("wb") as log:
             processes = [
