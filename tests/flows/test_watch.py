@@ -26,6 +26,7 @@ from tests.tasks.test_monitor import dashboard_metrics
 
 WORKER = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
 ONLY = ("--only", "audio/librosa", "--only", "text/minilm", "--partition", "4", "--batch", "2")
+WORKER = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
 
 
 @dataclass(frozen=True, kw_only=True)
