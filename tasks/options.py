@@ -199,7 +199,7 @@ class ExtractOptions(_Options):
 
 
 class Training(_Options):
-    """How to train, whatever on."""
+    """How to train, on whatever snapshot."""
 
     report: FilePath = Field(
         Path("report"), title="Report", description="Folder for the report and the model."

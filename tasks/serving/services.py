@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,6 @@ from tasks.clusters.local import Local, visible_gpus
 from tasks.clusters.profile import VARIABLE
 from tasks.clusters.roles import ROLES
 from tasks.files import write_atomically
-from tasks.logs import NAME
 from tasks.server import FRUGAL, PATIENT, QUIET, answers, server_command
 from tasks.serving.home import Home
 from tasks.serving.process import healthy
@@ -167,7 +165,6 @@ def dask_workers(site: Site) -> tuple[Service, ...]:
 def prefect_worker(site: Site) -> Service:
     """Starts a process for every flow run that is due."""
     name = f"{socket.gethostname()}-{site.port}"
-    started = time.time()
     return Service(
         name="prefect-worker",
         command=(
@@ -181,11 +178,10 @@ def prefect_worker(site: Site) -> Service:
             "PREFECT_API_URL": site.api,
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             "PREFECT_WORKER_QUERY_SECONDS": "5",
-            "PREFECT_LOGGING_EXTRA_LOGGERS": NAME,
             VARIABLE: str(site.home.profile),
         },
         log=site.home.log("prefect-worker"),
-        is_ready=lambda: _has_polled(site, name, started),
+        is_ready=lambda: _has_polled(site, name),
         stop_seconds=45.0,  # a flow run that is stopped commits first
     )
 
@@ -216,7 +212,7 @@ def _workers(site: Site) -> set[str]:
     return {str(worker["name"]) for worker in identity.get("workers", {}).values()}
 
 
-def _has_polled(site: Site, name: str, since: float) -> bool:
+def _has_polled(site: Site, name: str) -> bool:
     """Whether the Prefect worker has shown itself to the server."""
     found = _ask(f"{site.api}/work_pools/{POOL}/workers/filter", {"limit": 200})
     return any(one["name"] == name and one["status"] == "ONLINE" for one in found)

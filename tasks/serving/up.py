@@ -45,8 +45,8 @@ def serve(
         RunError: something does not start.
         KeyboardInterrupt: it was stopped; nothing is left running.
     """
-    site.check()
     with open_home(site.home.path), supervising(say) as supervisor:
+        site.check()  # after the home: what holds the port may be another `up` on it
         site.write_profile()
         say("starting the Prefect server and the Dask cluster")
         supervisor.launch(services.prefect_server(site), services.dask_scheduler(site))
