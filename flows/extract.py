@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -20,13 +21,12 @@ from tasks.extraction import (
     known_clips,
     origin,
     run_partitions,
-    source_of,
 )
 from tasks.following import training_after
 from tasks.inputs import wanted_extractors, wanted_utterances
 from tasks.logs import worker_logs
 from tasks.options import ExtractOptions
-from tasks.partition import Extraction, partition_task
+from tasks.partition import extraction_of, partition_task
 from tasks.watching.watch import watching
 
 # A thread per partition under way; how many there are is the cluster's to say.
@@ -74,28 +74,14 @@ def extract(options: ExtractOptions) -> ExtractReport:
             ):
                 logger.info("dask dashboard: %s", cluster.dashboard)
                 run.note("workers", cluster.ask(describe_workers))
-                work = Extraction(
-                    cluster=cluster,
-                    fork=run.fork(),
-                    extractors=extractors,
-                    source=source_of(run.utterances),
-                    partition_size=run.partition,
-                    batch=options.batch,
-                    clip_timeout=options.clip_timeout,
-                    partition_timeout=options.partition_timeout,
-                    monitor=monitor,
-                )
+                work = extraction_of(run, options, extractors, cluster, monitor)
                 run_partitions(
                     run,
                     plan.partitions,
-                    lambda part: partition_task.submit(work, part),
+                    partial(partition_task.submit, work),
                     width=cluster.width,
                     monitor=monitor,
-                    limit=FailureLimit(
-                        options.max_failure_rate,
-                        before=run.failure_rates(besides=plan),
-                        planned=plan.stale(),
-                    ),
+                    limit=FailureLimit.of(run, plan, options.max_failure_rate),
                 )
         rates = run.failure_rates()
         check_failures(rates, options.max_failure_rate)

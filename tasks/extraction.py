@@ -16,7 +16,7 @@ from models.schema import Clip, MeldflowError, RunError
 from storage import location, open_store
 from storage.catalogue import CatalogueChange, ids
 from storage.columns import ColumnTable
-from storage.plan import PartitionPlan
+from storage.plan import PartitionPlan, Plan
 from storage.run import FailureRate, Run
 from tasks.hardware import EXTRACTION_PACKAGES, describe_versions
 from tasks.monitor import Effort, Monitor
@@ -157,6 +157,11 @@ class FailureLimit:
         """
         self._limit, self._planned = limit, dict(planned)
         self._before = tuple(before)
+
+    @classmethod
+    def of(cls, run: Run, plan: Plan, limit: float) -> FailureLimit:
+        """For what ``run`` has done and what it is about to do."""
+        return cls(limit, before=run.failure_rates(besides=plan), planned=plan.stale())
 
     def check(self, failures: Mapping[tuple[str, str], int]) -> None:
         """Refuses to go on where even success on every row that is left would be too late.
