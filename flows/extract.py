@@ -11,12 +11,12 @@ from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from storage import open_store
-from storage.run import open_run
 from tasks.cluster import MAX_WIDTH, describe_workers, open_cluster
 from tasks.clusters.profile import load_profile
 from tasks.extraction import (
     ExtractReport,
     FailureLimit,
+    begin,
     check_failures,
     known_clips,
     origin,
@@ -53,14 +53,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
     about = origin(options)
     follow = training_after(options)
     with (
-        open_run(
-            options.store,
-            specs,
-            partition=options.partition,
-            origin=about,
-            wait=options.wait,
-            say=logger.info,
-        ) as run,
+        begin(options, specs, about, logger.info) as run,
         watching(run, specs, about) as watch,
     ):
         change = run.sync(intake.utterances)
