@@ -96,8 +96,23 @@ class TrainOptions(_Options):
     snapshot: str = Field("main", description="Branch, tag or snapshot id to train on.")
     report: Path = Field(Path("report"), description="Folder for the report and the model.")
     protocol: str = Field("official", description="How the model is fitted and judged.")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the training run.")
+    network: Literal["reference", "fusion"] = Field(
+        "reference", description="`reference`, as published, or `fusion`, with the dialogue around."
+    )
+    modalities: tuple[Literal["audio", "video", "text"], ...] = Field(
+        ("audio", "video", "text"), min_length=1, description="What the network is given."
+    )
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the (first) training run.")
+    seeds: int = Field(
+        1, ge=1, le=100, description="Training runs, each with the next seed; mean and deviation."
+    )
     epochs: int = Field(40, ge=1, le=10_000, description="Upper bound on the epochs.")
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        "cpu", description="What context fusion trains on."
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="Numbers that context fusion computes with."
+    )
 
 
 class AuditOptions(_Options):

@@ -58,7 +58,7 @@ class FusionConfig:
     """One of ``PRECISIONS``."""
     svm_c: tuple[float, ...] = (0.3, 1.0, 3.0)
     """Candidates for C; dev decides."""
-    svm_gamma: tuple[float, ...] = (0.1, 0.3)
+    svm_gamma: tuple[float, ...] = (0.1,)
     """Candidates for gamma as multiples of 1 / n_inputs; dev decides."""
 
     def __post_init__(self) -> None:
