@@ -202,9 +202,7 @@ def training(
         str, typer.Option(help="What the network is given, e.g. text or audio,text.")
     ] = "audio,video,text",
     seed: Seed = 0,
-    seeds: Annotated[
-        int, typer.Option(min=1, help="Training runs, each with the next seed.")
-    ] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Training runs, each with the next seed.")] = 1,
     epochs: Annotated[int, typer.Option(min=1, help="Upper bound on the epochs.")] = 40,
     device: Annotated[
         str, typer.Option(help="What context fusion trains on: cpu, cuda or auto.")
@@ -221,11 +219,11 @@ def training(
         store=store,
         report=report,
         protocol=protocol,
-        network=network,  # type: ignore[arg-type]  # pydantic says what is wrong with it
-        modalities=tuple(dict.fromkeys(one for one in named if one)),  # type: ignore[arg-type]
+        network=network,  # pydantic says what is wrong with it, or with the others
+        modalities=tuple(dict.fromkeys(one for one in named if one)),
         seed=seed,
         seeds=seeds,
         epochs=epochs,
-        device=device,  # type: ignore[arg-type]
-        precision=precision,  # type: ignore[arg-type]
+        device=device,
+        precision=precision,
     )

@@ -71,9 +71,7 @@ def segments(frames: NDArray[Any]) -> NDArray[np.float16]:
         starts = np.arange(count) * len(frames) // count
         total = np.add.reduceat(np.where(finite, values, 0), starts, axis=0)
         number = np.add.reduceat(finite.astype(np.float32), starts, axis=0)
-        found[:count] = np.divide(
-            total, number, out=np.full_like(total, np.nan), where=number > 0
-        )
+        found[:count] = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
     return found
 
 

@@ -25,7 +25,9 @@ def load_table(
     Nothing else is read from the store. Sound comes as ``models.table.segments``.
     """
     attributes = {name: snapshot.attributes(name) for name in snapshot.extractors}
-    held = {f"{name}/{array['name']}" for name, one in attributes.items() for array in one["arrays"]}
+    held = {
+        f"{name}/{array['name']}" for name, one in attributes.items() for array in one["arrays"]
+    }
     arrays = wanted(network, modalities, held)
     paths = [path for some in arrays.values() for path in some]
     used = {path.rpartition("/")[0] for path in paths} & set(attributes)

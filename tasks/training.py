@@ -29,7 +29,6 @@ from tasks.train import (
     train_and_judge,
 )
 
-
 METRICS = ("accuracy", "weighted_f1", "macro_f1")
 
 

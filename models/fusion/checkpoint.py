@@ -96,7 +96,7 @@ class Checkpoints:
     identity: str
     """What the run is of: data and settings. Another run's checkpoint is not gone on from."""
     read: Callable[[], bytes | None]
-    write: Callable[[bytes], None]
+    write: Callable[[bytes], object]
 
     def load(self) -> Checkpoint | None:
         """The checkpoint of this very run; None if there is none, or only another's."""

@@ -73,9 +73,7 @@ class FusionNetwork(nn.Module):
         present = torch.stack([batch.steps[m] > 0 for m in self.encoders], dim=1)
         if self.training and self.modality_dropout:
             present = keep_some(present, self.modality_dropout)
-        vectors = [
-            encoder(batch.values[m], batch.steps[m]) for m, encoder in self.encoders.items()
-        ]
+        vectors = [encoder(batch.values[m], batch.steps[m]) for m, encoder in self.encoders.items()]
         utterance, attention = self.mixer(torch.stack(vectors, dim=1), present)
         utterance, speaker = self.dropout(utterance), self.speaker(batch.speaker)
         said = torch.cat([utterance, speaker], dim=1)

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from sklearn.metrics import f1_score
-from torch import Tensor, nn
+from torch import nn
 
 from models.fusion.checkpoint import Checkpoint, Checkpoints, Progress
 from models.fusion.config import FusionConfig
@@ -82,11 +81,9 @@ def temperature(logits: NDArray[np.float32], labels: NDArray[np.intp]) -> float:
     It minimises the log loss of ``labels`` and changes no prediction (Guo et al. 2017).
     """
     scores, truth = torch.from_numpy(logits).double(), torch.from_numpy(labels)
-
-    def loss(log: float) -> float:
-        return float(nn.functional.cross_entropy(scores / math.exp(log), truth))
-
-    return float(math.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+    candidates = np.exp(np.linspace(-3, 3, 601)).tolist()
+    losses = [float(nn.functional.cross_entropy(scores / one, truth)) for one in candidates]
+    return float(candidates[int(np.argmin(losses))])
 
 
 class _Trainer:
@@ -198,9 +195,7 @@ class _Trainer:
         each = nn.functional.cross_entropy(logits, truth, weight, reduction="sum")
         return each.item() / len(rows), float(f1)
 
-    def predict(
-        self, rows: NDArray[np.intp]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def predict(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Logits (n, 7) and fused vectors (n, F), filled in for the dialogues of ``rows``."""
         self.network.eval()
         logits = np.zeros((len(self.labels), len(EMOTIONS)), dtype=np.float32)

@@ -61,9 +61,7 @@ class Svm:
         }
 
 
-def fit_svm(
-    fused: NDArray[np.float32], division: Division, config: Grid, ledger: Ledger
-) -> Svm:
+def fit_svm(fused: NDArray[np.float32], division: Division, config: Grid, ledger: Ledger) -> Svm:
     """The machine of the grid with the best weighted F1 on dev.
 
     Every candidate is fitted on the fit rows alone, and so is the chosen one: dev picks
