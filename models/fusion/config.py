@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 from models.reference.config import CLASS_WEIGHTS
 from models.schema import UsageError
 
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+Precision: TypeAlias = Literal["32-true", "bf16-mixed", "16-mixed"]
 """What Lightning Fabric calls them; mixed ones pay on GPUs."""
 
 
@@ -54,8 +55,8 @@ class FusionConfig:
     """Longer dialogues are cut into pieces of so many utterances."""
     device: str = "cpu"
     """``cpu``, ``cuda`` or ``auto``, as Lightning Fabric takes it."""
-    precision: str = "32-true"
-    """One of ``PRECISIONS``."""
+    precision: Precision = "32-true"
+    """What the network computes with; its parameters are always float32."""
     svm_c: tuple[float, ...] = (0.3, 1.0, 3.0)
     """Candidates for C; dev decides."""
     svm_gamma: tuple[float, ...] = (0.1,)
@@ -105,6 +106,6 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 """Smallest and largest value of each number, and of each number in a tuple."""
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "class_weighting": tuple(CLASS_WEIGHTS),
-    "precision": PRECISIONS,
+    "precision": get_args(Precision),
     "device": ("cpu", "cuda", "auto"),
 }

@@ -54,7 +54,7 @@ def fit_network(
     """
     fit_rows = ledger.fit("FusionNetwork", division.fit)
     choose_rows = ledger.choose("FusionNetwork: epoch", division.choose)
-    fabric = Fabric(accelerator=config.device, devices=1, precision=config.precision)  # type: ignore[arg-type]
+    fabric = Fabric(accelerator=config.device, devices=1, precision=config.precision)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = FusionNetwork(inputs.shapes(), len(inputs.speakers), config)

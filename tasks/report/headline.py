@@ -26,8 +26,9 @@ def headline(result: TrainResult) -> str:
 def explanation(result: TrainResult) -> str:
     """Two sentences: how certain that is, and why this model is the one named."""
     other = "network" if result.winner == "svm" else "svm"
+    certainty = _certainty(result.judged[result.winner].test)
     return (
-        f"{_certainty(result.judged[result.winner].test)} The {_spoken(result, result.winner)} is named "
+        f"{certainty} The {_spoken(result, result.winner)} is named "
         f"because it did at least as well on dev; the {_spoken(result, other)} reaches "
         f"{result.judged[other].test.weighted_f1:.2f} on test."
     )

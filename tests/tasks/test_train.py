@@ -146,7 +146,8 @@ def test_epochs_are_told_as_they_end():
 
 
 def test_the_command_repeats_the_run(result):
-    assert "--snapshot 4K7QW2 --protocol official --seed 0" in result.command
+    assert "--snapshot 4K7QW2 --protocol official --network reference" in result.command
+    assert "--modalities audio,video,text --seed 0" in result.command
     named = train_and_judge(make_table((30, 10, 10)), CONFIG, command="meldflow train x")
     assert named.command == "meldflow train x"
 
