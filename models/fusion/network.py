@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from models.fusion.config import FusionConfig
+from models.fusion.inputs import Inputs
 from models.schema import EMOTIONS
 
 
@@ -146,6 +149,24 @@ class _Mixer(nn.Module):
             torch.einsum("mk,mkd->md", share, mixed),
             torch.einsum("mq,mqk->mk", share, weights),
         )
+
+
+def batch_of(
+    inputs: Inputs, dialogues: Sequence[NDArray[np.intp]], device: torch.device | str = "cpu"
+) -> Batch:
+    """``dialogues``, each given by its rows of ``inputs`` in order, as the network sees them."""
+    rows = np.concatenate(dialogues)
+
+    def moved(values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values[rows]).to(device)
+
+    streams = inputs.streams.items()
+    return Batch(
+        values={name: moved(stream.values).float() for name, stream in streams},
+        steps={name: moved(stream.steps) for name, stream in streams},
+        speaker=moved(inputs.speaker),
+        lengths=torch.tensor([len(one) for one in dialogues]),
+    )
 
 
 def keep_some(present: Tensor, rate: float) -> Tensor:

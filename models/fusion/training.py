@@ -16,7 +16,7 @@ from torch import nn
 from models.fusion.checkpoint import Checkpoint, Checkpoints, Progress
 from models.fusion.config import FusionConfig
 from models.fusion.inputs import Inputs
-from models.fusion.network import Batch, FusionNetwork, count_parameters
+from models.fusion.network import Batch, FusionNetwork, batch_of, count_parameters
 from models.judging.fitted import Fitted
 from models.judging.protocols import Division, Ledger
 from models.reference.config import Epoch, class_weights
@@ -99,9 +99,7 @@ class _Trainer:
         config: FusionConfig,
     ) -> None:
         self.fabric, self.config, self.inputs = fabric, config, inputs
-        self.values = {m: torch.from_numpy(one.values) for m, one in inputs.streams.items()}
-        self.steps = {m: torch.from_numpy(one.steps) for m, one in inputs.streams.items()}
-        self.speaker, self.labels = torch.from_numpy(inputs.speaker), torch.from_numpy(labels)
+        self.labels = torch.from_numpy(labels)
         self.fit = torch.zeros(len(labels), dtype=torch.bool)
         self.fit[torch.from_numpy(fit_rows)] = True
         self.dialogues = self._with_any(fit_rows)
@@ -217,15 +215,4 @@ class _Trainer:
 
     def _batch(self, dialogues: Sequence[NDArray[np.intp]]) -> tuple[Batch, NDArray[np.intp]]:
         """The dialogues as the network sees them, and their rows one after another."""
-        rows = np.concatenate(dialogues)
-        index = torch.from_numpy(rows)
-        device = self.fabric.device
-        return (
-            Batch(
-                values={m: one[index].float().to(device) for m, one in self.values.items()},
-                steps={m: one[index].to(device) for m, one in self.steps.items()},
-                speaker=self.speaker[index].to(device),
-                lengths=torch.tensor([len(one) for one in dialogues]),
-            ),
-            rows,
-        )
+        return batch_of(self.inputs, dialogues, self.fabric.device), np.concatenate(dialogues)
