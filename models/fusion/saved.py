@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,10 @@ def load_fusion(folder: Path) -> SavedFusion:
     if described["architecture"] != "fusion":
         raise UsageError(f"the model in {folder} is {described['architecture']}, not fusion")
     given = described["config"]
-    config = FusionConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+    values: dict[str, Any] = {
+        name: tuple(one) if isinstance(one, list) else one for name, one in given.items()
+    }
+    config = FusionConfig(**values)
     shapes = {name: (steps, width) for name, (steps, width) in described["shapes"].items()}
     network = FusionNetwork(shapes, len(described["speakers"]), config)
     state = load_file(folder / "network.safetensors")
