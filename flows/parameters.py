@@ -92,7 +92,8 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 def _lazy_hints() -> dict[str, Any]:
     """Stand-ins for names that are imported for the type checker only."""
-    return {"ExtractOptions": object, "TrainOptions": object}
+    names = ("ExtractOptions", "TrainOptions", "Defaults", "Site")
+    return dict.fromkeys(names, object)
 
 
 def extraction(
@@ -155,6 +156,14 @@ def extraction(
         float,
         typer.Option(min=0.0, max=1.0, help="Fail the run above this share of failed utterances."),
     ] = 0.25,
+    wait: Annotated[
+        float,
+        typer.Option(min=0.0, help="Wait so long while another run writes to the store, seconds."),
+    ] = 0.0,
+    then_train: Annotated[
+        bool,
+        typer.Option("--then-train", help="Then start the deployment `train` on the new snapshot."),
+    ] = False,
     cluster: Annotated[
         Path | None,
         typer.Option(help="Cluster profile, YAML; by default all cores of this machine."),
@@ -185,6 +194,8 @@ def extraction(
         partition_timeout=partition_timeout,
         retry_failed=_reasons(retry_failed or ()),
         max_failure_rate=max_failure_rate,
+        wait=wait,
+        then_train=then_train,
         cluster=str(cluster.absolute()) if cluster else "",
     )
 
@@ -195,10 +206,35 @@ def training(
         "report"
     ),
     protocol: Annotated[str, typer.Option(help="How to fit and judge: official.")] = "official",
+    network: Annotated[
+        str, typer.Option(help="reference, as published, or fusion, with the dialogue around.")
+    ] = "reference",
+    modalities: Annotated[
+        str, typer.Option(help="What the network is given, e.g. text or audio,text.")
+    ] = "audio,video,text",
     seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Training runs, each with the next seed.")] = 1,
     epochs: Annotated[int, typer.Option(min=1, help="Upper bound on the epochs.")] = 40,
+    device: Annotated[
+        str, typer.Option(help="What context fusion trains on: cpu, cuda or auto.")
+    ] = "cpu",
+    precision: Annotated[
+        str, typer.Option(help="Context fusion's numbers: 32-true, bf16-mixed or 16-mixed.")
+    ] = "32-true",
 ) -> TrainOptions:
     """What to train, from the command line; on the newest snapshot unless told otherwise."""
     from tasks.options import TrainOptions
 
-    return TrainOptions(store=store, report=report, protocol=protocol, seed=seed, epochs=epochs)
+    named = (one.strip() for one in modalities.split(","))
+    return TrainOptions(
+        store=store,
+        report=report,
+        protocol=protocol,
+        network=network,  # pydantic says what is wrong with it, or with the others
+        modalities=tuple(dict.fromkeys(one for one in named if one)),
+        seed=seed,
+        seeds=seeds,
+        epochs=epochs,
+        device=device,
+        precision=precision,
+    )

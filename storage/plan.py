@@ -39,18 +39,19 @@ class Why(StrEnum):
 SOURCE_CHANGED = {Modality.AUDIO: Why.CLIP, Modality.VIDEO: Why.CLIP, Modality.TEXT: Why.TEXT}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PartitionPlan:
     """The stale rows of one partition."""
 
     partition: int
-    rows: Mapping[str, tuple[int, ...]]
-    """Extractor name → stale rows, ascending; only extractors that have some."""
+    rows: Mapping[str, NDArray[np.int64]]
+    """Extractor name → stale rows, ascending; only extractors that have some. Views of arrays that
+    all partitions share: as Python's numbers, a million rows would take a hundred megabytes."""
 
     @property
-    def all_rows(self) -> tuple[int, ...]:
+    def all_rows(self) -> NDArray[np.int64]:
         """Every row that some extractor has to redo, ascending."""
-        return tuple(sorted(set().union(*self.rows.values())))
+        return np.unique(np.concatenate(list(self.rows.values())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ def plan(
     retry: Collection[str] = (),
 ) -> Plan:
     """The stale rows of every extractor in ``specs``, gathered by partition."""
-    work: dict[int, dict[str, tuple[int, ...]]] = {}
+    work: dict[int, dict[str, NDArray[np.int64]]] = {}
     why: dict[str, dict[Why, int]] = {}
     for spec in specs:
         found = stale_rows(
@@ -132,7 +133,7 @@ def plan(
         rows = np.flatnonzero(np.logical_or.reduce(list(found.values())))
         bounds = np.flatnonzero(np.diff(rows // partition)) + 1
         for group in np.split(rows, bounds) if rows.size else []:
-            work.setdefault(int(group[0]) // partition, {})[spec.name] = tuple(group.tolist())
+            work.setdefault(int(group[0]) // partition, {})[spec.name] = group
     return Plan(
         partitions=tuple(PartitionPlan(partition=p, rows=work[p]) for p in sorted(work)), why=why
     )

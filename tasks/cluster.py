@@ -15,8 +15,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from distributed import Client
 from distributed.deploy.cluster import Cluster as DaskCluster
@@ -31,6 +32,8 @@ from tasks.clusters.versions import (
     silence_dask,
 )
 from tasks.hardware import EXTRACTION_PACKAGES, describe_hardware, describe_versions
+
+T = TypeVar("T")
 
 ANSWER_SECONDS = 60
 """How long a scheduler may take to answer when a run begins."""
@@ -67,8 +70,9 @@ class Cluster:
         self._width, self._counted = 2, -math.inf
         self._on_join: list[Callable[[Client], None]] = []
         self._client = self._join()
+        self._joined = _scheduler_of(self._client)
         try:
-            self._is_uniform = self._check(self._client)
+            self._is_uniform = self.ask(self._check)
         except BaseException:
             self.close()
             raise
@@ -83,9 +87,16 @@ class Cluster:
         with self._lock:
             if self._closed:
                 raise RunError("the run is over")
-            if self._client.status != "running":
+            if self._client.status != "running" or _scheduler_of(self._client) != self._joined:
                 self._client = self._join_again()
+                self._joined = _scheduler_of(self._client)
             return self._client
+
+    @property
+    def connected(self) -> Client | None:
+        """The client, if its connection stands: for those who rather do without than wait."""
+        client = self._client
+        return client if client.status == "running" and not self._closed else None
 
     @property
     def closed(self) -> bool:
@@ -113,8 +124,21 @@ class Cluster:
 
     def on_join(self, prepare: Callable[[Client], None]) -> None:
         """Calls ``prepare`` with the client now, and with every later one."""
+        self.ask(prepare)
         self._on_join.append(prepare)
-        prepare(self.client)
+
+    def ask(self, question: Callable[[Client], T]) -> T:
+        """What the cluster answers; asked again where it goes away meanwhile.
+
+        Raises:
+            RunError: see ``client``.
+        """
+        deadline = time.monotonic() + RETURN_SECONDS
+        while True:
+            try:
+                return question(self.client)
+            except (OSError, TimeoutError, CancelledError) as error:
+                self._give_up_after(deadline, error)
 
     def close(self) -> None:
         """Leaves the cluster: what it still has to do for this run is dropped."""
@@ -134,22 +158,34 @@ class Cluster:
 
     def _join_again(self) -> Client:
         """A new client: one that saw its scheduler go says so in a future or two, then closes."""
-        self._client.close(timeout=1)
+        self._leave(self._client)
         deadline = time.monotonic() + RETURN_SECONDS
         while True:
             try:
-                client = Client(self._scheduler, timeout=5, set_as_default=False)
-                break
-            except (OSError, TimeoutError) as error:
-                if self._closed or time.monotonic() > deadline:
-                    raise RunError(
-                        f"cluster {self._scheduler}: the scheduler went away and did not come "
-                        f"back within {RETURN_SECONDS} s; start it and run again"
-                    ) from error
-                time.sleep(0.5)
-        for prepare in self._on_join:
-            prepare(client)
+                return self._prepared(Client(self._scheduler, timeout=5, set_as_default=False))
+            except (OSError, TimeoutError, CancelledError) as error:
+                self._give_up_after(deadline, error)
+
+    def _prepared(self, client: Client) -> Client:
+        try:
+            for prepare in self._on_join:
+                prepare(client)
+        except BaseException:
+            self._leave(client)
+            raise
         return client
+
+    def _leave(self, client: Client) -> None:
+        with contextlib.suppress(OSError, TimeoutError, CancelledError):
+            client.close(timeout=1)
+
+    def _give_up_after(self, deadline: float, error: Exception) -> None:
+        if self._closed or time.monotonic() > deadline:
+            raise RunError(
+                f"cluster {self._scheduler}: the scheduler went away and did not come back within "
+                f"{RETURN_SECONDS} s; start it and run again"
+            ) from error
+        time.sleep(0.5)
 
     def _check(self, client: Client) -> bool:
         """Whether all workers are alike, once it is clear that they will do."""
@@ -199,6 +235,14 @@ def open_cluster(profile: Profile) -> Iterator[Cluster]:
 def _keep_checking(client: Client) -> None:
     check_scheduler(client)
     guard_versions(client)
+
+
+def _scheduler_of(client: Client) -> str:
+    """Id of the scheduler that a client is connected to; a restarted one has another.
+
+    A client may find it by itself, and has forgotten then all that it was prepared for.
+    """
+    return str(client._scheduler_identity.get("id"))
 
 
 def describe_workers(client: Client) -> list[dict[str, Any]]:

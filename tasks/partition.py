@@ -1,14 +1,15 @@
 """One partition, one Prefect task run: its stages as Dask futures, its result a fork.
 
 Prefect owns the retry and what the person sees, Dask owns placement: what may pass makes this
-function raise, and the task run is tried again. What killed workers is encoded apart, by halves,
-until the guilty clip is alone.
+function raise, and the task run is tried again. A batch that cost workers is encoded apart, clip by
+clip, so that the guilty one is alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from distributed import Client, Future, as_completed
@@ -21,14 +22,17 @@ from prefect.tasks import exponential_backoff
 
 from models.extractor import Extractor
 from models.options import DecodeOptions
-from models.schema import MeldflowError, RunError
+from models.schema import MeldflowError, Modality, RunError
 from storage.plan import PartitionPlan
+from storage.run import Run
 from storage.write import Fork
 from tasks import stages
 from tasks.cluster import Cluster
 from tasks.clusters.roles import ROLES
+from tasks.extraction import source_of
 from tasks.monitor import Monitor
-from tasks.stages import Died, Encoded, Portion, Source, Stored
+from tasks.options import ExtractOptions
+from tasks.stages import Encoded, HungError, Portion, Source, Stored
 
 T = TypeVar("T")
 CPU = ("cpu",)
@@ -36,6 +40,9 @@ CPU = ("cpu",)
 RETRIES = 6
 """Tries after the first, 2, 4, 8, 16, 32 and 64 s apart, and up to half as much again: a store or
 a network that is away for a minute costs no run."""
+
+COSTLY = (KilledWorker, HungError, MemoryError)
+"""What a batch ends in that has a clip too bad for a worker."""
 
 
 class Extraction:
@@ -68,7 +75,43 @@ class Extraction:
         self.monitor = monitor
 
 
+def extraction_of(
+    run: Run,
+    options: ExtractOptions,
+    extractors: Sequence[Extractor],
+    cluster: Cluster,
+    monitor: Monitor,
+) -> Extraction:
+    """What the partitions of ``run`` share."""
+    return Extraction(
+        cluster=cluster,
+        fork=run.fork(),
+        extractors=extractors,
+        source=source_of(run.utterances),
+        partition_size=run.partition,
+        batch=options.batch,
+        clip_timeout=options.clip_timeout,
+        partition_timeout=options.partition_timeout,
+        monitor=monitor,
+    )
+
+
 Portions: TypeAlias = tuple[Portion, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Utterances that are loaded together, and what the extractors have to do of them."""
+
+    sources: tuple[Source, ...]
+    portions: Portions
+    decoding: DecodeOptions | None
+
+    def of(self, role: str) -> Portions:
+        """The portions of the extractors that run on ``role``."""
+        return tuple(one for one in self.portions if one.extractor.spec.resource == role)
+
+
 Share: TypeAlias = "Future[list[Encoded]]"
 """What became of some portions of a batch; it stays on the workers until it is written."""
 
@@ -100,58 +143,72 @@ class _Attempt:
 
     def run(self) -> Stored:
         """Load → encode → write; only the fork comes back."""
-        under_way: dict[Share, Portions] = {}
-        for extractors, rows in _decodes(self.work, self.part):
-            under_way |= self._submit(extractors, rows)
+        under_way = self._submit(list(self._batches()))
         encoded: list[Share] = []
         timeout = self.work.partition_timeout
         with _cancelling(under_way):
             for share in as_completed(under_way, loop=self.client.loop, timeout=timeout):
                 portions = under_way[share]
                 encoded += self._settled(share, portions)
-                self.work.monitor.rows(sum(len(one.sources) for one in portions))
+                self.work.monitor.rows(
+                    self.part.partition, sum(len(one.sources) for one in portions)
+                )
             return self._write(encoded)
 
     def _write(self, encoded: Sequence[Share]) -> Stored:
         work = self.work
         specs = [extractor.spec for extractor in work.extractors]
         arguments = (work.fork, self.part.partition, encoded, specs, work.partition_size)
-        stored: Stored = self._on(CPU, stages.write, *arguments).result()
+        written = self._on(CPU, stages.write, *arguments)
+        stored: Stored = written.result(work.partition_timeout)
         return stored
 
     def _on(self, roles: Collection[str], stage: Callable[..., T], *arguments: object) -> Future[T]:
         """Runs a stage on a worker that offers ``roles``, with futures among the arguments."""
         return self.client.submit(stage, *arguments, resources=dict.fromkeys(roles, 1), pure=False)
 
-    def _submit(
-        self, extractors: Sequence[Extractor], rows: Sequence[int]
-    ) -> dict[Share, Portions]:
-        """Submits what shares a decode; a batch is done before the next, by Dask's priorities.
+    def _on_each(
+        self, roles: Collection[str], stage: Callable[..., T], calls: Sequence[tuple[object, ...]]
+    ) -> list[Future[T]]:
+        """Runs a stage once for each of ``calls``, its arguments; all go out in one message."""
+        if not calls:
+            return []
+        columns, resources = zip(*calls, strict=True), dict.fromkeys(roles, 1)
+        return list(self.client.map(stage, *columns, resources=resources, pure=False))
+
+    def _batches(self) -> Iterator[Batch]:
+        for extractors, rows in _decodes(self.work, self.part):
+            sources = tuple(self.work.source(row) for row in rows)
+            portions = tuple(self._portions(extractors, sources))
+            yield Batch(sources=sources, portions=portions, decoding=extractors[0].decoding)
+
+    def _submit(self, batches: Sequence[Batch]) -> dict[Share, Portions]:
+        """Submits all there is to do; a batch is done before the next, by Dask's priorities.
 
         Where every worker has every role, a batch is one task, and what was decoded never leaves
         the worker. Else it is decoded where the decoders are, and goes to the networks.
         """
-        work = self.work
-        decoding, device, timeout = extractors[0].decoding, work.cluster.device, work.clip_timeout
-        sources = [work.source(row) for row in rows]
-        portions = tuple(self._portions(extractors, sources))
-        if work.cluster.is_uniform:
-            arguments = (sources, portions, decoding, device, timeout)
-            return {self._on(ROLES, stages.load_and_encode, *arguments): portions}
-        modalities = {one.spec.modality for one in extractors}
-        loaded = self._on(CPU, stages.load_media, sources, modalities, decoding, timeout)
-        shares = {}
+        timeout = self.work.clip_timeout
+        where = (self.work.cluster.device, timeout)
+        if self.work.cluster.is_uniform:
+            whole = [(one.sources, one.portions, one.decoding, *where) for one in batches]
+            shares = self._on_each(ROLES, stages.load_and_encode, whole)
+            return dict(zip(shares, (one.portions for one in batches), strict=True))
+        loads = [(one.sources, _modalities(one), one.decoding, timeout) for one in batches]
+        loaded = self._on_each(CPU, stages.load_media, loads)
+        under_way: dict[Share, Portions] = {}
         for role in ROLES:
-            own = tuple(one for one in portions if one.extractor.spec.resource == role)
-            if own:
-                shares[self._on((role,), stages.encode, own, loaded, device, timeout)] = own
-        return shares
+            pairs = ((one.of(role), media) for one, media in zip(batches, loaded, strict=True))
+            own = [(portions, media) for portions, media in pairs if portions]
+            shares = self._on_each((role,), stages.encode, [(*one, *where) for one in own])
+            under_way |= zip(shares, (portions for portions, _ in own), strict=True)
+        return under_way
 
     def _portions(
         self, extractors: Sequence[Extractor], sources: Sequence[Source]
     ) -> Iterator[Portion]:
         for extractor in extractors:
-            own = set(self.part.rows[extractor.spec.name])
+            own = set(self.part.rows[extractor.spec.name].tolist())
             wanted = tuple(source for source in sources if source.row in own)
             if wanted:
                 yield Portion(extractor=extractor, sources=wanted)
@@ -160,30 +217,21 @@ class _Attempt:
         """The shares that a share ended as.
 
         Raises:
-            Exception: what it ended in, where workers were not killed over it.
+            Exception: what it ended in, where it cost no worker.
         """
         error = _error(share)
         if error is None:
             return [share]
-        if not isinstance(error, KilledWorker):
+        if not isinstance(error, COSTLY):
             raise error
-        return [safe for one in portions for safe in self._apart(one)]
+        return [self._apart(one) for one in portions]
 
-    def _apart(self, portion: Portion) -> list[Share]:
-        """Encodes where it can harm nobody; halves until the guilty clip is alone."""
+    def _apart(self, portion: Portion) -> Share:
+        """Encodes clip by clip, where it can harm nobody."""
         spec = portion.extractor.spec
-        self.work.monitor.halved(self.part.partition, spec.name, len(portion.sources))
+        self.work.monitor.encoded_apart(self.part.partition, spec.name, len(portion.sources))
         device, timeout = self.work.cluster.device, self.work.clip_timeout
-        share = self._on((spec.resource,), stages.encode_apart, portion, device, timeout)
-        error = _error(share)
-        if error is None:
-            return [share]
-        if not isinstance(error, Died):
-            raise error
-        if len(portion.sources) == 1:
-            return [self._on(CPU, stages.refused, portion, error.reason, error.message)]
-        first, second = portion.halves
-        return self._apart(first) + self._apart(second)
+        return self._on((spec.resource,), stages.encode_apart, portion, device, timeout)
 
 
 def _error(share: Share) -> BaseException | None:
@@ -191,8 +239,10 @@ def _error(share: Share) -> BaseException | None:
 
     A future whose scheduler is gone has no exception of its own: it is cancelled.
     """
+    if share.done() and share.status == "finished":  # as most are: the client need not be asked
+        return None
     error: BaseException | None = share.exception()
-    if error is None and share.status != "finished":
+    if error is None and str(share.status) != "finished":
         return ConnectionError(f"the connection to the scheduler was lost ({share.status})")
     return error
 
@@ -205,8 +255,12 @@ def _cancelling(shares: Iterable[Share]) -> Iterator[None]:
     except BaseException:
         for share in shares:
             with contextlib.suppress(Exception):  # the connection may be gone
-                share.cancel()
+                share.release()  # not `cancel`, which waits for a client that is being closed
         raise
+
+
+def _modalities(batch: Batch) -> set[Modality]:
+    return {one.extractor.spec.modality for one in batch.portions}
 
 
 def _note_retry(work: Extraction, part: PartitionPlan) -> None:
@@ -228,7 +282,7 @@ def _decodes(
         if extractor.spec.name in part.rows:
             sharing.setdefault(extractor.decoding, []).append(extractor)
     for options, extractors in sharing.items():
-        rows = sorted({row for one in extractors for row in part.rows[one.spec.name]})
+        rows = sorted({row for one in extractors for row in part.rows[one.spec.name].tolist()})
         size = len(rows) if options is None else work.batch
         for first in range(0, len(rows), size):
             yield extractors, tuple(rows[first : first + size])

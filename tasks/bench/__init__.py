@@ -1,0 +1,1 @@
+"""Benches: what meldflow costs, measured on real processes."""

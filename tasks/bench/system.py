@@ -1,0 +1,189 @@
+"""A Prefect server, a Dask scheduler and workers for a bench, each in processes of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from models.schema import RunError
+from tasks.bench.usage import cpu_seconds
+from tasks.clusters.environment import worker_environment
+from tasks.clusters.roles import ROLES
+from tasks.server import QUIET, own_server
+
+WORKERS = 2
+START_SECONDS = 120.0
+
+SETTLE_SECONDS = 300.0
+"""How long the server may take, after a run's end, to have recorded it."""
+
+IDLE_SHARE = 0.25
+"""A server that takes less of a core than this has nothing left to record."""
+
+_DASK = (sys.executable, "-W", "ignore", "-m")
+_SCHEDULER = (*_DASK, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0")
+_WORKER = (
+    *(*_DASK, "distributed.cli.dask_worker", "--host", "127.0.0.1", "--nthreads", "1"),
+    *("--resources", " ".join(f"{role}=1" for role in ROLES), "--no-dashboard"),
+    *("--preload", "tasks.stages"),  # what it imports is no part of what a run costs
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A flow's process that has ended well."""
+
+    output: str
+    seconds: float
+    cpu_seconds: float
+
+
+@dataclass(slots=True, kw_only=True)
+class System:
+    """What runs, and where it is found."""
+
+    folder: Path
+    environment: dict[str, str]
+    api: str = ""
+    processes: dict[str, list[psutil.Process]] = field(default_factory=dict)
+    """Name → the processes of that kind; their children come with them."""
+
+    @property
+    def profile(self) -> Path:
+        """The cluster profile that leads to the workers."""
+        return self.folder / "cluster.yaml"
+
+    def run(self, *arguments: str | Path) -> Done:
+        """Runs a command of meldflow's in a process of its own, to its end.
+
+        Raises:
+            RunError: it failed; the message is its own.
+        """
+        started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+        environment = self.environment | {"PREFECT_API_URL": self.api}
+        with (
+            (self.folder / "flow.log").open("w+") as errors,
+            subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+            ) as process,
+        ):
+            self.processes["flow"] = [psutil.Process(process.pid)]
+            try:
+                output, _ = process.communicate()
+            except BaseException:
+                process.terminate()
+                raise
+            if process.returncode:
+                errors.seek(0)
+                said = errors.read().strip() or f"exit code {process.returncode}"
+                raise RunError(f"bench: {' '.join(command[2:5])} failed: {said[-2000:]}")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return Done(output=output, seconds=time.monotonic() - started, cpu_seconds=spent)
+
+    def recorded(self) -> int:
+        """Task runs that the server knows as completed."""
+        completed = {"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+        request = urllib.request.Request(
+            f"{self.api}/task_runs/count",
+            data=json.dumps(completed).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return int(json.load(answer))
+
+    def settle(self, expected: int) -> int:
+        """Waits until the server has recorded ``expected`` task runs and rests; gives how many.
+
+        States arrive as events, which it works off behind the runs.
+        """
+        deadline = time.monotonic() + SETTLE_SECONDS
+        known = self.recorded()
+        while time.monotonic() < deadline:
+            before, since = cpu_seconds(self.processes["server"]), time.monotonic()
+            time.sleep(1.0)
+            busy = cpu_seconds(self.processes["server"]) - before
+            known = self.recorded()
+            if busy < IDLE_SHARE * (time.monotonic() - since) and known >= expected:
+                break
+        return known
+
+
+@contextlib.contextmanager
+def system(folder: Path) -> Iterator[System]:
+    """A server, a scheduler and two workers, stopped at the end; the cluster profile is written.
+
+    Args:
+        folder: for everything that they write. What is in ``folder/path`` is on their path, and
+            on that of the flows.
+
+    Raises:
+        RunError: one of them did not start.
+    """
+    paths = (str(folder / "path"), os.environ.get("PYTHONPATH", ""))
+    environment = {
+        **os.environ,
+        **QUIET,
+        **worker_environment(1),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "DASK_LOGGING__DISTRIBUTED": "critical",
+    }
+    up = System(folder=folder, environment=environment)
+    with contextlib.ExitStack() as stack:
+        before = set(psutil.Process().children())
+        up.api = stack.enter_context(own_server())
+        up.processes["server"] = list(set(psutil.Process().children()) - before)
+        told = folder / "scheduler.json"
+        dashboard = ("--dashboard-address", "127.0.0.1:0")
+        commands: dict[str, list[tuple[str, ...]]] = {
+            "scheduler": [(*_SCHEDULER, *dashboard, "--scheduler-file", str(told))],
+            "workers": [
+                (*_WORKER, "--scheduler-file", str(told), "--name", f"bench-{number}")
+                for number in range(WORKERS)
+            ],
+        }
+        for name, several in commands.items():
+            up.processes[name] = [stack.enter_context(_started(one, up)) for one in several]
+        up.profile.write_text(f"kind: address\naddress: {_address(told)}\n")
+        yield up
+
+
+@contextlib.contextmanager
+def _started(command: Sequence[str], up: System) -> Iterator[psutil.Process]:
+    with (up.folder / "dask.log").open("a") as log:
+        process = subprocess.Popen(
+            command, env=up.environment, cwd=up.folder, stdout=log, stderr=log
+        )
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _address(told: Path) -> str:
+    """The scheduler's address, once all workers have joined it."""
+    from distributed import Client
+
+    try:
+        with Client(scheduler_file=str(told), timeout=START_SECONDS, set_as_default=False) as one:
+            one.wait_for_workers(WORKERS, timeout=START_SECONDS)
+            return str(one.scheduler.address)
+    except (OSError, TimeoutError) as error:
+        raise RunError(f"bench: the Dask cluster did not start ({error})") from error
