@@ -12,7 +12,7 @@ STORE_PACKAGES := boto3 dask flask flask-cors hypothesis icechunk moto numpy obs
 MELDFLOW := $(BIN)/meldflow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-newer bench lint format types lock clean
+.PHONY: help setup demo test test-slow test-newer chaos bench lint format types lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-newer: $(READY) ## Run the store's tests with the newer zarr and Icechunk, 
 		$(NEWER)/python -m pytest -m "not slow" tests/storage; \
 		MELDFLOW_NEWER_PYTHON=$(NEWER)/python $(BIN)/python -m pytest tests/storage/test_stacks.py; \
 	fi
+
+chaos: $(READY) ## Kill, restart and cut off what runs depend on, for MINUTES=5
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5)
 
 bench: $(READY) ## Measure how the store grows, how it is read, what orchestration costs
 	$(BIN)/python -m tests.bench.growth

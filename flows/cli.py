@@ -16,7 +16,9 @@ from rich.markup import escape
 
 from flows.app import Json, Ref, Store, app, err, example, out
 from flows.cli_bench import bench_commands
+from flows.cli_serve import serve_commands
 from flows.cli_store import store_commands
+from flows.cli_watch import watch_commands
 from flows.parameters import Seed, extraction, spread_reasons, takes, training
 from models.schema import MeldflowError
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 app.add_typer(store_commands)
 app.add_typer(bench_commands, name="bench")
+app.add_typer(watch_commands)
+app.add_typer(serve_commands)
 
 
 @app.command(epilog=example("meldflow synth demo/data --dialogues 20 --seed 7"))
@@ -62,8 +66,9 @@ def extract(options: ExtractOptions, as_json: Json = False) -> None:
     _check_before_start(options)
     with screen.prefect():
         from flows.extract import extract as flow
+        from tasks.server import outcome
 
-        report = flow(options)
+        report = outcome(flow, options)
     screen.show_extraction(report, as_json=as_json)
 
 
@@ -84,8 +89,9 @@ def train(
     check_report(options.report)
     with screen.prefect():
         from flows.train import train as flow
+        from tasks.server import outcome
 
-        trained = flow(options.model_copy(update={"snapshot": snapshot}))
+        trained = outcome(flow, options.model_copy(update={"snapshot": snapshot}))
     screen.show_training(trained, as_json=as_json)
 
 
@@ -260,8 +266,9 @@ def _run_pipeline(extraction: ExtractOptions, training: TrainOptions, *, as_json
     check_report(training.report)
     with screen.prefect():
         from flows.pipeline import pipeline as flow
+        from tasks.server import outcome
 
-        extracted, trained = flow(extraction, training)
+        extracted, trained = outcome(flow, extraction, training)
     if as_json:
         out.print_json(data={"extract": extracted.to_json(), "train": trained.to_json()})
         return
@@ -286,21 +293,36 @@ def main() -> None:
 
     Exit codes: 0 success, 1 a failed run, 2 wrong usage, 130 stopped by Ctrl-C.
     """
-    from tasks.server import QUIET
+    from tasks.server import PATIENT, QUIET, undelivered
 
     # Before Prefect is imported anywhere: it reads its settings then.
-    os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+    for name, value in (QUIET | PATIENT).items():
+        os.environ.setdefault(name, value)
     sys.argv[1:] = spread_reasons(sys.argv[1:])
+    code = _answered()
+    for url in undelivered():
+        err.print(f"prefect server {url}: it was away in the end, and lacks a part of this run")
+    sys.stdout.flush()
+    if undelivered():
+        os._exit(code)  # Prefect's threads would try for hours
+    sys.exit(code)
+
+
+def _answered() -> int:
+    """Does what the command line asks for; the exit code."""
     try:
         app()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except ValidationError as error:
         from tasks.options import first_problem
 
         err.print(f"[bold red]meldflow:[/] {escape(first_problem(error))}", highlight=False)
-        sys.exit(2)
+        return 2
     except MeldflowError as error:
         err.print(f"[bold red]meldflow:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":

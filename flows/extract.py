@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from storage import open_store
-from storage.run import open_run
 from tasks.cluster import MAX_WIDTH, describe_workers, open_cluster
 from tasks.clusters.profile import load_profile
 from tasks.extraction import (
     ExtractReport,
+    FailureLimit,
+    begin,
     check_failures,
     known_clips,
     origin,
     run_partitions,
-    source_of,
 )
+from tasks.following import training_after
 from tasks.inputs import wanted_extractors, wanted_utterances
 from tasks.logs import worker_logs
-from tasks.monitor import monitoring
 from tasks.options import ExtractOptions
-from tasks.partition import Extraction, partition_task
+from tasks.partition import extraction_of, partition_task
+from tasks.watching.watch import watching
 
 # A thread per partition under way; how many there are is the cluster's to say.
 RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=MAX_WIDTH)
@@ -37,7 +39,7 @@ RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=MAX_WIDTH)
     task_runner=RUNNER,  # type: ignore[arg-type]  # its future type is invariant
 )
 def extract(options: ExtractOptions) -> ExtractReport:
-    """Plan → fan partitions out over Dask → commit → publish.
+    """Plan → fan partitions out over Dask → commit → publish → (if asked) start `train`.
 
     Raises:
         UsageError: the data set, the store, the weights or the cluster cannot be used.
@@ -49,7 +51,11 @@ def extract(options: ExtractOptions) -> ExtractReport:
     specs = [extractor.spec for extractor in extractors]
     intake = wanted_utterances(options, known_clips(options.store))
     about = origin(options)
-    with open_run(options.store, specs, partition=options.partition, origin=about) as run:
+    follow = training_after(options)
+    with (
+        begin(options, specs, about, logger.info) as run,
+        watching(run, specs, about) as watch,
+    ):
         change = run.sync(intake.utterances)
         plan = run.plan(retry=options.retry)
         logger.info("catalogue: %s; stale: %s", change, plan.stale() or "nothing")
@@ -57,32 +63,24 @@ def extract(options: ExtractOptions) -> ExtractReport:
             with (
                 open_cluster(profile) as cluster,
                 worker_logs(cluster),
-                monitoring(plan.stale(), cluster) as monitor,
+                watch.extracting(plan, cluster) as monitor,
             ):
                 logger.info("dask dashboard: %s", cluster.dashboard)
-                run.note("workers", describe_workers(cluster.client))
-                work = Extraction(
-                    cluster=cluster,
-                    fork=run.fork(),
-                    extractors=extractors,
-                    source=source_of(run.utterances),
-                    partition_size=run.partition,
-                    batch=options.batch,
-                    clip_timeout=options.clip_timeout,
-                    partition_timeout=options.partition_timeout,
-                    monitor=monitor,
-                )
+                run.note("workers", cluster.ask(describe_workers))
+                work = extraction_of(run, options, extractors, cluster, monitor)
                 run_partitions(
                     run,
                     plan.partitions,
-                    lambda part: partition_task.submit(work, part),
+                    partial(partition_task.submit, work),
                     width=cluster.width,
                     monitor=monitor,
+                    limit=FailureLimit.of(run, plan, options.max_failure_rate),
                 )
         rates = run.failure_rates()
         check_failures(rates, options.max_failure_rate)
-        snapshot = run.publish()
+        snapshot = watch.published(run.publish())
         logger.info("published snapshot %s", snapshot)
+    follow(snapshot)
     return ExtractReport(
         store=options.store,
         snapshot=snapshot,
@@ -93,5 +91,6 @@ def extract(options: ExtractOptions) -> ExtractReport:
         failures=tuple(rates),
         random_weights=open_store(options.store, snapshot).random_weights(),
         findings=dict(Counter(finding.kind.value for finding in intake.findings)),
+        effort=watch.effort,
         seconds=round(time.monotonic() - started, 1),
     )

@@ -92,7 +92,8 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 def _lazy_hints() -> dict[str, Any]:
     """Stand-ins for names that are imported for the type checker only."""
-    return {"ExtractOptions": object, "TrainOptions": object}
+    names = ("ExtractOptions", "TrainOptions", "Defaults", "Site")
+    return dict.fromkeys(names, object)
 
 
 def extraction(
@@ -155,6 +156,14 @@ def extraction(
         float,
         typer.Option(min=0.0, max=1.0, help="Fail the run above this share of failed utterances."),
     ] = 0.25,
+    wait: Annotated[
+        float,
+        typer.Option(min=0.0, help="Wait so long while another run writes to the store, seconds."),
+    ] = 0.0,
+    then_train: Annotated[
+        bool,
+        typer.Option("--then-train", help="Then start the deployment `train` on the new snapshot."),
+    ] = False,
     cluster: Annotated[
         Path | None,
         typer.Option(help="Cluster profile, YAML; by default all cores of this machine."),
@@ -185,6 +194,8 @@ def extraction(
         partition_timeout=partition_timeout,
         retry_failed=_reasons(retry_failed or ()),
         max_failure_rate=max_failure_rate,
+        wait=wait,
+        then_train=then_train,
         cluster=str(cluster.absolute()) if cluster else "",
     )
 

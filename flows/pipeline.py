@@ -8,14 +8,12 @@ from flows.audit import audit
 from flows.extract import extract
 from flows.train import train
 from tasks.extraction import ExtractReport
-from tasks.options import AuditOptions, ExtractOptions, TrainOptions
+from tasks.options import AuditOptions, ExtractOptions, Training
 from tasks.training import TrainReport
 
 
 @flow(name="pipeline", flow_run_name="pipeline-{extraction.store}")
-def pipeline(
-    extraction: ExtractOptions, training: TrainOptions
-) -> tuple[ExtractReport, TrainReport]:
+def pipeline(extraction: ExtractOptions, training: Training) -> tuple[ExtractReport, TrainReport]:
     """Audit → extract → train on the snapshot that was published, whatever comes after it.
 
     The audit is for the reader: what it finds is settled in the same way by the extraction.
@@ -26,6 +24,6 @@ def pipeline(
     """
     if extraction.dataset is not None:
         audit(AuditOptions(dataset=extraction.dataset, fixes=extraction.fixes))
-    extracted = extract(extraction)
-    trained = train(training.model_copy(update={"snapshot": extracted.snapshot}))
+    extracted = extract(extraction.model_copy(update={"then_train": False}))
+    trained = train(training.on(extracted.store, extracted.snapshot))
     return extracted, trained

@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger
 from storage import open_store
 from tasks.options import TrainOptions
 from tasks.training import TrainReport, check_report, fit_task, keep, report_task, table_task
+from tasks.watching.training import show_training
 
 
 @flow(name="train", flow_run_name="train-{options.store}")
@@ -24,4 +25,5 @@ def train(options: TrainOptions) -> TrainReport:
     result = fit_task(table, options)
     page = report_task(result, options.report)
     logger.info("report: %s", page)
+    show_training(result, page)
     return TrainReport.of(result, page, keep(snapshot))

@@ -41,6 +41,10 @@ class UsageError(MeldflowError):
     exit_code = 2
 
 
+class BusyError(UsageError):
+    """Somebody else is writing where the user wants to."""
+
+
 class RunError(MeldflowError):
     """A run that started and could not finish."""
 

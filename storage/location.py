@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import icechunk
 import zarr
 
-from models.schema import UsageError
+from models.schema import BusyError, UsageError
 from storage.places.place import Lock, explained, place_of
 
 SCHEMA = 3
 """Version of the layout; a store of another version is refused, never guessed at."""
+
+BETWEEN_TRIES = 2.0
+"""Seconds between two tries to take the lock of a busy store."""
 
 # Icechunk warns at every open that a local disk is unsafe for concurrent commits; our lock is the
 # answer to it, so the line would only worry people.
@@ -64,14 +68,39 @@ def open_repository(url: str) -> icechunk.Repository:
 
 
 @contextlib.contextmanager
-def writer_lock(url: str) -> Iterator[Lock]:
+def writer_lock(
+    url: str, *, wait: float = 0.0, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Lock]:
     """Holds the store for one writer; readers need no lock.
 
+    Args:
+        url: the store's folder, or ``s3://bucket/name``.
+        wait: how long to wait for another writer, seconds.
+        say: told, in one line and once, if there is one to wait for.
+
     Raises:
-        UsageError: another run holds it (the message says who), or it cannot be written.
+        BusyError: another run holds it still; the message says who.
+        UsageError: it cannot be written.
     """
-    with place_of(url).lock() as lock:
-        yield lock
+    with contextlib.ExitStack() as stack:
+        yield _take(stack, url, time.monotonic() + wait, say)
+
+
+def _take(
+    stack: contextlib.ExitStack, url: str, deadline: float, say: Callable[[str], None]
+) -> Lock:
+    said = False
+    while True:
+        try:
+            return stack.enter_context(place_of(url).lock())
+        except BusyError as error:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            if not said:
+                say(f"{error}; waiting, {left:.0f} s at most")
+                said = True
+            time.sleep(min(left, BETWEEN_TRIES))
 
 
 @contextlib.contextmanager

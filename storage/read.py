@@ -110,7 +110,7 @@ class Snapshot:
         groups = (
             f"{modality}/{name}"
             for modality in sorted(self.root.group_keys())
-            if modality not in (layout.UTTERANCES, facts.GROUP, run_table.GROUP)
+            if modality not in (layout.UTTERANCES, facts.GROUP, run_table.GROUP, run_table.ATTACHED)
             for name in sorted(group_of(self.root, modality).group_keys())
         )
         return tuple(groups)
@@ -120,6 +120,20 @@ class Snapshot:
         """The runs that made it, the oldest first: what a state's ``run`` counts."""
         with self._reading():
             return run_table.records(self.root)
+
+    def attached(self, run: int, name: str) -> dict[str, NDArray[Any]]:
+        """Small arrays that a run left, such as the ``load`` of its workers.
+
+        Args:
+            run: which of ``runs``.
+            name: what the run called them.
+
+        Returns:
+            column → values, shape (n,); empty where the run left nothing of that name, or is not
+            among the newest that have anything left here.
+        """
+        with self._reading():
+            return run_table.attachment(self.root, run, name)
 
     def attributes(self, extractor: str) -> dict[str, Any]:
         """Key, version, parameters, weights and arrays of an extractor.

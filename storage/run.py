@@ -12,7 +12,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,8 @@ def open_run(
     *,
     partition: int,
     origin: Mapping[str, Any] | None = None,
+    wait: float = 0.0,
+    say: Callable[[str], None] = logger.warning,
 ) -> Iterator[Run]:
     """Locks the store, creates it where there is none, and resumes a run that died.
 
@@ -73,13 +75,15 @@ def open_run(
         specs: the extractors whose features are wanted.
         partition: utterances per partition, used only when the store is created.
         origin: what the run is and runs on, as JSON values; kept in the store.
+        wait: how long to wait while another run writes to it, seconds.
+        say: told, in one line, if there is one.
 
     Raises:
         UsageError: the store is busy, unwritable, or of another schema.
         RunError: the store could not be read or written inside the block.
     """
     stopped = "the run stopped; what was committed is kept, and the next run goes on from there"
-    with location.writer_lock(url) as lock:
+    with location.writer_lock(url, wait=wait, say=say) as lock:
         if not location.exists(url):
             location.create(url, partition=partition)
         with icechunk_explained(place_of(url).name, stopped, RunError):
@@ -92,6 +96,7 @@ class Run:
     def __init__(
         self, url: str, specs: Sequence[FeatureSpec], lock: Lock, origin: Mapping[str, Any]
     ) -> None:
+        self.url = url
         self._name = place_of(url).name
         self._lock = lock
         self._repository = location.open_repository(url)
@@ -176,12 +181,18 @@ class Run:
         self._commit(self._session, f"{self._pending} partitions")
         self._session, self._pending = None, 0
 
-    def failure_rates(self) -> list[FailureRate]:
-        """How each extractor fared on the rows that this run, resumed or not, has written."""
+    def failure_rates(self, *, besides: Plan | None = None) -> list[FailureRate]:
+        """How each extractor fared on the rows that this run, resumed or not, has written.
+
+        Args:
+            besides: rows that do not count, since they are to be tried again.
+        """
         rates = []
         for spec in self._specs:
             state = self._states[spec.name]
             tried = np.isin(state["run"], self._runs.rows)
+            for part in besides.partitions if besides else ():
+                tried[list(part.rows.get(spec.name, ()))] = False
             reasons = Counter(str(r) for r in state["reason"][tried] if r)
             rates.append(
                 FailureRate(
@@ -196,6 +207,15 @@ class Run:
     def note(self, name: str, value: Any) -> None:
         """Adds to the run's origin what was not known when it began."""
         self._runs.note(name, value)
+
+    def attach(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Keeps small arrays with the run, in its next commit; ``Snapshot.attached`` reads them.
+
+        Args:
+            name: what they are, such as ``load``; a second one of that name replaces the first.
+            columns: name → numbers or text, shape (n,), the same ``n`` for all.
+        """
+        self._runs.attach(name, columns)
 
     def publish(self) -> str:
         """Moves ``main`` to the run's last commit and gives its snapshot id.

@@ -14,10 +14,19 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
 
-from storage.columns import Column, ColumnTable, group_of
+from storage.columns import Column, ColumnTable, array_of, group_of
 
 GROUP = "runs"
+
+ATTACHED = "attached"
+"""Group of what runs attached: ``attached/<row in the table>/<name>/<column>``."""
+
+KEEP_ATTACHED = 100
+"""Runs whose attachments the newest state has. Every array is listed in every commit; those of
+earlier runs are in the states that they published."""
 
 COLUMNS = (
     Column("id", "str", ""),
@@ -53,6 +62,7 @@ class Runs:
         self._table = read_table(root)
         self._id = id_
         self._origin = dict(origin)
+        self._attached: dict[str, Mapping[str, NDArray[Any]]] = {}
         self.row = len(self._table)
         """Row of this try, which is written with its first commit."""
         self.rows = [*np.flatnonzero(self._table["id"] == id_).tolist(), self.row]
@@ -79,11 +89,18 @@ class Runs:
     def _put_origin(self) -> None:
         self._table.put([self.row], {"origin": [json.dumps(self._origin)]})
 
+    def attach(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Keeps ``columns`` with the try, from its next commit on; see ``Run.attach``."""
+        self._attached[name] = columns
+
     def write(self, root: zarr.Group) -> None:
         """Writes what changed."""
         if GROUP not in root:
             ColumnTable.create(root.create_group(GROUP), COLUMNS, n_rows=0, dimension="run")
         self._table.write(group_of(root, GROUP))
+        if self._attached:
+            _write_attached(root.require_group(ATTACHED), self.row, self._attached)
+            self._attached = {}
 
 
 def read_table(root: zarr.Group) -> ColumnTable:
@@ -103,6 +120,35 @@ def records(root: zarr.Group) -> tuple[RunRecord, ...]:
         )
         for id_, started, finished, origin, summary in zip(*columns, strict=True)
     )
+
+
+def attachment(root: zarr.Group, row: int, name: str) -> dict[str, NDArray[Any]]:
+    """The columns that the run of ``row`` attached as ``name``; none where there is nothing."""
+    path = f"{ATTACHED}/{row}/{name}"
+    if path not in root:
+        return {}
+    group = group_of(root, path)
+    return {column: np.asarray(array_of(group, column)[:]) for column in sorted(group.array_keys())}
+
+
+def _write_attached(
+    group: zarr.Group, row: int, attached: Mapping[str, Mapping[str, NDArray[Any]]]
+) -> None:
+    for name, columns in attached.items():
+        place = group.create_group(f"{row}/{name}", overwrite=True)
+        for column, values in columns.items():
+            text = values.dtype.kind in "OU"
+            array = place.create_array(
+                column,
+                shape=values.shape,
+                chunks=(max(1, len(values)),),
+                dtype=str if text else values.dtype,
+                compressors=ZstdCodec(level=1),
+                dimension_names=(name,),
+            )
+            array[:] = values.astype(object) if text else values
+    for old in sorted(group.group_keys(), key=int)[:-KEEP_ATTACHED]:
+        del group[old]
 
 
 def now() -> str:

@@ -17,7 +17,10 @@ from typing import Any, TypeAlias
 import icechunk
 import numpy as np
 import zarr
+from icechunk import IcechunkStore
 from numpy.typing import NDArray
+from zarr.core.buffer import Buffer
+from zarr.storage import WrapperStore
 
 from models.schema import ArraySpec, FeatureSpec, Missing, Modality, Reason, Record, RunError
 from storage.columns import array_of, group_of
@@ -60,6 +63,20 @@ class Written:
     """Where the frames of all the partition's rows lie now, per extractor."""
     facts: Mapping[Modality, Mapping[int, Facts]]
     """Modality → row → what decoding showed of the clip."""
+    n_bytes: int
+    """What the chunks take in the store, compressed."""
+
+
+class _Counting(WrapperStore[IcechunkStore]):
+    """A store that counts the bytes it is given."""
+
+    def __init__(self, store: IcechunkStore) -> None:
+        super().__init__(store)
+        self.n_bytes = 0
+
+    async def set(self, key: str, value: Buffer) -> None:
+        self.n_bytes += len(value)
+        await super().set(key, value)
 
 
 def write_partition(
@@ -94,7 +111,8 @@ def _write(
     specs: Sequence[FeatureSpec],
     partition_size: int,
 ) -> Written:
-    root = zarr.open_group(fork.store, mode="r+")
+    store = _Counting(fork.store)
+    root = zarr.open_group(store, mode="r+")
     states, ends = [], []
     facts: dict[Modality, dict[int, Facts]] = {}
     for spec in specs:
@@ -106,7 +124,12 @@ def _write(
             states.append(state)
             ends.append(end)
     return Written(
-        partition=partition, fork=fork, states=tuple(states), ends=tuple(ends), facts=facts
+        partition=partition,
+        fork=fork,
+        states=tuple(states),
+        ends=tuple(ends),
+        facts=facts,
+        n_bytes=store.n_bytes,
     )
 
 

@@ -15,19 +15,28 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import asdict
-from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
-from distributed import Client, LocalCluster
+from distributed import Client
+from distributed.deploy.cluster import Cluster as DaskCluster
 
 from models.schema import RunError, UsageError
 from tasks.clusters.profile import Profile
 from tasks.clusters.roles import ROLES
+from tasks.clusters.versions import (
+    check_scheduler,
+    check_workers,
+    guard_versions,
+    silence_dask,
+)
 from tasks.hardware import EXTRACTION_PACKAGES, describe_hardware, describe_versions
 
-JOIN_SECONDS = 60
-"""How long a scheduler may take to answer and to have a worker when a run begins."""
+T = TypeVar("T")
+
+ANSWER_SECONDS = 60
+"""How long a scheduler may take to answer when a run begins."""
 
 MAX_WIDTH = 256
 """Partitions under way at most; each has a thread in the run's process."""
@@ -42,7 +51,7 @@ RETURN_SECONDS = 600
 class Cluster:
     """A cluster as a run sees it."""
 
-    def __init__(self, scheduler: str | LocalCluster, profile: Profile) -> None:
+    def __init__(self, scheduler: str | DaskCluster, profile: Profile) -> None:
         """Joins the cluster.
 
         Args:
@@ -50,8 +59,8 @@ class Cluster:
             profile: what it was opened by.
 
         Raises:
-            UsageError: the scheduler does not answer, a role is not offered, or a worker runs
-                another version.
+            UsageError: the scheduler does not answer, a role is not offered, or the scheduler or
+                a worker runs other versions.
         """
         self.profile = profile
         self.device = profile.device
@@ -61,7 +70,12 @@ class Cluster:
         self._width, self._counted = 2, -math.inf
         self._on_join: list[Callable[[Client], None]] = []
         self._client = self._join()
-        self._is_uniform = self._check(self._client)
+        self._joined = _scheduler_of(self._client)
+        try:
+            self._is_uniform = self.ask(self._check)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def client(self) -> Client:
@@ -73,9 +87,16 @@ class Cluster:
         with self._lock:
             if self._closed:
                 raise RunError("the run is over")
-            if self._client.status != "running":
+            if self._client.status != "running" or _scheduler_of(self._client) != self._joined:
                 self._client = self._join_again()
+                self._joined = _scheduler_of(self._client)
             return self._client
+
+    @property
+    def connected(self) -> Client | None:
+        """The client, if its connection stands: for those who rather do without than wait."""
+        client = self._client
+        return client if client.status == "running" and not self._closed else None
 
     @property
     def closed(self) -> bool:
@@ -103,8 +124,21 @@ class Cluster:
 
     def on_join(self, prepare: Callable[[Client], None]) -> None:
         """Calls ``prepare`` with the client now, and with every later one."""
+        self.ask(prepare)
         self._on_join.append(prepare)
-        prepare(self.client)
+
+    def ask(self, question: Callable[[Client], T]) -> T:
+        """What the cluster answers; asked again where it goes away meanwhile.
+
+        Raises:
+            RunError: see ``client``.
+        """
+        deadline = time.monotonic() + RETURN_SECONDS
+        while True:
+            try:
+                return question(self.client)
+            except (OSError, TimeoutError, CancelledError) as error:
+                self._give_up_after(deadline, error)
 
     def close(self) -> None:
         """Leaves the cluster: what it still has to do for this run is dropped."""
@@ -113,49 +147,74 @@ class Cluster:
             self._client.close(timeout=10)
 
     def _join(self) -> Client:
+        silence_dask()
         try:
-            client = Client(self._scheduler, timeout=JOIN_SECONDS, set_as_default=False)
-            client.wait_for_workers(1, timeout=JOIN_SECONDS)
+            return Client(self._scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise UsageError(
-                f"cluster {self._scheduler}: no scheduler with a worker answers there ({error}); "
-                "start it, or mend `address` in the cluster profile"
+                f"cluster {self._scheduler}: no scheduler answers there ({error}); start it, or "
+                "mend `address` in the cluster profile"
             ) from error
-        return client
 
     def _join_again(self) -> Client:
         """A new client: one that saw its scheduler go says so in a future or two, then closes."""
-        self._client.close(timeout=1)
+        self._leave(self._client)
         deadline = time.monotonic() + RETURN_SECONDS
         while True:
             try:
-                client = Client(self._scheduler, timeout=5, set_as_default=False)
-                break
-            except (OSError, TimeoutError) as error:
-                if self._closed or time.monotonic() > deadline:
-                    raise RunError(
-                        f"cluster {self._scheduler}: the scheduler went away and did not come "
-                        f"back within {RETURN_SECONDS} s; start it and run again"
-                    ) from error
-                time.sleep(0.5)
-        for prepare in self._on_join:
-            prepare(client)
+                return self._prepared(Client(self._scheduler, timeout=5, set_as_default=False))
+            except (OSError, TimeoutError, CancelledError) as error:
+                self._give_up_after(deadline, error)
+
+    def _prepared(self, client: Client) -> Client:
+        try:
+            for prepare in self._on_join:
+                prepare(client)
+        except BaseException:
+            self._leave(client)
+            raise
         return client
+
+    def _leave(self, client: Client) -> None:
+        with contextlib.suppress(OSError, TimeoutError, CancelledError):
+            client.close(timeout=1)
+
+    def _give_up_after(self, deadline: float, error: Exception) -> None:
+        if self._closed or time.monotonic() > deadline:
+            raise RunError(
+                f"cluster {self._scheduler}: the scheduler went away and did not come back within "
+                f"{RETURN_SECONDS} s; start it and run again"
+            ) from error
+        time.sleep(0.5)
 
     def _check(self, client: Client) -> bool:
         """Whether all workers are alike, once it is clear that they will do."""
-        workers = client.scheduler_info(n_workers=-1)["workers"]
-        offered = {role for worker in workers.values() for role in worker["resources"]}
-        if missing := [role for role in ROLES if role not in offered]:
-            raise UsageError(
-                f"cluster {self._scheduler}: no worker offers {' or '.join(missing)}; "
-                'start workers with --resources "cpu=1 model=1"'
-            )
-        here = version("meldflow")
-        for address, there in client.run(_version).items():
-            if there != here:
-                raise UsageError(f"cluster: worker {address} runs meldflow {there}, this is {here}")
-        return all(set(ROLES) <= set(worker["resources"]) for worker in workers.values())
+        check_scheduler(client)
+        is_uniform = self._wait_for_roles(client)
+        check_workers(client)
+        self.on_join(_keep_checking)
+        return is_uniform
+
+    def _wait_for_roles(self, client: Client) -> bool:
+        """Workers may be queued or starting; a run begins with one of every role.
+
+        Whether all of them offer every role.
+        """
+        limit = self.profile.join_seconds
+        deadline = time.monotonic() + limit
+        while True:
+            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            offered = {role for worker in workers for role in worker["resources"]}
+            missing = [role for role in ROLES if role not in offered]
+            if not missing:
+                return all(set(ROLES) <= set(worker["resources"]) for worker in workers)
+            if time.monotonic() > deadline:
+                raise UsageError(
+                    f"cluster {self._scheduler}: none of {len(workers)} workers offers "
+                    f"{' or '.join(missing)} after {limit:g} s; start workers with "
+                    '--resources "cpu=1 model=1", or raise `join_seconds` in the cluster profile'
+                )
+            time.sleep(0.2)
 
 
 @contextlib.contextmanager
@@ -173,8 +232,17 @@ def open_cluster(profile: Profile) -> Iterator[Cluster]:
             cluster.close()
 
 
-def _version() -> str:
-    return version("meldflow")
+def _keep_checking(client: Client) -> None:
+    check_scheduler(client)
+    guard_versions(client)
+
+
+def _scheduler_of(client: Client) -> str:
+    """Id of the scheduler that a client is connected to; a restarted one has another.
+
+    A client may find it by itself, and has forgotten then all that it was prepared for.
+    """
+    return str(client._scheduler_identity.get("id"))
 
 
 def describe_workers(client: Client) -> list[dict[str, Any]]:

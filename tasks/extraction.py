@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
 from prefect.futures import PrefectFuture
 
-from models.schema import Clip, MeldflowError, RunError
+from models.schema import Clip, FeatureSpec, MeldflowError, RunError
 from storage import location, open_store
 from storage.catalogue import CatalogueChange, ids
 from storage.columns import ColumnTable
-from storage.plan import PartitionPlan
-from storage.run import FailureRate, Run
+from storage.plan import PartitionPlan, Plan
+from storage.run import FailureRate, Run, open_run
 from tasks.hardware import EXTRACTION_PACKAGES, describe_versions
-from tasks.monitor import Monitor
+from tasks.monitor import Effort, Monitor
 from tasks.options import ExtractOptions
 from tasks.stages import Source, Stored
 
@@ -45,6 +48,8 @@ class ExtractReport:
     """Extractors whose networks have random weights."""
     findings: Mapping[str, int]
     """Kind → what the intake found amiss in the data set."""
+    effort: Effort
+    """Seconds per stage, retries, bytes."""
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -58,6 +63,27 @@ def origin(options: ExtractOptions) -> dict[str, Any]:
         "options": options.model_dump(mode="json"),
         "versions": describe_versions(EXTRACTION_PACKAGES),
     }
+
+
+def begin(
+    options: ExtractOptions,
+    specs: Sequence[FeatureSpec],
+    about: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> AbstractContextManager[Run]:
+    """Opens the store for a run that is ``about`` this; waits for another one if it may.
+
+    Raises:
+        UsageError: see ``storage.run.open_run``.
+    """
+    return open_run(
+        options.store,
+        specs,
+        partition=options.partition,
+        origin=about,
+        wait=options.wait,
+        say=say,
+    )
 
 
 def known_clips(store: str) -> dict[str, Clip]:
@@ -96,6 +122,7 @@ def run_partitions(
     *,
     width: Callable[[], int],
     monitor: Monitor,
+    limit: FailureLimit,
 ) -> None:
     """Keeps ``width`` partitions under way, and merges them in the order in which they end.
 
@@ -103,11 +130,13 @@ def run_partitions(
     million utterances takes no more of its memory than a small one.
 
     Raises:
-        RunError: partitions failed for good. The others are committed on the run's branch.
+        RunError: partitions failed for good, or it is certain that too many rows fail. The others
+            are committed on the run's branch.
         MeldflowError: what a partition ended in, where no partition can do better.
     """
     ended: SimpleQueue[PrefectFuture[Stored]] = SimpleQueue()
     waiting, live, lost = iter(partitions), 0, []
+    limit.check(monitor.failures)
     try:
         while True:
             for part in islice(waiting, max(0, width() - live)):
@@ -120,6 +149,7 @@ def run_partitions(
             if isinstance(result, Stored):
                 run.merge(result.written)
                 monitor.merged(result)
+                limit.check(monitor.failures)
             elif isinstance(result, MeldflowError):
                 raise result  # the other partitions would end in the same way
             else:
@@ -131,6 +161,49 @@ def run_partitions(
         raise RunError(
             f"{len(lost)} partitions failed ({lost[0]}); the others are kept, and the same command "
             "goes on from there"
+        )
+
+
+class FailureLimit:
+    """Ends a run as soon as it is certain that it has to fail: half a night is not spent on it."""
+
+    def __init__(
+        self, limit: float, *, before: Iterable[FailureRate], planned: Mapping[str, int]
+    ) -> None:
+        """Sets the limit.
+
+        Args:
+            limit: largest share of failed rows among those that an extractor tries.
+            before: what a resumed run has done already, besides the rows planned now.
+            planned: extractor → rows to extract.
+        """
+        self._limit, self._planned = limit, dict(planned)
+        self._before = tuple(before)
+
+    @classmethod
+    def of(cls, run: Run, plan: Plan, limit: float) -> FailureLimit:
+        """For what ``run`` has done and what it is about to do."""
+        return cls(limit, before=run.failure_rates(besides=plan), planned=plan.stale())
+
+    def check(self, failures: Mapping[tuple[str, str], int]) -> None:
+        """Refuses to go on where even success on every row that is left would be too late.
+
+        Args:
+            failures: extractor and reason → rows that failed since the run began or was resumed.
+
+        Raises:
+            RunError: see ``check_failures``.
+        """
+        check_failures(map(partial(self._at_best, failures), self._before), self._limit)
+
+    def _at_best(self, failures: Mapping[tuple[str, str], int], before: FailureRate) -> FailureRate:
+        own = {reason: n for (name, reason), n in failures.items() if name == before.extractor}
+        reasons = Counter(before.reasons) + Counter(own)
+        return FailureRate(
+            extractor=before.extractor,
+            tried=before.tried + self._planned.get(before.extractor, 0),
+            failed=reasons.total(),
+            reasons=dict(reasons.most_common()),
         )
 
 

@@ -2,79 +2,188 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
+from models import registry
+from models.judging.protocols import PROTOCOLS
 from models.schema import Reason
 from tasks.decoder import CLIP_TIMEOUT
+
+WEIGHTS = ("pretrained", "random")
+"""Weights that every extractor can have; one may also have those at a path."""
+
+# What a form shows and what a server checks is a field's JSON schema; Python may take more. A
+# union would be drawn as tabs, so an optional path is a line that may stay empty.
+
+
+def _nothing_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def _by_name(value: object) -> object:
+    """``["NAME=WEIGHTS"]`` as a mapping; a mapping as it is."""
+    if not isinstance(value, list | tuple):
+        return value
+    for one in value:
+        if not isinstance(one, str) or "=" not in one:
+            raise ValueError(f"{one!r} is not of the form NAME=WEIGHTS")
+    return dict(one.split("=", 1) for one in value)
+
+
+def _choices(values: Sequence[str]) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string", "enum": list(values)}}
+
+
+MaybePath = Annotated[
+    Path | None,
+    BeforeValidator(_nothing_if_empty),
+    WithJsonSchema({"type": "string"}),
+]
+FilePath = Annotated[Path, WithJsonSchema({"type": "string"})]
+Extractors = Annotated[tuple[str, ...], WithJsonSchema(_choices(registry.names()))]
+Reasons = Annotated[tuple[Literal["all"] | Reason, ...], WithJsonSchema(_choices(["all", *Reason]))]
+Weights = Annotated[str, WithJsonSchema({"type": "string", "enum": list(WEIGHTS)})]
+WeightsOf = Annotated[
+    dict[str, str],
+    BeforeValidator(_by_name),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}}),
+]
+Protocol = Annotated[str, WithJsonSchema({"type": "string", "enum": list(PROTOCOLS)})]
 
 
 class _Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _store(what: str = "") -> Any:
+    return Field(
+        title="Store",
+        description=f"The feature store: a folder or s3://bucket/name.{what}",
+        examples=["/data/store", "s3://bucket/store"],
+        min_length=1,
+    )
+
+
+FIXES = Field(
+    True,
+    title="Mend known defects",
+    description="Apply the list of known defects of MELD's published files.",
+)
+
+
 class ExtractOptions(_Options):
     """What to extract, and where to."""
 
-    dataset: Path | None = Field(
+    dataset: MaybePath = Field(
         None,
+        title="Data set",
         description="Folder with MELD's CSV files and clip folders, or a .csv or .parquet file "
-        "that lists clips of your own.",
+        "that lists clips of your own. Leave it empty if you name a folder of clips.",
+        json_schema_extra={"default": ""},
     )
-    clips: Path | None = Field(
-        None, description="Instead of a data set: a plain folder of clips without annotations."
+    clips: MaybePath = Field(
+        None,
+        title="Folder of clips",
+        description="Instead of a data set: a plain folder of clips without annotations.",
+        json_schema_extra={"default": ""},
     )
-    fixes: bool = Field(
-        True, description="Apply the list of known defects of MELD's published files."
+    store: str = _store(" It is created if it is not there.")
+    only: Extractors = Field(
+        (), title="Extractors", description="Extractors to run; all of them if none is chosen."
     )
-    store: str = Field(
-        description="The feature store: a folder or s3://bucket/name; created if it is not there."
+    weights: Weights = Field(
+        "pretrained",
+        title="Weights",
+        description="Weights of the networks: the published ones, or random ones for a trial "
+        "without a download.",
     )
-    only: tuple[str, ...] = Field((), description="Extractors to run; all if empty.")
-    weights: str = Field(
-        "pretrained", description="`pretrained`, `random`, or a checkpoint's path."
+    weights_of: WeightsOf = Field(
+        default_factory=dict,
+        title="Weights of single extractors",
+        description="Where they differ, as NAME=WEIGHTS, e.g. text/minilm=pretrained or "
+        "audio/wav2vec2=/models/wav2vec2.",
+        json_schema_extra={"default": []},
     )
-    weights_of: dict[str, str] = Field(
-        default_factory=dict, description="Extractor name → weights, where they differ."
-    )
-    partition: int = Field(
-        64, ge=1, le=1024, description="Utterances per partition; fixed when a store is created."
-    )
-    batch: int = Field(8, ge=1, le=256, description="Clips decoded and encoded together.")
-    strict: bool = Field(
-        False, description="Refuse damaged clips instead of keeping what can be decoded."
-    )
-    max_seconds: float = Field(
-        600.0, gt=0, description="A clip that runs longer is refused as too_long, seconds."
-    )
-    clip_timeout: float = Field(
-        CLIP_TIMEOUT,
-        gt=0,
-        description="A clip that takes longer to decode ends as timeout, seconds.",
-    )
-    partition_timeout: float = Field(
-        3600.0,
-        gt=0,
-        description="A partition that takes longer is tried again, seconds.",
-    )
-    retry_failed: tuple[Literal["all"] | Reason, ...] = Field(
+    retry_failed: Reasons = Field(
         (),
-        description="Reasons of failures to try again although nothing changed; `all` for every "
+        title="Try failures again",
+        description="Reasons of failures to try again although nothing changed; all for every "
         "reason.",
     )
     max_failure_rate: float = Field(
         0.25,
         ge=0.0,
         le=1.0,
+        title="Failure limit (share, 0 to 1)",
         description="The run fails when an extractor fails on a larger share of the rows it "
         "tried (20 rows at least).",
     )
+    then_train: bool = Field(
+        False,
+        title="Train afterwards",
+        description="Start the deployment train on the snapshot that was published.",
+    )
+    fixes: bool = FIXES
+    strict: bool = Field(
+        False,
+        title="Refuse damaged clips",
+        description="Refuse damaged clips instead of keeping what can be decoded.",
+    )
+    max_seconds: float = Field(
+        600.0,
+        gt=0,
+        title="Longest clip (seconds)",
+        description="A clip that runs longer is refused as too_long.",
+    )
+    clip_timeout: float = Field(
+        CLIP_TIMEOUT,
+        gt=0,
+        title="Time limit per clip (seconds)",
+        description="A clip that takes longer to decode ends as timeout.",
+    )
+    partition_timeout: float = Field(
+        3600.0,
+        gt=0,
+        title="Time limit per partition (seconds)",
+        description="A partition that takes longer is tried again.",
+    )
+    wait: float = Field(
+        0.0,
+        ge=0,
+        title="Wait for the store (seconds)",
+        description="How long to wait while another run writes to the store; 0 fails at once.",
+    )
+    partition: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        title="Partition (utterances)",
+        description="Utterances per partition, the unit of retries; fixed when a store is created.",
+    )
+    batch: int = Field(
+        8,
+        ge=1,
+        le=256,
+        title="Batch (clips)",
+        description="Clips decoded and encoded together.",
+    )
     cluster: str = Field(
         "",
-        description="Cluster profile, a YAML file; empty: the one that the environment variable "
-        "MELDFLOW_CLUSTER names, else all cores of this machine.",
+        title="Cluster profile",
+        description="A YAML file; empty: the one that the environment variable MELDFLOW_CLUSTER "
+        "names (the workers of meldflow up), else all cores of the machine.",
     )
 
     @property
@@ -89,38 +198,91 @@ class ExtractOptions(_Options):
         return self
 
 
-class TrainOptions(_Options):
-    """What to train on, and how."""
+class Training(_Options):
+    """How to train, on whatever snapshot."""
 
-    store: str = Field(description="The feature store: a folder or s3://bucket/name.")
-    snapshot: str = Field("main", description="Branch, tag or snapshot id to train on.")
-    report: Path = Field(Path("report"), description="Folder for the report and the model.")
-    protocol: str = Field("official", description="How the model is fitted and judged.")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the training run.")
-    epochs: int = Field(40, ge=1, le=10_000, description="Upper bound on the epochs.")
+    report: FilePath = Field(
+        Path("report"), title="Report", description="Folder for the report and the model."
+    )
+    protocol: Protocol = Field(
+        "official", title="Protocol", description="How the model is fitted and judged."
+    )
+    seed: int = Field(
+        0, ge=0, le=2**32 - 1, title="Seed", description="Seed of everything that is drawn."
+    )
+    epochs: int = Field(
+        40,
+        ge=1,
+        le=10_000,
+        title="Epochs (at most)",
+        description="Upper bound on the passes over the training data.",
+    )
+
+    def on(self, store: str, snapshot: str) -> TrainOptions:
+        """The same training on a snapshot of a store."""
+        own = self.model_dump(include=set(Training.model_fields))
+        return TrainOptions(**own, store=store, snapshot=snapshot)
+
+
+class _Snapshot(_Options):
+    store: str = _store()
+    snapshot: str = Field(
+        "main",
+        title="Snapshot",
+        description="Branch, tag or snapshot id to train on; main is the newest.",
+    )
+
+
+class TrainOptions(Training, _Snapshot):
+    """What to train on, and how."""
 
 
 class AuditOptions(_Options):
     """What to audit, and how deep."""
 
-    dataset: Path = Field(description="Folder with MELD's CSV files and clip folders.")
-    annotations_only: bool = Field(False, description="Leave the clips alone.")
-    fixes: bool = Field(
-        True, description="Apply the list of known defects of MELD's published files."
+    dataset: FilePath = Field(
+        title="Data set",
+        description="Folder with MELD's CSV files and clip folders, or a .csv or .parquet file "
+        "that lists clips of your own.",
     )
+    annotations_only: bool = Field(
+        False, title="Annotations only", description="Leave the clips alone."
+    )
+    fixes: bool = FIXES
 
 
 class MaintainOptions(_Options):
     """What to forget."""
 
-    store: str = Field(description="The feature store: a folder or s3://bucket/name.")
+    store: str = _store()
     older_than_days: float = Field(
-        30.0, ge=0, description="Age of the states and unused objects to forget, days."
+        30.0,
+        ge=0,
+        title="Age (days)",
+        description="Age of the states and unused objects to forget.",
     )
-    dry_run: bool = Field(False, description="Tell what would be deleted; change nothing.")
+    dry_run: bool = Field(
+        False, title="Dry run", description="Tell what would be deleted; change nothing."
+    )
+
+
+class PollOptions(_Options):
+    """What to look at."""
+
+    dataset: FilePath = Field(
+        title="Data set",
+        description="Folder with annotation files and clips, or a .csv or .parquet file that "
+        "lists clips of your own.",
+    )
+    store: str = Field(
+        "",
+        title="Store",
+        description="The store that a change is extracted to; empty: the default of the "
+        "deployment that is started.",
+    )
 
 
 def first_problem(error: ValidationError) -> str:
     """The first complaint of a failed validation, as ``field: what is wrong``."""
     problem = error.errors()[0]
-    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".removeprefix(": ")

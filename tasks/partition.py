@@ -1,8 +1,8 @@
 """One partition, one Prefect task run: its stages as Dask futures, its result a fork.
 
 Prefect owns the retry and what the person sees, Dask owns placement: what may pass makes this
-function raise, and the task run is tried again. What killed workers is encoded apart, by halves,
-until the guilty clip is alone.
+function raise, and the task run is tried again. A batch that cost workers is encoded apart, clip by
+clip, so that the guilty one is alone.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from models.extractor import Extractor
 from models.options import DecodeOptions
 from models.schema import MeldflowError, Modality, RunError
 from storage.plan import PartitionPlan
+from storage.run import Run
 from storage.write import Fork
 from tasks import stages
 from tasks.cluster import Cluster
 from tasks.clusters.roles import ROLES
+from tasks.extraction import source_of
 from tasks.monitor import Monitor
-from tasks.stages import Died, Encoded, Portion, Source, Stored
+from tasks.options import ExtractOptions
+from tasks.stages import Encoded, HungError, Portion, Source, Stored
 
 T = TypeVar("T")
 CPU = ("cpu",)
@@ -37,6 +40,9 @@ CPU = ("cpu",)
 RETRIES = 6
 """Tries after the first, 2, 4, 8, 16, 32 and 64 s apart, and up to half as much again: a store or
 a network that is away for a minute costs no run."""
+
+COSTLY = (KilledWorker, HungError, MemoryError)
+"""What a batch ends in that has a clip too bad for a worker."""
 
 
 class Extraction:
@@ -67,6 +73,27 @@ class Extraction:
         self.clip_timeout = clip_timeout
         self.partition_timeout = partition_timeout
         self.monitor = monitor
+
+
+def extraction_of(
+    run: Run,
+    options: ExtractOptions,
+    extractors: Sequence[Extractor],
+    cluster: Cluster,
+    monitor: Monitor,
+) -> Extraction:
+    """What the partitions of ``run`` share."""
+    return Extraction(
+        cluster=cluster,
+        fork=run.fork(),
+        extractors=extractors,
+        source=source_of(run.utterances),
+        partition_size=run.partition,
+        batch=options.batch,
+        clip_timeout=options.clip_timeout,
+        partition_timeout=options.partition_timeout,
+        monitor=monitor,
+    )
 
 
 Portions: TypeAlias = tuple[Portion, ...]
@@ -123,14 +150,17 @@ class _Attempt:
             for share in as_completed(under_way, loop=self.client.loop, timeout=timeout):
                 portions = under_way[share]
                 encoded += self._settled(share, portions)
-                self.work.monitor.rows(sum(len(one.sources) for one in portions))
+                self.work.monitor.rows(
+                    self.part.partition, sum(len(one.sources) for one in portions)
+                )
             return self._write(encoded)
 
     def _write(self, encoded: Sequence[Share]) -> Stored:
         work = self.work
         specs = [extractor.spec for extractor in work.extractors]
         arguments = (work.fork, self.part.partition, encoded, specs, work.partition_size)
-        stored: Stored = self._on(CPU, stages.write, *arguments).result()
+        written = self._on(CPU, stages.write, *arguments)
+        stored: Stored = written.result(work.partition_timeout)
         return stored
 
     def _on(self, roles: Collection[str], stage: Callable[..., T], *arguments: object) -> Future[T]:
@@ -187,30 +217,21 @@ class _Attempt:
         """The shares that a share ended as.
 
         Raises:
-            Exception: what it ended in, where workers were not killed over it.
+            Exception: what it ended in, where it cost no worker.
         """
         error = _error(share)
         if error is None:
             return [share]
-        if not isinstance(error, KilledWorker):
+        if not isinstance(error, COSTLY):
             raise error
-        return [safe for one in portions for safe in self._apart(one)]
+        return [self._apart(one) for one in portions]
 
-    def _apart(self, portion: Portion) -> list[Share]:
-        """Encodes where it can harm nobody; halves until the guilty clip is alone."""
+    def _apart(self, portion: Portion) -> Share:
+        """Encodes clip by clip, where it can harm nobody."""
         spec = portion.extractor.spec
-        self.work.monitor.halved(self.part.partition, spec.name, len(portion.sources))
+        self.work.monitor.encoded_apart(self.part.partition, spec.name, len(portion.sources))
         device, timeout = self.work.cluster.device, self.work.clip_timeout
-        share = self._on((spec.resource,), stages.encode_apart, portion, device, timeout)
-        error = _error(share)
-        if error is None:
-            return [share]
-        if not isinstance(error, Died):
-            raise error
-        if len(portion.sources) == 1:
-            return [self._on(CPU, stages.refused, portion, error.reason, error.message)]
-        first, second = portion.halves
-        return self._apart(first) + self._apart(second)
+        return self._on((spec.resource,), stages.encode_apart, portion, device, timeout)
 
 
 def _error(share: Share) -> BaseException | None:
@@ -234,7 +255,7 @@ def _cancelling(shares: Iterable[Share]) -> Iterator[None]:
     except BaseException:
         for share in shares:
             with contextlib.suppress(Exception):  # the connection may be gone
-                share.cancel()
+                share.release()  # not `cancel`, which waits for a client that is being closed
         raise
 
 

@@ -8,35 +8,49 @@ loses task runs and starts a copy in every process that asks for it.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
-import signal
-import socket
+import copy
+import functools
+import inspect
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ParamSpec, TypeVar, get_type_hints
 
 from models.schema import RunError, UsageError
+from tasks.serving import process
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 START_SECONDS = 180.0
 DELIVER_SECONDS = 20.0
+STOP_SECONDS = 10.0
 
 QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
+}
+"""No telemetry from the client or the server; logs go to the run, not over the terminal, and no
+line for every message that a server does not take because it is away."""
+
+PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "6", "PREFECT_API_REQUEST_TIMEOUT": "20"}
+"""A server may be away for a minute or two (2 + 4 + … + 64 s), also when a run ends."""
+
+FRUGAL = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",  # it drops fractions: 0 spins
 }
-"""No telemetry from the client or the server; logs go to the run, not over the terminal. The server
-writes the states of task runs once a second, not one by one: by itself it spends 40 % of its time
-on building the same SQL statement anew."""
+"""A server that writes the states of task runs once a second, not one by one: by itself it spends
+40 % of its time on building the same SQL statement anew."""
+
+_undelivered: list[str] = []
+"""Servers that did not take everything that this process had to tell them."""
 
 
 @contextlib.contextmanager
@@ -51,12 +65,16 @@ def prefect_server() -> Iterator[str]:
 
     configured = PREFECT_API_URL.value()
     if configured:
-        if not _healthy(configured):
+        if not answers(configured):
             raise UsageError(
                 f"prefect server {configured}: it does not answer; start it with "
                 "`prefect server start`, or unset PREFECT_API_URL to have one started here"
             )
-        yield configured
+        try:
+            yield configured
+        finally:
+            if not _deliver():
+                _undelivered.append(configured)
         return
     with own_server() as url, temporary_settings(updates={PREFECT_API_URL: url}):
         yield url
@@ -68,84 +86,87 @@ def own_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(
         prefix="meldflow-prefect-", ignore_cleanup_errors=True
     ) as home:
-        port = _free_port()
+        port = process.free_port()
         url = f"http://127.0.0.1:{port}/api"
         log = Path(home, "server.log")
-        with log.open("wb") as output:
-            server = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "prefect",
-                    "server",
-                    "start",
-                    "--host",
-                    "127.0.0.1",
-                    "--port",
-                    str(port),
-                ],
-                env={**os.environ, **QUIET, "PREFECT_HOME": home, "PREFECT_API_URL": url},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            )
+        environment = {**QUIET, **FRUGAL, "PREFECT_HOME": home, "PREFECT_API_URL": url}
+        server = process.start(server_command("127.0.0.1", port), environment, log)
         try:
             _wait_until_healthy(server, url, log)
             yield url
         finally:
             _deliver()
-            _stop(server)
+            process.stop([server], STOP_SECONDS)
+
+
+def server_command(host: str, port: int) -> tuple[str, ...]:
+    """What starts a Prefect server."""
+    where = ("--host", host, "--port", str(port))
+    return (sys.executable, "-m", "prefect", "server", "start", *where)
+
+
+def answers(api: str) -> bool:
+    """Whether the server with this API answers."""
+    return process.healthy(f"{api}/health")
 
 
 def _wait_until_healthy(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not _healthy(url):
+    while not answers(url):
         if server.poll() is not None or time.monotonic() > deadline:
-            lines = log.read_text(errors="replace").strip().splitlines()
-            last = lines[-1] if lines else "it wrote nothing"
-            raise RunError(f"prefect server: it did not start on {url} ({last})")
+            raise RunError(f"prefect server: it did not start on {url} ({process.last_line(log)})")
         time.sleep(0.2)
 
 
-def _deliver() -> None:
+def outcome(flow: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """What a flow gives, also where its server went away before it could be told.
+
+    Raises:
+        RunError: the server was away for too long before the flow came to its end.
+    """
+    import httpx
+
+    kept: list[T] = []
+    body: Callable[P, T] = flow.fn  # type: ignore[attr-defined]
+
+    @functools.wraps(body)
+    def keeping(*arguments: P.args, **named: P.kwargs) -> T:
+        kept.append(body(*arguments, **named))
+        return kept[0]
+
+    # Prefect would look up the names in the annotations here, not where the flow is.
+    keeping.__signature__ = inspect.signature(body, eval_str=True)  # type: ignore[attr-defined]
+    keeping.__annotations__ = get_type_hints(body)
+    told = copy.copy(flow)
+    told.fn = keeping  # type: ignore[attr-defined]
+    try:
+        return told(*arguments, **named)
+    except httpx.HTTPError as error:
+        if kept:
+            return kept[0]
+        why = str(error) or type(error).__name__
+        raise RunError(
+            f"prefect server: it went away ({why}); what was committed is kept: run again once "
+            "it is back"
+        ) from error
+
+
+def undelivered() -> tuple[str, ...]:
+    """Addresses of the servers that do not know everything of this process's runs."""
+    return tuple(_undelivered)
+
+
+def _deliver() -> bool:
     """Sends what Prefect still holds back, and ends the threads that hold it.
 
     Prefect delivers logs and events in the background; its threads wait at exit for as long
-    as that takes, which is for ever once the server is gone.
+    as that takes, which is for ever once the server is gone. Gives whether everything is sent.
     """
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
+    left: set[object] = set()
     for service in (APILogWorker, EventsWorker):
-        service.drain_all(timeout=DELIVER_SECONDS)
-
-
-def _healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    server.send_signal(signal.SIGTERM)
-    try:
-        server.wait(10)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _die_with_parent() -> None:
-    """Asks the kernel to end the server when this process is killed (Linux)."""
-    set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+        waited = service.drain_all(timeout=DELIVER_SECONDS)
+        left |= waited[1] if isinstance(waited, tuple) else set()
+    return not left

@@ -3,8 +3,9 @@
 Plain functions of their arguments. The only state is that of the worker process: the ready
 extractors, whose weights load once, and the decoder, whose child outlives many clips.
 
-A clip may crash or hang native code in ``encode``. A hang becomes a death, by a timer that ends
-the worker; what killed workers is encoded again by ``encode_apart``, which risks a child only.
+A clip may crash or hang native code in ``encode``. Where it hangs, the stage says so and the
+worker ends itself. What cost workers is encoded again by ``encode_apart``, which risks a child
+only.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 from models.extractor import Extractor
 from models.memory import release_memory
 from models.options import DecodeOptions
-from models.schema import FeatureSpec, Media, Missing, Modality, Reason, Record
+from models.schema import Audio, FeatureSpec, Media, Missing, Modality, Reason, Record, Video
 from storage.facts import Facts
 from storage.write import Fork, Result, Written, write_partition
 from tasks.child import Child, Raised
@@ -32,8 +35,17 @@ from tasks.decoder import Decoder
 LOAD_SECONDS = 600.0
 """Limit for loading an extractor's weights, which may have to be fetched first."""
 
+ROOM = 8
+"""Clips that a batch's time limit allows for; one of more clips is rarely as slow as all that,
+and where it is, they are encoded one by one."""
+
 HUNG = 86
 """Exit code of a worker that ended itself because a clip took too long."""
+
+LAST_WORDS = 2.0
+"""Seconds that such a worker has to say so."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger("meldflow.stages")
 
@@ -60,13 +72,6 @@ class Portion:
     """Not set up: its weights load once per worker process."""
     sources: tuple[Source, ...]
 
-    @property
-    def halves(self) -> tuple[Portion, Portion]:
-        """The portion in two."""
-        middle = len(self.sources) // 2
-        first, second = self.sources[:middle], self.sources[middle:]
-        return replace(self, sources=first), replace(self, sources=second)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
@@ -77,6 +82,16 @@ class Loaded:
     """What decoding showed, by the modalities that were decoded."""
     seconds: float
     """How long it took."""
+
+    def __sizeof__(self) -> int:
+        """What Dask takes into account when it decides where to work on it, and what to spill."""
+        audio, video = self.media.audio, self.media.video
+        sound = audio.samples.nbytes if isinstance(audio, Audio) else 0
+        return (
+            object.__sizeof__(self)
+            + sound
+            + (video.frames.nbytes if isinstance(video, Video) else 0)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +114,8 @@ class Stored:
     """``load``, extractor names and ``write`` → seconds, summed over the utterances."""
 
 
-class Died(Exception):
-    """The clips of a batch killed the child that encoded them, or it took too long."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(reason, message)
-        self.reason = reason
-        self.message = message
+class HungError(Exception):
+    """A batch took too long; the worker that it hangs on ends itself."""
 
 
 def load_media(
@@ -138,10 +148,15 @@ def encode(
         portions: what each extractor has to do.
         loaded: row → what was read of it.
         device: where the networks run.
-        timeout: limit per clip, seconds; a worker that takes longer ends itself.
+        timeout: limit per clip, seconds.
+
+    Raises:
+        HungError: it takes longer; the worker ends.
+        MemoryError: one clip alone needs more memory than there is.
     """
     return [
-        _warned(_encode(one, loaded, device, timeout * len(one.sources)), one) for one in portions
+        _warned(_encode(one, loaded, device, timeout * min(len(one.sources), ROOM)), one)
+        for one in portions
     ]
 
 
@@ -160,29 +175,23 @@ def load_and_encode(
 def encode_apart(portion: Portion, device: str, timeout: float) -> list[Encoded]:
     """Loads and encodes in a child process, for clips that may have killed a worker.
 
-    Raises:
-        Died: the child died or took too long; of one source, that is what it ends as.
+    One by one: what kills the child, or takes too long, ends as that, and the next one gets a
+    new child.
     """
-    limit = 2 * timeout * (len(portion.sources) + 1)
-    child = Child.start(__name__, _memory_limit() if device == "cpu" else 0)
-    try:
-        child.ask("set_up", (portion, device), LOAD_SECONDS)
-        answer = child.ask("in_child", (portion, device, timeout), limit)
-    except TimeoutError:
-        raise Died(Reason.TIMEOUT, f"not encoded within {limit:g} s") from None
-    except (EOFError, OSError):
-        why = child.death(child.end())
-        raise Died(Reason.CRASHED, f"the process that encoded it died ({why})") from None
-    finally:
-        child.end()
-    if isinstance(answer, Raised):
-        raise OSError(answer.line)  # what may pass, by the rules of `encode`
-    return [_warned(answer, portion)]
+    results: dict[int, Result] = {}
+    seconds: dict[int, float] = {}
+    with contextlib.closing(_Apart(portion.extractor, device, timeout)) as apart:
+        for source in portion.sources:
+            one = apart.encode(source)
+            results |= one.results
+            seconds |= one.load_seconds
+    name = portion.extractor.spec.name
+    return [_warned(Encoded(extractor=name, results=results, load_seconds=seconds), portion)]
 
 
-def set_up(portion: Portion, device: str) -> None:
+def set_up(extractor: Extractor, device: str) -> None:
     """Loads the extractor's weights, in a child."""
-    _ready(portion.extractor, device)
+    _ready(extractor, device)
 
 
 def in_child(portion: Portion, device: str, timeout: float) -> Encoded:
@@ -191,18 +200,6 @@ def in_child(portion: Portion, device: str, timeout: float) -> Encoded:
     modalities = {extractor.spec.modality}
     loaded = load_media(portion.sources, modalities, extractor.decoding, timeout)
     return _encode(portion, loaded, device, None)
-
-
-def refused(portion: Portion, reason: Reason, message: str) -> list[Encoded]:
-    """What utterances end as that nothing could be made of."""
-    result = Result(record=Missing(reason=reason, message=message), seconds=0.0)
-    rows = [source.row for source in portion.sources]
-    encoded = Encoded(
-        extractor=portion.extractor.spec.name,
-        results=dict.fromkeys(rows, result),
-        load_seconds=dict.fromkeys(rows, 0.0),
-    )
-    return [_warned(encoded, portion)]
 
 
 def write(
@@ -268,8 +265,8 @@ def _encode(
 ) -> Encoded:
     ready, sources = _ready(portion.extractor, device), portion.sources
     started = time.perf_counter()
-    with _limited(limit):
-        records = _extract(ready, sources, [loaded[source.row].media for source in sources])
+    media = [loaded[source.row].media for source in sources]
+    records = _in_time(lambda: _extract(ready, sources, media), limit)
     seconds = (time.perf_counter() - started) / max(1, len(sources))
     modality = ready.spec.modality
     return Encoded(
@@ -302,25 +299,74 @@ def _extract(ready: Extractor, sources: Sequence[Source], media: Sequence[Media]
         return [Missing(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}")]
 
 
-@contextlib.contextmanager
-def _limited(seconds: float | None) -> Iterator[None]:
-    """Ends this process if the block takes longer: native code that hangs cannot be interrupted."""
+def _in_time(work: Callable[[], T], seconds: float | None) -> T:
+    """What ``work`` gives; native code that hangs cannot be interrupted, so the process ends then.
+
+    Raises:
+        HungError: it takes longer.
+    """
     if seconds is None:
-        yield
-        return
-
-    def end() -> None:
+        return work()
+    runner: ThreadPoolExecutor | None = getattr(_of_thread, "runner", None)
+    if runner is None:
+        runner = _of_thread.runner = ThreadPoolExecutor(1, "encode")
+    future = runner.submit(work)
+    if not wait([future], seconds).done:
         logger.error("a batch takes more than %g s: the worker ends itself", seconds)
-        time.sleep(0.5)  # for the line to be sent
-        os._exit(HUNG)
+        threading.Timer(LAST_WORDS, os._exit, (HUNG,)).start()
+        raise HungError(f"a batch takes more than {seconds:g} s")
+    return future.result()
 
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+
+class _Apart:
+    """An extractor in a child process, and in another when that one died."""
+
+    def __init__(self, extractor: Extractor, device: str, timeout: float) -> None:
+        self._extractor, self._device, self._timeout = extractor, device, timeout
+        self._child: Child | None = None
+
+    def encode(self, source: Source) -> Encoded:
+        child = self._child = self._child or self._start()
+        limit = 2 * self._timeout  # to load it, and to encode it
+        portion = Portion(extractor=self._extractor, sources=(source,))
+        try:
+            answer = child.ask("in_child", (portion, self._device, self._timeout), limit)
+        except TimeoutError:
+            self.close()
+            return self._nothing(source, Reason.TIMEOUT, f"not encoded within {limit:g} s")
+        except (EOFError, OSError):
+            why = child.death(self.close())
+            message = f"the process that encoded it died ({why})"
+            return self._nothing(source, Reason.CRASHED, message)
+        if isinstance(answer, Raised):
+            raise OSError(answer.line)  # what may pass, by the rules of `encode`
+        encoded: Encoded = answer
+        return encoded
+
+    def close(self) -> int:
+        """Ends the child; its exit code."""
+        child, self._child = self._child, None
+        return child.end() if child else 0
+
+    def _start(self) -> Child:
+        child = Child.start(__name__, _memory_limit() if self._device == "cpu" else 0)
+        try:
+            answer = child.ask("set_up", (self._extractor, self._device), LOAD_SECONDS)
+        except (EOFError, OSError) as error:
+            why = child.death(child.end())
+            raise OSError(f"{self._extractor.spec.name} does not load apart ({why})") from error
+        if isinstance(answer, Raised):
+            child.end()
+            raise OSError(answer.line)
+        return child
+
+    def _nothing(self, source: Source, reason: Reason, message: str) -> Encoded:
+        result = Result(record=Missing(reason=reason, message=message), seconds=0.0)
+        return Encoded(
+            extractor=self._extractor.spec.name,
+            results={source.row: result},
+            load_seconds={source.row: 0.0},
+        )
 
 
 def _memory_limit() -> int:

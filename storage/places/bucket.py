@@ -21,7 +21,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
-from models.schema import RunError, UsageError
+from models.schema import BusyError, RunError, UsageError
 from storage.places.place import Holder, cause, create_root, explained
 
 BEAT = 10.0
@@ -186,7 +186,7 @@ class Lease:
         try:
             return _put(self._objects, self._key, self._content, {"e_tag": found})
         except (PreconditionError, FileNotFoundError):
-            raise UsageError(f"store {self._place}: another run has just begun; wait") from None
+            raise BusyError(f"store {self._place}: another run has just begun; wait") from None
 
     def _abandoned(self) -> str:
         """The tag of a lock that nobody holds any more.
@@ -197,9 +197,7 @@ class Lease:
         try:
             found = obstore.get(self._objects, self._key)
         except FileNotFoundError:
-            raise UsageError(
-                f"store {self._place}: another run has just ended; try again"
-            ) from None
+            raise BusyError(f"store {self._place}: another run has just ended; try again") from None
         holder = Holder.read(bytes(found.bytes()))
         age = datetime.datetime.now(datetime.UTC) - found.meta["last_modified"]
         if holder is not None and not holder.is_dead and age.total_seconds() < LEASE:

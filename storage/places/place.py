@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import icechunk
 import zarr
 
-from models.schema import MeldflowError, UsageError
+from models.schema import BusyError, MeldflowError, UsageError
 
 PLACES = {
     "file": "storage.places.folder:Folder",
@@ -85,7 +85,7 @@ class Place(Protocol):
         """Holds the store for one writer; readers need no lock.
 
         Raises:
-            UsageError: somebody else holds it; the message names the holder.
+            BusyError: somebody else holds it; the message names the holder.
         """
 
 
@@ -125,10 +125,10 @@ class Holder:
         """As it is written down."""
         return json.dumps(asdict(self)).encode()
 
-    def refusal(self, place: str) -> UsageError:
+    def refusal(self, place: str) -> BusyError:
         """What somebody else is told."""
         who = f"process {self.pid} on {self.host}, since {self.since}"
-        return UsageError(
+        return BusyError(
             f"store {place}: another run is writing to it ({who}); wait for it or stop it"
         )
 

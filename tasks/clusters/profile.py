@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from distributed import LocalCluster
+from distributed.deploy.cluster import Cluster
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.schema import UsageError
@@ -22,6 +22,8 @@ from tasks.options import first_problem
 KINDS = {
     "local": "tasks.clusters.local:Local",
     "address": "tasks.clusters.address:Address",
+    "kubernetes": "tasks.clusters.kubernetes:Kubernetes",
+    "slurm": "tasks.clusters.slurm:Slurm",
 }
 """Kind → the class of its profiles."""
 
@@ -36,6 +38,12 @@ class Profile(BaseModel):
 
     kind: str
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the networks run.")
+    join_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="How long workers may take to join when a run begins, until every role is "
+        "offered, seconds.",
+    )
 
     def check(self) -> None:
         """Finds out what is wrong with it before anything is started.
@@ -44,7 +52,7 @@ class Profile(BaseModel):
             UsageError: something is; the message names it.
         """
 
-    def open(self) -> AbstractContextManager[str | LocalCluster]:
+    def open(self) -> AbstractContextManager[str | Cluster]:
         """The scheduler's address, or a cluster in this process; stopped at the end.
 
         Raises:

@@ -383,3 +383,13 @@ def test_every_try_of_a_run_names_what_it_ran_on(tmp_path: Path) -> None:
     assert (first.origin, second.origin) == ({"torch": "1"}, {"torch": "2", "workers": 2})
     assert (first.finished, bool(second.finished)) == ("", True)
     assert snapshot.state("audio/voice")["run"].tolist() == [0] * 4 + [1] * 4
+
+
+def test_rows_that_are_tried_again_may_be_left_out_of_the_rates(tmp_path: Path) -> None:
+    utterances = [utterance(n, text="silent" if n < 3 else None) for n in range(8)]
+    with open_run(str(tmp_path / "s"), [voice_spec()], partition=4) as run:
+        extract_all(run, utterances, [voice_spec()])
+        (rate,) = run.failure_rates()
+        assert (rate.tried, rate.failed) == (8, 3)
+        (rate,) = run.failure_rates(besides=run.plan(retry={"silent"}))
+        assert (rate.tried, rate.failed) == (5, 0)

@@ -10,7 +10,7 @@ from models.schema import UsageError
 from tasks.cluster import open_cluster
 from tasks.clusters.environment import THREAD_VARIABLES
 from tasks.clusters.local import Local
-from tasks.clusters.profile import load_profile
+from tasks.clusters.profile import KINDS, load_profile
 from tasks.clusters.roles import ROLES
 
 
@@ -41,19 +41,70 @@ def test_a_local_cluster_offers_the_roles_and_sets_the_threads_before_torch() ->
         assert threads == 1
 
 
-@pytest.mark.parametrize("file", ["local.yaml", "address.yaml"])
-def test_the_profiles_in_deploy_are_valid(file: str) -> None:
-    profile = load_profile(str(Path(__file__).parents[2] / "deploy" / "clusters" / file))
-    assert profile.kind == file.removesuffix(".yaml")
+def test_networks_run_on_gpu_workers_only() -> None:
+    """A simulated one: what is said of roles does not depend on the device."""
+
+    def place() -> tuple[str, str | None]:
+        from distributed import get_worker
+
+        return str(get_worker().name), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+    with open_cluster(Local(workers=CPU_COUNT, gpus=1)) as cluster:
+        assert not cluster.is_uniform
+        seen = {}
+        for role in ROLES:
+            tasks = [cluster.client.submit(place, resources={role: 1}, pure=False) for _ in "12345"]
+            seen[role] = {task.result() for task in tasks}
+        allowed = cluster.client.run_on_scheduler(
+            lambda dask_scheduler: dask_scheduler.allowed_failures
+        )
+    assert seen["model"] == {("gpu-0", "")}
+    assert seen["cpu"] <= {(f"cpu-{n}", "") for n in range(CPU_COUNT)}
+    assert allowed == 1
+
+
+def test_gpus_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="device cuda, and 0 GPUs are to be seen here"):
+        Local(device="cuda").check()
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'GPU 0: One (UUID: a)'\necho 'GPU 1: Two (UUID: b)'\n")
+    tool.chmod(0o755)
+    specs = Local(device="cuda", workers=1).worker_specs()
+    assert {
+        name: spec["options"]["env"]["CUDA_VISIBLE_DEVICES"] for name, spec in specs.items()
+    } == {
+        "cpu-0": "",
+        "gpu-0": "0",
+        "gpu-1": "1",
+    }
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    assert [*Local(device="cuda", workers=1).worker_specs()] == ["cpu-0", "gpu-0"]
+    with pytest.raises(UsageError, match="1 GPUs are to be seen here where 2 are wanted"):
+        Local(device="cuda", gpus=2).check()
+
+
+def test_the_profiles_in_deploy_are_valid() -> None:
+    folder = Path(__file__).parents[2] / "deploy" / "clusters"
+    assert {file.stem for file in folder.glob("*.yaml")} == KINDS.keys()
+    for file in folder.iterdir():
+        assert load_profile(str(file)).kind == file.stem
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("kind: cloud", "kind 'cloud' is none; known: local, address"),
+        ("kind: cloud", "kind 'cloud' is none; known: local, address, kubernetes, slurm"),
         ("kind: address", "address: Field required"),
         ("workers: 0", "workers: Input should be greater than or equal to 1"),
         ("worker: 3", "worker: Extra inputs are not permitted"),
+        ("kind: slurm\ncpu: {jobs: 0}", "cpu.jobs: Input should be greater than or equal to 1"),
+        ("kind: slurm\ncpu: {memory: lots}", "cpu.memory: String should match pattern"),
+        ("kind: slurm\ngpu: {processes: 4}", "gpu.processes: Extra inputs are not permitted"),
+        ("kind: kubernetes", "image: Field required"),
+        ("kind: kubernetes\nimage: m\nnamespace: A_B", "namespace: String should match pattern"),
+        ("kind: kubernetes\nimage: m\ncpu: {memory: 4GiB}", "cpu.memory: String should match"),
         ("[", "not YAML"),
     ],
 )

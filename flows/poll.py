@@ -1,0 +1,39 @@
+"""The flow `poll`: tells the server when a data set changed, so that an extraction starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from prefect import flow, get_run_logger
+from prefect.settings import PREFECT_API_URL
+from prefect.variables import Variable
+
+from tasks.options import PollOptions
+from tasks.serving.events import tell_changed
+from tasks.serving.looking import Seen, look, memory_of
+
+
+@flow(name="poll", flow_run_name="poll-{options.dataset}")
+def poll(options: PollOptions) -> bool:
+    """Look → compare with the last look → tell of what is new and has stopped changing.
+
+    Returns:
+        Whether a change was told of.
+
+    Raises:
+        UsageError: the data set is not there, or cannot be listed.
+    """
+    logger, name = get_run_logger(), memory_of(options.dataset)
+    before, now = Seen.of(Variable.get(name)), look(options.dataset)
+    after, news = before.then(now), before.is_news(now)
+    if news:
+        # Told first, remembered afterwards: who is killed in between tells it once more.
+        tell_changed(str(PREFECT_API_URL.value()), options.dataset, options.store)
+        after = replace(after, told=now.last)
+        logger.info("%s changed (%d files): told", options.dataset, now.files)
+    elif now.last != before.last:
+        logger.info("%s changed; told if the next look sees the same", options.dataset)
+    else:
+        logger.info("%s: nothing new (%d files)", options.dataset, now.files)
+    Variable.set(name, after.to_json(), overwrite=True)
+    return news

@@ -1,0 +1,240 @@
+"""Watching a run: from its first partition to its report, beside it and never in its way."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from distributed import Client
+from prefect.exceptions import CancelledRun, TerminationSignal
+
+from models.schema import FeatureSpec, MeldflowError
+from storage.plan import Plan
+from storage.run import FailureRate, Run
+from tasks.cluster import Cluster
+from tasks.extraction import source_of
+from tasks.monitor import Effort, Monitor, Progress
+from tasks.progress import progress
+from tasks.watching import keys
+from tasks.watching.artifacts import Artifacts
+from tasks.watching.beat import Beat, once
+from tasks.watching.load import LoadSeries, WorkerLoad
+from tasks.watching.words import failed_utterances, failure_table, how_far, in_words, size, text
+from tasks.watching.workers import MeasureChildren, exchange
+
+if TYPE_CHECKING:
+    from tasks.watching.report import RunReport
+
+SAMPLE_SECONDS = 5.0
+SHOW_SECONDS = 7.0
+ANSWER_SECONDS = 5.0
+"""How long the scheduler may take to answer."""
+
+END_SECONDS = 6.0
+"""How long the end of a run waits for what is under way."""
+
+REPORT_SECONDS = 30.0
+"""How long the end of a run waits for its report: figures are drawn for it."""
+
+SHOWN_WORKERS = 100
+"""Workers in the table of the UI, the busiest of them."""
+
+MAX_POINTS = 2_000
+
+STOPPED = "it was stopped"
+STOPPED_SECONDS = 3.0
+"""The same where somebody stopped the run, and waits for it to end."""
+
+WORKERS_WORDS = "The workers now, the busiest first: CPU in per cent of a core, children included."
+FAILED_WORDS = "Why each of them failed, and the command that looks into its clip."
+FAILURES_WORDS = f"Each utterance with its message and clip: artifact `{keys.FAILED}`."
+
+
+class Watch:
+    """What is known of one run, and where it is shown."""
+
+    def __init__(self, run: Run, specs: Sequence[FeatureSpec], origin: Mapping[str, Any]) -> None:
+        self._run = run
+        self._specs = specs
+        self._origin = origin
+        self._started = time.monotonic()
+        self._artifacts = Artifacts.of_this_run()
+        self._monitor: Monitor | None = None
+        self._utterances = 0
+        self._loads = LoadSeries(SAMPLE_SECONDS)
+        self._now: Sequence[WorkerLoad] = ()
+        self._pace: list[tuple[float, int]] = []
+        self._sent: dict[tuple[str, tuple[str, ...]], float] = {}
+        self._prepared: Client | None = None
+        self.snapshot = ""
+        """What was published."""
+
+    @property
+    def effort(self) -> Effort:
+        """What the run took so far."""
+        return Effort() if self._monitor is None else self._monitor.effort()
+
+    @contextlib.contextmanager
+    def extracting(self, plan: Plan, cluster: Cluster) -> Iterator[Monitor]:
+        """A monitor whose progress the person sees, and the load of the workers."""
+        planned = plan.stale()
+        self._utterances = plan.n_utterances
+        with progress("extracting", sum(planned.values()), "features") as advance:
+            source = source_of(self._run.utterances)
+            monitor = Monitor(planned, advance, partitions=len(plan.partitions), source=source)
+            self._monitor = monitor
+            dashboard = cluster.dashboard
+            sampling = Beat("load", SAMPLE_SECONDS, lambda: self._sample(monitor, cluster))
+            showing = Beat("artifacts", SHOW_SECONDS, lambda: self._show(monitor, dashboard))
+            patience = END_SECONDS
+            try:
+                yield monitor
+            except BaseException as error:
+                patience = STOPPED_SECONDS if _why(error) == STOPPED else patience
+                raise
+            finally:
+                for beat in (sampling, showing):
+                    beat.end(patience)
+                self._run.attach("load", self._loads.columns())
+
+    def published(self, snapshot: str) -> str:
+        """Notes what was published; gives it back."""
+        self.snapshot = snapshot
+        return snapshot
+
+    def report(self, trouble: str) -> None:
+        """Leaves the report, where there is somewhere to leave it."""
+        artifacts = self._artifacts
+        if artifacts is not None:
+            rates = self._run.failure_rates()
+            patience = STOPPED_SECONDS if trouble == STOPPED else REPORT_SECONDS
+            once("report", lambda: self._report(artifacts, rates, trouble), patience)
+
+    def _sample(self, monitor: Monitor, cluster: Cluster) -> None:
+        """Hands our counters to the scheduler and takes the load of its workers."""
+        elapsed = time.monotonic() - monitor.started
+        self._pace.append((elapsed, monitor.extracted))
+        if len(self._pace) > MAX_POINTS:
+            self._pace = self._pace[::2]
+        self._now = ()
+        client = cluster.connected
+        if client is None:
+            return
+        if client is not self._prepared:
+            client.register_plugin(MeasureChildren())
+            self._prepared = client
+        totals = monitor.totals()
+        grown = [(*key, value - self._sent.get(key, 0.0)) for key, value in totals.items()]
+        increments = [one for one in grown if one[2] > 0]
+        loads = client.run_on_scheduler(exchange, increments, callback_timeout=ANSWER_SECONDS)
+        self._sent = totals
+        self._now = loads
+        self._loads.add(elapsed, loads)
+
+    def _show(self, monitor: Monitor, dashboard: str) -> None:
+        """Brings the artifacts of the run up to date."""
+        shown = self._artifacts
+        if shown is None:
+            return
+        link = f"[{dashboard}]({dashboard})"
+        shown.markdown(keys.DASHBOARD, link, "What the Dask cluster of this run is doing now.")
+        now = monitor.progress()
+        shown.progress(keys.PROGRESS, now.share, in_words(now), figures(now))
+        busiest = sorted(self._now, key=lambda one: -one.cpu)[:SHOWN_WORKERS]
+        shown.table(keys.WORKERS, [_load_row(one) for one in busiest], WORKERS_WORDS)
+        self._show_failures(monitor)
+
+    def _show_failures(self, monitor: Monitor) -> None:
+        failures, rows = monitor.failed_rows()
+        shown = self._artifacts
+        if shown is not None and failures:
+            shown.table(keys.FAILURES, failure_table(failures, rows), FAILURES_WORDS)
+            each = failed_utterances(self._run.url, failures, rows)
+            shown.markdown(keys.FAILED, each, FAILED_WORDS)
+
+    def _report(self, shown: Artifacts, rates: Sequence[FailureRate], trouble: str) -> None:
+        from tasks.watching.report import headline, markdown  # which draws
+
+        report = self._collect(rates, trouble)
+        if self._monitor is not None and report.progress is not None:
+            now = report.progress
+            words = f"**{how_far(now)}.** {text(headline(report))}"
+            shown.progress(keys.PROGRESS, now.share, words, figures(now))
+            self._show_failures(self._monitor)
+        shown.markdown(keys.REPORT, markdown(report), text(headline(report)))
+
+    def _collect(self, rates: Sequence[FailureRate], trouble: str) -> RunReport:
+        from tasks.watching.report import RunReport
+
+        stopped = trouble == STOPPED
+        return RunReport(
+            store=self._run.url,
+            run=self._run.branch,
+            resumed=self._run.resumed,
+            seconds=time.monotonic() - self._started,
+            snapshot=self.snapshot,
+            trouble=trouble,
+            utterances=self._utterances,
+            progress=None if self._monitor is None else self._monitor.progress(),
+            rates=[rate for rate in rates if rate.tried],
+            random_weights=[one.name for one in self._specs if one.weights.kind == "random"],
+            keys={one.name: one.key for one in self._specs},
+            versions=self._origin["versions"],
+            load={} if stopped else self._loads.columns(),
+            pace=() if stopped else self._pace,
+        )
+
+
+@contextlib.contextmanager
+def watching(run: Run, specs: Sequence[FeatureSpec], origin: Mapping[str, Any]) -> Iterator[Watch]:
+    """Watches the block, and leaves a report of it in the Prefect UI, however it ends.
+
+    Args:
+        run: the store's run.
+        specs: what its extractors give.
+        origin: what the run is, as ``tasks.extraction.origin`` says.
+    """
+    watch = Watch(run, specs, origin)
+    try:
+        yield watch
+    except BaseException as error:
+        watch.report(_why(error))
+        raise
+    watch.report("")
+
+
+def figures(progress: Progress) -> dict[str, str]:
+    """A progress for programs, as strings: all that Prefect keeps beside an artifact."""
+    left = progress.left
+    return {
+        "planned": str(progress.planned),
+        "done": str(progress.done),
+        "rate": f"{progress.rate:.3f}",
+        "left_seconds": "" if left is None else f"{left:.0f}",
+        "elapsed_seconds": f"{progress.elapsed:.0f}",
+        "partitions": str(progress.partitions),
+        "planned_partitions": str(progress.planned_partitions),
+        "failed": str(progress.failed),
+        "retries": str(progress.effort.retries),
+        "apart": str(progress.effort.apart),
+    }
+
+
+def _load_row(one: WorkerLoad) -> dict[str, object]:
+    return {
+        "worker": one.worker,
+        "CPU": f"{one.cpu:.0f} %",
+        "memory": size(one.memory),
+        "executing": one.executing,
+        "waiting": one.waiting,
+    }
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt | TerminationSignal | CancelledRun):
+        return STOPPED
+    if isinstance(error, MeldflowError):
+        return str(error)
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -1,0 +1,107 @@
+"""What the sampling runs on the scheduler and on the workers.
+
+A worker's clips are decoded, and sometimes encoded, in child processes, which Dask does not count.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from distributed import WorkerPlugin
+
+from tasks.watching.load import SCHEDULER, WorkerLoad
+from tasks.watching.metrics import Increment, count, serve
+
+if TYPE_CHECKING:
+    from distributed import Scheduler, Worker
+
+CPU, MEMORY = "cpu_with_children", "memory_with_children"
+"""Names of the metrics that a worker sends with its heartbeat: per cent of a core, bytes."""
+
+MEASURE_SECONDS = 2.0
+"""Heartbeats come twice a second; looking for children costs a few milliseconds."""
+
+
+def exchange(
+    increments: Sequence[Increment], dask_scheduler: Scheduler | None = None
+) -> list[WorkerLoad]:
+    """Counts what happened in the metrics of the scheduler, and gives the load of its workers."""
+    assert dask_scheduler is not None
+    serve(lambda: worker_loads(dask_scheduler))
+    count(increments)
+    return [*worker_loads(dask_scheduler), _own_load(dask_scheduler)]
+
+
+def worker_loads(scheduler: Scheduler) -> list[WorkerLoad]:
+    """What the workers' last heartbeats said, by name."""
+    loads = []
+    for worker in list(scheduler.workers.values()):
+        metrics: dict[str, Any] = worker.metrics
+        executing = len(worker.executing)
+        loads.append(
+            WorkerLoad(
+                worker=str(worker.name),
+                cpu=float(metrics.get(CPU, metrics.get("cpu", 0.0))),
+                memory=float(metrics.get(MEMORY, metrics.get("memory", 0.0))),
+                executing=executing,
+                waiting=max(0, len(worker.processing) - executing),
+            )
+        )
+    return sorted(loads, key=lambda one: (len(one.worker), one.worker))
+
+
+def _own_load(scheduler: Scheduler) -> WorkerLoad:
+    """The scheduler's process, which may be that of the run, and what it can give to no worker."""
+    recent = scheduler.monitor.recent()
+    waiting = len(scheduler.queued) + len(scheduler.unrunnable)
+    return WorkerLoad(
+        worker=SCHEDULER,
+        cpu=recent.get("cpu", 0.0),
+        memory=recent.get("memory", 0.0),
+        executing=0,
+        waiting=waiting,
+    )
+
+
+class MeasureChildren(WorkerPlugin):
+    """Adds to every heartbeat what the worker and its children use together."""
+
+    name = "meldflow-measure-children"
+
+    def setup(self, worker: Worker) -> None:
+        """Called once per worker process."""
+        tree = _Tree()
+        worker.metrics[CPU] = lambda _: tree.measure()[0]
+        worker.metrics[MEMORY] = lambda _: tree.measure()[1]
+
+
+class _Tree:
+    """A process and its children, measured now and then."""
+
+    def __init__(self) -> None:
+        self._root = psutil.Process()
+        self._known: dict[int, psutil.Process] = {}
+        self._measured = 0.0
+        self._last = (0.0, 0.0)
+
+    def measure(self) -> tuple[float, float]:
+        """Per cent of a core since the last time, and bytes now."""
+        if time.monotonic() - self._measured > MEASURE_SECONDS:
+            self._measured = time.monotonic()
+            found = [self._root, *self._root.children(recursive=True)]
+            # psutil measures since the last call on the same object.
+            self._known = {one.pid: self._known.get(one.pid, one) for one in found}
+            measured = [_measure(one) for one in self._known.values()]
+            cpu, memory = (sum(column) for column in zip(*measured, strict=True))
+            self._last = (cpu, memory)
+        return self._last
+
+
+def _measure(process: psutil.Process) -> tuple[float, float]:
+    try:
+        return process.cpu_percent(), float(process.memory_info().rss)
+    except psutil.Error:  # it ended
+        return 0.0, 0.0

@@ -1,0 +1,131 @@
+"""The files in deploy/: they parse, and their command lines are ones that the programs know."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.clusters.environment import worker_environment
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+FILES = (DEPLOY / "compose.yaml", *sorted((DEPLOY / "kubernetes").glob("*.yaml")))
+PROGRAMS = {"dask": "dask", "prefect": "prefect", "meldflow": "flows.cli"}
+
+
+def documents(file: Path) -> list[Any]:
+    return list(yaml.safe_load_all(file.read_text()))
+
+
+def containers(node: Any) -> Iterator[dict[str, Any]]:
+    """Everything that has an image."""
+    if isinstance(node, dict):
+        if "image" in node:
+            yield node
+        for value in node.values():
+            yield from containers(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from containers(value)
+
+
+def lines() -> dict[tuple[str, ...], str]:
+    """Command line → a file where it stands."""
+    found = {}
+    for file in FILES:
+        for one in containers(documents(file)):
+            line = one.get("command") or one.get("args")
+            if line and line[0] in PROGRAMS:
+                found[tuple(line)] = file.name
+    script = (DEPLOY / "slurm" / "extract.sbatch").read_text()
+    (last,) = re.findall(r"^exec (.*)$", script, re.MULTILINE)
+    return found | {tuple(last.split()): "extract.sbatch"}
+
+
+@functools.cache
+def help_of(program: str, *verbs: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", PROGRAMS[program], *verbs, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "240", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize("line", lines(), ids=lambda line: " ".join(line[:3]))
+def test_command_lines_are_known(line: tuple[str, ...]) -> None:
+    program, *rest = line
+    verbs = []
+    for word in rest:
+        if word.startswith("-") or not word.isidentifier() or len(verbs) == 2:
+            break
+        verbs.append(word)
+    if line[:2] == ("meldflow", "deploy") and "deploy" not in help_of("meldflow"):
+        pytest.skip("this meldflow has no `deploy` yet")
+    shown = set(re.findall(r"--[a-z][a-z-]*", help_of(program, *verbs)))
+    for word in rest:
+        if word.startswith("--"):
+            assert word in shown, f"{' '.join((program, *verbs))} has no {word}"
+
+
+def test_every_worker_has_its_environment() -> None:
+    expected = worker_environment(1)
+    found = 0
+    for file in FILES:
+        for one in containers(documents(file)):
+            line = one.get("command") or one.get("args") or []
+            if line[:2] == ["dask", "worker"]:
+                given = one.get("environment") or {e["name"]: e["value"] for e in one["env"]}
+                assert expected.items() <= given.items()
+                assert line[line.index("--nthreads") + 1] == "1"
+                assert "--resources" in line
+                found += 1
+    assert found == 3
+
+
+def test_services_of_compose_wait_for_what_they_need() -> None:
+    (compose,) = documents(DEPLOY / "compose.yaml")
+    services = compose["services"]
+    for name, service in services.items():
+        assert "healthcheck" in service or name == "deployments"
+        for needed in service.get("depends_on", {}):
+            assert "healthcheck" in services[needed]
+        for mount in service["volumes"]:
+            source = mount.partition(":")[0]
+            assert source.startswith("$") or source in compose["volumes"]
+    profile = yaml.safe_load(compose["configs"]["cluster"]["content"])
+    assert profile["address"] in services["cpu-worker"]["command"]
+
+
+def test_manifests_name_what_is_there() -> None:
+    every = [one for file in FILES[1:] for one in documents(file)]
+    named = {(one["kind"], one["metadata"]["name"]) for one in every}
+    assert len(named) == len(every)
+    text = "\n".join(file.read_text() for file in FILES[1:])
+    for claim in re.findall(r"claimName: ([\w-]+)", text):
+        assert ("PersistentVolumeClaim", claim) in named
+    for account in re.findall(r"serviceAccountName: ([\w-]+)", text):
+        assert ("ServiceAccount", account) in named
+    for host in re.findall(r"(?:http|tcp)://([a-z]+):|@([a-z]+):\d", text):
+        assert ("Service", "".join(host)) in named
+
+
+def test_the_image_is_built_from_the_lock_and_by_nobody_special() -> None:
+    image = (DEPLOY / "Dockerfile").read_text()
+    assert "--require-hashes -r /tmp/requirements.lock" in image
+    assert "\nUSER meldflow\n" in image
+    assert "index-url" not in image
+    for copied in re.findall(r"^COPY (.*) \S+$", image, re.MULTILINE):
+        assert all((ROOT / name).exists() for name in copied.split())
