@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import threading
@@ -40,6 +41,9 @@ COUNT_SECONDS = 5.0
 
 RETURN_SECONDS = 600
 """How long a run waits for a scheduler that went away."""
+
+# A lost connection is our business: Dask's client would print a traceback for each.
+logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
 
 
 class Cluster:
@@ -169,6 +173,8 @@ class Cluster:
 
     def _check(self, client: Client) -> None:
         workers = client.scheduler_info(n_workers=-1)["workers"]
+        if not workers:  # they went since the client joined: `ask` asks again
+            raise TimeoutError("the scheduler has no worker")
         offered = {role for worker in workers.values() for role in worker["resources"]}
         if missing := [role for role in ROLES if role not in offered]:
             raise UsageError(

@@ -32,7 +32,7 @@ UTTERANCES = (300, 700)
 """From so many to so many per data set: 10 to 20 s of work for two undisturbed workers."""
 MILLISECONDS = 40
 MARKS = ("SIGKILL", "SIGSEGV", "SIGABRT", "HANG", "GREEDY", "ROOMY", "BROKEN")
-PAUSE = (1.0, 8.0)
+PAUSE = (2.0, 12.0)
 """Seconds between two faults."""
 AWAY = (3.0, 35.0)
 """Seconds that a network is away."""
