@@ -12,7 +12,7 @@ STORE_PACKAGES := boto3 dask flask flask-cors hypothesis icechunk moto numpy obs
 MELDFLOW := $(BIN)/meldflow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-newer chaos bench lint format types lock clean
+.PHONY: help setup demo test test-slow test-newer chaos bench screenshots lint format types lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench: $(READY) ## Measure how the store grows, how it is read, what orchestrati
 	$(BIN)/python -m tests.bench.growth
 	$(BIN)/python -m tests.bench.reading
 	$(MELDFLOW) bench orchestrate
+
+screenshots: $(READY) ## Take the README's pictures of the UI anew, with Debian's Chromium
+	MELDFLOW_SCREENSHOTS=docs $(BIN)/python -m pytest --basetemp=/tmp/meldflow tests/flows/test_browser.py
 
 lint: $(READY) ## Check style and the direction of imports
 	$(BIN)/ruff check .

@@ -74,18 +74,28 @@ def test_the_form_of_the_pipeline_starts_a_run_that_completes(
     page.get_by_role("button", name="Select Weights").click()
     page.get_by_role("option", name="random").click()
     page.get_by_label("Report (Optional)").fill(str(served.folder / "report"))
+    page.get_by_label("Epochs (at most) (Optional)").fill("2")
+    page.get_by_label("Data set (Optional)").scroll_into_view_if_needed()
     picture(page, "form")
     page.get_by_role("button", name="Submit").click()
     until(lambda: bool(served.runs("pipeline")), 30)
 
     (run,) = served.runs("pipeline")
     assert run["parameters"]["extraction"]["weights"] == "random"
-    show(page, served, f"runs/flow-run/{run['id']}")
-    page.get_by_text("Completed").first.wait_for(timeout=150_000)
     assert served.finish(run["id"]) == "COMPLETED", served.logs(run["id"])
+    show(page, served, f"runs/flow-run/{run['id']}")
+    page.get_by_text("Completed").first.wait_for()
     picture(page, "run")
-    page.get_by_role("tab", name="Artifacts").click()
+
+    store = served.folder / "store"
+    named = {"flow_runs": {"name": {"any_": [f"extract-{store}"]}}}
+    (extracted,) = ask(served.api, "flow_runs/filter", named)
+    show(page, served, f"runs/flow-run/{extracted['id']}?tab=Artifacts")
+    page.locator("a[href*='/artifacts/']").first.wait_for()
     picture(page, "artifacts")
+    page.locator("a[href*='/artifacts/']").first.click()
+    page.wait_for_url("**/artifacts/**")
+    picture(page, "artifact")
 
 
 def test_a_retry_is_seen_after_the_scheduler_was_killed(
@@ -101,6 +111,7 @@ def test_a_retry_is_seen_after_the_scheduler_was_killed(
     assert served.finish(run) == "COMPLETED", served.logs(run)
     (again, *_) = [one for one in task_runs(served, run) if one["run_count"] > 1]
     show(page, served, f"runs/task-run/{again['id']}")
+    page.get_by_text("Retry 1/").first.wait_for()
     page.get_by_text("Run Count").first.wait_for()
     picture(page, "task")
 
