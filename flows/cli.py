@@ -72,7 +72,12 @@ def extract(options: ExtractOptions, as_json: Json = False) -> None:
     screen.show_extraction(report, as_json=as_json)
 
 
-@app.command(epilog=example("meldflow train store --report report"))
+@app.command(
+    epilog=example(
+        "meldflow train store --report report",
+        "meldflow train store --network fusion --modalities text --seeds 5 --json",
+    )
+)
 @takes(options=training)
 def train(
     store: Store,
@@ -80,7 +85,7 @@ def train(
     snapshot: Ref = "main",
     as_json: Json = False,
 ) -> None:
-    """Train the reference network and an SVM on a snapshot, judge both, write the report."""
+    """Train a network and an SVM on a snapshot, judge both, write the report."""
     from flows import screen
     from storage import open_store
     from tasks.training import check_report

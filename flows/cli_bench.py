@@ -8,7 +8,11 @@ import typer
 
 from flows.app import Json, err, example
 
-bench_commands = typer.Typer(no_args_is_help=True, help="Measure what meldflow costs.")
+bench_commands = typer.Typer(
+    no_args_is_help=True,
+    help="Measure what meldflow costs.",
+    epilog=example("meldflow bench orchestrate --utterances 100000"),
+)
 
 
 @bench_commands.command(epilog=example("meldflow bench orchestrate --utterances 100000 --json"))

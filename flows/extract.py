@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from storage import open_store
-from storage.run import open_run
 from tasks.cluster import MAX_WIDTH, describe_workers, open_cluster
 from tasks.clusters.profile import load_profile
 from tasks.extraction import (
     ExtractReport,
     FailureLimit,
+    begin,
     check_failures,
     known_clips,
     origin,
     run_partitions,
-    source_of,
 )
 from tasks.following import training_after
 from tasks.inputs import wanted_extractors, wanted_utterances
 from tasks.logs import worker_logs
 from tasks.options import ExtractOptions
-from tasks.partition import Extraction, partition_task
+from tasks.partition import extraction_of, partition_task
 from tasks.watching.watch import watching
 
 # A thread per partition under way; how many there are is the cluster's to say.
@@ -53,14 +53,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
     about = origin(options)
     follow = training_after(options)
     with (
-        open_run(
-            options.store,
-            specs,
-            partition=options.partition,
-            origin=about,
-            wait=options.wait,
-            say=logger.info,
-        ) as run,
+        begin(options, specs, about, logger.info) as run,
         watching(run, specs, about) as watch,
     ):
         change = run.sync(intake.utterances)
@@ -74,28 +67,14 @@ def extract(options: ExtractOptions) -> ExtractReport:
             ):
                 logger.info("dask dashboard: %s", cluster.dashboard)
                 run.note("workers", cluster.ask(describe_workers))
-                work = Extraction(
-                    cluster=cluster,
-                    fork=run.fork(),
-                    extractors=extractors,
-                    source=source_of(run.utterances),
-                    partition_size=run.partition,
-                    batch=options.batch,
-                    clip_timeout=options.clip_timeout,
-                    partition_timeout=options.partition_timeout,
-                    monitor=monitor,
-                )
+                work = extraction_of(run, options, extractors, cluster, monitor)
                 run_partitions(
                     run,
                     plan.partitions,
-                    lambda part: partition_task.submit(work, part),
+                    partial(partition_task.submit, work),
                     width=cluster.width,
                     monitor=monitor,
-                    limit=FailureLimit(
-                        options.max_failure_rate,
-                        before=run.failure_rates(besides=plan),
-                        planned=plan.stale(),
-                    ),
+                    limit=FailureLimit.of(run, plan, options.max_failure_rate),
                 )
         rates = run.failure_rates()
         check_failures(rates, options.max_failure_rate)

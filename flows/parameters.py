@@ -206,10 +206,35 @@ def training(
         "report"
     ),
     protocol: Annotated[str, typer.Option(help="How to fit and judge: official.")] = "official",
+    network: Annotated[
+        str, typer.Option(help="reference, as published, or fusion, with the dialogue around.")
+    ] = "reference",
+    modalities: Annotated[
+        str, typer.Option(help="What the network is given, e.g. text or audio,text.")
+    ] = "audio,video,text",
     seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Training runs, each with the next seed.")] = 1,
     epochs: Annotated[int, typer.Option(min=1, help="Upper bound on the epochs.")] = 40,
+    device: Annotated[
+        str, typer.Option(help="What context fusion trains on: cpu, cuda or auto.")
+    ] = "cpu",
+    precision: Annotated[
+        str, typer.Option(help="Context fusion's numbers: 32-true, bf16-mixed or 16-mixed.")
+    ] = "32-true",
 ) -> TrainOptions:
     """What to train, from the command line; on the newest snapshot unless told otherwise."""
     from tasks.options import TrainOptions
 
-    return TrainOptions(store=store, report=report, protocol=protocol, seed=seed, epochs=epochs)
+    named = (one.strip() for one in modalities.split(","))
+    return TrainOptions(
+        store=store,
+        report=report,
+        protocol=protocol,
+        network=network,  # pydantic says what is wrong with it, or with the others
+        modalities=tuple(dict.fromkeys(one for one in named if one)),
+        seed=seed,
+        seeds=seeds,
+        epochs=epochs,
+        device=device,
+        precision=precision,
+    )

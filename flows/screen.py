@@ -159,8 +159,10 @@ def show_training(report: TrainReport, *, as_json: bool) -> None:
         chosen = " (chosen on dev)" if name == report.model else ""
         table.add_row(f"{name}{chosen}", f"{report.accuracy[name]:.3f}", f"{score:.3f}")
     out.print(table)
-    best, floor = report.weighted_f1[report.model], report.weighted_f1["majority"]
-    out.print(f"test weighted F1 {best:.3f}, majority baseline {floor:.3f}", style="bold")
+    best, floor = report.test["weighted_f1"], report.weighted_f1["majority"]
+    spread = "" if best.sd is None else f" ± {best.sd:.3f} over {len(report.seeds)} seeds"
+    words = f"test weighted F1 {best.mean:.3f}{spread}, majority baseline {floor:.3f}"
+    out.print(words, style="bold", highlight=False)
     out.print(f"report {escape(report.report)}", highlight=False, soft_wrap=True)
     python = min(sys.executable, os.path.relpath(sys.executable), key=len)
     opener = shlex.join([python, "-m", "webbrowser", report.report])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markdown import Markdown
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -153,7 +154,8 @@ def _screen(view: RunView, wrong: str) -> RenderableType:
     if wrong:
         parts.append(Text(wrong, "yellow"))
     if (share := run.share) is not None:
-        parts.append(ProgressBar(total=1.0, completed=share))
+        # A bar alone does not end its line.
+        parts.append(Padding(ProgressBar(total=1.0, completed=share), 0))
     if view.words:
         parts.append(Markdown(view.words))
     elif run.message:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,63 @@ MODALITY_ARRAYS: Mapping[str, tuple[str, ...]] = {
     "video": ("video/resnet50/features",),
     "text": ("text/minilm/embedding",),
 }
-"""The arrays that training reads, by modality; a path is ``extractor/array``."""
+"""The arrays that the reference network reads, by modality; a path is ``extractor/array``."""
+
+_SEQUENCE_ARRAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "audio": (
+        ("audio/wav2vec2/frames", "audio/wav2vec2/mean"),
+        ("audio/librosa/frames", "audio/librosa/stats"),
+    ),
+    "video": (("video/resnet50/features",),),
+    "text": (("text/minilm/layers", "text/minilm/embedding"),),
+}
+"""The arrays that context fusion reads, by modality: the first of each that a store has."""
+
+SEQUENCES = frozenset({"audio/wav2vec2/frames", "audio/librosa/frames", "video/resnet50/features"})
+"""The arrays whose first axis after the row is time."""
+
+SEGMENT = 5
+"""Frames of sound averaged to one step, 100 ms, in clips that need no more than ``SEGMENTS``."""
+SEGMENTS = 32
+"""Steps that the sound of a clip has at most: MELD's mean of 3.1 s keeps its 100 ms."""
+
+
+def wanted(
+    network: str, modalities: Collection[str], held: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """The arrays that a network reads of a store, by modality.
+
+    Args:
+        network: ``reference`` or ``fusion``.
+        modalities: those to use.
+        held: the arrays that the store has, as ``extractor/array``.
+    """
+    if network == "reference":
+        return {name: paths for name, paths in MODALITY_ARRAYS.items() if name in modalities}
+    return {
+        name: tuple(next((one for one in some if one in held), some[0]) for some in choices)
+        for name, choices in _SEQUENCE_ARRAYS.items()
+        if name in modalities
+    }
+
+
+def segments(frames: NDArray[Any]) -> NDArray[np.float16]:
+    """``frames`` (n_frames, width) averaged over stretches of equal length.
+
+    Returns:
+        shape (``SEGMENTS``, width), NaN beyond the last stretch. A stretch in which a column
+        is never finite has NaN there.
+    """
+    count = min(SEGMENTS, -(-len(frames) // SEGMENT))
+    found = np.full((SEGMENTS, frames.shape[1]), np.nan, dtype=np.float16)
+    if count:
+        values = frames.astype(np.float32)
+        finite = np.isfinite(values)
+        starts = np.arange(count) * len(frames) // count
+        total = np.add.reduceat(np.where(finite, values, 0), starts, axis=0)
+        number = np.add.reduceat(finite.astype(np.float32), starts, axis=0)
+        found[:count] = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +103,8 @@ class FeatureTable:
     """``extractor/array`` → names along the last axis, where they have names."""
     missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Extractor → reason → number of utterances without its feature."""
+    arrays: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MODALITY_ARRAYS)
+    """Modality → the arrays that were asked for, whether or not the store has them."""
     unlabelled: int = 0
     """Utterances that were left out because nobody said which emotion they have."""
 
@@ -89,9 +147,9 @@ class FeatureTable:
         """Which utterances have at least one array of ``modality``, shape (n,).
 
         Raises:
-            KeyError: ``modality`` is not one of ``MODALITY_ARRAYS``.
+            KeyError: ``modality`` is not one of ``arrays``.
         """
-        flags = [self.present(path) for path in MODALITY_ARRAYS[modality]]
+        flags = [self.present(path) for path in self.arrays[modality]]
         return np.asarray(np.logical_or.reduce(flags), dtype=bool)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import threading
@@ -46,6 +47,9 @@ COUNT_SECONDS = 5.0
 
 RETURN_SECONDS = 600
 """How long a run waits for a scheduler that went away."""
+
+# A lost connection is our business: Dask's client would print a traceback for each.
+logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
 
 
 class Cluster:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -12,12 +13,12 @@ from typing import Any
 
 from prefect.futures import PrefectFuture
 
-from models.schema import Clip, MeldflowError, RunError
+from models.schema import Clip, FeatureSpec, MeldflowError, RunError
 from storage import location, open_store
 from storage.catalogue import CatalogueChange, ids
 from storage.columns import ColumnTable
-from storage.plan import PartitionPlan
-from storage.run import FailureRate, Run
+from storage.plan import PartitionPlan, Plan
+from storage.run import FailureRate, Run, open_run
 from tasks.hardware import EXTRACTION_PACKAGES, describe_versions
 from tasks.monitor import Effort, Monitor
 from tasks.options import ExtractOptions
@@ -62,6 +63,27 @@ def origin(options: ExtractOptions) -> dict[str, Any]:
         "options": options.model_dump(mode="json"),
         "versions": describe_versions(EXTRACTION_PACKAGES),
     }
+
+
+def begin(
+    options: ExtractOptions,
+    specs: Sequence[FeatureSpec],
+    about: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> AbstractContextManager[Run]:
+    """Opens the store for a run that is ``about`` this; waits for another one if it may.
+
+    Raises:
+        UsageError: see ``storage.run.open_run``.
+    """
+    return open_run(
+        options.store,
+        specs,
+        partition=options.partition,
+        origin=about,
+        wait=options.wait,
+        say=say,
+    )
 
 
 def known_clips(store: str) -> dict[str, Clip]:
@@ -157,6 +179,11 @@ class FailureLimit:
         """
         self._limit, self._planned = limit, dict(planned)
         self._before = tuple(before)
+
+    @classmethod
+    def of(cls, run: Run, plan: Plan, limit: float) -> FailureLimit:
+        """For what ``run`` has done and what it is about to do."""
+        return cls(limit, before=run.failure_rates(besides=plan), planned=plan.stale())
 
     def check(self, failures: Mapping[tuple[str, str], int]) -> None:
         """Refuses to go on where even success on every row that is left would be too late.

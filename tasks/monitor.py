@@ -31,7 +31,7 @@ class Effort:
     """``load``, extractor names and ``write`` → seconds of workers, over all utterances."""
     retries: int = 0
     """Tries of partitions after the first."""
-    halved: int = 0
+    apart: int = 0
     """Batches that killed workers and were encoded apart."""
     written_bytes: int = 0
     """What the chunks of features take in the store, compressed."""
@@ -99,7 +99,7 @@ class Monitor:
         """Features extracted."""
         self.retries: Counter[int] = Counter()
         """Partition → how often it was tried again."""
-        self.halvings: Counter[int] = Counter()
+        self.apart: Counter[int] = Counter()
         """Partition → batches that killed workers and were encoded apart."""
         self.partitions = 0
         """Partitions merged."""
@@ -128,10 +128,10 @@ class Monitor:
             self.extracted -= again
         self._advance(-again)
 
-    def halved(self, partition: int, extractor: str, rows: int) -> None:
+    def encoded_apart(self, partition: int, extractor: str, rows: int) -> None:
         """So many rows killed workers, or a child, and are encoded apart."""
         with self._lock:
-            self.halvings[partition] += 1
+            self.apart[partition] += 1
 
     def merged(self, stored: Stored) -> None:
         """A partition is in the run's transaction."""
@@ -154,7 +154,7 @@ class Monitor:
             return Effort(
                 seconds={name: round(seconds, 3) for name, seconds in self.seconds.items()},
                 retries=self.retries.total(),
-                halved=self.halvings.total(),
+                apart=self.apart.total(),
                 written_bytes=self.written_bytes,
             )
 
@@ -187,7 +187,7 @@ class Monitor:
             values: dict[tuple[str, tuple[str, ...]], float] = {
                 ("partitions", ("merged",)): self.partitions,
                 ("partitions", ("retried",)): self.retries.total(),
-                ("partitions", ("halved",)): self.halvings.total(),
+                ("partitions", ("apart",)): self.apart.total(),
                 ("written_bytes", ()): self.written_bytes,
             }
             for extractor, number in self.merged_rows.items():

@@ -207,8 +207,26 @@ class Training(_Options):
     protocol: Protocol = Field(
         "official", title="Protocol", description="How the model is fitted and judged."
     )
+    network: Literal["reference", "fusion"] = Field(
+        "reference",
+        title="Network",
+        description="`reference`, as published, or `fusion`, with the dialogue around.",
+    )
+    modalities: tuple[Literal["audio", "video", "text"], ...] = Field(
+        ("audio", "video", "text"),
+        min_length=1,
+        title="Modalities",
+        description="What the network is given.",
+    )
     seed: int = Field(
-        0, ge=0, le=2**32 - 1, title="Seed", description="Seed of everything that is drawn."
+        0, ge=0, le=2**32 - 1, title="Seed", description="Seed of the (first) training run."
+    )
+    seeds: int = Field(
+        1,
+        ge=1,
+        le=100,
+        title="Seeds",
+        description="Training runs, each with the next seed; mean and deviation.",
     )
     epochs: int = Field(
         40,
@@ -216,6 +234,12 @@ class Training(_Options):
         le=10_000,
         title="Epochs (at most)",
         description="Upper bound on the passes over the training data.",
+    )
+    device: Literal["cpu", "cuda", "auto"] = Field(
+        "cpu", title="Device", description="What context fusion trains on."
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", title="Precision", description="Numbers that context fusion computes with."
     )
 
     def on(self, store: str, snapshot: str) -> TrainOptions:

@@ -24,11 +24,14 @@ from models.extractor import Extractor
 from models.options import DecodeOptions
 from models.schema import MeldflowError, Modality, RunError
 from storage.plan import PartitionPlan
+from storage.run import Run
 from storage.write import Fork
 from tasks import stages
 from tasks.cluster import Cluster
 from tasks.clusters.roles import ROLES
+from tasks.extraction import source_of
 from tasks.monitor import Monitor
+from tasks.options import ExtractOptions
 from tasks.stages import Encoded, HungError, Portion, Source, Stored
 
 T = TypeVar("T")
@@ -70,6 +73,27 @@ class Extraction:
         self.clip_timeout = clip_timeout
         self.partition_timeout = partition_timeout
         self.monitor = monitor
+
+
+def extraction_of(
+    run: Run,
+    options: ExtractOptions,
+    extractors: Sequence[Extractor],
+    cluster: Cluster,
+    monitor: Monitor,
+) -> Extraction:
+    """What the partitions of ``run`` share."""
+    return Extraction(
+        cluster=cluster,
+        fork=run.fork(),
+        extractors=extractors,
+        source=source_of(run.utterances),
+        partition_size=run.partition,
+        batch=options.batch,
+        clip_timeout=options.clip_timeout,
+        partition_timeout=options.partition_timeout,
+        monitor=monitor,
+    )
 
 
 Portions: TypeAlias = tuple[Portion, ...]
@@ -205,7 +229,7 @@ class _Attempt:
     def _apart(self, portion: Portion) -> Share:
         """Encodes clip by clip, where it can harm nobody."""
         spec = portion.extractor.spec
-        self.work.monitor.halved(self.part.partition, spec.name, len(portion.sources))
+        self.work.monitor.encoded_apart(self.part.partition, spec.name, len(portion.sources))
         device, timeout = self.work.cluster.device, self.work.clip_timeout
         return self._on((spec.resource,), stages.encode_apart, portion, device, timeout)
 

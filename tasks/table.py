@@ -3,45 +3,75 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.table import MODALITY_ARRAYS, FeatureTable
+from models.schema import ArraySpec
+from models.table import MODALITY_ARRAYS, SEGMENTS, FeatureTable, segments, wanted
 from storage import Snapshot
 from storage.layout import FAILED
 
 
-def load_table(snapshot: Snapshot) -> FeatureTable:
-    """The features of all active utterances with an emotion that the models use, in memory."""
-    paths = [path for paths in MODALITY_ARRAYS.values() for path in paths]
-    held = [path for path in paths if path.rpartition("/")[0] in snapshot.extractors]
+def load_table(
+    snapshot: Snapshot,
+    network: str = "reference",
+    modalities: Collection[str] = tuple(MODALITY_ARRAYS),
+) -> FeatureTable:
+    """What ``network`` reads of all active utterances with an emotion, in memory.
+
+    Nothing else is read from the store. Sound comes as ``models.table.segments``.
+    """
+    attributes = {name: snapshot.attributes(name) for name in snapshot.extractors}
+    held = {
+        f"{name}/{array['name']}" for name, one in attributes.items() for array in one["arrays"]
+    }
+    arrays = wanted(network, modalities, held)
+    paths = [path for some in arrays.values() for path in some]
+    used = {path.rpartition("/")[0] for path in paths} & set(attributes)
     active, table = snapshot.rows(), snapshot.utterances
     labelled = np.asarray(table["emotion"][active] != "")
     rows = active[labelled]
-    attributes = {name: snapshot.attributes(name) for name in snapshot.extractors}
-    features, columns = {}, {}
-    for path in held:
-        extractor, _, name = path.rpartition("/")
-        features[path] = snapshot.features(extractor, name)[0][labelled]
-        array = next(one for one in attributes[extractor]["arrays"] if one["name"] == name)
-        columns[path] = tuple(array["columns"])
+    specs = {path: snapshot.array_spec(*_parts(path)) for path in paths if path in held}
     return FeatureTable(
         snapshot=snapshot.id,
         store=snapshot.url,
-        keys={name: one["key"] for name, one in attributes.items()},
-        weights={name: one["weights"]["kind"] for name, one in attributes.items()},
+        keys={name: attributes[name]["key"] for name in sorted(used)},
+        weights={name: attributes[name]["weights"]["kind"] for name in sorted(used)},
         split=table["split"][rows].astype(str),
         dialogue=table["dialogue"][rows],
         utterance=table["utterance"][rows],
         speaker=table["speaker"][rows].astype(str),
         text=table["text"][rows],
         emotion=table["emotion"][rows].astype(str),
-        features=features,
-        columns=columns,
-        missing={name: _reasons(snapshot, name, rows) for name in snapshot.extractors},
+        features={path: _read(snapshot, path, spec, labelled) for path, spec in specs.items()},
+        columns={path: tuple(spec.columns) for path, spec in specs.items()},
+        missing={name: _reasons(snapshot, name, rows) for name in sorted(used)},
+        arrays=arrays,
         unlabelled=len(active) - len(rows),
     )
+
+
+def _read(
+    snapshot: Snapshot, path: str, spec: ArraySpec, labelled: NDArray[np.bool_]
+) -> NDArray[Any]:
+    """One array of the labelled active rows, frames as segments, NaN where there is none."""
+    if spec.rate is None:
+        return snapshot.features(*_parts(path))[0][labelled]
+    place = np.cumsum(labelled) - 1
+    found = np.empty((int(labelled.sum()), SEGMENTS, *spec.shape), dtype=np.float16)
+    for active, (_, frames) in enumerate(snapshot.iter_frames(*_parts(path))):
+        if labelled[active]:
+            found[place[active]] = segments(frames)
+    return found
+
+
+def _parts(path: str) -> tuple[str, str]:
+    """``extractor/array`` as its two names."""
+    extractor, _, array = path.rpartition("/")
+    return extractor, array
 
 
 def _reasons(snapshot: Snapshot, extractor: str, rows: NDArray[np.int64]) -> dict[str, int]:

@@ -1,42 +1,49 @@
-"""Fits the reference network and the SVM on a feature table and judges both."""
+"""Fits a network and the SVM on a feature table and judges both."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.fusion.config import FusionConfig
 from models.judging.cautions import Situation, cautions, repeated_texts
 from models.judging.protocols import Division, Ledger, divide, protocol_named
 from models.judging.records import Data, Judgement, TrainResult
 from models.reference.config import Epoch, TrainConfig
 from models.schema import EMOTIONS, SPLITS
-from models.table import MODALITY_ARRAYS, FeatureTable
+from models.table import FeatureTable
 from tasks.files import write_atomically
 from tasks.hardware import describe_hardware, describe_versions
 
 if TYPE_CHECKING:
+    from models.fusion.checkpoint import Checkpoints
+    from models.judging.fitted import Fitted
     from models.judging.svm import Svm
-    from models.reference.inputs import Inputs
-    from models.reference.training import Fitted
 
-__all__ = ["TrainConfig", "TrainResult", "save_model", "train_and_judge"]
+__all__ = ["CONFIGS", "FusionConfig", "TrainConfig", "TrainResult", "save_model", "train_and_judge"]
+
+Config: TypeAlias = TrainConfig | FusionConfig
+
+CONFIGS: Mapping[str, type[Config]] = {"reference": TrainConfig, "fusion": FusionConfig}
+"""Network → its settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Models:
     """What was fitted, before anything is judged."""
 
-    inputs: Inputs
     network: Fitted
+    scalers: Mapping[str, NDArray[np.float64]]
+    """``<input>.mean`` and ``<input>.scale`` of everything that was standardised."""
     svm: Svm
     durations: dict[str, float]
     """Stage → seconds."""
@@ -44,20 +51,23 @@ class _Models:
 
 def train_and_judge(
     table: FeatureTable,
-    config: TrainConfig,
+    config: Config,
     *,
     protocol: str = "official",
     on_epoch: Callable[[Epoch], None] | None = None,
     command: str = "",
+    resume: Path | None = None,
 ) -> TrainResult:
     """Fit, choose and judge under ``protocol``.
 
     Args:
         table: a pinned snapshot in memory.
-        config: every setting.
+        config: every setting; its type says which network.
         protocol: a name of ``models.judging.protocols.PROTOCOLS``.
         on_epoch: called after each epoch of the network, for progress.
         command: how to repeat the run; "" composes it from ``table`` and ``config``.
+        resume: file that holds the state of context fusion's training while it runs; one that
+            this very run left there is gone on from.
 
     Raises:
         UsageError: the protocol is unknown, or the table lacks what it needs.
@@ -66,7 +76,7 @@ def train_and_judge(
     rules = protocol_named(protocol)
     division = divide(table, rules)
     ledger = Ledger(protocol=rules, split=table.split)
-    models = _fit(table, division, config, ledger, on_epoch)
+    models = _fit(table, division, config, ledger, on_epoch, resume)
     judged = _judge(models, division, ledger)
     winner = max(("svm", "network"), key=lambda name: judged[name].dev.weighted_f1)
     situation = Situation(
@@ -78,6 +88,8 @@ def train_and_judge(
         protocol_description=rules.description,
         started=started.isoformat(timespec="seconds"),
         command=command or _command(table, config, rules.name),
+        network=_name(config),
+        modalities=tuple(table.arrays),
         config=config,
         data=_data(table, division),
         hardware=describe_hardware(models.network.threads),
@@ -88,6 +100,8 @@ def train_and_judge(
         winner=winner,
         history=models.network.history,
         best_epoch=models.network.best_epoch,
+        temperature=models.network.temperature,
+        described=dict(models.network.described),
         svm_chosen=models.svm.chosen,
         svm_grid=models.svm.grid,
         fitted=tuple(ledger.fitted),
@@ -98,7 +112,7 @@ def train_and_judge(
         test_truth=tuple(EMOTIONS[i] for i in division.labels[division.judge]),
         model={
             "network": models.network.state,
-            "scalers": models.inputs.arrays(),
+            "scalers": dict(models.scalers),
             "svm": models.svm.arrays(),
         },
     )
@@ -117,7 +131,10 @@ def save_model(result: TrainResult, directory: Path) -> Path:
         solid = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
         write_atomically(folder / f"{stem}.safetensors", save(solid))
     described = {
-        "architecture": "reference",
+        "architecture": result.network,
+        "modalities": list(result.modalities),
+        "temperature": result.temperature,
+        **result.described,
         "parameters": result.parameters,
         "emotions": list(EMOTIONS),
         "config": asdict(result.config),
@@ -136,14 +153,13 @@ def save_model(result: TrainResult, directory: Path) -> Path:
 def _fit(
     table: FeatureTable,
     division: Division,
-    config: TrainConfig,
+    config: Config,
     ledger: Ledger,
     on_epoch: Callable[[Epoch], None] | None,
+    resume: Path | None,
 ) -> _Models:
     """Inputs, network and SVM, fitted in this order."""
     from models.judging.svm import fit_svm
-    from models.reference.inputs import prepare
-    from models.reference.training import fit_network
 
     durations: dict[str, float] = {}
 
@@ -153,13 +169,49 @@ def _fit(
         return now
 
     clock = time.perf_counter()
-    inputs = prepare(table, division.fit, ledger, config.projection_seed)
-    clock = timed("inputs", clock)
-    network = fit_network(inputs, division, config, ledger, on_epoch)
+    if isinstance(config, FusionConfig):
+        from models.fusion import inputs as fusion_inputs
+        from models.fusion.training import fit_network as fit_fusion
+
+        sequences = fusion_inputs.prepare(table, division.fit, ledger, config)
+        clock = timed("inputs", clock)
+        checkpoints = _checkpoints(resume, table, config, ledger)
+        network = fit_fusion(sequences, division, config, ledger, on_epoch, checkpoints)
+        scalers = sequences.arrays()
+    else:
+        from models.reference.inputs import prepare
+        from models.reference.training import fit_network
+
+        inputs = prepare(table, division.fit, ledger, config.projection_seed)
+        clock = timed("inputs", clock)
+        network = fit_network(inputs, division, config, ledger, on_epoch)
+        scalers = inputs.arrays()
     clock = timed("network", clock)
     svm = fit_svm(network.fused, division, config, ledger)
     timed("svm", clock)
-    return _Models(inputs=inputs, network=network, svm=svm, durations=durations)
+    return _Models(network=network, scalers=scalers, svm=svm, durations=durations)
+
+
+def _checkpoints(
+    file: Path | None, table: FeatureTable, config: FusionConfig, ledger: Ledger
+) -> Checkpoints | None:
+    """The checkpoint in ``file``, of this snapshot, these arrays and these settings."""
+    from models.fusion.checkpoint import Checkpoints
+
+    if file is None:
+        return None
+    return Checkpoints(
+        identity=json.dumps(
+            [table.snapshot, table.store, table.arrays, ledger.protocol.name, asdict(config)]
+        ),
+        read=lambda: file.read_bytes() if file.is_file() else None,
+        write=lambda content: write_atomically(file, content),
+    )
+
+
+def _name(config: Config) -> str:
+    """The network that ``config`` is for."""
+    return next(name for name, kind in CONFIGS.items() if isinstance(config, kind))
 
 
 def _judge(models: _Models, division: Division, ledger: Ledger) -> dict[str, Judgement]:
@@ -193,7 +245,7 @@ def _judge(models: _Models, division: Division, ledger: Ledger) -> dict[str, Jud
 
 
 def _data(table: FeatureTable, division: Division) -> Data:
-    paths = [path for paths in MODALITY_ARRAYS.values() for path in paths]
+    paths = [path for paths in table.arrays.values() for path in paths]
     present = {path: table.present(path) for path in paths}
     rows = {split: table.rows(split) for split in SPLITS}
     return Data(
@@ -215,10 +267,12 @@ def _data(table: FeatureTable, division: Division) -> Data:
     )
 
 
-def _command(table: FeatureTable, config: TrainConfig, protocol: str) -> str:
+def _command(table: FeatureTable, config: Config, protocol: str) -> str:
     options = {
         "--snapshot": table.snapshot,
         "--protocol": protocol,
+        "--network": _name(config),
+        "--modalities": ",".join(table.arrays),
         "--seed": str(config.seed),
         "--epochs": str(config.epochs),
     }

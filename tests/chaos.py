@@ -32,10 +32,12 @@ UTTERANCES = (300, 700)
 """From so many to so many per data set: 10 to 20 s of work for two undisturbed workers."""
 MILLISECONDS = 40
 MARKS = ("SIGKILL", "SIGSEGV", "SIGABRT", "HANG", "GREEDY", "ROOMY", "BROKEN")
-PAUSE = (1.0, 8.0)
+PAUSE = (2.0, 12.0)
 """Seconds between two faults."""
 AWAY = (3.0, 35.0)
 """Seconds that a network is away."""
+RUNS = 30
+"""Runs that a store may need, killed ones included."""
 RUN_SECONDS = 600.0
 """A run that takes longer, without new faults in the second half, counts as one that hangs."""
 
@@ -120,8 +122,9 @@ class Chaos:
         )
         truth = rig.undisturbed(dataset, folder / "truth", partition=PARTITION)
         self._say(f"{len(truth)} rows into {store}")
-        while not self._finish(dataset, store, until):
-            pass
+        for _ in range(RUNS):
+            if self._finish(dataset, store, until):
+                break
         found = rig.differences(store, truth)
         self.outcome.stores += 1
         self.outcome.rows += len(truth)
@@ -154,8 +157,7 @@ class Chaos:
             message or run.shown()
         )
         self._say(message or run.shown())
-        # Without an explanation there is nothing to hope for from another run.
-        return not message
+        return False
 
     def _disturb(self, run: Extract, store: str, until: float) -> bool:
         """One fault after the other as long as the run lasts; gives whether it was killed."""

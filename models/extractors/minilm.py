@@ -1,7 +1,10 @@
-"""``text/minilm``: the sentence embedding of all-MiniLM-L6-v2.
+"""``text/minilm``: the sentence embedding of all-MiniLM-L6-v2, and its layers.
 
 Reimers and Gurevych, "Sentence-BERT", EMNLP 2019; weights
 sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0).
+
+The last layer was trained to tell what a text is about. How it is said is easier to read from
+the layers before it, so their means are kept as well: ``docs/text-result.md`` has the figures.
 """
 
 from __future__ import annotations
@@ -10,8 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
-
-import numpy as np
 
 from models.extractor import Extractor
 from models.extractors.networks import exact_inference, pretrained, quiet, seeded
@@ -38,6 +39,8 @@ _SOURCE = PublishedModel(
 )
 _TEXTS = 64
 """Texts per forward pass."""
+_LAYERS = 7
+"""The token embeddings and the six layers above them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class _Loaded:
 
 @dataclass(frozen=True, kw_only=True)
 class MiniLM(Extractor):
-    """Mean of the token vectors, of length one, as the model was trained."""
+    """Means over a text's tokens: of the last layer, as the model was trained, and of each."""
 
     published: ClassVar[PublishedModel | None] = _SOURCE
 
@@ -57,12 +60,21 @@ class MiniLM(Extractor):
 
     @property
     def spec(self) -> FeatureSpec:
-        """Embedding (384,), of unit length."""
+        """Embedding (384,), of unit length; layers (7, 384), the token embeddings first.
+
+        The embedding counts the marks of beginning and end, as the model was trained; the
+        layers count the words alone.
+        """
         return FeatureSpec(
             name="text/minilm",
             modality=Modality.TEXT,
-            version=1,
-            arrays=(ArraySpec(name="embedding", dims=("minilm",), shape=(384,), dtype="float32"),),
+            version=2,
+            arrays=(
+                ArraySpec(name="embedding", dims=("minilm",), shape=(384,), dtype="float32"),
+                ArraySpec(
+                    name="layers", dims=("layer", "minilm"), shape=(_LAYERS, 384), dtype="float16"
+                ),
+            ),
             weights=self.weights,
             parameters={"max_tokens": self.max_tokens},
         )
@@ -91,7 +103,7 @@ class MiniLM(Extractor):
         return _Loaded(model.eval().to(device), tokenizer)
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
-        """The embedding of every text; ``no_text`` for empty ones."""
+        """Embedding and layers of every text; ``no_text`` for empty ones."""
         results: list[Features | Missing] = [
             Missing(reason=Reason.NO_TEXT, message="the text is empty") for _ in media
         ]
@@ -100,23 +112,38 @@ class MiniLM(Extractor):
         texts.sort(key=lambda pair: len(pair[1]))
         for begin in range(0, len(texts), _TEXTS):
             part = texts[begin : begin + _TEXTS]
-            for (i, _), row in zip(part, self._embed([text for _, text in part]), strict=True):
-                results[i] = {"embedding": row}
+            for (i, _), found in zip(part, self._embed([text for _, text in part]), strict=True):
+                results[i] = found
         return results
 
-    def _embed(self, texts: list[str]) -> Iterator[Any]:
+    def _embed(self, texts: list[str]) -> Iterator[Features]:
         import torch
 
         encoded = self.loaded.tokenizer.encode_batch(texts)
         device = self.loaded.model.device
         ids = torch.tensor([one.ids for one in encoded], device=device)
         mask = torch.tensor([one.attention_mask for one in encoded], device=device)
+        words = torch.tensor([_words(one) for one in encoded], device=device)
         with exact_inference():
-            hidden = self.loaded.model(input_ids=ids, attention_mask=mask).last_hidden_state
-            weight = mask[..., None].to(hidden.dtype)
-            pooled = (hidden * weight).sum(1) / weight.sum(1)
-            unit = torch.nn.functional.normalize(pooled, dim=1)
-        yield from unit.cpu().numpy().astype(np.float32)
+            hidden = self.loaded.model(
+                input_ids=ids, attention_mask=mask, output_hidden_states=True
+            ).hidden_states
+            unit = torch.nn.functional.normalize(_mean(hidden[-1], mask), dim=1)
+            layers = torch.stack([_mean(one, words) for one in hidden], dim=1)
+        for embedding, own in zip(unit.cpu().numpy(), layers.cpu().numpy(), strict=True):
+            yield {"embedding": embedding, "layers": own}
+
+
+def _mean(hidden: Any, mask: Any) -> Any:
+    """Mean over the tokens that ``mask`` (batch, tokens) leaves, shape (batch, 384)."""
+    weight = mask[..., None].to(hidden.dtype)
+    return (hidden * weight).sum(1) / weight.sum(1)
+
+
+def _words(encoded: Any) -> list[int]:
+    """Which tokens are words; all of a text that has none, such as a zero-width space."""
+    words = [1 - one for one in encoded.special_tokens_mask]
+    return words if any(words) else list(encoded.attention_mask)
 
 
 def _installed() -> Path:

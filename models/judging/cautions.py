@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.judging.protocols import Division, Protocol
 from models.judging.records import Caution, Judgement
 from models.schema import EMOTIONS
-from models.table import MODALITY_ARRAYS, FeatureTable
+from models.table import FeatureTable
 
 FEW_ROWS = 200
 """Below this many test rows the 95 % interval of a weighted F1 is about 0.14 wide or more."""
@@ -61,7 +61,7 @@ def _unlabelled(situation: Situation) -> Iterator[str]:
 
 
 def _missing_modality(situation: Situation) -> Iterator[str]:
-    for modality, paths in MODALITY_ARRAYS.items():
+    for modality, paths in situation.table.arrays.items():
         present = situation.table.present_modality(modality)
         if not present.any():
             extractors = sorted({path.rpartition("/")[0] for path in paths})
@@ -77,7 +77,7 @@ def _missing_modality(situation: Situation) -> Iterator[str]:
 
 def _missing_feature(situation: Situation) -> Iterator[str]:
     table = situation.table
-    for modality, paths in MODALITY_ARRAYS.items():
+    for modality, paths in situation.table.arrays.items():
         if not table.present_modality(modality).any():
             continue
         for extractor in sorted({path.rpartition("/")[0] for path in paths}):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.judging.records import Use
 from models.schema import EMOTIONS, MeldflowError, UsageError
-from models.table import MODALITY_ARRAYS, FeatureTable
+from models.table import FeatureTable
 
 
 class LeakError(MeldflowError):
@@ -137,6 +137,6 @@ def divide(table: FeatureTable, protocol: Protocol) -> Division:
     if len(set(labels[rows["fit"]].tolist())) < 2:
         only = EMOTIONS[labels[rows["fit"][0]]]
         raise UsageError(f"all {protocol.fit} rows are {only}; a classifier needs two emotions")
-    if not any(table.present_modality(m)[rows["fit"]].any() for m in MODALITY_ARRAYS):
+    if not any(table.present_modality(m)[rows["fit"]].any() for m in table.arrays):
         raise UsageError(f"no {protocol.fit} row of snapshot {table.snapshot} has any feature")
     return Division(**rows, labels=labels)

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from models.fusion.config import FusionConfig
 from models.reference.config import Epoch, TrainConfig
 
 
@@ -149,7 +150,11 @@ class TrainResult:
     """Date and time, UTC, ISO 8601."""
     command: str
     """The command line that repeats this run."""
-    config: TrainConfig
+    network: str
+    """``reference`` or ``fusion``."""
+    modalities: tuple[str, ...]
+    """Those that the network was given."""
+    config: TrainConfig | FusionConfig
     data: Data
     hardware: Hardware
     versions: Mapping[str, str]
@@ -164,6 +169,10 @@ class TrainResult:
     """The model with the best weighted F1 on dev (not test), majority excluded."""
     history: tuple[Epoch, ...]
     best_epoch: int
+    temperature: float
+    """What the network's logits are divided by before they become probabilities."""
+    described: Mapping[str, Any]
+    """What a saved model needs beside its arrays, JSON values."""
     svm_chosen: Candidate
     svm_grid: tuple[Candidate, ...]
     fitted: tuple[Use, ...]
@@ -182,10 +191,14 @@ class TrainResult:
     def to_json(self) -> dict[str, Any]:
         """The contents of ``results.json``: dicts, lists, strings, numbers and None."""
         judged = self.judged.items()
-        seeds = {"training": self.config.seed, "projection": self.config.projection_seed}
+        projection = getattr(self.config, "projection_seed", None)
+        seeds = {"training": self.config.seed, "projection": projection}
         return {
             "protocol": self.protocol,
             "protocol_description": self.protocol_description,
+            "network": self.network,
+            "modalities": list(self.modalities),
+            "temperature": self.temperature,
             "started": self.started,
             "command": self.command,
             **asdict(self.data),

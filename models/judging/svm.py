@@ -6,7 +6,7 @@ Sources: Cortes & Vapnik 1995; Chang & Lin 2011 (LIBSVM, one against one).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,19 @@ from sklearn.svm import SVC
 
 from models.judging.protocols import Division, Ledger
 from models.judging.records import Candidate
-from models.reference.config import TrainConfig
 from models.schema import EMOTIONS
+
+
+class Grid(Protocol):
+    """The candidates; any network's settings hold them."""
+
+    @property
+    def svm_c(self) -> tuple[float, ...]:
+        """Candidates for C."""
+
+    @property
+    def svm_gamma(self) -> tuple[float, ...]:
+        """Candidates for gamma as multiples of 1 / n_inputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +39,7 @@ class Svm:
     scaler: StandardScaler
     machine: SVC
     train: NDArray[np.float32]
-    """The scaled vectors that it was fitted on, shape (n_fit, 512)."""
+    """The scaled vectors that it was fitted on, shape (n_fit, width)."""
     chosen: Candidate
     grid: tuple[Candidate, ...]
 
@@ -50,9 +61,7 @@ class Svm:
         }
 
 
-def fit_svm(
-    fused: NDArray[np.float32], division: Division, config: TrainConfig, ledger: Ledger
-) -> Svm:
+def fit_svm(fused: NDArray[np.float32], division: Division, config: Grid, ledger: Ledger) -> Svm:
     """The machine of the grid with the best weighted F1 on dev.
 
     Every candidate is fitted on the fit rows alone, and so is the chosen one: dev picks
@@ -61,7 +70,7 @@ def fit_svm(
     rows a candidate then takes 8 s of one core instead of 51 s, for about 2 GB of memory.
 
     Args:
-        fused: the network's vectors of every row, shape (n, 512).
+        fused: the network's vectors of every row, shape (n, width).
         division: rows by purpose, and labels.
         config: holds the grid.
         ledger: gets one entry for the scaler, one for the machine, one for the choice.
@@ -88,7 +97,7 @@ def fit_svm(
             grid.append(Candidate(c=c, gamma=gamma, dev_weighted_f1=f1))
             if chosen is None or f1 > chosen[0].dev_weighted_f1:
                 chosen = grid[-1], machine
-    if chosen is None:  # TrainConfig refuses an empty grid
+    if chosen is None:  # the settings refuse an empty grid
         raise ValueError("the grid of the SVM is empty")
     return Svm(scaler=scaler, machine=chosen[1], train=train, chosen=chosen[0], grid=tuple(grid))
 

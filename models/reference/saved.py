@@ -44,7 +44,7 @@ class SavedModel:
     def _vote(self, fused: NDArray[np.float32]) -> NDArray[np.intp]:
         """LIBSVM's decision: one machine per pair of classes, most votes, the surer of equals."""
         svm = self.svm
-        scaler = _scaler(svm["scaler_mean"], svm["scaler_scale"])
+        scaler = scaler_of(svm["scaler_mean"], svm["scaler_scale"])
         kernel = rbf_kernel(scaler.transform(fused), svm["support_vectors"], gamma=self.gamma)
         ends = np.cumsum(svm["n_support"])
         own = [slice(end - n, end) for end, n in zip(ends, svm["n_support"], strict=True)]
@@ -71,6 +71,8 @@ def load_model(folder: Path) -> SavedModel:
     if not (folder / "config.json").is_file():
         raise UsageError(f"no model in {folder}: config.json is not there")
     described = json.loads((folder / "config.json").read_text())
+    if described["architecture"] != "reference":
+        raise UsageError(f"the model in {folder} is {described['architecture']}, not reference")
     network = ReferenceNetwork()
     state = load_file(folder / "network.safetensors")
     network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
@@ -78,7 +80,7 @@ def load_model(folder: Path) -> SavedModel:
     return SavedModel(
         network=network,
         scalers={
-            name: _scaler(arrays[f"{name}.mean"], arrays[f"{name}.scale"])
+            name: scaler_of(arrays[f"{name}.mean"], arrays[f"{name}.scale"])
             for name in sorted({key.partition(".")[0] for key in arrays})
         },
         svm=load_file(folder / "svm.safetensors"),
@@ -88,7 +90,8 @@ def load_model(folder: Path) -> SavedModel:
     )
 
 
-def _scaler(mean: NDArray[np.float64], scale: NDArray[np.float64]) -> StandardScaler:
+def scaler_of(mean: NDArray[np.float64], scale: NDArray[np.float64]) -> StandardScaler:
+    """A fitted scaler from what was saved of it."""
     scaler = StandardScaler()
     scaler.mean_, scaler.scale_, scaler.var_ = mean, scale, scale**2
     scaler.n_features_in_ = len(mean)

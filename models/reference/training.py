@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
+from models.judging.fitted import Fitted
 from models.judging.protocols import Division, Ledger
 from models.reference.config import Epoch, TrainConfig, class_weights
 from models.reference.inputs import Inputs
@@ -19,29 +19,6 @@ from models.reference.network import Batch, ReferenceNetwork, count_parameters
 from models.schema import EMOTIONS
 
 _EVAL_BATCH = 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
-    """A fitted network with what it says of every row of the table."""
-
-    state: dict[str, NDArray[np.float32]]
-    """Parameters of the best epoch, by their torch names."""
-    history: tuple[Epoch, ...]
-    best_epoch: int
-    logits: NDArray[np.float32]
-    """Shape (n, 7)."""
-    fused: NDArray[np.float32]
-    """Shape (n, 512)."""
-    parameters: int
-    """Trainable parameters."""
-    threads: int
-    """Threads that torch computed with; another number may round differently."""
-
-    def log_probabilities(self) -> NDArray[np.float64]:
-        """Log softmax of the logits, shape (n, 7): scores that compare across utterances."""
-        shifted = self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True)
-        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def fit_network(

@@ -21,9 +21,11 @@ from tasks.bench.usage import cpu_seconds
 from tasks.clusters.environment import worker_environment
 from tasks.clusters.roles import ROLES
 from tasks.server import QUIET, own_server
+from tasks.serving import process
 
 WORKERS = 2
 START_SECONDS = 120.0
+STOP_SECONDS = 10.0
 
 SETTLE_SECONDS = 300.0
 """How long the server may take, after a run's end, to have recorded it."""
@@ -77,17 +79,17 @@ class System:
             (self.folder / "flow.log").open("w+") as errors,
             subprocess.Popen(
                 command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
-            ) as process,
+            ) as flow,
         ):
-            self.processes["flow"] = [psutil.Process(process.pid)]
+            self.processes["flow"] = [psutil.Process(flow.pid)]
             try:
-                output, _ = process.communicate()
+                output, _ = flow.communicate()
             except BaseException:
-                process.terminate()
+                flow.terminate()
                 raise
-            if process.returncode:
+            if flow.returncode:
                 errors.seek(0)
-                said = errors.read().strip() or f"exit code {process.returncode}"
+                said = errors.read().strip() or f"exit code {flow.returncode}"
                 raise RunError(f"bench: {' '.join(command[2:5])} failed: {said[-2000:]}")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -162,19 +164,11 @@ def system(folder: Path) -> Iterator[System]:
 
 @contextlib.contextmanager
 def _started(command: Sequence[str], up: System) -> Iterator[psutil.Process]:
-    with (up.folder / "dask.log").open("a") as log:
-        process = subprocess.Popen(
-            command, env=up.environment, cwd=up.folder, stdout=log, stderr=log
-        )
+    started = process.start(command, up.environment, up.folder / "dask.log")
     try:
-        yield psutil.Process(process.pid)
+        yield psutil.Process(started.pid)
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.stop([started], STOP_SECONDS)
 
 
 def _address(told: Path) -> str:

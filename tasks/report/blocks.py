@@ -99,7 +99,7 @@ class Section:
 
 DASH = "\u2013"
 """Stands for what is undefined."""
-MODEL_NAMES = {"network": "Reference network", "svm": "SVM", "majority": "Majority baseline"}
+MODEL_NAMES = {"network": "Network", "svm": "SVM", "majority": "Majority baseline"}
 """Model → the name that people read; a model without one is shown as it is."""
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from models.judging.records import Scores, TrainResult
 from models.schema import EMOTIONS
 
-_SPOKEN = {"network": "reference network", "svm": "SVM"}
+_SPOKEN = {"svm": "SVM"}
+
+
+def _spoken(result: TrainResult, name: str) -> str:
+    """A classifier within a sentence."""
+    return f"{result.network} network" if name == "network" else _SPOKEN.get(name, name)
 
 
 def headline(result: TrainResult) -> str:
     """One sentence: the model chosen on dev, its weighted F1, and the majority's."""
     test, floor = result.judged[result.winner].test, result.judged["majority"].test
     return (
-        f"On {test.rows:,} test utterances the {_SPOKEN.get(result.winner, result.winner)} reaches "
+        f"On {test.rows:,} test utterances the {_spoken(result, result.winner)} reaches "
         f"weighted F1 {test.weighted_f1:.2f}; always answering {_commonest(result)} gives "
         f"{floor.weighted_f1:.2f}."
     )
@@ -21,9 +26,10 @@ def headline(result: TrainResult) -> str:
 def explanation(result: TrainResult) -> str:
     """Two sentences: how certain that is, and why this model is the one named."""
     other = "network" if result.winner == "svm" else "svm"
+    certainty = _certainty(result.judged[result.winner].test)
     return (
-        f"{_certainty(result.judged[result.winner].test)} The {_SPOKEN[result.winner]} is named "
-        f"because it did at least as well on dev; the {_SPOKEN[other]} reaches "
+        f"{certainty} The {_spoken(result, result.winner)} is named "
+        f"because it did at least as well on dev; the {_spoken(result, other)} reaches "
         f"{result.judged[other].test.weighted_f1:.2f} on test."
     )
 

@@ -25,8 +25,8 @@ def find_api(named: str) -> str:
         if answers(one):
             return one
     raise UsageError(
-        f"prefect server {url}: it does not answer; start one with `meldflow up`, or name another "
-        "with --api"
+        f"prefect server {url}: it does not answer; start one with `meldflow up`, or name yours "
+        "in PREFECT_API_URL"
     )
 
 

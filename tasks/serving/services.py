@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -17,7 +15,7 @@ import yaml
 
 from models.schema import UsageError
 from tasks.clusters.environment import worker_environment
-from tasks.clusters.local import Local
+from tasks.clusters.local import Local, visible_gpus
 from tasks.clusters.profile import VARIABLE
 from tasks.clusters.roles import ROLES
 from tasks.files import write_atomically
@@ -60,7 +58,7 @@ class Site:
     dashboard_port: int = 8787
     workers: int | None = None
     """CPU workers; None for as many as cores and memory allow."""
-    gpus: int = field(default_factory=lambda: count_gpus())
+    gpus: tuple[str, ...] = field(default_factory=lambda: tuple(visible_gpus()))
 
     @property
     def contact(self) -> str:
@@ -123,18 +121,6 @@ class Site:
         write_atomically(self.home.profile, yaml.safe_dump(profile).encode())
 
 
-def count_gpus() -> int:
-    """GPUs that ``nvidia-smi`` lists; none where there is no such program."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return 0
-    try:
-        listed = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
-
-
 def prefect_server(site: Site) -> Service:
     """The API, the UI, the scheduler of runs, and the automations."""
     return Service(
@@ -172,7 +158,7 @@ def dask_workers(site: Site) -> tuple[Service, ...]:
     """A worker per core, and one per GPU; without GPUs the first offer both roles."""
     roles = ("cpu",) if site.gpus else ROLES
     cpu = (_worker(site, f"cpu-{n}", roles, "") for n in range(site.cpu_workers))
-    gpu = (_worker(site, f"gpu-{n}", ("model",), str(n)) for n in range(site.gpus))
+    gpu = (_worker(site, f"gpu-{n}", ("model",), one) for n, one in enumerate(site.gpus))
     return (*cpu, *gpu)
 
 

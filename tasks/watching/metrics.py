@@ -30,7 +30,7 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "partitions": (
         "Partitions merged, tries of a partition after its first (retried), and batches that were "
-        "encoded apart because they killed workers (halved).",
+        "encoded apart because they killed workers.",
         ("event",),
     ),
     "stage_seconds": ("Seconds that workers spent on a stage, over all utterances.", ("stage",)),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from models.schema import RunError, UsageError
+from tasks.serving.connection import find_api
 from tasks.watching import keys
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 10.0
 PATIENCE_SECONDS = 300.0
 """How long a server may be away from those who watch."""
-
-LOCAL = "http://127.0.0.1:4200/api"
-"""Where `meldflow up` and `prefect server start` have theirs, unless told otherwise."""
 
 ENDS = {"COMPLETED": 0, "FAILED": 1, "CRASHED": 1, "CANCELLED": 130}
 """Type of a state that no run leaves → exit code of the command that watched it."""
@@ -82,19 +80,12 @@ def prefect_server_in_use() -> Iterator[Server]:
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-    url = (PREFECT_API_URL.value() or LOCAL).rstrip("/")
+    url = find_api("")
     with (
         temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}),
         get_client(sync_client=True, httpx_settings={"timeout": ANSWER_SECONDS}) as client,
     ):
-        server = Server(url, client)
-        try:
-            server.runs(1)
-        except ConnectionError as error:
-            raise UsageError(
-                f"{error}; start one with `meldflow up`, or name yours in PREFECT_API_URL"
-            ) from error
-        yield server
+        yield Server(url, client)
 
 
 class Server:

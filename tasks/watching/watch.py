@@ -48,6 +48,7 @@ STOPPED_SECONDS = 3.0
 """The same where somebody stopped the run, and waits for it to end."""
 
 WORKERS_WORDS = "The workers now, the busiest first: CPU in per cent of a core, children included."
+FAILED_WORDS = "Why each of them failed, and the command that looks into its clip."
 FAILURES_WORDS = f"Each utterance with its message and clip: artifact `{keys.FAILED}`."
 
 
@@ -150,7 +151,8 @@ class Watch:
         shown = self._artifacts
         if shown is not None and failures:
             shown.table(keys.FAILURES, failure_table(failures, rows), FAILURES_WORDS)
-            shown.markdown(keys.FAILED, failed_utterances(self._run.url, failures, rows))
+            each = failed_utterances(self._run.url, failures, rows)
+            shown.markdown(keys.FAILED, each, FAILED_WORDS)
 
     def _report(self, shown: Artifacts, rates: Sequence[FailureRate], trouble: str) -> None:
         from tasks.watching.report import headline, markdown  # which draws
@@ -161,7 +163,7 @@ class Watch:
             words = f"**{how_far(now)}.** {text(headline(report))}"
             shown.progress(keys.PROGRESS, now.share, words, figures(now))
             self._show_failures(self._monitor)
-        shown.markdown(keys.REPORT, markdown(report))
+        shown.markdown(keys.REPORT, markdown(report), text(headline(report)))
 
     def _collect(self, rates: Sequence[FailureRate], trouble: str) -> RunReport:
         from tasks.watching.report import RunReport
@@ -216,7 +218,7 @@ def figures(progress: Progress) -> dict[str, str]:
         "planned_partitions": str(progress.planned_partitions),
         "failed": str(progress.failed),
         "retries": str(progress.effort.retries),
-        "halved": str(progress.effort.halved),
+        "apart": str(progress.effort.apart),
     }
 
 

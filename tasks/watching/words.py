@@ -54,16 +54,16 @@ def in_words(progress: Progress) -> str:
 def so_far(progress: Progress) -> str:
     """What was stored, what failed, what was tried again, and how long it took."""
     merged = f"{progress.partitions:,} of {progress.planned_partitions:,} partitions stored"
-    failed = f"{progress.failed:,} features failed"
+    failed = f"{progress.failed:,} feature{'s' * (progress.failed != 1)} failed"
     events = ", ".join([merged, failed, *trouble(progress.effort)])
     return f"{events}; {roughly(progress.elapsed)} so far"
 
 
 def trouble(effort: Effort) -> list[str]:
-    """Retries and halved batches, where there were any."""
+    """Retries and batches encoded apart, where there were any."""
     counts = (
         (effort.retries, "retry", "retries"),
-        (effort.halved, "batch halved", "batches halved"),
+        (effort.apart, "batch encoded apart", "batches encoded apart"),
     )
     return [f"{n:,} {one if n == 1 else many}" for n, one, many in counts if n]
 
@@ -94,7 +94,7 @@ def failed_utterances(
     number = sum(failures.values())
     if not number:
         return "No feature failed."
-    lines = [f"**{number:,} features failed.**"]
+    lines = [f"**{number:,} feature{'s' * (number != 1)} failed.**"]
     if number > len(rows):
         command = shlex.join(["meldflow", "failures", store])
         lines.append(
@@ -127,7 +127,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: str = "") -
 
 def text(words: str) -> str:
     """Data as Markdown that shows it as it is, also in a cell of a table."""
-    escaped = re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(readable(words), quote=False))
+    escaped = re.sub(r"([\\`*_{}\[\]|~])", r"\\\1", html.escape(readable(words), quote=False))
     return escaped.replace("://", ":&#47;&#47;")
 
 

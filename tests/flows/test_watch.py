@@ -26,6 +26,7 @@ from tests.tasks.test_monitor import dashboard_metrics
 
 WORKER = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
 ONLY = ("--only", "audio/librosa", "--only", "text/minilm", "--partition", "4", "--batch", "2")
+WORKER = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,7 @@ def test_the_report_of_the_command_has_stages_retries_and_bytes(site: Site) -> N
     effort = site.report["effort"]
     assert set(effort["seconds"]) == {"load", "audio/librosa", "text/minilm", "write"}
     assert min(effort["seconds"].values()) > 0
-    assert (effort["retries"], effort["halved"]) == (0, 0)
+    assert (effort["retries"], effort["apart"]) == (0, 0)
     assert effort["written_bytes"] > 10_000
 
 

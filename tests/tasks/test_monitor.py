@@ -63,14 +63,14 @@ def test_a_partition_that_is_tried_again_counts_once() -> None:
     monitor.rows(0, 3)
     monitor.retried(0)
     monitor.rows(0, 4)
-    monitor.halved(0, "audio/voice", 4)
+    monitor.encoded_apart(0, "audio/voice", 4)
     monitor.merged(stored(0, ["", "", "silent", "no_audio"]))
     monitor.rows(1, 4)
     monitor.merged(stored(1, [""] * 4))
     assert (sum(told), monitor.extracted) == (8, 8)
     now = monitor.progress()
     assert (now.done, now.planned, now.share, now.partitions) == (8, 8, 1.0, 2)
-    assert (now.effort.retries, now.effort.halved, now.effort.written_bytes) == (1, 1, 200)
+    assert (now.effort.retries, now.effort.apart, now.effort.written_bytes) == (1, 1, 200)
     assert now.effort.seconds == {"load": 3.0, "audio/voice": 1.0}
     failures, rows = monitor.failed_rows()
     assert failures == {("audio/voice", "silent"): 1, ("audio/voice", "no_audio"): 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,14 +67,13 @@ def test_what_kills_its_worker_is_found_and_costs_itself_only(
     found = results(tmp_path / "store")
     assert found[2][1:] == ("crashed", "the process that encoded it died (SIGSEGV)")
     assert [one[0] for one in found if not one[1]] == [1, 2, 4, 5, 6, 7, 8, 9]
-    # 8, then 4 4, 2 2, 1 1; and the ninth, which waited on the worker while it died
-    assert monitor.halvings[0] in (7, 8)
+    assert monitor.apart[0] in (1, 2)  # the ninth may have waited on the worker when it died
 
 
 def test_what_hangs_ends_as_timeout(cluster: Cluster, tmp_path: Path) -> None:
     extract(cluster, tmp_path / "store", ["a", "sleep", "ccc"], clip=0.5)
     found = results(tmp_path / "store")
-    assert found[1][1:] == ("timeout", "not encoded within 2 s")
+    assert found[1][1:] == ("timeout", "not encoded within 1 s")
     assert [one[0] for one in found if not one[1]] == [1, 3]
 
 
@@ -86,4 +86,7 @@ def test_a_partition_that_takes_too_long_leaves_nothing_on_the_cluster(
     def tasks(dask_scheduler: object) -> int:
         return len(dask_scheduler.tasks)  # type: ignore[attr-defined]
 
+    deadline = time.monotonic() + 10
+    while cluster.client.run_on_scheduler(tasks) and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert cluster.client.run_on_scheduler(tasks) == 0

@@ -12,8 +12,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from models.reference.network import PARAMETERS
-from models.schema import UsageError
-from tasks.train import TrainConfig, save_model, train_and_judge
+from models.schema import EMOTIONS, UsageError
+from tasks.train import FusionConfig, TrainConfig, save_model, train_and_judge
 from tests.models.tables import make_table
 
 CONFIG = TrainConfig(epochs=3, batch_size=32, svm_c=(1.0,), svm_gamma=(0.3,))
@@ -146,7 +146,8 @@ def test_epochs_are_told_as_they_end():
 
 
 def test_the_command_repeats_the_run(result):
-    assert "--snapshot 4K7QW2 --protocol official --seed 0" in result.command
+    assert "--snapshot 4K7QW2 --protocol official --network reference" in result.command
+    assert "--modalities audio,video,text --seed 0" in result.command
     named = train_and_judge(make_table((30, 10, 10)), CONFIG, command="meldflow train x")
     assert named.command == "meldflow train x"
 
@@ -154,3 +155,37 @@ def test_the_command_repeats_the_run(result):
 def test_importing_the_tasks_loads_no_torch():
     code = "import sys, tasks.train, tasks.report; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_fusion_is_fitted_saved_and_read_back(tmp_path):
+    from models.fusion.saved import load_fusion
+    from models.reference.saved import load_model
+
+    config = FusionConfig(epochs=2, width=16, heads=2, svm_c=(1.0,))
+    table = make_table(missing=0.1)
+    result = train_and_judge(table, config, resume=tmp_path / "state.safetensors")
+    assert (result.network, result.modalities) == ("fusion", ("audio", "video", "text"))
+    json.dumps(result.to_json(), allow_nan=False)
+    folder = save_model(result, tmp_path)
+    likely = load_fusion(folder).probabilities(table)
+    np.testing.assert_allclose(likely.sum(axis=1), 1, rtol=1e-5)
+    found = np.array(EMOTIONS)[likely[table.rows("test")].argmax(axis=1)]
+    assert tuple(found) == result.judged["network"].predicted
+    with pytest.raises(UsageError, match="is fusion, not reference"):
+        load_model(folder)
+
+
+def test_seeds_are_summed_up_and_dev_chooses(tmp_path):
+    from tasks.options import TrainOptions
+    from tasks.training import TrainReport, best_on_dev, fit
+
+    options = TrainOptions(store="s", report=tmp_path, network="fusion", seeds=2, epochs=1)
+    results = fit(make_table((60, 20, 20)), options)
+    report = TrainReport.of(results, tmp_path / "index.html")
+    assert report.seeds == (0, 1)
+    each = [one.judged[report.model].test.weighted_f1 for one in results]
+    assert report.test["weighted_f1"].mean == pytest.approx(np.mean(each))
+    assert report.test["weighted_f1"].sd == pytest.approx(np.std(each, ddof=1))
+    dev = [one.judged[report.model].dev.weighted_f1 for one in results]
+    assert best_on_dev(results) is results[int(np.argmax(dev))]
+    assert {"protocol", "snapshot", "dev", "test", "majority"} <= set(report.to_json())

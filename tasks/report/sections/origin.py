@@ -56,7 +56,7 @@ def training(result: TrainResult) -> Section:
             Pictures(figure="training"),
             Text(
                 text=f"The SVM (RBF kernel, balanced classes) sees the network's fused "
-                f"512-vector. Of {len(grid)} settings dev picked C\u00a0=\u00a0{chosen.c:g}, "
+                f"vector. Of {len(grid)} settings dev picked C\u00a0=\u00a0{chosen.c:g}, "
                 f"gamma\u00a0=\u00a0{chosen.gamma:.3g}."
             ),
             Folded(summary="All SVM settings", blocks=(table,)),
@@ -158,7 +158,8 @@ def provenance(result: TrainResult) -> Section:
                     ("Snapshot", given.snapshot),
                     ("Protocol", result.protocol),
                     ("Started", result.started.replace("T", " ").replace("+00:00", " UTC")),
-                    ("Network", f"reference, {result.parameters:,} trainable parameters"),
+                    ("Network", f"{result.network}, {result.parameters:,} trainable parameters"),
+                    ("Modalities", ", ".join(result.modalities)),
                 ),
             ),
             Facts(title="Extractors, their weights and keys", facts=extractors),

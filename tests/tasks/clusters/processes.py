@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.clusters.environment import worker_environment
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -26,7 +28,8 @@ class Processes:
     def worker(
         self, name: str, resources: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Starts a worker."""
+        """Starts a worker, as ``docs/clusters.md`` says: with one thread per library."""
+        environment = worker_environment(1) | dict(environment or {})
         options = ("--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard")
         arguments = ("worker", self.address, *options, "--name", name, "--resources", resources)
         return self.stack.enter_context(

@@ -91,7 +91,6 @@ def test_networks_run_on_model_workers_and_decoding_on_cpu_workers(
         for name, resources in (("cpu-0", "cpu=1"), ("cpu-1", "cpu=1"), ("gpu-0", "model=1")):
             processes.worker(name, resources)
         seen = Seen(processes, clips, tmp_path / "store")
-    print("APART", dict(seen.where), dict(seen.moved))
     assert seen.where["load_media"].keys() <= {"cpu-0", "cpu-1"}
     assert seen.where["write"].keys() <= {"cpu-0", "cpu-1"}
     batches = CLIPS // 2
@@ -109,6 +108,5 @@ def test_where_workers_are_alike_decoded_media_stay_where_they_are(
         for name in ("one", "two"):
             processes.worker(name, "cpu=1 model=1")
         seen = Seen(processes, clips, tmp_path / "store")
-    print("ALIKE", dict(seen.where), dict(seen.moved))
     assert seen.where.keys() == {"load_and_encode", "write"}
     assert all(way.keys() == {"load_and_encode"} for way in seen.moved.values())  # features alone

@@ -1,0 +1,1 @@
+"""The context fusion network: utterances in their dialogue, modalities as sequences."""
