@@ -1,7 +1,7 @@
 """What a Prefect server has to know: the work pool, the deployments, schedules and triggers.
 
 Registering again changes what comes from meldflow (descriptions, forms, entrypoints) and leaves
-alone what belongs to the person: schedules and triggers that were switched on or off or edited,
+alone what belongs to the person: whether schedules and triggers are on, edited schedules,
 and defaults of parameters that were set.
 """
 
