@@ -9,6 +9,7 @@ hold, row for row, what an undisturbed one holds.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 import signal
@@ -106,10 +107,9 @@ class Chaos:
     def go_on(self, seconds: float) -> Outcome:
         """One store after the other until the time is over; the last run ends undisturbed."""
         until = self._began + seconds
+        places = itertools.cycle(self._random.sample(sorted(PLACES), len(PLACES)))
         while time.monotonic() < until:
-            for place in PLACES:
-                if time.monotonic() < until:
-                    self._fill_store(place, until)
+            self._fill_store(next(places), until)
         self.outcome.seconds = time.monotonic() - self._began
         return self.outcome
 
