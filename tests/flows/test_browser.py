@@ -19,7 +19,10 @@ from tests.flows.serving import Served, extraction, until, up
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH to look with")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH to look with"),
+]
 
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -93,9 +96,10 @@ def test_the_form_of_the_pipeline_starts_a_run_that_completes(
     show(page, served, f"runs/flow-run/{extracted['id']}?tab=Artifacts")
     page.locator("a[href*='/artifacts/']").first.wait_for()
     picture(page, "artifacts")
-    page.locator("a[href*='/artifacts/']").first.click()
+    page.get_by_text("extract-report").first.click()
     page.wait_for_url("**/artifacts/**")
-    picture(page, "artifact")
+    page.get_by_text("Where the time went").first.wait_for()
+    picture(page, "report")
 
 
 def test_a_retry_is_seen_after_the_scheduler_was_killed(

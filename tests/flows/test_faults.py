@@ -69,6 +69,7 @@ def test_workers_that_are_killed_again_and_again(installation: Rig, case: Case) 
     case.check(run)
 
 
+@pytest.mark.slow
 def test_all_workers_go_and_new_ones_join(installation: Rig, case: Case) -> None:
     run = case.start(installation)
     for worker in installation.workers:

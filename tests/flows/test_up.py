@@ -96,6 +96,7 @@ def test_notify_starts_a_run_and_that_one_a_training(served: Served, data: Path)
     cancel(served, training["id"])
 
 
+@pytest.mark.slow
 def test_the_poll_tells_of_a_change_that_has_settled(served: Served, data: Path) -> None:
     known = {one["id"] for one in served.runs("extract")}
     looks = [served.start("poll", {"options": {"dataset": str(data)}}) for _ in range(2)]
@@ -129,6 +130,7 @@ def cancel(served: Served, run: str) -> None:
     ask(served.api, f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
 
 
+@pytest.mark.slow
 def test_a_run_waits_for_a_busy_store(served: Served, data: Path) -> None:
     store = served.folder / "busy"
     with location.writer_lock(str(store)):
@@ -167,6 +169,7 @@ def test_a_second_up_on_the_same_home_or_port_is_refused(served: Served, tmp_pat
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
 def test_nothing_is_left_running(how: str, tmp_path: Path) -> None:
     with up(tmp_path) as running:

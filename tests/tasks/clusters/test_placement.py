@@ -84,6 +84,7 @@ class Seen:
                     self.moved[way][stage(key)] += size
 
 
+@pytest.mark.slow
 def test_networks_run_on_model_workers_and_decoding_on_cpu_workers(
     tmp_path: Path, clips: Path
 ) -> None:

@@ -58,6 +58,7 @@ def place() -> tuple[str, str | None, str | None]:
     return name, os.environ.get("SLURM_JOB_ID"), os.environ.get("OMP_NUM_THREADS")
 
 
+@pytest.mark.slow
 def test_two_kinds_of_job_serve_one_scheduler(slurm: Path) -> None:
     cpu = CpuJobs(processes=2, walltime=WALL, queue="short", account="us", memory="2GiB")
     gpu = GpuJobs(gres="gpu:a100:1", threads=2, options=("--exclusive",))
@@ -83,6 +84,7 @@ def test_two_kinds_of_job_serve_one_scheduler(slurm: Path) -> None:
     assert sorted((slurm / "cancelled").read_text().split()) == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_a_job_that_ends_is_submitted_anew(slurm: Path) -> None:
     soon = {"distributed.deploy.lost-worker-timeout": "1s"}
     with dask.config.set(soon), open_cluster(profile(slurm)) as cluster:
