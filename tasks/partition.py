@@ -36,6 +36,9 @@ RETRIES = 6
 """Tries after the first, 2, 4, 8, 16, 32 and 64 s apart, and up to half as much again: a store or
 a network that is away for a minute costs no run."""
 
+ANSWER_SECONDS = 60
+"""For what a client knows already; one that is being closed may never say it."""
+
 COSTLY = (KilledWorker, HungError, MemoryError)
 """What a batch ends in that has a clip too bad for a worker."""
 
@@ -166,7 +169,7 @@ class _Attempt:
         """
         if future.status == "finished":
             return [future]
-        error = future.exception()
+        error = future.exception(timeout=ANSWER_SECONDS)
         if not isinstance(error, COSTLY):
             raise error
         return [self._apart(batch)]
@@ -186,13 +189,16 @@ class _Attempt:
 
 @contextlib.contextmanager
 def _cancelling(futures: dict[Future[Encoded], Batch]) -> Iterator[None]:
-    """Drops what a failed try still has on the cluster."""
+    """Drops what a failed try still has on the cluster.
+
+    By release, which waits for nobody: `cancel` waits for ever for a client that is being closed.
+    """
     try:
         yield
     except BaseException:
         for future in futures:
             with contextlib.suppress(Exception):  # the connection may be gone
-                future.cancel()
+                future.release()
         raise
 
 
