@@ -41,6 +41,9 @@ RETRIES = 6
 """Tries after the first, 2, 4, 8, 16, 32 and 64 s apart, and up to half as much again: a store or
 a network that is away for a minute costs no run."""
 
+ANSWER_SECONDS = 60
+"""For what a client knows already; one that is being closed may never say it."""
+
 COSTLY = (KilledWorker, HungError, MemoryError)
 """What a batch ends in that has a clip too bad for a worker."""
 
@@ -241,7 +244,7 @@ def _error(share: Share) -> BaseException | None:
     """
     if share.done() and share.status == "finished":  # as most are: the client need not be asked
         return None
-    error: BaseException | None = share.exception()
+    error: BaseException | None = share.exception(timeout=ANSWER_SECONDS)
     if error is None and str(share.status) != "finished":
         return ConnectionError(f"the connection to the scheduler was lost ({share.status})")
     return error
