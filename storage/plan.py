@@ -48,6 +48,17 @@ class PartitionPlan:
     """Extractor name → stale rows, ascending; only extractors that have some. Views of arrays that
     all partitions share: as Python's numbers, a million rows would take a hundred megabytes."""
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same work; arrays do not compare as a whole by themselves."""
+        return (
+            isinstance(other, PartitionPlan)
+            and self.partition == other.partition
+            and self.rows.keys() == other.rows.keys()
+            and all(np.array_equal(rows, other.rows[name]) for name, rows in self.rows.items())
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
     @property
     def all_rows(self) -> NDArray[np.int64]:
         """Every row that some extractor has to redo, ascending."""

@@ -8,6 +8,7 @@ new one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -22,6 +23,8 @@ from typing import Any, TypeVar
 
 from distributed import Client
 from distributed.deploy.cluster import Cluster as DaskCluster
+from distributed.utils import LoopRunner
+from tornado.ioloop import IOLoop
 
 from models.schema import RunError, UsageError
 from tasks.clusters.profile import Profile
@@ -38,6 +41,9 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 60
 """How long a scheduler may take to answer when a run begins."""
+
+AGAIN_SECONDS = 5
+"""How long one try to reach a scheduler again may take."""
 
 MAX_WIDTH = 256
 """Partitions under way at most; each has a thread in the run's process."""
@@ -150,10 +156,15 @@ class Cluster:
         with contextlib.suppress(OSError, TimeoutError):
             self._client.close(timeout=10)
 
+    def _connect(self, seconds: float) -> Client:
+        scheduler = self._scheduler
+        address = scheduler if isinstance(scheduler, str) else scheduler.scheduler_address
+        return Client(address, timeout=seconds, set_as_default=False, loop=_loop())
+
     def _join(self) -> Client:
         silence_dask()
         try:
-            return Client(self._scheduler, timeout=ANSWER_SECONDS, set_as_default=False)
+            return self._connect(ANSWER_SECONDS)
         except (OSError, TimeoutError, ValueError) as error:
             raise UsageError(
                 f"cluster {self._scheduler}: no scheduler answers there ({error}); start it, or "
@@ -166,7 +177,7 @@ class Cluster:
         deadline = time.monotonic() + RETURN_SECONDS
         while True:
             try:
-                return self._prepared(Client(self._scheduler, timeout=5, set_as_default=False))
+                return self._prepared(self._connect(AGAIN_SECONDS))
             except (OSError, TimeoutError, CancelledError) as error:
                 self._give_up_after(deadline, error)
 
@@ -239,6 +250,19 @@ def open_cluster(profile: Profile) -> Iterator[Cluster]:
 def _keep_checking(client: Client) -> None:
     check_scheduler(client)
     guard_versions(client)
+
+
+@functools.cache
+def _loop() -> IOLoop:
+    """The event loop of all clients, which outlives them.
+
+    A client's own loop stops when the client closes; a thread that asks it for something in that
+    moment waits for ever.
+    """
+    runner = LoopRunner()
+    runner.start()
+    loop: IOLoop = runner.loop
+    return loop
 
 
 def _scheduler_of(client: Client) -> str:

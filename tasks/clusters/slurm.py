@@ -7,6 +7,7 @@ import functools
 import logging
 import shlex
 import shutil
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -175,12 +176,14 @@ class Slurm(Profile):
 
 @functools.cache
 def _job_class() -> type[Any]:
+    ctrl_c = signal.getsignal(signal.SIGINT)
     try:
         from dask_jobqueue.slurm import SLURMJob
     except ImportError as error:
         raise UsageError(
             "cluster: kind slurm needs dask-jobqueue; install meldflow[slurm]"
         ) from error
+    signal.signal(signal.SIGINT, ctrl_c)  # which that import makes a mere exit
 
     class Job(SLURMJob):  # type: ignore[misc]
         """Says how it ended, which a cluster insists on when it closes."""

@@ -6,6 +6,8 @@ from models.schema import RunError
 from storage.run import FailureRate
 from tasks.extraction import FailureLimit
 
+SILENT, TIMEOUT = ("text/x", "silent"), ("text/x", "timeout")
+
 
 def rate(tried: int, **reasons: int) -> FailureRate:
     failed = sum(reasons.values())
@@ -15,18 +17,18 @@ def rate(tried: int, **reasons: int) -> FailureRate:
 def test_a_run_ends_as_soon_as_success_on_all_that_is_left_would_be_too_late() -> None:
     limit = FailureLimit(0.25, before=[rate(0)], planned={"text/x": 400})
     limit.check({})
-    limit.check({"text/x": {"silent": 60, "timeout": 40}})
+    limit.check({SILENT: 60, TIMEOUT: 40})
     with pytest.raises(RunError, match=r"101 of 400 utterances \(silent 61, timeout 40\)"):
-        limit.check({"text/x": {"silent": 61, "timeout": 40}})
+        limit.check({SILENT: 61, TIMEOUT: 40})
 
 
 def test_what_a_resumed_run_did_before_counts() -> None:
     limit = FailureLimit(0.25, before=[rate(200, silent=90)], planned={"text/x": 200})
-    limit.check({"text/x": {"silent": 10}})
+    limit.check({SILENT: 10})
     with pytest.raises(RunError, match="101 of 400"):
-        limit.check({"text/x": {"silent": 11}})
+        limit.check({SILENT: 11})
 
 
 def test_few_rows_say_nothing() -> None:
     limit = FailureLimit(0.25, before=[rate(0)], planned={"text/x": 19})
-    limit.check({"text/x": {"silent": 19}})
+    limit.check({SILENT: 19})

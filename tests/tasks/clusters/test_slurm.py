@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +118,14 @@ def test_what_slurm_says_is_passed_on(slurm: Path) -> None:
         pass
     why = "sbatch: error: Batch job submission failed: Invalid account"
     assert str(refused.value) == f"cluster: Slurm takes no jobs: {why}"
+
+
+def test_ctrl_c_still_interrupts_once_jobqueue_is_there() -> None:
+    code = (
+        "import signal; from tasks.clusters.slurm import _job_class; _job_class(); "
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_without_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
