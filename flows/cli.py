@@ -75,7 +75,8 @@ def extract(options: ExtractOptions, as_json: Json = False) -> None:
 @app.command(
     epilog=example(
         "meldflow train store --report report",
-        "meldflow train store --network fusion --modalities text --seeds 5 --json",
+        "meldflow train store --modalities text --seeds 5 --json",
+        "meldflow train store --protocol leaky-80-20",
     )
 )
 @takes(options=training)

@@ -205,16 +205,37 @@ def training(
     report: Annotated[Path, typer.Option(help="Folder for the report and the model.")] = Path(
         "report"
     ),
-    protocol: Annotated[str, typer.Option(help="How to fit and judge: official.")] = "official",
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="How to fit and judge: official, or leaky-80-20, as published and no result."
+        ),
+    ] = "official",
     network: Annotated[
-        str, typer.Option(help="reference, as published, or fusion, with the dialogue around.")
-    ] = "reference",
+        str,
+        typer.Option(
+            help="fusion, with the dialogue around, or reference, as published; by default what "
+            "the protocol is about, fusion under official.",
+            show_default=False,
+        ),
+    ] = "",
     modalities: Annotated[
         str, typer.Option(help="What the network is given, e.g. text or audio,text.")
     ] = "audio,video,text",
+    target: Annotated[
+        str, typer.Option(help="What is told apart: emotion (7) or sentiment (3).")
+    ] = "emotion",
     seed: Seed = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="Training runs, each with the next seed.")] = 1,
-    epochs: Annotated[int, typer.Option(min=1, help="Upper bound on the epochs.")] = 40,
+    seeds: Annotated[int, typer.Option(min=1, help="Training runs, each with the next seed.")] = 3,
+    ablations: Annotated[
+        bool,
+        typer.Option(
+            help="Also train on every smaller choice of modalities, and an SVM without a network."
+        ),
+    ] = True,
+    epochs: Annotated[
+        int, typer.Option(min=0, help="Upper bound on the epochs; 0 for the network's own.")
+    ] = 0,
     device: Annotated[
         str, typer.Option(help="What context fusion trains on: cpu, cuda or auto.")
     ] = "cpu",
@@ -232,8 +253,10 @@ def training(
         protocol=protocol,
         network=network,  # pydantic says what is wrong with it, or with the others
         modalities=tuple(dict.fromkeys(one for one in named if one)),
+        target=target,  # likewise
         seed=seed,
         seeds=seeds,
+        ablations=ablations,
         epochs=epochs,
         device=device,
         precision=precision,

@@ -153,16 +153,24 @@ def show_training(report: TrainReport, *, as_json: bool) -> None:
     for warning in report.warnings:
         out.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
     table = Table(
-        "model", "accuracy", "weighted F1", title=f"test, {report.test_utterances} utterances"
+        "model",
+        "accuracy",
+        "weighted F1",
+        title=f"{report.protocol}: {report.test_utterances:,} utterances judged",
     )
     for name, score in report.weighted_f1.items():
-        chosen = " (chosen on dev)" if name == report.model else ""
+        chosen = " (chosen on dev)" if report.dev and name == report.model else ""
         table.add_row(f"{name}{chosen}", f"{report.accuracy[name]:.3f}", f"{score:.3f}")
+    for name, less in report.ablations.items():
+        table.add_row(f"[dim]{name}[/]", "", f"[dim]{less.mean:.3f}[/]")
     out.print(table)
     best, floor = report.test["weighted_f1"], report.weighted_f1["majority"]
     spread = "" if best.sd is None else f" ± {best.sd:.3f} over {len(report.seeds)} seeds"
-    words = f"test weighted F1 {best.mean:.3f}{spread}, majority baseline {floor:.3f}"
+    words = f"weighted F1 {best.mean:.3f}{spread}, majority baseline {floor:.3f}"
     out.print(words, style="bold", highlight=False)
+    for part, scores in report.beside.items():
+        words = f"the same models on {part}: weighted F1 {scores['weighted_f1'].mean:.3f}"
+        out.print(words, style="bold", highlight=False)
     out.print(f"report {escape(report.report)}", highlight=False, soft_wrap=True)
     python = min(sys.executable, os.path.relpath(sys.executable), key=len)
     opener = shlex.join([python, "-m", "webbrowser", report.report])

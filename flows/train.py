@@ -6,15 +6,7 @@ from prefect import flow, get_run_logger
 
 from storage import open_store
 from tasks.options import TrainOptions
-from tasks.training import (
-    TrainReport,
-    best_on_dev,
-    check_report,
-    fit_task,
-    keep,
-    report_task,
-    table_task,
-)
+from tasks.training import TrainReport, check_report, fit_task, keep, report_task, table_task
 from tasks.watching.training import show_training
 
 
@@ -29,9 +21,9 @@ def train(options: TrainOptions) -> TrainReport:
     check_report(options.report)
     snapshot = open_store(options.store, options.snapshot)
     logger.info("training on snapshot %s of %s", snapshot.id, options.store)
-    table = table_task(snapshot, options.network, options.modalities)
-    results = fit_task(table, options)
-    page = report_task(results, options.report)
+    table = table_task(snapshot, options.reads, options.modalities, options.target)
+    trained = fit_task(table, options)
+    page = report_task(trained, options)
     logger.info("report: %s", page)
-    show_training(best_on_dev(results), page)
-    return TrainReport.of(results, page, keep(snapshot))
+    show_training(trained.result, page)
+    return TrainReport.of(trained.result, page, keep(snapshot))

@@ -27,6 +27,8 @@ CLIP_FOLDERS = {
 
 EMOTIONS = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
 """MELD's seven emotions, in the order of its published label ids."""
+SENTIMENTS = ("neutral", "positive", "negative")
+"""MELD's three sentiments, in the order of its published label ids."""
 
 
 class MeldflowError(Exception):

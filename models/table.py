@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.schema import UsageError, utterance_id
+from models.target import EMOTION, Target
 
 MODALITY_ARRAYS: Mapping[str, tuple[str, ...]] = {
     "audio": ("audio/wav2vec2/mean", "audio/librosa/stats", "audio/librosa/tempo"),
@@ -30,6 +31,9 @@ _SEQUENCE_ARRAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 
 SEQUENCES = frozenset({"audio/wav2vec2/frames", "audio/librosa/frames", "video/resnet50/features"})
 """The arrays whose first axis after the row is time."""
+
+UNDEFINED = SEQUENCES | {"audio/librosa/stats", "audio/librosa/tempo"}
+"""The arrays of our own extractors in which NaN says that something is undefined there."""
 
 SEGMENT = 5
 """Frames of sound averaged to one step, 100 ms, in clips that need no more than ``SEGMENTS``."""
@@ -95,18 +99,24 @@ class FeatureTable:
     """Number of the utterance within its dialogue."""
     speaker: NDArray[Any]
     text: NDArray[Any]
-    emotion: NDArray[Any]
-    """One of ``models.schema.EMOTIONS``."""
+    label: NDArray[Any]
+    """One of the classes of ``target``."""
     features: Mapping[str, NDArray[Any]]
     """``extractor/array`` → values, first axis n; a row without the feature is all NaN."""
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """``extractor/array`` → names along the last axis, where they have names."""
     missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Extractor → reason → number of utterances without its feature."""
+    undefined: Collection[str] = UNDEFINED
+    """``extractor/array`` of those in which NaN says that something is undefined there."""
     arrays: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MODALITY_ARRAYS)
     """Modality → the arrays that were asked for, whether or not the store has them."""
+    target: Target = EMOTION
+    """What the labels are of."""
     unlabelled: int = 0
-    """Utterances that were left out because nobody said which emotion they have."""
+    """Utterances that were left out because nobody said which class they are of."""
+    seconds: float = 0.0
+    """How long reading it from the store took."""
 
     def __post_init__(self) -> None:
         """Check that every column and feature has one row per utterance.
@@ -123,6 +133,13 @@ class FeatureTable:
 
     def __len__(self) -> int:
         return len(self.split)
+
+    def only(self, modalities: Collection[str]) -> FeatureTable:
+        """The same utterances, of which only these modalities are known."""
+        arrays = {name: paths for name, paths in self.arrays.items() if name in modalities}
+        known = {path for paths in arrays.values() for path in paths}
+        features = {path: values for path, values in self.features.items() if path in known}
+        return replace(self, arrays=arrays, features=features)
 
     def rows(self, split: str) -> NDArray[np.intp]:
         """Row numbers of ``split``, ascending, shape (n_rows,)."""
@@ -143,6 +160,17 @@ class FeatureTable:
         # A NaN row is NaN throughout, so one frame or vector at a time keeps this small.
         return np.fromiter((not np.isnan(row).all() for row in values), bool, count=len(self))
 
+    def not_finite(self) -> dict[str, int]:
+        """Array → utterances with values in it that nobody may have written; only where any.
+
+        That is infinity, and NaN among numbers where NaN does not say "undefined here".
+        """
+        counts = {
+            path: sum(map(_spoilt if path not in self.undefined else _infinite, values))
+            for path, values in self.features.items()
+        }
+        return {path: count for path, count in counts.items() if count}
+
     def present_modality(self, modality: str) -> NDArray[np.bool_]:
         """Which utterances have at least one array of ``modality``, shape (n,).
 
@@ -153,4 +181,14 @@ class FeatureTable:
         return np.asarray(np.logical_or.reduce(flags), dtype=bool)
 
 
-_COLUMNS = ("dialogue", "utterance", "speaker", "text", "emotion")
+_COLUMNS = ("dialogue", "utterance", "speaker", "text", "label")
+
+
+def _infinite(values: NDArray[Any]) -> bool:
+    return bool(np.isinf(values).any())
+
+
+def _spoilt(values: NDArray[Any]) -> bool:
+    """Whether some values are not finite; all NaN says that the feature is missing."""
+    finite = np.isfinite(values)
+    return bool(not finite.all() and not np.isnan(values).all())

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from models import registry
-from models.judging.protocols import PROTOCOLS
+from models.judging.protocols import PROTOCOLS, protocol_named
 from models.schema import Reason
 from tasks.decoder import CLIP_TIMEOUT
 
@@ -207,10 +207,11 @@ class Training(_Options):
     protocol: Protocol = Field(
         "official", title="Protocol", description="How the model is fitted and judged."
     )
-    network: Literal["reference", "fusion"] = Field(
-        "reference",
+    network: Literal["", "reference", "fusion"] = Field(
+        "",
         title="Network",
-        description="`reference`, as published, or `fusion`, with the dialogue around.",
+        description="`fusion`, with the dialogue around, or `reference`, as published; empty: the "
+        "one that the protocol is about, fusion under official.",
     )
     modalities: tuple[Literal["audio", "video", "text"], ...] = Field(
         ("audio", "video", "text"),
@@ -218,22 +219,33 @@ class Training(_Options):
         title="Modalities",
         description="What the network is given.",
     )
+    target: Literal["emotion", "sentiment"] = Field(
+        "emotion",
+        title="Target",
+        description="What is told apart: seven emotions, or three sentiments.",
+    )
     seed: int = Field(
         0, ge=0, le=2**32 - 1, title="Seed", description="Seed of the (first) training run."
     )
     seeds: int = Field(
-        1,
+        3,
         ge=1,
         le=100,
         title="Seeds",
         description="Training runs, each with the next seed; mean and deviation.",
     )
+    ablations: bool = Field(
+        True,
+        title="Ablations",
+        description="Also train on every smaller choice of modalities, and an SVM without a "
+        "network, for comparison.",
+    )
     epochs: int = Field(
-        40,
-        ge=1,
+        0,
+        ge=0,
         le=10_000,
         title="Epochs (at most)",
-        description="Upper bound on the passes over the training data.",
+        description="Upper bound on the passes over the training data; 0 for the network's own.",
     )
     device: Literal["cpu", "cuda", "auto"] = Field(
         "cpu", title="Device", description="What context fusion trains on."
@@ -241,6 +253,11 @@ class Training(_Options):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", title="Precision", description="Numbers that context fusion computes with."
     )
+
+    @property
+    def reads(self) -> str:
+        """The network whose features are read."""
+        return self.network or protocol_named(self.protocol).network
 
     def on(self, store: str, snapshot: str) -> TrainOptions:
         """The same training on a snapshot of a store."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.schema import ArraySpec
+from models.schema import ArraySpec, UsageError
 from models.table import MODALITY_ARRAYS, SEGMENTS, FeatureTable, segments, wanted
+from models.target import EMOTION, TARGETS
 from storage import Snapshot
 from storage.layout import FAILED
 
@@ -19,11 +21,22 @@ def load_table(
     snapshot: Snapshot,
     network: str = "reference",
     modalities: Collection[str] = tuple(MODALITY_ARRAYS),
+    target: str = EMOTION.name,
 ) -> FeatureTable:
-    """What ``network`` reads of all active utterances with an emotion, in memory.
+    """What ``network`` reads of all active utterances that have a label, in memory.
 
     Nothing else is read from the store. Sound comes as ``models.table.segments``.
+
+    Args:
+        snapshot: what to read from.
+        network: ``reference`` or ``fusion``.
+        modalities: those to read.
+        target: name of what the labels are of, in ``models.target.TARGETS``.
+
+    Raises:
+        UsageError: the labels are not there for any utterance.
     """
+    started = time.perf_counter()
     attributes = {name: snapshot.attributes(name) for name in snapshot.extractors}
     held = {
         f"{name}/{array['name']}" for name, one in attributes.items() for array in one["arrays"]
@@ -32,8 +45,12 @@ def load_table(
     paths = [path for some in arrays.values() for path in some]
     used = {path.rpartition("/")[0] for path in paths} & set(attributes)
     active, table = snapshot.rows(), snapshot.utterances
-    labelled = np.asarray(table["emotion"][active] != "")
+    labelled = np.asarray(table[target][active] != "")
     rows = active[labelled]
+    if not len(rows):
+        raise UsageError(
+            f"no utterance of snapshot {snapshot.id} has {_article(target)} {target} to learn from"
+        )
     specs = {path: snapshot.array_spec(*_parts(path)) for path in paths if path in held}
     return FeatureTable(
         snapshot=snapshot.id,
@@ -45,13 +62,20 @@ def load_table(
         utterance=table["utterance"][rows],
         speaker=table["speaker"][rows].astype(str),
         text=table["text"][rows],
-        emotion=table["emotion"][rows].astype(str),
+        label=table[target][rows].astype(str),
         features={path: _read(snapshot, path, spec, labelled) for path, spec in specs.items()},
         columns={path: tuple(spec.columns) for path, spec in specs.items()},
         missing={name: _reasons(snapshot, name, rows) for name in sorted(used)},
+        undefined={path for path, one in specs.items() if one.may_be_nan or one.rate is not None},
         arrays=arrays,
+        target=TARGETS[target],
         unlabelled=len(active) - len(rows),
+        seconds=time.perf_counter() - started,
     )
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 def _read(

@@ -1,52 +1,68 @@
-"""Fits a network and the SVM on a feature table and judges both."""
+"""A training run: a network and the SVM behind it, seed by seed, judged and compared."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.fusion.config import FusionConfig
 from models.judging.cautions import Situation, cautions, repeated_texts
-from models.judging.protocols import Division, Ledger, divide, protocol_named
-from models.judging.records import Data, Judgement, TrainResult
-from models.reference.config import Epoch, TrainConfig
-from models.schema import EMOTIONS, SPLITS
+from models.judging.protocols import Division, Protocol, divide, protocol_named
+from models.judging.records import Comparison, Data, Hard, Judgement, TrainResult
+from models.reference.config import TrainConfig
+from models.schema import SPLITS
 from models.table import FeatureTable
-from tasks.files import write_atomically
+from tasks.ablations import Ablated, ablate
+from tasks.fitting import Config, Fit, Prepared, Watch, fit_and_judge, prepare, unwatched
 from tasks.hardware import describe_hardware, describe_versions
-
-if TYPE_CHECKING:
-    from models.fusion.checkpoint import Checkpoints
-    from models.judging.fitted import Fitted
-    from models.judging.svm import Svm
-
-__all__ = ["CONFIGS", "FusionConfig", "TrainConfig", "TrainResult", "save_model", "train_and_judge"]
-
-Config: TypeAlias = TrainConfig | FusionConfig
 
 CONFIGS: Mapping[str, type[Config]] = {"reference": TrainConfig, "fusion": FusionConfig}
 """Network → its settings."""
 
+HARDEST = 20
+"""Utterances that a report shows of those that were hardest."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Models:
-    """What was fitted, before anything is judged."""
+class Trained:
+    """What a training run gives: the record, and the model that it shows."""
 
-    network: Fitted
-    scalers: Mapping[str, NDArray[np.float64]]
-    """``<input>.mean`` and ``<input>.scale`` of everything that was standardised."""
-    svm: Svm
-    durations: dict[str, float]
-    """Stage → seconds."""
+    result: TrainResult
+    arrays: Mapping[str, Mapping[str, NDArray[Any]]]
+    """File stem (``network``, ``scalers``, ``svm``) → array name → values."""
+    described: Mapping[str, Any]
+    """What a saved model needs beside its arrays and the record, JSON values."""
+
+
+def config_for(
+    protocol: str, network: str = "", *, seed: int = 0, epochs: int | None = None, **more: Any
+) -> Config:
+    """The settings of a network under a protocol.
+
+    Args:
+        protocol: its name; it may have settings of its own.
+        network: ``reference`` or ``fusion``; "" for the one that the protocol is about.
+        seed: the first seed.
+        epochs: upper bound; None for the network's own.
+        more: other settings; those that the network does not have are left aside.
+
+    Raises:
+        UsageError: the protocol is unknown, or a value is out of its range.
+    """
+    rules = protocol_named(protocol)
+    kind = CONFIGS[network or rules.network]
+    known = set(kind.__dataclass_fields__)
+    settings = {name: value for name, value in more.items() if name in known}
+    config = replace(kind(), **dict(rules.settings), **settings, seed=seed)
+    return config if epochs is None else replace(config, epochs=epochs)
 
 
 def train_and_judge(
@@ -54,20 +70,22 @@ def train_and_judge(
     config: Config,
     *,
     protocol: str = "official",
-    on_epoch: Callable[[Epoch], None] | None = None,
-    command: str = "",
+    seeds: int = 1,
+    ablations: bool = False,
+    watch: Watch = unwatched,
     resume: Path | None = None,
-) -> TrainResult:
-    """Fit, choose and judge under ``protocol``.
+) -> Trained:
+    """Fit, choose and judge under ``protocol``, once per seed.
 
     Args:
         table: a pinned snapshot in memory.
-        config: every setting; its type says which network.
+        config: every setting; its type says which network, its seed is the first one.
         protocol: a name of ``models.judging.protocols.PROTOCOLS``.
-        on_epoch: called after each epoch of the network, for progress.
-        command: how to repeat the run; "" composes it from ``table`` and ``config``.
-        resume: file that holds the state of context fusion's training while it runs; one that
-            this very run left there is gone on from.
+        seeds: how many seeds, one after another.
+        ablations: whether the same is done with less to go on, for comparison.
+        watch: shows how far each step has come.
+        resume: folder that holds the state of context fusion's training while it runs; one
+            that this very run left there is gone on from.
 
     Raises:
         UsageError: the protocol is unknown, or the table lacks what it needs.
@@ -75,172 +93,138 @@ def train_and_judge(
     started, clock = datetime.now(UTC), time.perf_counter()
     rules = protocol_named(protocol)
     division = divide(table, rules)
-    ledger = Ledger(protocol=rules, split=table.split)
-    models = _fit(table, division, config, ledger, on_epoch, resume)
-    judged = _judge(models, division, ledger)
-    winner = max(("svm", "network"), key=lambda name: judged[name].dev.weighted_f1)
-    situation = Situation(
-        table=table, protocol=rules, division=division, judged=judged, winner=winner
-    )
-    ids = table.ids()
-    return TrainResult(
+    prepared = prepare(table, division, config, rules)
+    numbers = range(config.seed, config.seed + seeds)
+    fits = [
+        fit_and_judge(prepared, replace(config, seed=seed), watch=watch, resume=resume)
+        for seed in numbers
+    ]
+    less = list(ablate(prepared, config, rules, numbers, watch)) if ablations else []
+    winner = _winner(fits, rules)
+    result = TrainResult(
         protocol=rules.name,
-        protocol_description=rules.description,
         started=started.isoformat(timespec="seconds"),
-        command=command or _command(table, config, rules.name),
+        command=_command(table, config, rules, seeds, ablations=ablations),
         network=_name(config),
         modalities=tuple(table.arrays),
+        target=table.target.name,
+        classes=division.classes,
         config=config,
         data=_data(table, division),
-        hardware=describe_hardware(models.network.threads),
+        hardware=describe_hardware(fits[0].network.threads),
         versions=describe_versions(),
-        durations=models.durations | {"total": round(time.perf_counter() - clock, 3)},
-        parameters=models.network.parameters,
-        judged=judged,
+        seconds=round(table.seconds + time.perf_counter() - clock, 3),
+        read_seconds=round(table.seconds, 3),
+        layers=fits[0].network.layers,
+        seeds=tuple(fit.result for fit in fits),
         winner=winner,
-        history=models.network.history,
-        best_epoch=models.network.best_epoch,
-        temperature=models.network.temperature,
-        described=dict(models.network.described),
-        svm_chosen=models.svm.chosen,
-        svm_grid=models.svm.grid,
-        fitted=tuple(ledger.fitted),
-        chosen=tuple(ledger.chosen),
-        judgements=tuple(ledger.judged),
-        warnings=cautions(situation),
-        test_ids=tuple(ids[row] for row in division.judge),
-        test_truth=tuple(EMOTIONS[i] for i in division.labels[division.judge]),
-        model={
-            "network": models.network.state,
-            "scalers": dict(models.scalers),
-            "svm": models.svm.arrays(),
+        ablations=tuple(one.record for one in less),
+        test_ids=tuple(np.array(table.ids())[division.judge].tolist()),
+        test_truth=tuple(division.classes[i] for i in division.labels[division.judge]),
+    )
+    shown = next(fit for fit in fits if fit.result is result.shown)
+    return Trained(
+        result=_with_details(result, shown, table, division, rules, less),
+        arrays={
+            "network": shown.network.state,
+            "scalers": dict(prepared.scalers),
+            "svm": shown.svm.arrays(),
         },
+        described=_described(prepared, shown),
     )
 
 
-def save_model(result: TrainResult, directory: Path) -> Path:
-    """``model/`` below ``directory``: weights as safetensors, everything else as JSON.
-
-    Returns:
-        The folder written. Every file appears whole or not at all; ``config.json`` last.
-    """
-    from safetensors.numpy import save
-
-    folder = directory / "model"
-    for stem, arrays in result.model.items():
-        solid = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-        write_atomically(folder / f"{stem}.safetensors", save(solid))
-    described = {
-        "architecture": result.network,
-        "modalities": list(result.modalities),
-        "temperature": result.temperature,
-        **result.described,
-        "parameters": result.parameters,
-        "emotions": list(EMOTIONS),
-        "config": asdict(result.config),
-        "svm": asdict(result.svm_chosen),
-        "snapshot": result.data.snapshot,
-        "store": result.data.store,
-        "keys": dict(result.data.keys),
-        "weights": dict(result.data.weights),
-        "versions": dict(result.versions),
-        "best_epoch": result.best_epoch,
-    }
-    write_atomically(folder / "config.json", json.dumps(described, indent=2).encode())
-    return folder
-
-
-def _fit(
+def _with_details(
+    result: TrainResult,
+    shown: Fit,
     table: FeatureTable,
     division: Division,
-    config: Config,
-    ledger: Ledger,
-    on_epoch: Callable[[Epoch], None] | None,
-    resume: Path | None,
-) -> _Models:
-    """Inputs, network and SVM, fitted in this order."""
-    from models.judging.svm import fit_svm
-
-    durations: dict[str, float] = {}
-
-    def timed(stage: str, since: float) -> float:
-        now = time.perf_counter()
-        durations[stage] = round(now - since, 3)
-        return now
-
-    clock = time.perf_counter()
-    if isinstance(config, FusionConfig):
-        from models.fusion import inputs as fusion_inputs
-        from models.fusion.training import fit_network as fit_fusion
-
-        sequences = fusion_inputs.prepare(table, division.fit, ledger, config)
-        clock = timed("inputs", clock)
-        checkpoints = _checkpoints(resume, table, config, ledger)
-        network = fit_fusion(sequences, division, config, ledger, on_epoch, checkpoints)
-        scalers = sequences.arrays()
-    else:
-        from models.reference.inputs import prepare
-        from models.reference.training import fit_network
-
-        inputs = prepare(table, division.fit, ledger, config.projection_seed)
-        clock = timed("inputs", clock)
-        network = fit_network(inputs, division, config, ledger, on_epoch)
-        scalers = inputs.arrays()
-    clock = timed("network", clock)
-    svm = fit_svm(network.fused, division, config, ledger)
-    timed("svm", clock)
-    return _Models(network=network, scalers=scalers, svm=svm, durations=durations)
-
-
-def _checkpoints(
-    file: Path | None, table: FeatureTable, config: FusionConfig, ledger: Ledger
-) -> Checkpoints | None:
-    """The checkpoint in ``file``, of this snapshot, these arrays and these settings."""
-    from models.fusion.checkpoint import Checkpoints
-
-    if file is None:
-        return None
-    return Checkpoints(
-        identity=json.dumps(
-            [table.snapshot, table.store, table.arrays, ledger.protocol.name, asdict(config)]
-        ),
-        read=lambda: file.read_bytes() if file.is_file() else None,
-        write=lambda content: write_atomically(file, content),
+    rules: Protocol,
+    less: Sequence[Ablated],
+) -> TrainResult:
+    """The record with what concerns the shown seed only."""
+    situation = Situation(
+        table=table,
+        protocol=rules,
+        division=division,
+        judged=result.judged,
+        winner=result.winner,
+    )
+    return replace(
+        result,
+        comparisons=_comparisons(result, division, less),
+        hardest=_hardest(result.judged[result.winner], table, division),
+        fitted=tuple(shown.ledger.fitted),
+        chosen=tuple(shown.ledger.chosen),
+        judgements=tuple(shown.ledger.judged),
+        warnings=cautions(situation),
     )
 
 
-def _name(config: Config) -> str:
-    """The network that ``config`` is for."""
-    return next(name for name, kind in CONFIGS.items() if isinstance(config, kind))
+def _winner(fits: Sequence[Fit], rules: Protocol) -> str:
+    """``network`` or ``svm``: what is better on dev, mean over the seeds; the SVM without dev.
+
+    The published protocol, which has no dev, judges the SVM.
+    """
+    if not rules.choose:
+        return "svm"
+
+    def on_dev(name: str) -> float:
+        scores = (fit.result.judged[name].dev for fit in fits)
+        return sum(one.weighted_f1 for one in scores if one is not None)
+
+    return max(("svm", "network"), key=on_dev)
 
 
-def _judge(models: _Models, division: Division, ledger: Ledger) -> dict[str, Judgement]:
-    """Each classifier's judgement, on the protocol's judging rows, once."""
-    from models.judging.metrics import judge, majority, only_seen
-    from models.judging.svm import emotion_of
+def _comparisons(
+    result: TrainResult, division: Division, less: Sequence[Ablated]
+) -> tuple[Comparison, ...]:
+    """The chosen classifier against every other, on the judged rows."""
+    from models.judging.metrics import compare
 
-    labels = division.labels
-    seen = np.unique(labels[division.fit])
+    truth, number = division.labels[division.judge], division.classes.index
+    rivals = {
+        name: np.array([number(label) for label in one.predicted], dtype=np.intp)
+        for name, one in result.judged.items()
+    }
+    own = rivals.pop(result.winner)
+    rivals |= {one.record.name: one.predicted for one in less}
+    return tuple(
+        compare((result.winner, name), truth, (own, other), division.classes)
+        for name, other in rivals.items()
+    )
 
-    def judged(name: str, scores: Callable[[NDArray[np.intp]], NDArray[np.float64]]) -> Judgement:
-        dev, test = division.choose, ledger.judge(name, division.judge)
-        on_dev, on_test = (only_seen(scores(rows), seen) for rows in (dev, test))
-        return judge(
-            dev=(labels[dev], emotion_of(on_dev)),
-            test=(labels[test], emotion_of(on_test)),
-            scores=on_test,
+
+def _hardest(judged: Judgement, table: FeatureTable, division: Division) -> tuple[Hard, ...]:
+    """The judged utterances whose truth the classifier thought least likely."""
+    rows, ids = division.judge, table.ids()
+    order = np.argsort(judged.probability, kind="stable")[:HARDEST]
+    return tuple(
+        Hard(
+            utterance=ids[row],
+            speaker=str(table.speaker[row]),
+            text=str(table.text[row]),
+            truth=division.classes[division.labels[row]],
+            predicted=judged.predicted[i],
+            probability=judged.probability[i],
         )
+        for i, row in zip(order.tolist(), rows[order].tolist(), strict=True)
+        if judged.predicted[i] != division.classes[division.labels[row]]
+    )
 
-    network, svm = models.network, models.svm
-    common = majority(labels[ledger.fit("majority", division.fit)])
-    dev, test = division.choose, ledger.judge("majority", division.judge)
+
+def _described(prepared: Prepared, shown: Fit) -> dict[str, Any]:
+    table, network = prepared.table, shown.network
     return {
-        "network": judged("network", lambda rows: network.log_probabilities()[rows]),
-        "svm": judged("svm", lambda rows: svm.scores(network.fused[rows])),
-        "majority": judge(
-            dev=(labels[dev], np.full_like(dev, common)),
-            test=(labels[test], np.full_like(test, common)),
-        ),
+        **network.described,
+        "arrays": {name: list(paths) for name, paths in table.arrays.items()},
+        "columns": {path: list(names) for path, names in table.columns.items()},
+        "temperature": network.temperature,
+        "svm": {
+            "c": shown.svm.chosen.c,
+            "gamma": shown.svm.chosen.gamma,
+            "temperature": shown.svm.temperature,
+        },
     }
 
 
@@ -254,8 +238,8 @@ def _data(table: FeatureTable, division: Division) -> Data:
         keys=dict(table.keys),
         weights=dict(table.weights),
         rows={split: len(own) for split, own in rows.items()},
-        emotions={
-            split: {emotion: int((table.emotion[own] == emotion).sum()) for emotion in EMOTIONS}
+        labels={
+            split: {label: int((table.label[own] == label).sum()) for label in division.classes}
             for split, own in rows.items()
         },
         present={
@@ -267,14 +251,24 @@ def _data(table: FeatureTable, division: Division) -> Data:
     )
 
 
-def _command(table: FeatureTable, config: Config, protocol: str) -> str:
+def _name(config: Config) -> str:
+    """The network that ``config`` is for."""
+    return next(name for name, kind in CONFIGS.items() if isinstance(config, kind))
+
+
+def _command(
+    table: FeatureTable, config: Config, rules: Protocol, seeds: int, *, ablations: bool
+) -> str:
     options = {
         "--snapshot": table.snapshot,
-        "--protocol": protocol,
+        "--protocol": rules.name,
         "--network": _name(config),
         "--modalities": ",".join(table.arrays),
+        "--target": table.target.name,
         "--seed": str(config.seed),
+        "--seeds": str(seeds),
         "--epochs": str(config.epochs),
     }
     words = (word for pair in options.items() for word in pair)
-    return shlex.join(("meldflow", "train", table.store, *words))
+    last = () if ablations else ("--no-ablations",)
+    return shlex.join(("meldflow", "train", table.store, *words, *last))

@@ -4,47 +4,24 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.judging.records import Scores, TrainResult
-from models.reference.config import Epoch
+from models.judging.records import JUDGED, Spread, TrainResult
 from models.schema import MeldflowError, UsageError
 from models.table import FeatureTable
 from storage import Snapshot, history
+from tasks.ablations import METRICS
 from tasks.options import TrainOptions
 from tasks.progress import progress
-from tasks.report.page import write_report
+from tasks.report.page import folder_of, write_report
+from tasks.saving import save_model
 from tasks.table import load_table
-from tasks.train import (
-    FusionConfig,
-    TrainConfig,
-    save_model,
-    train_and_judge,
-)
-
-METRICS = ("accuracy", "weighted_f1", "macro_f1")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """A figure over the seeds."""
-
-    mean: float
-    sd: float | None
-    """Standard deviation (n - 1); None for one seed."""
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
-        """The spread of one value per seed."""
-        each = list(values)
-        return cls(mean=fmean(each), sd=stdev(each) if len(each) > 1 else None)
+from tasks.train import Trained, config_for, train_and_judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,53 +34,59 @@ class TrainReport:
     protocol: str
     network: str
     modalities: tuple[str, ...]
+    target: str
     seeds: tuple[int, ...]
     model: str
     """The classifier that dev chose over all seeds: ``network`` or ``svm``."""
     test_utterances: int
+    """How many were judged."""
     weighted_f1: dict[str, float]
     """Classifier → weighted F1 on test, mean over the seeds."""
     accuracy: dict[str, float]
     """Classifier → accuracy on test, mean over the seeds."""
     dev: dict[str, Spread]
-    """Metric → what the chosen classifier reaches on dev, each seed's model by itself."""
+    """Metric → what the chosen classifier reaches on dev, each seed's model by itself; empty
+    where the protocol chooses nothing."""
     test: dict[str, Spread]
-    """The same on test."""
+    """The same on the rows that the protocol judges on: test, in a sound one."""
+    beside: dict[str, dict[str, Spread]]
+    """Other part of the rows → the same there, by the very same models."""
+    ablations: dict[str, Spread]
+    """Smaller choice → weighted F1 on test."""
     majority: dict[str, float]
-    """Metric → what always giving the commonest emotion reaches on test."""
+    """Metric → what always giving the commonest class reaches on test."""
     warnings: tuple[str, ...]
     seconds: float
 
     @classmethod
-    def of(cls, results: Sequence[TrainResult], page: Path, *more: str) -> TrainReport:
-        """The figures of ``results``, one per seed, whose report is at ``page``.
+    def of(cls, result: TrainResult, page: Path, *more: str) -> TrainReport:
+        """The figures of ``result``, whose report is at ``page``; ``more`` are warnings too."""
+        first, model = result.seeds[0], result.winner
 
-        ``more`` are warnings too.
-        """
-        first, model = results[0], chosen_classifier(results)
-        names = tuple(first.judged)
+        def spreads(model: str, part: str = JUDGED) -> dict[str, Spread]:
+            found = {metric: result.over_seeds(model, metric, part) for metric in METRICS}
+            return {metric: one for metric, one in found.items() if one is not None}
 
-        def over_seeds(name: str, split: str, metric: str) -> Spread:
-            scores: list[Scores] = [getattr(one.judged[name], split) for one in results]
-            return Spread.of(getattr(one, metric) for one in scores)
-
-        warnings = dict.fromkeys(str(one) for result in results for one in result.warnings)
+        by_model = {name: spreads(name) for name in first.judged}
         return cls(
             report=str(page),
-            snapshot=first.data.snapshot,
-            protocol=first.protocol,
-            network=first.network,
-            modalities=first.modalities,
-            seeds=tuple(result.config.seed for result in results),
+            snapshot=result.data.snapshot,
+            protocol=result.protocol,
+            network=result.network,
+            modalities=result.modalities,
+            target=result.target,
+            seeds=tuple(one.seed for one in result.seeds),
             model=model,
-            test_utterances=len(first.test_ids),
-            weighted_f1={name: over_seeds(name, "test", "weighted_f1").mean for name in names},
-            accuracy={name: over_seeds(name, "test", "accuracy").mean for name in names},
-            dev={metric: over_seeds(model, "dev", metric) for metric in METRICS},
-            test={metric: over_seeds(model, "test", metric) for metric in METRICS},
-            majority={metric: over_seeds("majority", "test", metric).mean for metric in METRICS},
-            warnings=(*warnings, *filter(None, more)),
-            seconds=round(sum(result.durations["total"] for result in results), 3),
+            test_utterances=len(result.test_ids),
+            weighted_f1={name: one["weighted_f1"].mean for name, one in by_model.items()},
+            accuracy={name: one["accuracy"].mean for name, one in by_model.items()},
+            dev=spreads(model, "dev"),
+            test=by_model[model],
+            beside={part: spreads(model, part) for part in first.beside},
+            ablations={one.name: one.test["weighted_f1"] for one in result.ablations},
+            majority={metric: one.mean for metric, one in by_model["majority"].items()},
+            warnings=(*map(str, result.warnings), *filter(None, more)),
+            seconds=result.seconds,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -111,52 +94,34 @@ class TrainReport:
         return asdict(self)
 
 
-def chosen_classifier(results: Sequence[TrainResult]) -> str:
-    """``svm`` or ``network``: what has the better weighted F1 on dev, mean over the seeds."""
-    return max(
-        ("svm", "network"),
-        key=lambda name: fmean(one.judged[name].dev.weighted_f1 for one in results),
-    )
-
-
-def best_on_dev(results: Sequence[TrainResult]) -> TrainResult:
-    """The run whose model is kept and reported in full: dev chooses, test is not asked."""
-    name = chosen_classifier(results)
-    return max(results, key=lambda one: one.judged[name].dev.weighted_f1)
-
-
-def fit(table: FeatureTable, options: TrainOptions) -> list[TrainResult]:
+def fit(table: FeatureTable, options: TrainOptions) -> Trained:
     """The network and the SVM, fitted and judged under the options' protocol, for each seed.
 
     Raises:
         UsageError: the table's rows do not suffice.
     """
-    results = []
-    for seed in range(options.seed, options.seed + options.seeds):
-        resume = options.report / "checkpoints" / f"seed-{seed}.safetensors"
-        with progress(f"training, seed {seed}", options.epochs, "epochs at most") as advance:
-
-            def on_epoch(_: Epoch, advance: Callable[[int], None] = advance) -> None:
-                advance(1)
-
-            results.append(
-                train_and_judge(
-                    table,
-                    _config(options, seed),
-                    protocol=options.protocol,
-                    on_epoch=on_epoch,
-                    resume=resume,
-                )
-            )
-    return results
-
-
-def _config(options: TrainOptions, seed: int) -> TrainConfig | FusionConfig:
-    if options.network == "reference":
-        return TrainConfig(seed=seed, epochs=options.epochs)
-    return FusionConfig(
-        seed=seed, epochs=options.epochs, device=options.device, precision=options.precision
+    config = config_for(
+        options.protocol,
+        options.network,
+        seed=options.seed,
+        epochs=options.epochs or None,
+        device=options.device,
+        precision=options.precision,
     )
+    return train_and_judge(
+        table,
+        config,
+        protocol=options.protocol,
+        seeds=options.seeds,
+        ablations=options.ablations,
+        watch=progress,
+        resume=_checkpoints(options),
+    )
+
+
+def _checkpoints(options: TrainOptions) -> Path:
+    """Where the state of a training is while it runs."""
+    return folder_of(options.report, options.protocol) / "checkpoints"
 
 
 def check_report(directory: Path) -> None:
@@ -175,15 +140,14 @@ def check_report(directory: Path) -> None:
         ) from error
 
 
-def report(results: Sequence[TrainResult], directory: Path) -> Path:
-    """Writes the model and the report of the run that is best on dev; gives the page to open.
+def report(trained: Trained, options: TrainOptions) -> Path:
+    """Writes the model and the report of the seed that is best on dev; gives the page to open.
 
     The checkpoints of the training have served then.
     """
-    result = best_on_dev(results)
-    save_model(result, directory)
-    page = write_report(result, directory)
-    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+    save_model(trained, folder_of(options.report, options.protocol))
+    page = write_report(trained.result, options.report)
+    shutil.rmtree(_checkpoints(options), ignore_errors=True)
     return page
 
 

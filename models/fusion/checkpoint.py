@@ -16,8 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from models.reference.config import Epoch
-from models.reference.training import best
+from models.reference.config import Epoch, best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -30,6 +30,14 @@ class Stream:
     steps: NDArray[np.intp]
     """How many of its steps each row has, the first ones; 0 where it has none, shape (n,)."""
 
+    def mean(self) -> NDArray[np.float32]:
+        """The mean of each row's steps, shape (n, width); 0 where it has none."""
+        found = np.zeros((len(self.values), self.values.shape[2]), dtype=np.float32)
+        for row, steps in enumerate(self.steps.tolist()):
+            if steps:
+                found[row] = self.values[row, :steps].mean(axis=0, dtype=np.float32)
+        return found
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
@@ -46,13 +54,18 @@ class Inputs:
     scalers: Mapping[str, StandardScaler]
     """Array → its fitted scaler; an array without a single fit row has none."""
 
-    def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Mean and scale of every fitted scaler, as ``<array>.mean`` and ``<array>.scale``."""
-        return {
-            f"{name}.{what}": values
-            for name, scaler in self.scalers.items()
-            for what, values in (("mean", scaler.mean_), ("scale", scaler.scale_))
+    def flat(self) -> NDArray[np.float32]:
+        """Each stream averaged over its steps, side by side: what an SVM without a network sees."""
+        return np.concatenate([stream.mean() for stream in self.streams.values()], axis=1)
+
+    def shaped_like(self, shapes: Mapping[str, tuple[int, int]]) -> Inputs:
+        """The same with exactly the modalities of ``shapes``; one that is not here is missing."""
+        n = len(self.speaker)
+        none = {
+            name: Stream(values=np.zeros((n, *shape), np.float32), steps=np.zeros(n, np.intp))
+            for name, shape in shapes.items()
         }
+        return replace(self, streams={name: self.streams.get(name, none[name]) for name in shapes})
 
     def shapes(self) -> dict[str, tuple[int, int]]:
         """Modality → most steps of a row, and length of a step's vector."""

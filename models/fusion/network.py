@@ -33,7 +33,7 @@ class Output(NamedTuple):
     """What the network gives for a batch."""
 
     logits: Tensor
-    """One score per emotion, shape (m, 7)."""
+    """One score per class, shape (m, k)."""
     fused: Tensor
     """Utterance, dialogue and speaker side by side: what the SVM sees, shape (m, F)."""
     attention: Tensor
@@ -54,10 +54,15 @@ class FusionNetwork(nn.Module):
         shapes: modality → most steps of an utterance, and length of a step's vector.
         speakers: how many have a vector of their own.
         config: widths, dropout and direction.
+        classes: how many are told apart.
     """
 
     def __init__(
-        self, shapes: Mapping[str, tuple[int, int]], speakers: int, config: FusionConfig
+        self,
+        shapes: Mapping[str, tuple[int, int]],
+        speakers: int,
+        config: FusionConfig,
+        classes: int = len(EMOTIONS),
     ) -> None:
         super().__init__()
         own, both = config.width, 1 if config.causal else 2
@@ -69,7 +74,7 @@ class FusionNetwork(nn.Module):
             own + config.speaker_width, own // both, batch_first=True, bidirectional=both == 2
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(2 * own + config.speaker_width, len(EMOTIONS))
+        self.head = nn.Linear(2 * own + config.speaker_width, classes)
 
     def forward(self, batch: Batch) -> Output:
         """Logits, fused vectors and attention over modalities of a batch."""
@@ -204,8 +209,3 @@ def over_dialogues(network: nn.GRU, utterances: Tensor, lengths: Tensor) -> Tens
     states, _ = pad_packed_sequence(network(packed)[0], batch_first=True)
     there = torch.arange(states.shape[1], device=states.device) < lengths.to(states.device)[:, None]
     return states[there]
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)

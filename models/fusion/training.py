@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score
 from torch import nn
 
 from models.fusion.checkpoint import Checkpoint, Checkpoints, Progress
 from models.fusion.config import FusionConfig
 from models.fusion.inputs import Inputs
-from models.fusion.network import Batch, FusionNetwork, batch_of, count_parameters
-from models.judging.fitted import Fitted
+from models.fusion.network import Batch, FusionNetwork, batch_of
+from models.judging.calibration import temperature
+from models.judging.fitted import Fitted, layers_of
+from models.judging.metrics import weighted_f1
 from models.judging.protocols import Division, Ledger
-from models.reference.config import Epoch, class_weights
-from models.reference.training import best
-from models.schema import EMOTIONS
+from models.reference.config import Epoch, best, class_weights
 
 _EVAL_BATCH = 64
 """Dialogues per pass without gradients."""
@@ -52,38 +52,44 @@ def fit_network(
     Raises:
         LeakError: ``division`` and ``ledger`` disagree.
     """
-    fit_rows = ledger.fit("FusionNetwork", division.fit)
-    choose_rows = ledger.choose("FusionNetwork: epoch", division.choose)
+    ledger.fit("FusionNetwork", division.fit)
+    choose_rows = division.choose
+    if len(choose_rows):
+        ledger.choose("FusionNetwork: epoch and temperature", choose_rows)
     fabric = Fabric(accelerator=config.device, devices=1, precision=config.precision)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        network = FusionNetwork(inputs.shapes(), len(inputs.speakers), config)
-        trainer = _Trainer(fabric, network, inputs, division.labels, fit_rows, config)
+        network = FusionNetwork(
+            inputs.shapes(), len(inputs.speakers), config, len(division.classes)
+        )
+        trainer = _Trainer(fabric, network, inputs, division, config)
         progress = trainer.run(choose_rows, on_epoch, checkpoints)
-    logits, fused = trainer.predict(np.arange(len(division.labels), dtype=np.intp))
-    rows = ledger.choose("FusionNetwork: temperature", division.choose)
+    said = trainer.predict(np.arange(len(division.labels), dtype=np.intp))
     return Fitted(
         state={name: value.cpu().numpy() for name, value in progress.best.items()},
         history=progress.history,
         best_epoch=best(progress.history).epoch,
-        logits=logits,
-        fused=fused,
-        parameters=count_parameters(network),
+        logits=said.logits,
+        fused=said.fused,
+        attention=said.attention,
+        attended=(*inputs.streams, NOTHING),
+        layers=layers_of(network),
         threads=torch.get_num_threads(),
-        temperature=temperature(logits[rows], division.labels[rows]),
+        temperature=temperature(said.logits[choose_rows], division.labels[choose_rows]),
         described={"shapes": inputs.shapes(), "speakers": inputs.speakers},
     )
 
 
-def temperature(logits: NDArray[np.float32], labels: NDArray[np.intp]) -> float:
-    """What to divide ``logits`` by so that they are as sure as they are right.
+NOTHING = "none there"
+"""What an utterance without any modality is given to look at."""
 
-    It minimises the log loss of ``labels`` and changes no prediction (Guo et al. 2017).
-    """
-    scores, truth = torch.from_numpy(logits).double(), torch.from_numpy(labels)
-    candidates = np.exp(np.linspace(-3, 3, 601)).tolist()
-    losses = [float(nn.functional.cross_entropy(scores / one, truth)) for one in candidates]
-    return float(candidates[int(np.argmin(losses))])
+
+class _Said(NamedTuple):
+    """What the network said, by row of the table; 0 where it was not asked."""
+
+    logits: NDArray[np.float32]
+    fused: NDArray[np.float32]
+    attention: NDArray[np.float32]
 
 
 class _Trainer:
@@ -94,16 +100,16 @@ class _Trainer:
         fabric: Fabric,
         network: FusionNetwork,
         inputs: Inputs,
-        labels: NDArray[np.intp],
-        fit_rows: NDArray[np.intp],
+        division: Division,
         config: FusionConfig,
     ) -> None:
         self.fabric, self.config, self.inputs = fabric, config, inputs
+        labels, fit_rows, self.classes = division.labels, division.fit, len(division.classes)
         self.labels = torch.from_numpy(labels)
         self.fit = torch.zeros(len(labels), dtype=torch.bool)
         self.fit[torch.from_numpy(fit_rows)] = True
         self.dialogues = self._with_any(fit_rows)
-        weights = class_weights(labels[fit_rows], len(EMOTIONS), config.class_weighting)
+        weights = class_weights(labels[fit_rows], self.classes, config.class_weighting)
         self.loss = nn.CrossEntropyLoss(torch.from_numpy(weights).to(fabric.device))
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -116,7 +122,10 @@ class _Trainer:
         on_epoch: Callable[[Epoch], None] | None,
         checkpoints: Checkpoints | None,
     ) -> Progress:
-        """Train until dev stops improving; the best epoch's parameters are left in place."""
+        """Train until dev stops improving; the best epoch's parameters are left in place.
+
+        Without rows to choose on, all epochs are run and the last one is kept.
+        """
         config = self.config
         order = torch.Generator().manual_seed(config.seed)
         progress = Progress()
@@ -159,7 +168,7 @@ class _Trainer:
         done = len(progress.history)
         return bool(done) and (
             done >= self.config.epochs
-            or done - best(progress.history).epoch >= self.config.patience
+            or done - best(progress.history).epoch >= self.config.patience  # 0 without dev
         )
 
     def _epoch(self, order: Sequence[int]) -> float:
@@ -178,34 +187,30 @@ class _Trainer:
             total, count = total + loss.item() * len(truth), count + len(truth)
         return total / count
 
-    def _judge(self, rows: NDArray[np.intp]) -> tuple[float, float]:
-        """Weighted loss and weighted F1 on ``rows``."""
-        logits = torch.from_numpy(self.predict(rows)[0][rows])
+    def _judge(self, rows: NDArray[np.intp]) -> tuple[float | None, float | None]:
+        """Weighted loss and weighted F1 on ``rows``; None of none."""
+        if not len(rows):
+            return None, None
+        logits = torch.from_numpy(self.predict(rows).logits[rows])
         truth = self.labels[torch.from_numpy(rows)]
-        f1 = f1_score(
-            truth.numpy(),
-            logits.argmax(dim=1).numpy(),
-            labels=range(len(EMOTIONS)),
-            average="weighted",
-            zero_division=0,
-        )
+        f1 = weighted_f1(truth.numpy(), logits.argmax(dim=1).numpy())
         weight = None if self.loss.weight is None else self.loss.weight.cpu()
         each = nn.functional.cross_entropy(logits, truth, weight, reduction="sum")
-        return each.item() / len(rows), float(f1)
+        return each.item() / len(rows), f1
 
-    def predict(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits (n, 7) and fused vectors (n, F), filled in for the dialogues of ``rows``."""
+    def predict(self, rows: NDArray[np.intp]) -> _Said:
+        """What the network says of the dialogues that hold any of ``rows``."""
         self.network.eval()
-        logits = np.zeros((len(self.labels), len(EMOTIONS)), dtype=np.float32)
-        fused = np.zeros((len(self.labels), self.raw.head.in_features), dtype=np.float32)
+        n, seen = len(self.labels), len(self.inputs.streams) + 1
+        widths = (self.classes, self.raw.head.in_features, seen)
+        said = _Said(*(np.zeros((n, width), dtype=np.float32) for width in widths))
         dialogues = self._with_any(rows)
         with torch.inference_mode():
             for start in range(0, len(dialogues), _EVAL_BATCH):
                 batch, some = self._batch(dialogues[start : start + _EVAL_BATCH])
-                output = self.network(batch)
-                logits[some] = output.logits.float().cpu().numpy()
-                fused[some] = output.fused.float().cpu().numpy()
-        return logits, fused
+                for whole, part in zip(said, self.network(batch), strict=True):
+                    whole[some] = part.float().cpu().numpy()
+        return said
 
     def _with_any(self, rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
         """The dialogues that hold any of ``rows``, whole."""

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from models.judging.protocols import Division, Protocol
 from models.judging.records import Caution, Judgement
-from models.schema import EMOTIONS
 from models.table import FeatureTable
 
 FEW_ROWS = 200
 """Below this many test rows the 95 % interval of a weighted F1 is about 0.14 wide or more."""
-MANY_MISSING = 0.1
 MANY_REPEATED = 0.3
 
 
@@ -57,7 +55,9 @@ def _random_weights(situation: Situation) -> Iterator[str]:
 
 def _unlabelled(situation: Situation) -> Iterator[str]:
     if unlabelled := situation.table.unlabelled:
-        yield f"{unlabelled} utterances without an emotion were left out."
+        target = situation.table.target.name
+        article = "an" if target[0] in "aeiou" else "a"
+        yield f"{unlabelled} utterances without {article} {target} were left out."
 
 
 def _missing_modality(situation: Situation) -> Iterator[str]:
@@ -83,36 +83,58 @@ def _missing_feature(situation: Situation) -> Iterator[str]:
         for extractor in sorted({path.rpartition("/")[0] for path in paths}):
             own = [path for path in paths if path.startswith(f"{extractor}/")]
             present = np.logical_or.reduce([table.present(path) for path in own])
-            absent = int((~present).sum())
             if not present.any():
                 yield f"No {extractor} features; {modality} rests on its other features alone."
-            elif absent > MANY_MISSING * len(table):
+            elif absent := int((~present).sum()):
                 yield (
-                    f"{absent} of {len(table)} utterances lack {extractor}; they count as "
-                    "average there."
+                    f"{absent:,} of {len(table):,} utterances lack {extractor}"
+                    f"{_why(table.missing.get(extractor, {}))}; models do without it there."
                 )
 
 
-def _unseen_emotion(situation: Situation) -> Iterator[str]:
+def _why(reasons: Mapping[str, int]) -> str:
+    """The reasons in brackets, e.g. `` (silent 3, timeout 1)``; nothing where none is known."""
+    return f" ({', '.join(f'{name} {n}' for name, n in reasons.items())})" if reasons else ""
+
+
+def _unseen_class(situation: Situation) -> Iterator[str]:
     division, protocol = situation.division, situation.protocol
-    for i, emotion in enumerate(EMOTIONS):
+    for i, label in enumerate(division.classes):
         seen = int((division.labels[division.fit] == i).sum())
         asked = int((division.labels[division.judge] == i).sum())
         if not seen:
             yield (
-                f"No {protocol.fit} utterance is {emotion}, so no model can learn it; "
+                f"No {protocol.fit} utterance is {label}, so no model can learn it; "
                 f"{protocol.judge} has {asked}."
             )
         elif not asked:
             yield (
-                f"No {protocol.judge} utterance is {emotion}: it has no AUC, and it counts as "
+                f"No {protocol.judge} utterance is {label}: it has no AUC, and it counts as "
                 "0 in the macro averages."
             )
 
 
+def _one_speaker(situation: Situation) -> Iterator[str]:
+    table, fit = situation.table, situation.division.fit
+    speakers = set(table.speaker[fit].tolist())
+    if len(speakers) == 1:
+        yield (
+            f"All {situation.protocol.fit} utterances have one speaker, "
+            f"{speakers.pop() or 'without a name'}: nothing was learned about others."
+        )
+
+
+def _not_finite(situation: Situation) -> Iterator[str]:
+    for path, rows in situation.table.not_finite().items():
+        yield (
+            f"{rows:,} utterances have values in {path} that are not finite; those count as "
+            "average."
+        )
+
+
 def _few_rows(situation: Situation) -> Iterator[str]:
     few = [
-        f"{len(rows)} {split}" for split, rows in _by_purpose(situation)[1:] if len(rows) < FEW_ROWS
+        f"{len(rows)} {part}" for part, rows in _by_purpose(situation)[1:] if len(rows) < FEW_ROWS
     ]
     if few:
         yield (
@@ -141,24 +163,32 @@ def _repeated_texts(situation: Situation) -> Iterator[str]:
         )
 
 
-def _by_purpose(
-    situation: Situation,
-) -> list[tuple[str, NDArray[np.intp]]]:
+def _by_purpose(situation: Situation) -> list[tuple[str, NDArray[np.intp]]]:
+    """The parts that models are fitted, chosen and judged on, each once."""
     protocol, division = situation.protocol, situation.division
-    return [
-        (protocol.fit, division.fit),
-        (protocol.choose, division.choose),
-        (protocol.judge, division.judge),
-    ]
+    parts = {
+        protocol.fit: division.fit,
+        protocol.choose: division.choose,
+        protocol.judge: division.judge,
+    }
+    return [(part, rows) for part, rows in parts.items() if part]
+
+
+def _wrong_protocol(situation: Situation) -> Iterator[str]:
+    if situation.protocol.wrong:
+        yield situation.protocol.wrong
 
 
 WORRIES: Mapping[str, Callable[[Situation], Iterator[str]]] = {
+    "wrong_protocol": _wrong_protocol,
     "random_weights": _random_weights,
     "not_better_than_majority": _no_better_than_majority,
     "unlabelled": _unlabelled,
     "missing_modality": _missing_modality,
     "missing_feature": _missing_feature,
-    "unseen_emotion": _unseen_emotion,
+    "not_finite": _not_finite,
+    "unseen_class": _unseen_class,
+    "one_speaker": _one_speaker,
     "few_rows": _few_rows,
     "repeated_texts": _repeated_texts,
 }

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.judging.records import Layer
 from models.reference.config import Epoch
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,20 +25,32 @@ class Fitted:
     history: tuple[Epoch, ...]
     best_epoch: int
     logits: NDArray[np.float32]
-    """Shape (n, 7)."""
+    """Shape (n, k)."""
     fused: NDArray[np.float32]
     """What the SVM sees, shape (n, width)."""
-    parameters: int
-    """Trainable parameters."""
+    attention: NDArray[np.float32]
+    """How much each of ``attended`` counts, rows sum to 1, shape (n, len(attended))."""
+    attended: tuple[str, ...]
+    layers: tuple[Layer, ...]
     threads: int
     """Threads that torch computed with; another number may round differently."""
     temperature: float = 1.0
-    """What the logits are divided by, so that probabilities fit dev (Guo et al. 2017)."""
+    """What the logits are divided by before they become probabilities."""
     described: Mapping[str, Any] = field(default_factory=dict)
     """What else a saved model needs to be built again, JSON values."""
 
-    def log_probabilities(self) -> NDArray[np.float64]:
-        """Log softmax of the logits, shape (n, 7): scores that compare across utterances."""
-        logits = self.logits.astype(np.float64) / self.temperature
-        shifted = logits - logits.max(axis=1, keepdims=True)
-        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+def layers_of(network: nn.Module) -> tuple[Layer, ...]:
+    """The parts of a network and their trainable parameters, its own parameters last."""
+    found = [
+        Layer(name=name, kind=type(part).__name__.strip("_"), parameters=_count(part))
+        for name, part in network.named_children()
+    ]
+    own = sum(p.numel() for p in network.parameters(recurse=False) if p.requires_grad)
+    if own:
+        found.append(Layer(name="scales", kind="Parameter", parameters=own))
+    return tuple(one for one in found if one.parameters)
+
+
+def _count(part: nn.Module) -> int:
+    return sum(p.numel() for p in part.parameters() if p.requires_grad)

@@ -1,34 +1,46 @@
-"""What predictions are worth, always over MELD's seven emotions in their fixed order."""
+"""What predictions are worth, always over all classes of the target in their fixed order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
+from scipy.stats import binomtest
+from sklearn.metrics import (
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from models.judging.records import Curve, EmotionScore, Judgement, Scores
-from models.schema import EMOTIONS
+from models.judging.calibration import reliability
+from models.judging.records import ClassScore, Comparison, Curve, Judgement, Scores
 
-_LABELS = list(range(len(EMOTIONS)))
 _DRAWS = 2000
+_CURVE_POINTS = 200
+"""Points that a ROC curve is drawn with: what the eye sees of it."""
 
 
-def score(truth: NDArray[np.intp], predicted: NDArray[np.intp], seed: int = 0) -> Scores:
-    """Accuracy, precision, recall and F1; an emotion never predicted counts as 0.
+def score(
+    truth: NDArray[np.intp], predicted: NDArray[np.intp], classes: Sequence[str], seed: int = 0
+) -> Scores:
+    """Accuracy, precision, recall and F1; a class never predicted counts as 0.
 
     Args:
-        truth: positions in ``EMOTIONS``, shape (n,).
+        truth: positions in ``classes``, shape (n,).
         predicted: likewise.
+        classes: all of the target.
         seed: of the bootstrap.
     """
     weighted, macro = (
         precision_recall_fscore_support(
-            truth, predicted, labels=_LABELS, average=average, zero_division=0
+            truth, predicted, labels=range(len(classes)), average=average, zero_division=0
         )
         for average in ("weighted", "macro")
     )
-    low, high = interval(confusion(truth, predicted), seed)
+    low, high = interval(confusion(truth, predicted, classes), seed)
     return Scores(
         rows=len(truth),
         accuracy=float(np.mean(truth == predicted)),
@@ -43,9 +55,17 @@ def score(truth: NDArray[np.intp], predicted: NDArray[np.intp], seed: int = 0) -
     )
 
 
-def confusion(truth: NDArray[np.intp], predicted: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Counts, shape (7, 7): rows are the true emotions, columns the predicted ones."""
-    return np.asarray(confusion_matrix(truth, predicted, labels=_LABELS), dtype=np.int64)
+def weighted_f1(truth: NDArray[np.intp], predicted: NDArray[np.intp]) -> float:
+    """The mean of the classes' F1, weighted by how many rows they truly have."""
+    return float(f1_score(truth, predicted, average="weighted", zero_division=0))
+
+
+def confusion(
+    truth: NDArray[np.intp], predicted: NDArray[np.intp], classes: Sequence[str]
+) -> NDArray[np.int64]:
+    """Counts, shape (k, k): rows are the true classes, columns the predicted ones."""
+    matrix = confusion_matrix(truth, predicted, labels=range(len(classes)))
+    return np.asarray(matrix, dtype=np.int64)
 
 
 def interval(matrix: NDArray[np.int64], seed: int = 0) -> tuple[float, float]:
@@ -57,22 +77,67 @@ def interval(matrix: NDArray[np.int64], seed: int = 0) -> tuple[float, float]:
     """
     n = int(matrix.sum())
     draws = np.random.default_rng(seed).multinomial(n, matrix.ravel() / n, size=_DRAWS)
-    tables = draws.reshape(_DRAWS, *matrix.shape)
-    hits = np.diagonal(tables, axis1=1, axis2=2)
-    total, called = tables.sum(axis=2), tables.sum(axis=1)
-    f1 = 2 * hits / np.maximum(total + called, 1)
-    low, high = np.percentile((f1 * total).sum(axis=1) / n, (2.5, 97.5))
+    low, high = np.percentile(_weighted_f1(draws.reshape(_DRAWS, *matrix.shape)), (2.5, 97.5))
     return float(low), float(high)
 
 
-def by_emotion(matrix: NDArray[np.int64]) -> tuple[EmotionScore, ...]:
-    """One line per emotion, from a confusion matrix of shape (7, 7)."""
+def _weighted_f1(tables: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weighted F1 of each confusion matrix, shape (draws,) of (draws, k, k)."""
+    hits = np.diagonal(tables, axis1=1, axis2=2)
+    total, called = tables.sum(axis=2), tables.sum(axis=1)
+    f1 = 2 * hits / np.maximum(total + called, 1)
+    return np.asarray((f1 * total).sum(axis=1) / total.sum(axis=1))
+
+
+def compare(
+    names: tuple[str, str],
+    truth: NDArray[np.intp],
+    predicted: tuple[NDArray[np.intp], NDArray[np.intp]],
+    classes: Sequence[str],
+    seed: int = 0,
+) -> Comparison:
+    """Two classifiers on the same rows: a paired bootstrap and McNemar's exact test (1947).
+
+    An utterance is drawn with what both said of it, so that what makes both fail does not
+    count as a difference. The remark on independence in ``interval`` holds here too.
+
+    Args:
+        names: what the two are called.
+        truth: positions in ``classes``, shape (n,).
+        predicted: what each said, likewise.
+        classes: all of the target.
+        seed: of the bootstrap.
+    """
+    one, other = predicted
+    k = len(classes)
+    cells = np.bincount((truth * k + one) * k + other, minlength=k**3)
+    draws = np.random.default_rng(seed).multinomial(len(truth), cells / len(truth), size=_DRAWS)
+    tables = draws.reshape(_DRAWS, k, k, k)
+    differences = _weighted_f1(tables.sum(axis=3)) - _weighted_f1(tables.sum(axis=2))
+    low, high = np.percentile(differences, (2.5, 97.5))
+    only_one = int(((one == truth) & (other != truth)).sum())
+    only_other = int(((one != truth) & (other == truth)).sum())
+    apart = only_one + only_other
+    return Comparison(
+        one=names[0],
+        other=names[1],
+        difference=weighted_f1(truth, one) - weighted_f1(truth, other),
+        low=float(low),
+        high=float(high),
+        only_one=only_one,
+        only_other=only_other,
+        p=float(binomtest(only_one, apart).pvalue) if apart else 1.0,
+    )
+
+
+def by_class(matrix: NDArray[np.int64], classes: Sequence[str]) -> tuple[ClassScore, ...]:
+    """One line per class, from a confusion matrix of shape (k, k)."""
     lines = []
-    for i, emotion in enumerate(EMOTIONS):
+    for i, label in enumerate(classes):
         total, called, correct = int(matrix[i].sum()), int(matrix[:, i].sum()), int(matrix[i, i])
         lines.append(
-            EmotionScore(
-                emotion=emotion,
+            ClassScore(
+                label=label,
                 total=total,
                 correct=correct,
                 wrong=total - correct,
@@ -84,58 +149,76 @@ def by_emotion(matrix: NDArray[np.int64]) -> tuple[EmotionScore, ...]:
     return tuple(lines)
 
 
-def roc(truth: NDArray[np.intp], scores: NDArray[np.floating]) -> tuple[Curve, ...]:
+def roc(
+    truth: NDArray[np.intp], scores: NDArray[np.floating], classes: Sequence[str]
+) -> tuple[Curve, ...]:
     """One-versus-rest curves; no AUC where it is undefined.
 
     Args:
-        truth: positions in ``EMOTIONS``, shape (n,).
-        scores: higher means likelier, shape (n, 7); a column of NaN has no curve.
+        truth: positions in ``classes``, shape (n,).
+        scores: higher means likelier, shape (n, k); a column of NaN has no curve.
+        classes: all of the target.
     """
-    return tuple(_curve(emotion, truth == i, scores[:, i]) for i, emotion in enumerate(EMOTIONS))
+    return tuple(_curve(label, truth == i, scores[:, i]) for i, label in enumerate(classes))
 
 
-def _curve(emotion: str, positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> Curve:
+def _curve(label: str, positive: NDArray[np.bool_], scores: NDArray[np.floating]) -> Curve:
     if positive.all() or not positive.any() or np.isnan(scores).any():
-        return Curve(emotion=emotion, auc=None)
+        return Curve(label=label, auc=None)
     false_rate, true_rate, _ = sklearn_roc_curve(positive, scores)
+    step = max(1, -(-len(false_rate) // _CURVE_POINTS))
+    kept = np.unique(np.append(np.arange(0, len(false_rate), step), len(false_rate) - 1))
     return Curve(
-        emotion=emotion,
+        label=label,
         auc=float(roc_auc_score(positive, scores)),
-        false_positive_rate=tuple(np.round(false_rate, 5).tolist()),
-        true_positive_rate=tuple(np.round(true_rate, 5).tolist()),
+        false_positive_rate=tuple(np.round(false_rate[kept], 5).tolist()),
+        true_positive_rate=tuple(np.round(true_rate[kept], 5).tolist()),
     )
 
 
 def majority(labels: NDArray[np.intp]) -> int:
-    """The commonest of ``labels``; ties go to the first in the order of ``EMOTIONS``."""
-    return int(np.bincount(labels, minlength=len(EMOTIONS)).argmax())
+    """The commonest of ``labels``; ties go to the first in the order of the classes."""
+    return int(np.bincount(labels).argmax())
 
 
 def only_seen(scores: NDArray[np.floating], seen: NDArray[np.intp]) -> NDArray[np.float64]:
-    """``scores`` with NaN in the columns of emotions that training never saw, same shape."""
+    """``scores`` with NaN in the columns of classes that training never saw, same shape."""
     kept = np.full(scores.shape, np.nan)
     kept[:, seen] = scores[:, seen]
     return kept
 
 
+def class_of(scores: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Position of each row's highest score, shape (n,); NaN never wins."""
+    return np.asarray(np.nanargmax(scores, axis=1), dtype=np.intp)
+
+
 def judge(
-    dev: tuple[NDArray[np.intp], NDArray[np.intp]],
+    dev: tuple[NDArray[np.intp], NDArray[np.intp]] | None,
     test: tuple[NDArray[np.intp], NDArray[np.intp]],
+    classes: Sequence[str],
     scores: NDArray[np.floating] | None = None,
+    temperature: float = 1.0,
 ) -> Judgement:
     """The full judgement of one classifier.
 
     Args:
-        dev: (truth, predicted) on dev.
+        dev: (truth, predicted) on dev; None where the protocol chooses nothing.
         test: (truth, predicted) on test.
-        scores: of the test rows, shape (n_test, 7), for the ROC; None gives no curves.
+        classes: all of the target.
+        scores: of the test rows, shape (n_test, k), for curves and probabilities; None gives
+            neither.
+        temperature: what ``scores`` are divided by before they become probabilities.
     """
-    matrix = confusion(*test)
+    matrix = confusion(*test, classes)
+    sure = None if scores is None else reliability(scores, test[0], temperature)
     return Judgement(
-        dev=score(*dev),
-        test=score(*test),
-        per_emotion=by_emotion(matrix),
+        dev=None if dev is None else score(*dev, classes),
+        test=score(*test, classes),
+        per_class=by_class(matrix, classes),
         confusion=tuple(tuple(row) for row in matrix.tolist()),
-        roc=() if scores is None else roc(test[0], scores),
-        predicted=tuple(EMOTIONS[i] for i in test[1].tolist()),
+        roc=() if scores is None else roc(test[0], scores, classes),
+        reliability=None if sure is None else sure[0],
+        predicted=tuple(classes[i] for i in test[1].tolist()),
+        probability=() if sure is None else tuple(np.round(sure[1], 6).tolist()),
     )

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
 
 from models.judging.records import Use
-from models.schema import EMOTIONS, MeldflowError, UsageError
+from models.schema import MeldflowError, UsageError
 from models.table import FeatureTable
+
+Rows = NDArray[np.intp]
+
+LEAKY_SEED = 42
+"""Of the published division of the training rows."""
+LEAKY_SHARE = 0.2
 
 
 class LeakError(MeldflowError):
@@ -20,15 +27,52 @@ class LeakError(MeldflowError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """The one split that each purpose may touch."""
+    """The one part of the rows that each purpose may touch; a part is a name in ``PARTS``."""
 
     name: str
     description: str
     """One sentence for the report."""
+    wrong: str = ""
+    """What is wrong with it, in one or two sentences; "" for a sound one."""
     fit: str = "train"
+    """Scalers and the network."""
+    fit_svm: str = "train"
     choose: str = "dev"
+    """Epoch, temperature and the SVM's settings; "" where nothing is chosen."""
     judge: str = "test"
+    beside: tuple[str, ...] = ()
+    """Parts that the same models are judged on besides, for comparison."""
+    network: str = "fusion"
+    """The network that it is about where nobody names one."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the network that differ from its own, by name."""
 
+
+def _split(name: str) -> Callable[[NDArray[Any]], Rows]:
+    return lambda split: np.flatnonzero(split == name)
+
+
+def _train_half(part: int) -> Callable[[NDArray[Any]], Rows]:
+    """A side of the published division of the training rows, drawn by scikit-learn."""
+
+    def rows(split: NDArray[Any]) -> Rows:
+        train = np.flatnonzero(split == "train")
+        if len(train) < 2:
+            return train[:0]
+        sides = train_test_split(train, test_size=LEAKY_SHARE, random_state=LEAKY_SEED)
+        return np.sort(sides[part])
+
+    return rows
+
+
+PARTS: Mapping[str, Callable[[NDArray[Any]], Rows]] = {
+    "train": _split("train"),
+    "dev": _split("dev"),
+    "test": _split("test"),
+    "train-80": _train_half(0),
+    "train-20": _train_half(1),
+}
+"""Name of a part → its rows, ascending, from the split of every row."""
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "official": Protocol(
@@ -37,6 +81,25 @@ PROTOCOLS: Mapping[str, Protocol] = {
             "Everything is fitted on the train split, every choice is made on dev, "
             "and test is predicted once, at the end."
         ),
+    ),
+    "leaky-80-20": Protocol(
+        name="leaky-80-20",
+        description=(
+            "As published for the reference network: the network is fitted on all training "
+            "rows; what it makes of them is divided 80 to 20 with seed 42, for the SVM to be "
+            "fitted on and judged on."
+        ),
+        wrong=(
+            "This is no result. The network was fitted on the very utterances that it is judged "
+            "on here, with their labels: the score tells how well it learned them by heart, and "
+            "nothing about utterances that it has not seen."
+        ),
+        fit_svm="train-80",
+        choose="",
+        judge="train-20",
+        beside=("test",),
+        network="reference",
+        settings={"dropout": 0.0, "svm_c": (1.0,), "svm_gamma": (1.0,)},
     ),
 }
 
@@ -63,80 +126,124 @@ class Ledger:
     chosen: list[Use] = field(default_factory=list)
     judged: list[Use] = field(default_factory=list)
 
-    def fit(self, name: str, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    def copy(self) -> Ledger:
+        """One with the same entries, to go on with."""
+        return replace(self, fitted=[*self.fitted], chosen=[*self.chosen], judged=[*self.judged])
+
+    def fit(self, name: str, rows: Rows) -> Rows:
         """``rows``, entered as those that ``name`` is fitted on.
 
         Raises:
-            LeakError: a row lies outside the split that the protocol fits on.
+            LeakError: a row lies outside the part that the protocol fits on.
         """
-        return self._enter("fit", self.fitted, name, rows)
+        return self._enter("fit", self.fitted, name, rows, (self.protocol.fit,))
 
-    def choose(self, name: str, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    def fit_svm(self, name: str, rows: Rows) -> Rows:
+        """The same for what stands behind the network.
+
+        Raises:
+            LeakError: a row lies outside the part that the protocol fits the SVM on.
+        """
+        return self._enter("fit", self.fitted, name, rows, (self.protocol.fit_svm,))
+
+    def choose(self, name: str, rows: Rows) -> Rows:
         """``rows``, entered as those that ``name`` is chosen on.
 
         Raises:
-            LeakError: a row lies outside the split that the protocol chooses on.
+            LeakError: a row lies outside the part that the protocol chooses on.
         """
-        return self._enter("choose", self.chosen, name, rows)
+        parts = (self.protocol.choose,) if self.protocol.choose else ()
+        return self._enter("choose", self.chosen, name, rows, parts)
 
-    def judge(self, name: str, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    def judge(self, name: str, rows: Rows) -> Rows:
         """``rows``, entered as those that ``name`` is judged on.
 
         Raises:
-            LeakError: a row lies outside the split that the protocol judges on, or ``name``
-                was judged before.
+            LeakError: a row lies outside the parts that the protocol judges on, or ``name``
+                was judged there before.
         """
-        if any(use.object == name for use in self.judged):
-            raise LeakError(f"{name} was judged on {self.protocol.judge} already; once is the rule")
-        return self._enter("judge", self.judged, name, rows)
+        before = {(use.object, use.split) for use in self.judged}
+        self._enter("judge", self.judged, name, rows, (self.protocol.judge, *self.protocol.beside))
+        last = self.judged[-1]
+        if (last.object, last.split) in before:
+            self.judged.pop()
+            raise LeakError(f"{name} was judged on {last.split} already; once is the rule")
+        return rows
 
     def _enter(
-        self, purpose: str, uses: list[Use], name: str, rows: NDArray[np.intp]
-    ) -> NDArray[np.intp]:
-        allowed = getattr(self.protocol, purpose)
-        strangers = sorted(set(self.split[rows].tolist()) - {allowed})
-        if strangers:
-            raise LeakError(
-                f"protocol {self.protocol.name}: {name} may {purpose} on {allowed} rows only, "
-                f"got rows of {', '.join(strangers)}"
-            )
-        uses.append(Use(object=name, split=allowed, rows=len(rows)))
-        return rows
+        self, purpose: str, uses: list[Use], name: str, rows: Rows, parts: tuple[str, ...]
+    ) -> Rows:
+        for part in parts:
+            if np.isin(rows, PARTS[part](self.split)).all():
+                uses.append(Use(object=name, split=part, rows=len(rows)))
+                return rows
+        given = ", ".join(sorted(set(self.split[rows].tolist())))
+        allowed = f"may {purpose} on {' or '.join(parts)} rows only" if parts else "chooses nothing"
+        raise LeakError(
+            f"protocol {self.protocol.name}: {name} {allowed}, got rows of {given} beyond"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Division:
     """The rows of a table by purpose, and their labels."""
 
-    fit: NDArray[np.intp]
-    choose: NDArray[np.intp]
-    judge: NDArray[np.intp]
-    labels: NDArray[np.intp]
-    """Position in ``EMOTIONS`` of every row of the table, shape (n,)."""
+    fit: Rows
+    fit_svm: Rows
+    choose: Rows
+    """Empty where the protocol chooses nothing."""
+    judge: Rows
+    beside: Mapping[str, Rows] = field(default_factory=dict)
+    """Part → its rows; parts without rows are not here."""
+    labels: Rows
+    """Position in ``classes`` of every row of the table, shape (n,)."""
+    classes: tuple[str, ...]
 
 
 def divide(table: FeatureTable, protocol: Protocol) -> Division:
     """The rows that ``protocol`` fits, chooses and judges on.
 
     Raises:
-        UsageError: a split is empty, an emotion is unknown, train holds fewer than two
-            emotions, or no train row has any feature.
+        UsageError: a part is empty, a label is unknown, the rows to fit on hold fewer than two
+            classes, or none of them has any feature.
     """
-    rows = {p: table.rows(getattr(protocol, p)) for p in ("fit", "choose", "judge")}
-    for purpose, wanted in rows.items():
-        if not len(wanted):
+    parts: dict[str, str] = {
+        purpose: getattr(protocol, purpose) for purpose in ("fit", "fit_svm", "choose", "judge")
+    }
+    rows = {
+        purpose: PARTS[part](table.split) if part else np.empty(0, np.intp)
+        for purpose, part in parts.items()
+    }
+    for purpose, part in parts.items():
+        if part and not len(rows[purpose]):
             raise UsageError(
-                f"snapshot {table.snapshot} has no {getattr(protocol, purpose)} rows; protocol "
-                f"{protocol.name} needs them to {purpose}"
+                f"snapshot {table.snapshot} has no {part} rows; protocol {protocol.name} needs "
+                f"them to {purpose.partition('_')[0]}"
             )
-    unknown = sorted(set(table.emotion.tolist()) - set(EMOTIONS))
-    if unknown:
-        raise UsageError(f"unknown emotion {unknown[0]!r}; MELD has: {', '.join(EMOTIONS)}")
-    number = {emotion: i for i, emotion in enumerate(EMOTIONS)}
-    labels = np.array([number[emotion] for emotion in table.emotion.tolist()], dtype=np.intp)
-    if len(set(labels[rows["fit"]].tolist())) < 2:
-        only = EMOTIONS[labels[rows["fit"][0]]]
-        raise UsageError(f"all {protocol.fit} rows are {only}; a classifier needs two emotions")
+    labels = _labels(table)
+    for purpose in ("fit", "fit_svm"):
+        seen = set(labels[rows[purpose]].tolist())
+        if len(seen) < 2:
+            only = table.target.classes[seen.pop()]
+            raise UsageError(
+                f"all {parts[purpose]} rows are {only}; a classifier needs two {table.target.name}s"
+            )
     if not any(table.present_modality(m)[rows["fit"]].any() for m in table.arrays):
         raise UsageError(f"no {protocol.fit} row of snapshot {table.snapshot} has any feature")
-    return Division(**rows, labels=labels)
+    beside = {part: PARTS[part](table.split) for part in protocol.beside}
+    return Division(
+        **rows,
+        beside={part: some for part, some in beside.items() if len(some)},
+        labels=labels,
+        classes=table.target.classes,
+    )
+
+
+def _labels(table: FeatureTable) -> Rows:
+    target = table.target
+    unknown = sorted(set(table.label.tolist()) - set(target.classes))
+    if unknown:
+        known = ", ".join(target.classes)
+        raise UsageError(f"unknown {target.name} {unknown[0]!r}; MELD has: {known}")
+    number = {label: i for i, label in enumerate(target.classes)}
+    return np.array([number[label] for label in table.label.tolist()], dtype=np.intp)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
-
-from numpy.typing import NDArray
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
 
 from models.fusion.config import FusionConfig
 from models.reference.config import Epoch, TrainConfig
+
+JUDGED = "judged"
+"""Stands for the rows that the protocol judges on: test, in a sound one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,8 @@ class Candidate:
     c: float
     gamma: float
     """The kernel's gamma itself, not the multiple."""
-    dev_weighted_f1: float
+    dev_weighted_f1: float | None
+    """None where the protocol chooses nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +52,10 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmotionScore:
-    """How one emotion fares."""
+class ClassScore:
+    """How one class fares."""
 
-    emotion: str
+    label: str
     total: int
     correct: int
     wrong: int
@@ -67,28 +69,136 @@ class EmotionScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One-versus-rest ROC of one emotion."""
+    """One-versus-rest ROC of one class."""
 
-    emotion: str
+    label: str
     auc: float | None
-    """None when the emotion or its opposite is absent, or was never seen in training."""
+    """None when the class or its opposite is absent, or was never seen in training."""
     false_positive_rate: tuple[float, ...] = ()
     true_positive_rate: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """Everything said of one classifier: summary on dev and test, details on test."""
+class Bin:
+    """Utterances of which a classifier was about equally sure."""
 
-    dev: Scores
+    rows: int
+    confidence: float
+    """Mean probability of what was predicted."""
+    accuracy: float
+    """Share of them that was right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reliability:
+    """Whether a classifier is as sure as it is right (Guo et al. 2017)."""
+
+    temperature: float
+    """What its scores are divided by before they become probabilities; chosen on dev."""
+    error: float
+    """Expected calibration error: mean gap between confidence and accuracy, within [0, 1]."""
+    bins: tuple[Bin, ...]
+    """Ten of equal width, from unsure to sure; those without utterances are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """Everything said of one classifier: summary on dev and test, details on test.
+
+    Test stands here for whatever rows the protocol judges on.
+    """
+
+    dev: Scores | None
+    """None where the protocol chooses nothing."""
     test: Scores
-    per_emotion: tuple[EmotionScore, ...]
+    per_class: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
-    """Rows: true emotion, columns: predicted, both in the order of ``EMOTIONS``."""
+    """Rows: true class, columns: predicted, both in the order of the target's classes."""
     roc: tuple[Curve, ...] = ()
-    """One per emotion; empty for a classifier without scores."""
+    """One per class; empty for a classifier without scores."""
+    reliability: Reliability | None = None
+    """None for a classifier without probabilities."""
     predicted: tuple[str, ...] = ()
-    """The emotion given to each test row, in the order of the rows."""
+    """The class given to each test row, in the order of the rows."""
+    probability: tuple[float, ...] = ()
+    """What it thought of each test row's true class, within [0, 1]; empty without any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two classifiers on the same test rows."""
+
+    one: str
+    other: str
+    difference: float
+    """Weighted F1 of ``one`` minus that of ``other``."""
+    low: float
+    """Lower end of its 95 % interval, from resampling utterances in pairs."""
+    high: float
+    only_one: int
+    """Utterances that ``one`` alone has right."""
+    only_other: int
+    p: float
+    """That they are wrong equally often: McNemar's exact test, two-sided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """A figure over the seeds."""
+
+    mean: float
+    sd: float | None
+    """Standard deviation (n - 1); None for one seed."""
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """The spread of one value per seed."""
+        each = list(values)
+        return cls(mean=fmean(each), sd=stdev(each) if len(each) > 1 else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablation:
+    """The same procedure with less to go on."""
+
+    name: str
+    """``text``, ``audio+text``, …, or ``svm: text`` for an SVM without a network."""
+    modalities: tuple[str, ...]
+    seeds: int
+    dev: Mapping[str, Spread]
+    """Metric → spread over the seeds; empty where the protocol chooses nothing."""
+    test: Mapping[str, Spread]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """How much a network looks at each modality, mean over the test rows of each class."""
+
+    modalities: tuple[str, ...]
+    by_class: Mapping[str, tuple[float, ...]]
+    """Class → weights that sum to 1; a class without test rows is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hard:
+    """A test utterance that the chosen classifier got badly wrong."""
+
+    utterance: str
+    speaker: str
+    text: str
+    truth: str
+    predicted: str
+    probability: float
+    """What the classifier thought of the truth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A part of a network."""
+
+    name: str
+    kind: str
+    parameters: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +240,8 @@ class Data:
     """Extractor → ``pretrained``, ``random``, ``folder`` or ``none``."""
     rows: Mapping[str, int]
     """Split → utterances."""
-    emotions: Mapping[str, Mapping[str, int]]
-    """Split → emotion → utterances."""
+    labels: Mapping[str, Mapping[str, int]]
+    """Split → class → utterances."""
     present: Mapping[str, Mapping[str, int]]
     """Feature → split → utterances that have it."""
     missing: Mapping[str, Mapping[str, int]]
@@ -141,11 +251,28 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SeedResult:
+    """What one seed gave."""
+
+    seed: int
+    judged: Mapping[str, Judgement]
+    """``network``, ``svm`` and ``majority`` → their judgement."""
+    beside: Mapping[str, Mapping[str, Judgement]]
+    """Other part of the rows → the same, for comparison."""
+    history: tuple[Epoch, ...]
+    best_epoch: int
+    svm_chosen: Candidate
+    svm_grid: tuple[Candidate, ...]
+    attention: Attention
+    durations: Mapping[str, float]
+    """Stage → seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """Everything that a run found out; ``to_json`` gives all but the model's arrays."""
+    """Everything that a training run found out: plain values, the same after JSON and back."""
 
     protocol: str
-    protocol_description: str
     started: str
     """Date and time, UTC, ISO 8601."""
     command: str
@@ -154,76 +281,71 @@ class TrainResult:
     """``reference`` or ``fusion``."""
     modalities: tuple[str, ...]
     """Those that the network was given."""
+    target: str
+    """``emotion`` or ``sentiment``."""
+    classes: tuple[str, ...]
     config: TrainConfig | FusionConfig
+    """The settings of the first seed; the others differ in the seed."""
     data: Data
     hardware: Hardware
     versions: Mapping[str, str]
     """Python and package → version."""
-    durations: Mapping[str, float]
-    """Stage → seconds."""
-    parameters: int
-    """Trainable parameters of the network."""
-    judged: Mapping[str, Judgement]
-    """``network``, ``svm`` and ``majority`` → their judgement."""
+    seconds: float
+    """How long everything took, reading from the store included."""
+    read_seconds: float
+    """How long the reading took."""
+    layers: tuple[Layer, ...]
+    seeds: tuple[SeedResult, ...]
     winner: str
-    """The model with the best weighted F1 on dev (not test), majority excluded."""
-    history: tuple[Epoch, ...]
-    best_epoch: int
-    temperature: float
-    """What the network's logits are divided by before they become probabilities."""
-    described: Mapping[str, Any]
-    """What a saved model needs beside its arrays, JSON values."""
-    svm_chosen: Candidate
-    svm_grid: tuple[Candidate, ...]
-    fitted: tuple[Use, ...]
-    chosen: tuple[Use, ...]
-    judgements: tuple[Use, ...]
-    warnings: tuple[Caution, ...]
+    """``network`` or ``svm``: the better weighted F1 on dev, mean over the seeds."""
+    ablations: tuple[Ablation, ...]
     test_ids: tuple[str, ...]
     """Names of the test rows, in the order of ``Judgement.predicted``."""
     test_truth: tuple[str, ...]
-    """Their annotated emotions."""
-    model: Mapping[str, Mapping[str, NDArray[Any]]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
-    """File stem (``network``, ``scalers``, ``svm``) → array name → values."""
+    """Their annotated classes."""
+    comparisons: tuple[Comparison, ...] = ()
+    """The winner against every other."""
+    hardest: tuple[Hard, ...] = ()
+    """What the winner got most badly wrong, the worst first."""
+    fitted: tuple[Use, ...] = ()
+    chosen: tuple[Use, ...] = ()
+    judgements: tuple[Use, ...] = ()
+    warnings: tuple[Caution, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """The contents of ``results.json``: dicts, lists, strings, numbers and None."""
-        judged = self.judged.items()
-        projection = getattr(self.config, "projection_seed", None)
-        seeds = {"training": self.config.seed, "projection": projection}
-        return {
-            "protocol": self.protocol,
-            "protocol_description": self.protocol_description,
-            "network": self.network,
-            "modalities": list(self.modalities),
-            "temperature": self.temperature,
-            "started": self.started,
-            "command": self.command,
-            **asdict(self.data),
-            "config": asdict(self.config),
-            "seeds": seeds | {"bootstrap": 0},
-            "hardware": asdict(self.hardware),
-            "versions": dict(self.versions),
-            "durations": dict(self.durations),
-            "parameters": self.parameters,
-            "winner": self.winner,
-            "scores": {
-                name: {"dev": asdict(one.dev), "test": asdict(one.test)} for name, one in judged
-            },
-            "per_emotion": {name: [asdict(e) for e in one.per_emotion] for name, one in judged},
-            "confusion": {name: [list(row) for row in one.confusion] for name, one in judged},
-            "auc": {name: {c.emotion: c.auc for c in one.roc} for name, one in judged if one.roc},
-            "roc": {name: [asdict(c) for c in one.roc] for name, one in judged if one.roc},
-            "history": [asdict(epoch) for epoch in self.history],
-            "best_epoch": self.best_epoch,
-            "svm": {
-                "chosen": asdict(self.svm_chosen),
-                "grid": [asdict(one) for one in self.svm_grid],
-            },
-            "fitted": [asdict(use) for use in self.fitted],
-            "chosen": [asdict(use) for use in self.chosen],
-            "judged": [asdict(use) for use in self.judgements],
-            "warnings": [asdict(caution) for caution in self.warnings],
-        }
+    @property
+    def shown(self) -> SeedResult:
+        """The seed whose model is kept and shown in full: dev chooses, test is not asked."""
+
+        def on_dev(one: SeedResult) -> float:
+            dev = one.judged[self.winner].dev
+            return 0.0 if dev is None else dev.weighted_f1
+
+        return max(self.seeds, key=on_dev)
+
+    @property
+    def judged(self) -> Mapping[str, Judgement]:
+        """The judgements of the seed that is shown."""
+        return self.shown.judged
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters of the network."""
+        return sum(layer.parameters for layer in self.layers)
+
+    def over_seeds(self, model: str, metric: str, part: str = JUDGED) -> Spread | None:
+        """A metric of a classifier over the seeds; None where ``part`` has no scores.
+
+        Args:
+            model: ``network``, ``svm`` or ``majority``.
+            metric: a field of ``Scores``.
+            part: ``JUDGED``, ``dev``, or a part that the models are judged on besides.
+        """
+        scores = [one for seed in self.seeds if (one := _scores(seed, model, part)) is not None]
+        return Spread.of(getattr(one, metric) for one in scores) if scores else None
+
+
+def _scores(seed: SeedResult, model: str, part: str) -> Scores | None:
+    if part == "dev":
+        return seed.judged[model].dev
+    judged = seed.judged if part == JUDGED else seed.beside.get(part, {})
+    return judged[model].test if judged else None

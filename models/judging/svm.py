@@ -5,19 +5,20 @@ Sources: Cortes & Vapnik 1995; Chang & Lin 2011 (LIBSVM, one against one).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from models.judging.calibration import temperature
+from models.judging.metrics import class_of, weighted_f1
 from models.judging.protocols import Division, Ledger
 from models.judging.records import Candidate
-from models.schema import EMOTIONS
 
 
 class Grid(Protocol):
@@ -42,11 +43,18 @@ class Svm:
     """The scaled vectors that it was fitted on, shape (n_fit, width)."""
     chosen: Candidate
     grid: tuple[Candidate, ...]
+    classes: int
+    """How many the target has, those that were never seen included."""
+    temperature: float
+    """What the scores are divided by before they become probabilities."""
 
     def scores(self, fused: NDArray[np.float32]) -> NDArray[np.float64]:
-        """One-versus-rest decision scores, shape (n, 7); NaN for an emotion never seen."""
+        """One-versus-rest decision scores, shape (n, k); NaN for a class never seen.
+
+        Where the one-against-one votes are equal, the scores tell the surer class.
+        """
         squares = euclidean_distances(self.scaler.transform(fused), self.train, squared=True)
-        return _scores(self.machine, np.exp(-self.chosen.gamma * squares))
+        return _scores(self.machine, np.exp(-self.chosen.gamma * squares), self.classes)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a prediction needs, by LIBSVM's names; C and gamma are in ``chosen``."""
@@ -61,7 +69,14 @@ class Svm:
         }
 
 
-def fit_svm(fused: NDArray[np.float32], division: Division, config: Grid, ledger: Ledger) -> Svm:
+def fit_svm(
+    fused: NDArray[np.float32],
+    division: Division,
+    config: Grid,
+    ledger: Ledger,
+    name: str = "fused",
+    on_machine: Callable[[], None] = lambda: None,
+) -> Svm:
     """The machine of the grid with the best weighted F1 on dev.
 
     Every candidate is fitted on the fit rows alone, and so is the chosen one: dev picks
@@ -69,57 +84,85 @@ def fit_svm(fused: NDArray[np.float32], division: Division, config: Grid, ledger
     smaller C). Distances are computed once for the whole grid: on MELD's 9,989 training
     rows a candidate then takes 8 s of one core instead of 51 s, for about 2 GB of memory.
 
+    Its probabilities come from one temperature on dev. Folds of the training rows would be of
+    no use: the network has learned their labels, so its vectors of them are far surer than
+    those of new rows (``docs/evaluation.md`` has the figures).
+
     Args:
         fused: the network's vectors of every row, shape (n, width).
         division: rows by purpose, and labels.
-        config: holds the grid.
-        ledger: gets one entry for the scaler, one for the machine, one for the choice.
+        config: holds the grid; where the protocol chooses nothing, one candidate.
+        ledger: gets an entry for the scaler, the machine and what is chosen.
+        name: what the vectors are called there.
+        on_machine: called after each candidate.
 
     Raises:
         LeakError: ``division`` and ``ledger`` disagree.
     """
-    fit_rows = ledger.fit("StandardScaler(fused)", division.fit)
-    ledger.fit("SVC(rbf)", division.fit)
-    choose_rows = ledger.choose("SVC(rbf): C and gamma", division.choose)
+    fit_rows = ledger.fit_svm(f"StandardScaler({name})", division.fit_svm)
+    ledger.fit_svm(f"SVC(rbf, {name})", division.fit_svm)
     scaler = StandardScaler().fit(fused[fit_rows])
-    train, dev = scaler.transform(fused[fit_rows]), scaler.transform(fused[choose_rows])
+    train = scaler.transform(fused[fit_rows])
     near = euclidean_distances(train, squared=True)
-    far = euclidean_distances(dev, train, squared=True)
+    labels, classes = division.labels, len(division.classes)
+    far = None
+    if len(division.choose):
+        rows = ledger.choose(f"SVC(rbf, {name}): C, gamma and temperature", division.choose)
+        far = euclidean_distances(scaler.transform(fused[rows]), train, squared=True)
+    dev = _Dev(truth=labels[division.choose], far=far, classes=classes)
     chosen: tuple[Candidate, SVC] | None = None
     grid: list[Candidate] = []
     for multiple in sorted(config.svm_gamma):
         gamma = multiple / fused.shape[1]
-        kernel, dev_kernel = np.exp(-gamma * near), np.exp(-gamma * far)
+        kernel = np.exp(-gamma * near)
         for c in sorted(config.svm_c):
             machine = SVC(C=c, kernel="precomputed", class_weight="balanced", cache_size=500)
-            machine.fit(kernel, division.labels[fit_rows])
-            f1 = _weighted_f1(division.labels[choose_rows], _scores(machine, dev_kernel))
+            machine.fit(kernel, labels[fit_rows])
+            f1 = dev.weighted_f1(machine, gamma)
+            on_machine()
             grid.append(Candidate(c=c, gamma=gamma, dev_weighted_f1=f1))
-            if chosen is None or f1 > chosen[0].dev_weighted_f1:
+            if chosen is None or (f1 or 0.0) > (chosen[0].dev_weighted_f1 or 0.0):
                 chosen = grid[-1], machine
     if chosen is None:  # the settings refuse an empty grid
         raise ValueError("the grid of the SVM is empty")
-    return Svm(scaler=scaler, machine=chosen[1], train=train, chosen=chosen[0], grid=tuple(grid))
+    return Svm(
+        scaler=scaler,
+        machine=chosen[1],
+        train=train,
+        chosen=chosen[0],
+        grid=tuple(grid),
+        classes=classes,
+        temperature=dev.temperature(chosen[1], chosen[0].gamma),
+    )
 
 
-def emotion_of(scores: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Position of each row's highest score, shape (n,); NaN never wins.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Dev:
+    """What dev says of a machine; nothing where the protocol chooses nothing."""
 
-    Where the one-against-one votes are equal, the scores tell the surer class.
-    """
-    return np.asarray(np.nanargmax(scores, axis=1), dtype=np.intp)
+    truth: NDArray[np.intp]
+    far: NDArray[np.floating[Any]] | None
+    """Squared distances of dev rows to fit rows, shape (n_dev, n_fit)."""
+    classes: int
+
+    def weighted_f1(self, machine: SVC, gamma: float) -> float | None:
+        """Of the machine's predictions."""
+        if self.far is None:
+            return None
+        scores = _scores(machine, np.exp(-gamma * self.far), self.classes)
+        return weighted_f1(self.truth, class_of(scores))
+
+    def temperature(self, machine: SVC, gamma: float) -> float:
+        """Of the machine's scores; 1 without dev."""
+        if self.far is None:
+            return 1.0
+        return temperature(_scores(machine, np.exp(-gamma * self.far), self.classes), self.truth)
 
 
-def _scores(machine: SVC, kernel: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def _scores(machine: SVC, kernel: NDArray[np.floating[Any]], classes: int) -> NDArray[np.float64]:
     decision = machine.decision_function(kernel)
     if decision.ndim == 1:  # two classes: one signed distance
         decision = np.stack([-decision, decision], axis=1)
-    scores = np.full((len(kernel), len(EMOTIONS)), np.nan)
+    scores = np.full((len(kernel), classes), np.nan)
     scores[:, machine.classes_] = decision
     return scores
-
-
-def _weighted_f1(truth: NDArray[np.intp], scores: NDArray[np.float64]) -> float:
-    labels = range(len(EMOTIONS))
-    predicted = emotion_of(scores)
-    return float(f1_score(truth, predicted, labels=labels, average="weighted", zero_division=0))

@@ -63,9 +63,20 @@ class Epoch:
     epoch: int
     """From 1."""
     train_loss: float
-    dev_loss: float
-    dev_weighted_f1: float
+    dev_loss: float | None
+    """None where the protocol chooses nothing."""
+    dev_weighted_f1: float | None
     seconds: float
+
+
+def best(history: tuple[Epoch, ...]) -> Epoch:
+    """The epoch with the highest weighted F1 on dev, the first of equals; without dev the last."""
+    return max(
+        history,
+        key=lambda one: (
+            (0.0, one.epoch) if one.dev_weighted_f1 is None else (one.dev_weighted_f1, -one.epoch)
+        ),
+    )
 
 
 _RANGES: Mapping[str, tuple[float, float]] = {

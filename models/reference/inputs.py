@@ -51,13 +51,9 @@ class Inputs:
     scalers: Mapping[str, StandardScaler]
     """Input name → its fitted scaler; an input without a single fit row has none."""
 
-    def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Mean and scale of every fitted scaler, as ``<input>.mean`` and ``<input>.scale``."""
-        return {
-            f"{name}.{what}": values
-            for name, scaler in self.scalers.items()
-            for what, values in (("mean", scaler.mean_), ("scale", scaler.scale_))
-        }
+    def flat(self) -> NDArray[np.float32]:
+        """All inputs side by side, shape (n, 1586): what an SVM without a network sees."""
+        return np.concatenate([getattr(self, name) for name in SOURCES], axis=1)
 
 
 def prepare(table: FeatureTable, rows: NDArray[np.intp], ledger: Ledger, seed: int) -> Inputs:

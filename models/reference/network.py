@@ -14,7 +14,9 @@ WIDTH = 512
 PARTS = 25
 """Length of the MFCC vector and of the repeated scalars, before projection."""
 PARAMETERS = 5_813_255
-"""Trainable parameters of the published network."""
+"""Trainable parameters of the published network, which has seven classes."""
+ATTENDED = ("audio", "text", "video")
+"""Modalities in the order of the attention's rows and columns."""
 
 
 class Batch(NamedTuple):
@@ -36,7 +38,7 @@ class Output(NamedTuple):
     """What the network gives for a batch."""
 
     logits: Tensor
-    """One score per emotion, shape (batch, 7)."""
+    """One score per class, shape (batch, k)."""
     fused: Tensor
     """Mean over the attended modality vectors, shape (batch, 512): what the SVM sees."""
     attention: Tensor
@@ -53,7 +55,7 @@ class ReferenceNetwork(nn.Module):
     Sources: Hochreiter & Schmidhuber 1997 (LSTM), Vaswani et al. 2017 (attention).
     """
 
-    def __init__(self, dropout: float = 0.0) -> None:
+    def __init__(self, dropout: float = 0.0, classes: int = len(EMOTIONS)) -> None:
         super().__init__()
         self.audio_lstm = nn.LSTM(WIDTH, WIDTH // 2, batch_first=True, bidirectional=True)
         self.text_lstm = nn.LSTM(WIDTH, WIDTH // 2, batch_first=True, bidirectional=True)
@@ -65,7 +67,7 @@ class ReferenceNetwork(nn.Module):
         self.scale_mfcc = nn.Parameter(torch.ones(WIDTH))
         self.scale_scalars = nn.Parameter(torch.ones(WIDTH))
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(WIDTH, len(EMOTIONS))
+        self.fc = nn.Linear(WIDTH, classes)
 
     def forward(self, batch: Batch) -> Output:
         """Logits, fused vectors and attention weights of a batch."""
@@ -80,8 +82,3 @@ class ReferenceNetwork(nn.Module):
         attended, weights = self.attention(modalities, modalities, modalities)
         fused = attended.mean(dim=1)
         return Output(self.fc(self.dropout(fused)), fused, weights)
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Number of trainable parameters."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)

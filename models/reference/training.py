@@ -8,15 +8,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
-from models.judging.fitted import Fitted
+from models.judging.calibration import temperature
+from models.judging.fitted import Fitted, layers_of
+from models.judging.metrics import weighted_f1
 from models.judging.protocols import Division, Ledger
-from models.reference.config import Epoch, TrainConfig, class_weights
+from models.reference.config import Epoch, TrainConfig, best, class_weights
 from models.reference.inputs import Inputs
-from models.reference.network import Batch, ReferenceNetwork, count_parameters
-from models.schema import EMOTIONS
+from models.reference.network import ATTENDED, Batch, Output, ReferenceNetwork
 
 _EVAL_BATCH = 1024
 
@@ -38,37 +38,40 @@ def fit_network(
             before the last pass over everything.
         division: rows by purpose, and labels.
         config: see its fields.
-        ledger: gets one entry for the fit and one for the choice of the epoch.
+        ledger: gets an entry for the fit, the choice of the epoch, and the temperature.
         on_epoch: called after each epoch.
 
     Raises:
         LeakError: ``division`` and ``ledger`` disagree.
     """
     fit_rows = ledger.fit("ReferenceNetwork", division.fit)
-    choose_rows = ledger.choose("ReferenceNetwork: epoch", division.choose)
+    choose_rows = division.choose
+    if len(choose_rows):
+        ledger.choose("ReferenceNetwork: epoch and temperature", choose_rows)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = ReferenceNetwork(config.dropout)
+        network = ReferenceNetwork(config.dropout, len(division.classes))
         data = Batch(*(torch.from_numpy(getattr(inputs, name)) for name in Batch._fields))
         labels = torch.from_numpy(division.labels)
-        weights = class_weights(division.labels[fit_rows], len(EMOTIONS), config.class_weighting)
+        weights = class_weights(
+            division.labels[fit_rows], len(division.classes), config.class_weighting
+        )
         trainer = _Trainer(network, data, labels, nn.CrossEntropyLoss(torch.from_numpy(weights)))
         history = trainer.run(fit_rows, choose_rows, config, on_epoch)
-    logits, fused = trainer.predict(np.arange(len(labels)))
+    said = trainer.predict(np.arange(len(labels)))
+    logits = said.logits.numpy()
     return Fitted(
         state={name: value.numpy().copy() for name, value in network.state_dict().items()},
         history=history,
         best_epoch=best(history).epoch,
-        logits=logits.numpy(),
-        fused=fused.numpy(),
-        parameters=count_parameters(network),
+        logits=logits,
+        fused=said.fused.numpy(),
+        attention=said.attention.mean(dim=1).numpy(),
+        attended=ATTENDED,
+        layers=layers_of(network),
         threads=torch.get_num_threads(),
+        temperature=temperature(logits[choose_rows], division.labels[choose_rows]),
     )
-
-
-def best(history: tuple[Epoch, ...]) -> Epoch:
-    """The epoch with the highest weighted F1 on dev; ties go to the earlier."""
-    return max(history, key=lambda epoch: (epoch.dev_weighted_f1, -epoch.epoch))
 
 
 class _Trainer:
@@ -86,7 +89,10 @@ class _Trainer:
         config: TrainConfig,
         on_epoch: Callable[[Epoch], None] | None,
     ) -> tuple[Epoch, ...]:
-        """Train until dev stops improving; the best epoch's parameters are left in place."""
+        """Train until dev stops improving; the best epoch's parameters are left in place.
+
+        Without rows to choose on, all epochs are run and the last one is kept.
+        """
         optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -111,7 +117,7 @@ class _Trainer:
                 kept = {name: value.clone() for name, value in self.network.state_dict().items()}
             if on_epoch is not None:
                 on_epoch(history[-1])
-            if number - best(history).epoch >= config.patience:
+            if len(choose_rows) and number - best(history).epoch >= config.patience:
                 break
         self.network.load_state_dict(kept)
         return history
@@ -130,32 +136,25 @@ class _Trainer:
             total += loss.item() * len(chosen)
         return total / len(rows)
 
-    def _judge(self, rows: NDArray[np.intp]) -> tuple[float, float]:
-        """Weighted loss and weighted F1 on ``rows``."""
-        logits, _ = self.predict(rows)
+    def _judge(self, rows: NDArray[np.intp]) -> tuple[float | None, float | None]:
+        """Weighted loss and weighted F1 on ``rows``; None of none."""
+        if not len(rows):
+            return None, None
+        logits = self.predict(rows).logits
         truth = self.labels[torch.from_numpy(rows)]
-        f1 = f1_score(
-            truth.numpy(),
-            logits.argmax(dim=1).numpy(),
-            labels=range(len(EMOTIONS)),
-            average="weighted",
-            zero_division=0,
-        )
+        f1 = weighted_f1(truth.numpy(), logits.argmax(dim=1).numpy())
         # Summed by hand: the loss module divides by the weights met, 0 if dev holds only
-        # emotions that train lacks.
+        # classes that train lacks.
         each = nn.functional.cross_entropy(logits, truth, self.loss.weight, reduction="sum")
-        return each.item() / len(rows), float(f1)
+        return each.item() / len(rows), f1
 
-    def predict(self, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-        """Logits (n, 7) and fused vectors (n, 512) of ``rows``, without dropout."""
+    def predict(self, rows: NDArray[np.intp]) -> Output:
+        """What the network says of ``rows``, without dropout."""
         self.network.eval()
         with torch.inference_mode():
             parts = torch.split(torch.from_numpy(rows), _EVAL_BATCH)
             outputs = [self.network(self._batch(part)) for part in parts]
-        return (
-            torch.cat([output.logits for output in outputs]),
-            torch.cat([output.fused for output in outputs]),
-        )
+        return Output(*(torch.cat(one) for one in zip(*outputs, strict=True)))
 
     def _batch(self, rows: Tensor) -> Batch:
         return Batch(*(values[rows] for values in self.data))

@@ -15,8 +15,19 @@ from tasks.report.headline import explanation, headline
 from tasks.report.panels import render
 from tasks.report.sections import SECTIONS
 
+RESULT = "official"
+"""The protocol whose report is what a reader finds first."""
 GRAVE = ("random_weights", "not_better_than_majority")
 """Kinds of caution that put the whole result in doubt."""
+
+
+def folder_of(directory: Path, protocol: str) -> Path:
+    """Where in a report's folder a protocol's report lies.
+
+    That of the official protocol lies in the folder itself; that of another one below it, under
+    the protocol's name, so that it never takes the place of the result.
+    """
+    return directory if protocol == RESULT else directory / protocol
 
 
 def write_report(result: TrainResult, directory: Path) -> Path:

@@ -69,7 +69,7 @@ def make_table(
         utterance=np.arange(n) % 8,
         speaker=np.full(n, "Ross"),
         text=np.array([f"line {i}" for i in range(n)]),
-        emotion=np.array(EMOTIONS)[labels],
+        label=np.array(EMOTIONS)[labels],
         features=features,
         columns={"audio/librosa/stats": STATS},
         missing={"audio/wav2vec2": {"too_short": 3}} if missing else {},

@@ -1,0 +1,31 @@
+"""Fitted scalers as arrays, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+
+
+def arrays_of(scalers: Mapping[str, StandardScaler]) -> dict[str, NDArray[np.float64]]:
+    """Mean and scale of every scaler, as ``<name>.mean`` and ``<name>.scale``."""
+    return {
+        f"{name}.{what}": values
+        for name, scaler in scalers.items()
+        for what, values in (("mean", scaler.mean_), ("scale", scaler.scale_))
+    }
+
+
+def scalers_of(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, StandardScaler]:
+    """The scalers that ``arrays_of`` took apart."""
+    names = sorted({key.rpartition(".")[0] for key in arrays})
+    return {name: _scaler(arrays[f"{name}.mean"], arrays[f"{name}.scale"]) for name in names}
+
+
+def _scaler(mean: NDArray[np.float64], scale: NDArray[np.float64]) -> StandardScaler:
+    scaler = StandardScaler()
+    scaler.mean_, scaler.scale_, scaler.var_ = mean, scale, scale**2
+    scaler.n_features_in_ = len(mean)
+    return scaler

@@ -1,0 +1,25 @@
+"""What a classifier tells apart: emotions, or sentiments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models.schema import EMOTIONS, SENTIMENTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A column of the annotations, and the labels that it may hold."""
+
+    name: str
+    """Name of the column, as people say it."""
+    classes: tuple[str, ...]
+    """Its labels, in the order of MELD's published label ids."""
+
+
+EMOTION = Target(name="emotion", classes=EMOTIONS)
+SENTIMENT = Target(name="sentiment", classes=SENTIMENTS)
+
+TARGETS: Mapping[str, Target] = {one.name: one for one in (EMOTION, SENTIMENT)}
+"""Name → target."""
