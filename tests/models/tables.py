@@ -67,7 +67,7 @@ def make_table(
         split=np.repeat(["train", "dev", "test"], sizes),
         dialogue=np.arange(n) // 8,
         utterance=np.arange(n) % 8,
-        speaker=np.full(n, "Ross"),
+        speaker=np.resize(["Ross", "Joey"], n),
         text=np.array([f"line {i}" for i in range(n)]),
         label=np.array(EMOTIONS)[labels],
         features=features,

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from models.judging.calibration import log_probabilities
+from models.judging.fitted import layers_of
 from models.judging.protocols import PROTOCOLS, LeakError, Ledger, divide
-from models.reference.config import Epoch, TrainConfig, class_weights
+from models.reference.config import Epoch, TrainConfig, best, class_weights
 from models.reference.inputs import WIDTH, mean_of_frames, prepare, standardise, to_width
-from models.reference.network import PARAMETERS, Batch, ReferenceNetwork, count_parameters
-from models.reference.training import best, fit_network
+from models.reference.network import PARAMETERS, Batch, ReferenceNetwork
+from models.reference.training import fit_network
+from models.scaling import arrays_of
 from models.schema import EMOTIONS, UsageError
 from models.table import FeatureTable
 from tests.models.tables import STATS, make_table
@@ -29,7 +32,9 @@ def prepared(table: FeatureTable):
 
 
 def test_parameter_count_is_the_published_one():
-    assert count_parameters(ReferenceNetwork()) == PARAMETERS == 5_813_255
+    layers = layers_of(ReferenceNetwork())
+    assert sum(layer.parameters for layer in layers) == PARAMETERS == 5_813_255
+    assert sum(p.numel() for p in ReferenceNetwork().parameters()) == PARAMETERS
 
 
 def test_forward_shapes_and_attention_sums_to_one():
@@ -167,7 +172,7 @@ def test_same_seed_same_bits_and_global_state_untouched():
     np.testing.assert_array_equal(runs[0].fused, runs[1].fused)
     assert not np.array_equal(runs[0].logits, runs[2].logits)
     assert [epoch.epoch for epoch in seen] == [1, 2] * 3
-    np.testing.assert_allclose(np.exp(runs[0].log_probabilities()).sum(axis=1), 1)
+    np.testing.assert_allclose(np.exp(log_probabilities(runs[0].logits, 2.0)).sum(axis=1), 1)
 
 
 def test_best_epoch_is_restored_and_patience_ends_training():
@@ -190,16 +195,16 @@ def test_test_rows_influence_nothing_that_is_fitted():
     features = {path: values.copy() for path, values in table.features.items()}
     for values in features.values():
         values[rows] = 7
-    emotion = table.emotion.copy()
+    emotion = table.label.copy()
     emotion[rows] = emotion[rows][::-1]
-    other = replace(table, features=features, emotion=emotion)
+    other = replace(table, features=features, label=emotion)
     fits = []
     for one in (table, other):
         inputs = prepared(one)
         division = divide(one, PROTOCOLS["official"])
         fits.append((inputs, fit_network(inputs, division, QUICK, ledger_of(one))))
-    for name, values in fits[0][0].arrays().items():
-        np.testing.assert_array_equal(values, fits[1][0].arrays()[name])
+    for name, values in arrays_of(fits[0][0].scalers).items():
+        np.testing.assert_array_equal(values, arrays_of(fits[1][0].scalers)[name])
     for name, values in fits[0][1].state.items():
         np.testing.assert_array_equal(values, fits[1][1].state[name])
 
