@@ -112,7 +112,10 @@ class _Trainer:
         weights = class_weights(labels[fit_rows], self.classes, config.class_weighting)
         self.loss = nn.CrossEntropyLoss(torch.from_numpy(weights).to(fabric.device))
         optimiser = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            network.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=config.precision != "16-mixed",  # Fabric cannot clip what it scales there
         )
         self.raw, (self.network, self.optimiser) = network, fabric.setup(network, optimiser)
 

@@ -94,7 +94,10 @@ class _Trainer:
         Without rows to choose on, all epochs are run and the last one is kept.
         """
         optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            self.network.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,  # a quarter of an epoch's time goes into the step otherwise
         )
         order = torch.Generator().manual_seed(config.seed)
         history: tuple[Epoch, ...] = ()
