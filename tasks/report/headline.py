@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models.judging.records import Scores, TrainResult
 from tasks.report.blocks import spread
-from tasks.report.words import judged_part, rules, spoken
+from tasks.report.words import judged_part, over_seeds, rules, spoken
 
 _METRIC = "weighted_f1"
 
@@ -22,7 +22,7 @@ def headline(result: TrainResult) -> str:
             f"No result: by a protocol that judges on rows the network was fitted on, the {model} "
             f"reaches weighted F1 {own}{_seeds(result)}{_on_test(result)}."
         )
-    floor = spread(result.over_seeds("majority", _METRIC), 2).partition(" ")[0]
+    floor = spread(over_seeds(result, "majority", _METRIC), 2)
     return (
         f"On {len(result.test_ids):,} {judged_part(result)} utterances the {model} reaches "
         f"weighted F1 {own}{_seeds(result)}; always answering {_commonest(result)} gives {floor}."
@@ -42,7 +42,12 @@ def _on_test(result: TrainResult) -> str:
 
 def explanation(result: TrainResult) -> str:
     """A few sentences: which seed is shown, how certain that is, why this model is named."""
-    return f"{_shown(result)}{_certainty(result.judged[result.winner].test)} {_why(result)}"
+    certainty = (
+        "This tells nothing about utterances that the models have not seen: do not quote it."
+        if rules(result).wrong
+        else _certainty(result.judged[result.winner].test)
+    )
+    return f"{_shown(result)}{certainty} {_why(result)}"
 
 
 def _shown(result: TrainResult) -> str:

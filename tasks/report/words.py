@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models.judging.protocols import Protocol, protocol_named
-from models.judging.records import Attention, Judgement, Spread, TrainResult
+from models.judging.records import JUDGED, Attention, Judgement, Spread, TrainResult
 from tasks.ablations import METRICS
 from tasks.report.blocks import model_name
 
@@ -54,6 +54,14 @@ def attended(result: TrainResult) -> tuple[tuple[str, ...], Mapping[str, tuple[f
     )
 
 
+def over_seeds(result: TrainResult, model: str, metric: str, part: str = JUDGED) -> Spread | None:
+    """``TrainResult.over_seeds``, but the majority has no seed, so it has no deviation either."""
+    found = result.over_seeds(model, metric, part)
+    if found is None or model != "majority":
+        return found
+    return Spread(mean=found.mean, sd=None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """A choice of what to go on, with what it gives."""
@@ -99,8 +107,8 @@ def choice_name(name: str, result: TrainResult) -> str:
 
 
 def _own(result: TrainResult, model: str, name: str) -> Choice:
-    def spreads(*part: str) -> dict[str, Spread]:
-        found = {metric: result.over_seeds(model, metric, *part) for metric in METRICS}
+    def spreads(part: str) -> dict[str, Spread]:
+        found = {metric: over_seeds(result, model, metric, part) for metric in METRICS}
         return {metric: one for metric, one in found.items() if one is not None}
 
     return Choice(
@@ -109,5 +117,5 @@ def _own(result: TrainResult, model: str, name: str) -> Choice:
         whole=model != "majority",
         seeds=len(result.seeds) if model != "majority" else 1,
         dev=spreads("dev"),
-        judged=spreads(),
+        judged=spreads(JUDGED),
     )

@@ -10,7 +10,7 @@ from tasks.report.figures import FIGURES
 from tasks.report.headline import explanation, headline
 from tasks.report.sections.ablations import p_value, signed
 from tasks.report.sections.scores import MEASURES
-from tasks.report.words import choice_name, choices, judged_part
+from tasks.report.words import choice_name, choices, judged_part, over_seeds
 from tasks.watching.artifacts import Artifacts
 from tasks.watching.beat import once
 from tasks.watching.report import inline
@@ -63,10 +63,10 @@ def _scores(result: TrainResult) -> list[dict[str, str]]:
         {
             "model": model_name(name) + (" (chosen)" if name == result.winner else ""),
             **{
-                f"{words}, {label}": spread(found)
+                f"{words} on {label}": spread(found)
                 for label, part in parts.items()
                 for measure, words in MEASURES.items()
-                if (found := result.over_seeds(name, measure, part)) is not None
+                if (found := over_seeds(result, name, measure, part)) is not None
             },
         }
         for name in order

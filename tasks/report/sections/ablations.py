@@ -41,6 +41,7 @@ def comparisons(view: View) -> Section | None:
                     )
                     for one in result.comparisons
                 ),
+                style="tally",
             ),
         ),
     )
@@ -48,7 +49,8 @@ def comparisons(view: View) -> Section | None:
 
 def signed(value: float) -> str:
     """Three decimals with a sign, a true minus."""
-    return f"{value:+.3f}".replace("-", "\u2212")
+    # Adding zero turns a rounded -0.0 into 0.0.
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "\u2212")
 
 
 def p_value(one: Comparison) -> str:
@@ -87,10 +89,11 @@ def ablations(view: View) -> Section | None:
                 head=(
                     "Goes on",
                     *(("Weighted F1 on dev",) if on_dev else ()),
-                    *(f"{words[:1].upper()}{words[1:]} on {part}" for words in MEASURES.values()),
+                    *(f"{words} on {part}" for words in MEASURES.values()),
                     "Seeds",
                 ),
                 rows=rows,
+                style="tally",
             ),
         ),
     )

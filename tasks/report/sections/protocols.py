@@ -15,7 +15,7 @@ from tasks.report.blocks import (
     spread,
 )
 from tasks.report.view import Other, View
-from tasks.report.words import rules
+from tasks.report.words import over_seeds, rules
 
 
 def side_by_side(view: View) -> Section | None:
@@ -74,9 +74,9 @@ def _table(results: list[TrainResult]) -> Table:
 
 def _cell(result: TrainResult, model: str, part: str) -> Cell:
     """A classifier's figures on a part of the rows."""
-    score = result.over_seeds(model, "weighted_f1", part)
+    score = over_seeds(result, model, "weighted_f1", part)
     if score is None:
         return Cell(text=DASH)
-    accuracy = spread(result.over_seeds(model, "accuracy", part), 2)
-    macro = spread(result.over_seeds(model, "macro_f1", part), 2)
+    accuracy = spread(over_seeds(result, model, "accuracy", part), 2)
+    macro = spread(over_seeds(result, model, "macro_f1", part), 2)
     return Cell(text=spread(score), note=f"{accuracy}, {macro}", share=score.mean)

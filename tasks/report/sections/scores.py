@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from models.judging.records import JUDGED, Scores, SeedResult, TrainResult
 from tasks.report.blocks import (
     DASH,
+    Block,
     Cell,
     Folded,
     Row,
@@ -18,9 +19,9 @@ from tasks.report.blocks import (
     spread,
 )
 from tasks.report.view import View
-from tasks.report.words import judged_part
+from tasks.report.words import judged_part, over_seeds
 
-MEASURES = {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "macro F1"}
+MEASURES = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1"}
 """Fields of ``Scores`` that are told over the seeds → their names for people."""
 
 
@@ -32,12 +33,10 @@ def metrics(view: View) -> Section:
     title = f"{judged_part(result).capitalize()}{which}"
     own = _scores(result, title, {name: one.test for name, one in judged.items()})
     dev = {name: one.dev for name, one in judged.items() if one.dev is not None}
-    folded = (
-        Folded(
-            summary="The same on dev, where every choice was made",
-            blocks=(_scores(result, f"Dev{which}", dev),),
-        ),
-    )
+    folded: tuple[Block, ...] = ()
+    if dev:
+        tables = (_scores(result, f"Dev{which}", dev),)
+        folded = (Folded(summary="The same on dev, where every choice was made", blocks=tables),)
     return Section(
         title="Scores",
         lead=(
@@ -48,7 +47,7 @@ def metrics(view: View) -> Section:
         blocks=(
             *((_over_seeds(result), _by_seed(result)) if several else ()),
             own,
-            *(folded if dev else ()),
+            *folded,
         ),
     )
 
@@ -102,7 +101,7 @@ def _over_seeds(result: TrainResult) -> Table:
         (
             named(result, name),
             *(
-                spread(result.over_seeds(name, measure, part))
+                spread(over_seeds(result, name, measure, part))
                 for part in known.values()
                 for measure in MEASURES
             ),
