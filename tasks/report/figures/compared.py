@@ -46,7 +46,7 @@ def ablation_panels(result: TrainResult) -> tuple[Panel, ...]:
             elinewidth=1.3,
         )  # fmt: skip
         for place, mean, sd in zip(places, means, sds, strict=True):
-            axes.text(mean + sd + 0.012, place, f"{mean:.3f}", va="center", fontsize=9)
+            axes.text(mean + sd + 0.012, float(place), f"{mean:.3f}", va="center", fontsize=9)
         axes.set_yticks(places, names)
         axes.invert_yaxis()
         axes.set(xlim=(0, min(1.12, float((means + sds).max()) * 1.12 + 0.06)))

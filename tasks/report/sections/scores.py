@@ -97,7 +97,7 @@ def _over_seeds(result: TrainResult) -> Table:
         for name, part in parts.items()
         if result.over_seeds(result.winner, "accuracy", part) is not None
     }
-    rows = tuple(
+    rows: tuple[Row, ...] = tuple(
         (
             named(result, name),
             *(
@@ -119,7 +119,7 @@ def _by_seed(result: TrainResult) -> Table:
     """A row per seed, the one that the page shows marked."""
     part = judged_part(result)
     models = [name for name in result.judged if name != "majority"]
-    rows = tuple(
+    rows: tuple[Row, ...] = tuple(
         (
             Cell(
                 text=str(one.seed),
