@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -47,7 +49,7 @@ def ablation_panels(result: TrainResult) -> tuple[Panel, ...]:
         )  # fmt: skip
         for place, mean, sd in zip(places, means, sds, strict=True):
             axes.text(mean + sd + 0.012, float(place), f"{mean:.3f}", va="center", fontsize=9)
-        axes.set_yticks(places, names)
+        axes.set_yticks(places, [_two_lines(name) for name in names])
         axes.invert_yaxis()
         axes.set(xlim=(0, min(1.12, float((means + sds).max()) * 1.12 + 0.06)))
         axes.set_xlabel(f"weighted F1 on {judged_part(result)}, mean over the seeds")
@@ -55,12 +57,18 @@ def ablation_panels(result: TrainResult) -> tuple[Panel, ...]:
         axes.tick_params(axis="y", length=0)
 
     told = ", ".join(f"{name} {mean:.2f}" for name, mean in zip(names, means, strict=True))
-    height = max(3.0, 0.36 * len(lines) + 1.2)
+    height = max(3.5, 0.42 * len(lines) + 1.2)
     return (
         Panel(
             title="Weighted F1 by what it goes on",
             alt=f"Weighted F1 on {judged_part(result)} by what the model goes on: {told}.",
             draw=draw,
-            aspect=2 * PANEL[0] / height,
+            aspect=PANEL[0] / height,
         ),
     )
+
+
+def _two_lines(name: str) -> str:
+    """A long name broken after what it is, so that the bars keep their room on a phone."""
+    parts = re.split(r"([,:]) ", name, maxsplit=1)
+    return name if len(name) < 18 or len(parts) == 1 else "{}{}\n{}".format(*parts)
