@@ -76,7 +76,7 @@ def result():
 
 @pytest.fixture(scope="module")
 def pair():
-    table = make_table((70, 21, 28), signal=0.15, without=("video/resnet50",))
+    table = make_table((42, 14, 28), signal=0.15, without=("video/resnet50",))
     return table.only(("audio", "text"))
 
 
@@ -315,8 +315,8 @@ def test_several_seeds_are_told_as_mean_and_deviation(several):
     spreads = {row[0]: row for row in found["Mean ± standard deviation over 2 seeds"]}
     values = [one.judged["svm"].test.weighted_f1 for one in several.seeds]
     mean, sd = numbers(spreads["SVM"][1])
-    assert mean == pytest.approx(np.mean(values), abs=5e-4)
-    assert sd == pytest.approx(np.std(values, ddof=1), abs=5e-4)
+    assert mean == pytest.approx(np.mean(values), abs=6e-4)
+    assert sd == pytest.approx(np.std(values, ddof=1), abs=6e-4)
     assert "±" not in " ".join(spreads["Majority baseline"])
     assert re.search(r"0\.\d\d ± \d\.\d\d \(mean and standard deviation of 2 s", headline(several))
     assert f"seed {several.shown.seed}, the best of 2 on dev" in explanation(several)
@@ -349,9 +349,9 @@ def test_a_wrong_protocol_says_so_at_first_sight(leaky, undrawn):
 def test_a_wrong_protocol_shows_what_its_models_reach_on_test(leaky):
     found = section("protocols", leaky)
     ((_, own, test),) = (row for row in next(iter(tables(found).values())) if row[0] == "SVM")
-    assert float(own) == pytest.approx(leaky.judged["svm"].test.weighted_f1, abs=5e-4)
+    assert float(own) == pytest.approx(leaky.judged["svm"].test.weighted_f1, abs=6e-4)
     assert float(test) == pytest.approx(
-        leaky.shown.beside["test"]["svm"].test.weighted_f1, abs=5e-4
+        leaky.shown.beside["test"]["svm"].test.weighted_f1, abs=6e-4
     )
     assert len(FIGURES["protocols"](leaky)) == 2
     assert len(FIGURES["training"](leaky)) == 1
@@ -482,7 +482,7 @@ def test_ablations_stand_between_the_whole_and_the_majority(several, result):
     assert last[0] == "Majority baseline"
     assert last[-1] == "–"
     assert numbers(rows[2][2])[0] == pytest.approx(
-        several.ablations[0].test["weighted_f1"].mean, abs=5e-4
+        several.ablations[0].test["weighted_f1"].mean, abs=6e-4
     )
 
 
@@ -490,7 +490,7 @@ def test_every_rival_is_compared(several, undrawn):
     (rows,) = tables(section("comparisons", several)).values()
     assert len(rows) == len(several.comparisons) == 5
     for row, one in zip(rows, several.comparisons, strict=True):
-        assert float(row[1].replace("−", "-")) == pytest.approx(one.difference, abs=5e-4)
+        assert float(row[1].replace("−", "-")) == pytest.approx(one.difference, abs=6e-4)
         assert row[2:4] == [str(one.only_one), str(one.only_other)]
 
 
