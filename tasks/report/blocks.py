@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
+from models.judging.records import Spread
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -37,7 +39,8 @@ class Table:
     rows: tuple[Row, ...]
     style: str = ""
     """"" (plain), ``heat`` (cells tinted by share), ``words`` (no column of numbers), ``tally``
-    (numbers behind a first column with long small print) or ``prose`` (cells of sentences)."""
+    (numbers behind a first column with long small print), ``prose`` (cells of sentences) or
+    ``cards`` (sentences too, but each row becomes a card where the page is narrow)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,21 @@ class Folded:
     blocks: tuple[Table | Text | Code | Facts, ...]
 
 
-Block: TypeAlias = Table | Pictures | Text | Code | Facts | Folded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A line that leads to another page of the same report."""
+
+    kind: ClassVar[str] = "link"
+    text: str
+    href: str
+    """Relative address."""
+
+    def __post_init__(self) -> None:
+        if ":" in self.href or self.href.startswith("/"):
+            raise ValueError(f"a link stays within the report, it may not lead to {self.href!r}")
+
+
+Block: TypeAlias = Table | Pictures | Text | Code | Facts | Folded | Link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +128,14 @@ def model_name(model: str) -> str:
 def fraction(value: float | None) -> str:
     """Three decimals, or a dash for what is undefined."""
     return DASH if value is None else f"{value:.3f}"
+
+
+def spread(value: Spread | None, digits: int = 3) -> str:
+    """Mean ± standard deviation over the seeds, e.g. ``0.612 ± 0.004``; the mean alone for one."""
+    if value is None:
+        return DASH
+    sd = "" if value.sd is None else f" ± {value.sd:.{digits}f}"
+    return f"{value.mean:.{digits}f}{sd}"
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tasks.report.blocks import Pictures, Section
+from tasks.report.blocks import Link, Pictures, Section
 from tasks.report.panels import DPI, Panel, render
 from tasks.report.themes import THEMES
 
@@ -34,6 +34,8 @@ class Document:
     lead: str = ""
     """How to take it, in a sentence or two."""
     notes: tuple[Note, ...] = ()
+    links: tuple[Link, ...] = ()
+    """Other pages that the reader may look for."""
     sections: Mapping[str, Section]
     """Anchor in the page → section, top to bottom."""
     figures: Mapping[str, tuple[Panel, ...]] = field(default_factory=dict)

@@ -3,35 +3,72 @@
 from __future__ import annotations
 
 from models.judging.records import Scores, TrainResult
-from models.schema import EMOTIONS
+from tasks.report.blocks import spread
+from tasks.report.words import judged_part, over_seeds, rules, spoken
 
-_SPOKEN = {"svm": "SVM"}
-
-
-def _spoken(result: TrainResult, name: str) -> str:
-    """A classifier within a sentence."""
-    return f"{result.network} network" if name == "network" else _SPOKEN.get(name, name)
+_METRIC = "weighted_f1"
 
 
 def headline(result: TrainResult) -> str:
-    """One sentence: the model chosen on dev, its weighted F1, and the majority's."""
-    test, floor = result.judged[result.winner].test, result.judged["majority"].test
+    """One sentence: the chosen model's weighted F1 over the seeds, and the majority's.
+
+    By a wrong protocol it says first that this is no result, and what the same models reach
+    on test.
+    """
+    model = spoken(result, result.winner)
+    own = spread(result.over_seeds(result.winner, _METRIC), 2)
+    if rules(result).wrong:
+        return (
+            f"No result: by a protocol that judges on rows the network was fitted on, the {model} "
+            f"reaches weighted F1 {own}{_seeds(result)}{_on_test(result)}."
+        )
+    floor = spread(over_seeds(result, "majority", _METRIC), 2)
     return (
-        f"On {test.rows:,} test utterances the {_spoken(result, result.winner)} reaches "
-        f"weighted F1 {test.weighted_f1:.2f}; always answering {_commonest(result)} gives "
-        f"{floor.weighted_f1:.2f}."
+        f"On {len(result.test_ids):,} {judged_part(result)} utterances the {model} reaches "
+        f"weighted F1 {own}{_seeds(result)}; always answering {_commonest(result)} gives {floor}."
     )
+
+
+def _seeds(result: TrainResult) -> str:
+    n = len(result.seeds)
+    return f" (mean and standard deviation of {n} seeds)" if n > 1 else ""
+
+
+def _on_test(result: TrainResult) -> str:
+    """What the very same models reach on rows that they have not seen."""
+    on_test = result.over_seeds(result.winner, _METRIC, "test")
+    return "" if on_test is None else f"; on test the very same models reach {spread(on_test, 2)}"
 
 
 def explanation(result: TrainResult) -> str:
-    """Two sentences: how certain that is, and why this model is the one named."""
-    other = "network" if result.winner == "svm" else "svm"
-    certainty = _certainty(result.judged[result.winner].test)
-    return (
-        f"{certainty} The {_spoken(result, result.winner)} is named "
-        f"because it did at least as well on dev; the {_spoken(result, other)} reaches "
-        f"{result.judged[other].test.weighted_f1:.2f} on test."
+    """A few sentences: which seed is shown, how certain that is, why this model is named."""
+    certainty = (
+        "This tells nothing about utterances that the models have not seen: do not quote it."
+        if rules(result).wrong
+        else _certainty(result.judged[result.winner].test)
     )
+    return f"{_shown(result)}{certainty} {_why(result)}"
+
+
+def _shown(result: TrainResult) -> str:
+    """Which seed the figures are of, where there are several."""
+    n, seed = len(result.seeds), result.shown.seed
+    if n == 1:
+        return ""
+    if not rules(result).choose:
+        return f"The figures below are of seed {seed}, the first of {n}. "
+    return f"The figures below are of seed {seed}, the best of {n} on dev. "
+
+
+def _why(result: TrainResult) -> str:
+    """Why the named model is named, and what the other one reaches."""
+    other = "network" if result.winner == "svm" else "svm"
+    part, score = judged_part(result), result.judged[other].test.weighted_f1
+    reaches = f"the {spoken(result, other)} reaches {score:.2f} on {part}."
+    model = spoken(result, result.winner)
+    if not rules(result).choose:
+        return f"The {model} is named because it is what the protocol judges; {reaches}"
+    return f"The {model} is named because it did at least as well on dev; {reaches}"
 
 
 def _certainty(test: Scores) -> str:
@@ -52,4 +89,4 @@ def _certainty(test: Scores) -> str:
 
 def _commonest(result: TrainResult) -> str:
     predicted = result.judged["majority"].predicted
-    return predicted[0] if predicted else EMOTIONS[0]
+    return predicted[0] if predicted else result.classes[0]

@@ -1,24 +1,36 @@
-"""Writes a training run's report: one HTML page that needs no network, figures, numbers."""
+"""Writes a training run's report: one HTML page that needs no network, figures, numbers.
+
+The record beside a page holds all that it is made from, so reports by different protocols in
+one folder know of each other: whichever is written last makes the others' pages anew.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from models.judging.protocols import PROTOCOLS
 from models.judging.records import TrainResult
 from tasks.files import write_atomically
 from tasks.report.document import Document, Note, render_document
 from tasks.report.figures import FIGURES
 from tasks.report.headline import explanation, headline
-from tasks.report.panels import render
+from tasks.report.panels import Panel, render, render_svg
+from tasks.report.record import RECORD, load_result, record_of
 from tasks.report.sections import SECTIONS
+from tasks.report.sections.protocols import link_to
+from tasks.report.view import Other, View
+from tasks.report.words import rules
 
 RESULT = "official"
 """The protocol whose report is what a reader finds first."""
-GRAVE = ("random_weights", "not_better_than_majority")
+GRAVE = ("wrong_protocol", "random_weights", "not_better_than_majority")
 """Kinds of caution that put the whole result in doubt."""
+PAGE = "index.html"
 
 
 def folder_of(directory: Path, protocol: str) -> Path:
@@ -31,10 +43,11 @@ def folder_of(directory: Path, protocol: str) -> Path:
 
 
 def write_report(result: TrainResult, directory: Path) -> Path:
-    """The report of ``result`` in ``directory``, which is made if needed.
+    """The report of ``result`` in its protocol's folder below ``directory``, made if needed.
 
-    Writes ``<figure>.png`` for every figure, ``predictions.csv``, ``results.json`` and
-    ``index.html``, each whole or not at all, the page last.
+    Writes ``<figure>.png`` and ``<figure>.svg`` for every figure, ``predictions.csv``,
+    ``results.json`` and ``index.html``, each whole or not at all, the page last. Reports by
+    other protocols on the same snapshot and target get a new page, which shows this one too.
 
     Returns:
         The path of ``index.html``.
@@ -42,36 +55,90 @@ def write_report(result: TrainResult, directory: Path) -> Path:
     Raises:
         OSError: the folder cannot be written.
     """
-    for name, build in FIGURES.items():
-        write_atomically(directory / f"{name}.png", render(build(result)))
-    write_atomically(directory / "predictions.csv", _predictions(result).encode())
-    numbers = json.dumps(result.to_json(), indent=2, allow_nan=False)
-    write_atomically(directory / "results.json", numbers.encode())
-    return write_atomically(directory / "index.html", render_page(result).encode())
+    folder = folder_of(directory, result.protocol)
+    _write_figures({name: build(result) for name, build in FIGURES.items()}, folder)
+    write_atomically(folder / "predictions.csv", _predictions(result).encode())
+    write_atomically(folder / RECORD, record_of(result))
+    others = list(_others(result, directory))
+    for other in others:
+        # This report is what was asked for; that one had better, but need not, tell of it.
+        with suppress(OSError):
+            _write_page(other, [result, *others], directory)
+    return _write_page(result, others, directory)
 
 
-def render_page(result: TrainResult) -> str:
+def _write_figures(figures: dict[str, tuple[Panel, ...]], folder: Path) -> None:
+    for name, panels in figures.items():
+        for ending, draw in (("png", render), ("svg", render_svg)):
+            file = folder / f"{name}.{ending}"
+            if panels:
+                write_atomically(file, draw(panels))
+            else:
+                # An earlier run may have had more to show.
+                file.unlink(missing_ok=True)
+
+
+def _others(result: TrainResult, directory: Path) -> Iterator[TrainResult]:
+    """The records by other protocols that say something about the same utterances."""
+    for protocol in PROTOCOLS:
+        other = load_result(folder_of(directory, protocol) / RECORD)
+        if other is not None and other.protocol == protocol != result.protocol:
+            same = (other.data.snapshot, other.target) == (result.data.snapshot, result.target)
+            if same:
+                yield other
+
+
+def _write_page(result: TrainResult, others: list[TrainResult], directory: Path) -> Path:
+    folder = folder_of(directory, result.protocol)
+    beside = tuple(
+        Other(
+            result=other,
+            href=Path(
+                os.path.relpath(folder_of(directory, other.protocol), folder), PAGE
+            ).as_posix(),
+        )
+        for other in others
+        if other.protocol != result.protocol
+    )
+    return write_atomically(folder / PAGE, render_page(result, beside).encode())
+
+
+def render_page(result: TrainResult, others: tuple[Other, ...] = ()) -> str:
     """The page as a string: styles and pictures inside, nothing fetched."""
-    built = {anchor: build(result) for anchor, build in SECTIONS.items()}
-    snapshot, protocol = result.data.snapshot, result.protocol
+    view = View(result=result, others=others)
+    built = {anchor: build(view) for anchor, build in SECTIONS.items()}
+    figures = {name: panels for name, build in FIGURES.items() if (panels := build(result))}
     return render_document(
         Document(
-            eyebrow=f"training report · protocol {protocol} · snapshot {snapshot}",
+            eyebrow=_eyebrow(result),
             title=headline(result),
             lead=explanation(result),
             notes=tuple(Note(text=one.message, grave=one.kind in GRAVE) for one in result.warnings),
+            links=tuple(link_to(one) for one in others),
             sections={anchor: one for anchor, one in built.items() if one is not None},
-            figures={name: build(result) for name, build in FIGURES.items()},
-            files=(*(f"{name}.png" for name in FIGURES), "results.json", "predictions.csv"),
+            figures=figures,
+            files=(
+                *(f"{name}.{ending}" for name in figures for ending in ("png", "svg")),
+                RECORD,
+                "predictions.csv",
+            ),
         )
     )
 
 
+def _eyebrow(result: TrainResult) -> str:
+    doubt = ", which is wrong" if rules(result).wrong else ""
+    return (
+        f"training report · {result.target} · protocol {result.protocol}{doubt} · "
+        f"snapshot {result.data.snapshot}"
+    )
+
+
 def _predictions(result: TrainResult) -> str:
-    """CSV: the annotated emotion of each test utterance and what every model said."""
+    """CSV: the annotated class of each judged utterance and what every model said."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("utterance", "emotion", *result.judged))
+    writer.writerow(("utterance", result.target, *result.judged))
     predicted = (judged.predicted for judged in result.judged.values())
     writer.writerows(zip(result.test_ids, result.test_truth, *predicted, strict=True))
     return text.getvalue()

@@ -12,6 +12,8 @@ from typing import Any
 
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 
+from models.schema import EMOTIONS
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Theme:
@@ -28,12 +30,22 @@ class Theme:
     emotions: tuple[str, ...]
     """In the order of ``models.schema.EMOTIONS``."""
     models: Mapping[str, str]
+    modalities: Mapping[str, str]
+    """Modality → colour of an area, not of a line."""
     heat: Colormap
     """Tint of a confusion cell, for shares within [0, 1]."""
 
+    def label(self, name: str) -> str:
+        """Colour of an emotion or a sentiment; a sentiment takes that of an emotion of its kind."""
+        return self.emotions[EMOTIONS.index(_KIN.get(name, name))]
+
     def on_heat(self, share: float) -> str:
         """Colour of text that reads well on a heat cell of ``share`` within [0, 1]."""
-        tint = _luminance(self.heat(share))
+        return self.on(self.heat(share))
+
+    def on(self, area: Any) -> str:
+        """Colour of text that reads well on an area of the colour ``area``."""
+        tint = _luminance(area)
         return max(("#12161b", "#ffffff"), key=lambda text: _contrast(tint, _luminance(text)))
 
     def rc(self) -> dict[Any, Any]:
@@ -66,6 +78,10 @@ class Theme:
         }
 
 
+_KIN = {"positive": "joy", "negative": "anger"}
+"""Sentiment → emotion; neutral is both."""
+
+
 def _luminance(colour: Any) -> float:
     """Relative luminance of a colour, within [0, 1] (WCAG 2.2)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
@@ -86,6 +102,7 @@ LIGHT = Theme(
     grid="#e8ebef",
     emotions=("#4d4d4d", "#e69f00", "#8a5fbf", "#0072b2", "#009e73", "#9c6b1f", "#d0431c"),
     models={"network": "#0b6fb3", "svm": "#d2601a"},
+    modalities={"text": "#9cc9e8", "audio": "#f2b48a", "video": "#9fd8c0"},
     heat=LinearSegmentedColormap.from_list("light", ["#f4f7fa", "#9cc9e8", "#0b5c97", "#07395f"]),
 )
 DARK = Theme(
@@ -97,6 +114,7 @@ DARK = Theme(
     grid="#2a3039",
     emotions=("#c9ced6", "#f0b429", "#b999e8", "#56b4e9", "#2fc59a", "#c99a5b", "#f0724a"),
     models={"network": "#56b4e9", "svm": "#f0925a"},
+    modalities={"text": "#1f5c8a", "audio": "#94501f", "video": "#1d6b53"},
     heat=LinearSegmentedColormap.from_list("dark", ["#1f252d", "#1f5c8a", "#56b4e9", "#bfe3f9"]),
 )
 THEMES = (LIGHT, DARK)

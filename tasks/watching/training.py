@@ -1,21 +1,27 @@
-"""What a training run leaves in the Prefect UI: scores, confusion matrix, ROC curves."""
+"""What a training run leaves in the Prefect UI: scores, classes, comparisons, figures."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from models.judging.records import TrainResult
-from tasks.report.blocks import fraction, model_name
+from models.judging.records import JUDGED, TrainResult
+from tasks.report.blocks import DASH, fraction, model_name, spread
 from tasks.report.figures import FIGURES
 from tasks.report.headline import explanation, headline
+from tasks.report.sections.ablations import p_value, signed
+from tasks.report.sections.scores import MEASURES
+from tasks.report.words import choice_name, choices, judged_part, over_seeds
 from tasks.watching.artifacts import Artifacts
 from tasks.watching.beat import once
 from tasks.watching.report import inline
 from tasks.watching.words import code, text
 
 SCORES = "train-scores"
+CLASSES = "train-classes"
+ABLATIONS = "train-ablations"
+COMPARISONS = "train-comparisons"
 REPORT = "train-report"
-SHOWN = ("confusion", "roc")
+SHOWN = ("confusion", "roc", "reliability", "training", "attention")
 """Figures that the UI shows; the page has all of them."""
 
 SECONDS = 30.0
@@ -35,21 +41,79 @@ def show_training(result: TrainResult, page: Path) -> None:
 
 
 def _show(shown: Artifacts, result: TrainResult, page: Path) -> None:
-    shown.table(SCORES, _scores(result), f"Judged on {len(result.test_ids):,} test utterances.")
+    part, seeds = judged_part(result), len(result.seeds)
+    each = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
+    shown.table(SCORES, _scores(result), f"{len(result.test_ids):,} {part} utterances{each}.")
+    winner, seed = model_name(result.winner), result.shown.seed
+    shown.table(CLASSES, _classes(result), f"{winner} on {part}, seed {seed}.")
+    shown.table(ABLATIONS, _ablations(result), f"With less to go on, judged on {part}.")
+    shown.table(
+        COMPARISONS,
+        _comparisons(result),
+        f"Weighted F1 of the {winner} minus that of the other on {part}, seed {seed}.",
+    )
     shown.markdown(REPORT, _markdown(result, page))
 
 
 def _scores(result: TrainResult) -> list[dict[str, str]]:
     """A row per classifier, the chosen one first."""
     order = sorted(result.judged, key=lambda name: name != result.winner)
+    parts = {judged_part(result): JUDGED, "dev": "dev"} | {one: one for one in result.shown.beside}
     return [
         {
-            "model": model_name(name) + (" (chosen on dev)" if name == result.winner else ""),
-            "accuracy": fraction(one.test.accuracy),
-            "weighted F1": fraction(one.test.weighted_f1),
-            "macro F1": fraction(one.test.macro_f1),
+            "model": model_name(name) + (" (chosen)" if name == result.winner else ""),
+            **{
+                f"{words} on {label}": spread(found)
+                for label, part in parts.items()
+                for measure, words in MEASURES.items()
+                if (found := over_seeds(result, name, measure, part)) is not None
+            },
         }
-        for name, one in ((name, result.judged[name]) for name in order)
+        for name in order
+    ]
+
+
+def _classes(result: TrainResult) -> list[dict[str, str]]:
+    """A row per class, of the chosen classifier."""
+    judged = result.judged[result.winner]
+    return [
+        {
+            result.target: one.label,
+            "total": f"{one.total:,}",
+            "correct": f"{one.correct:,}",
+            "wrong": f"{one.wrong:,}",
+            "correct %": DASH if one.percent is None else f"{one.percent:.1f}",
+            "precision": fraction(one.precision),
+            "F1": fraction(one.f1),
+            "AUC": fraction(curve.auc),
+        }
+        for one, curve in zip(judged.per_class, judged.roc, strict=True)
+    ]
+
+
+def _ablations(result: TrainResult) -> list[dict[str, str]]:
+    """A row per choice of what to go on; none where nothing was left out."""
+    if not result.ablations:
+        return []
+    return [
+        {"goes on": one.name}
+        | {words: spread(one.judged.get(measure)) for measure, words in MEASURES.items()}
+        for one in choices(result)
+    ]
+
+
+def _comparisons(result: TrainResult) -> list[dict[str, str]]:
+    """A row per rival of the chosen classifier."""
+    return [
+        {
+            "against": choice_name(one.other, result),
+            "difference": signed(one.difference),
+            "95 % interval": f"{signed(one.low)} to {signed(one.high)}",
+            "right alone": f"{one.only_one:,}",
+            "the other alone": f"{one.only_other:,}",
+            "p": p_value(one),
+        }
+        for one in result.comparisons
     ]
 
 

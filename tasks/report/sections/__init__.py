@@ -7,19 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from models.judging.records import TrainResult
 from tasks.report.blocks import Section
-from tasks.report.sections import origin, scores
+from tasks.report.sections import ablations, judged, network, origin, protocols, scores
+from tasks.report.view import View
 
-Builder = Callable[[TrainResult], Section | None]
+Builder = Callable[[View], Section | None]
 """Gives a section, or None when this result has nothing to show there."""
 
 SECTIONS: dict[str, Builder] = {
     "scores": scores.metrics,
-    "confusion": scores.confusion,
-    "emotions": scores.per_emotion,
-    "roc": scores.roc,
-    "training": origin.training,
+    "protocols": protocols.side_by_side,
+    "confusion": judged.confusion,
+    "classes": judged.per_class,
+    "roc": judged.roc,
+    "reliability": judged.reliability,
+    "comparisons": ablations.comparisons,
+    "ablations": ablations.ablations,
+    "hardest": judged.hardest,
+    "attention": network.attention,
+    "training": network.training,
+    "network": network.summary,
     "data": origin.data,
     "rows": origin.fitted,
     "provenance": origin.provenance,

@@ -1,4 +1,4 @@
-"""Sections on where the result comes from: training, data, rows, provenance."""
+"""Sections on where the result comes from: data, rows, provenance."""
 
 from __future__ import annotations
 
@@ -6,70 +6,29 @@ import json
 from dataclasses import asdict
 
 from models.judging.records import TrainResult, Use
-from models.schema import EMOTIONS, SPLITS
+from models.schema import SPLITS
 from tasks.report.blocks import (
     DASH,
     Cell,
     Code,
     Facts,
-    Folded,
-    Pictures,
     Row,
     Section,
     Table,
-    Text,
     duration,
-    fraction,
 )
+from tasks.report.sections.scores import seconds_of
+from tasks.report.view import View
+from tasks.report.words import judged_part, rules
 
 
-def training(result: TrainResult) -> Section:
-    """How the network was trained and the SVM chosen."""
-    last = result.history[-1].epoch
-    stop = (
-        f"Dev stopped improving, so training ended after epoch {last}"
-        if last < result.config.epochs
-        else f"Training ran all {last} epochs"
-    )
-    grid = tuple(
-        (
-            Cell(text=f"{one.c:g}", strong=one == result.svm_chosen),
-            f"{one.gamma:.3g}",
-            Cell(
-                text=fraction(one.dev_weighted_f1),
-                note="chosen" if one == result.svm_chosen else "",
-                share=one.dev_weighted_f1,
-            ),
-        )
-        for one in result.svm_grid
-    )
-    table = Table(
-        caption="Every machine tried, each fitted on the training rows alone",
-        head=("C", "Gamma", "Weighted F1 on dev"),
-        rows=grid,
-    )
-    chosen = result.svm_chosen
-    return Section(
-        title="Training",
-        lead=f"{stop}; the network of epoch {result.best_epoch} was kept.",
-        blocks=(
-            Pictures(figure="training"),
-            Text(
-                text=f"The SVM (RBF kernel, balanced classes) sees the network's fused "
-                f"vector. Of {len(grid)} settings dev picked C\u00a0=\u00a0{chosen.c:g}, "
-                f"gamma\u00a0=\u00a0{chosen.gamma:.3g}."
-            ),
-            Folded(summary="All SVM settings", blocks=(table,)),
-        ),
-    )
-
-
-def data(result: TrainResult) -> Section:
+def data(view: View) -> Section:
     """What the models were given."""
+    result = view.result
     given = result.data
     rows: tuple[Row, ...] = tuple(
-        (Cell(text=emotion), *(f"{given.emotions[split][emotion]:,}" for split in SPLITS))
-        for emotion in EMOTIONS
+        (Cell(text=label), *(f"{given.labels[split][label]:,}" for split in SPLITS))
+        for label in result.classes
     )
     total: Row = (Cell(text="all", strong=True), *(f"{given.rows[split]:,}" for split in SPLITS))
     coverage = tuple(
@@ -88,7 +47,11 @@ def data(result: TrainResult) -> Section:
         for reason, count in counts.items()
     )
     tables = [
-        Table(caption="Utterances by emotion", head=("Emotion", *SPLITS), rows=(*rows, total)),
+        Table(
+            caption=f"Utterances by {result.target}",
+            head=(result.target.capitalize(), *SPLITS),
+            rows=(*rows, total),
+        ),
         Table(caption="Utterances with the feature", head=("Feature", *SPLITS), rows=coverage),
     ]
     if reasons:
@@ -97,15 +60,17 @@ def data(result: TrainResult) -> Section:
     return Section(
         title="Data",
         lead=(
-            f"{given.repeated_texts:,} of {given.rows['test']:,} test texts also occur, word for "
-            "word, in train. A missing feature is replaced by the training average."
+            f"{given.repeated_texts:,} of {len(result.test_ids):,} {judged_part(result)} texts "
+            f"also occur, word for word, in {rules(result).fit}. A missing feature is replaced "
+            "by the average of those that the network was fitted on."
         ),
         blocks=tuple(tables),
     )
 
 
-def fitted(result: TrainResult) -> Section:
+def fitted(view: View) -> Section:
     """Which rows were used for what."""
+    result = view.result
     purposes: tuple[tuple[str, tuple[Use, ...]], ...] = (
         ("fitted", result.fitted),
         ("chosen", result.chosen),
@@ -119,13 +84,13 @@ def fitted(result: TrainResult) -> Section:
     return Section(
         title="Which rows were used for what",
         lead=(
-            f"Protocol “{result.protocol}”: {result.protocol_description} Using any other row "
+            f"Protocol “{result.protocol}”: {rules(result).description} Using any other row "
             "stops the run, so this list is complete."
         ),
         blocks=(
             Table(
-                caption="Every use of rows, in order",
-                head=("Object", "Was", "On split", "Rows"),
+                caption="Every use of rows by the seed shown, in order",
+                head=("Object", "Was", "On", "Rows"),
                 rows=rows,
                 style="words",
             ),
@@ -133,8 +98,9 @@ def fitted(result: TrainResult) -> Section:
     )
 
 
-def provenance(result: TrainResult) -> Section:
+def provenance(view: View) -> Section:
     """Where the result comes from and how to repeat it."""
+    result = view.result
     given, machine = result.data, result.hardware
     extractors = tuple(
         (name, f"{given.weights.get(name, DASH)}, {key}") for name, key in given.keys.items()
@@ -160,10 +126,12 @@ def provenance(result: TrainResult) -> Section:
                     ("Started", result.started.replace("T", " ").replace("+00:00", " UTC")),
                     ("Network", f"{result.network}, {result.parameters:,} trainable parameters"),
                     ("Modalities", ", ".join(result.modalities)),
+                    ("Target", result.target),
+                    ("Seeds", ", ".join(str(one.seed) for one in result.seeds)),
                 ),
             ),
             Facts(title="Extractors, their weights and keys", facts=extractors),
-            Facts(title="Time", facts=tuple((k, duration(v)) for k, v in result.durations.items())),
+            Facts(title="Time", facts=_times(result)),
             Facts(title="Machine", facts=hardware),
             Facts(title="Versions", facts=tuple(result.versions.items())),
             Facts(
@@ -171,4 +139,22 @@ def provenance(result: TrainResult) -> Section:
                 facts=tuple((name.replace("_", " "), value) for name, value in config.items()),
             ),
         ),
+    )
+
+
+def _times(result: TrainResult) -> tuple[tuple[str, str], ...]:
+    """How long each stage took, reading from the store included; seeds added up."""
+    stages: dict[str, float] = {}
+    for seed in result.seeds:
+        for stage, seconds in seed.durations.items():
+            # The inputs are prepared once; every seed tells it.
+            before = 0.0 if stage == "inputs" else stages.get(stage, 0.0)
+            stages[stage] = before + seconds
+    own = result.read_seconds + stages.get("inputs", 0.0) + sum(map(seconds_of, result.seeds))
+    rest = max(result.seconds - own, 0.0)
+    return (
+        ("reading from the store", duration(result.read_seconds)),
+        *((stage, duration(seconds)) for stage, seconds in stages.items()),
+        ("ablations and the rest" if result.ablations else "the rest", duration(rest)),
+        ("everything", duration(result.seconds)),
     )

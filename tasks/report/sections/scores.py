@@ -1,44 +1,59 @@
-"""Sections on what the result is worth: scores, confusions, emotions, ROC."""
+"""The section on what the result is worth: scores of the seed shown, and over all seeds."""
 
 from __future__ import annotations
 
-from models.judging.records import Judgement, Scores, TrainResult
-from models.schema import EMOTIONS
+from collections.abc import Mapping
+
+from models.judging.records import JUDGED, Scores, SeedResult, TrainResult
 from tasks.report.blocks import (
     DASH,
+    Block,
     Cell,
     Folded,
-    Pictures,
     Row,
     Section,
     Table,
+    duration,
     fraction,
     model_name,
+    spread,
 )
+from tasks.report.view import View
+from tasks.report.words import judged_part, over_seeds
+
+MEASURES = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1"}
+"""Fields of ``Scores`` that are told over the seeds → their names for people."""
 
 
-def metrics(result: TrainResult) -> Section:
-    """Every model on test and dev, the majority baseline included."""
+def metrics(view: View) -> Section:
+    """Every model on the judged rows and on dev, the majority baseline included."""
+    result = view.result
+    judged, several = result.judged, len(result.seeds) > 1
+    which = f" with seed {result.shown.seed}" if several else ""
+    title = f"{judged_part(result).capitalize()}{which}"
+    own = _scores(result, title, {name: one.test for name, one in judged.items()})
+    dev = {name: one.dev for name, one in judged.items() if one.dev is not None}
+    folded: tuple[Block, ...] = ()
+    if dev:
+        tables = (_scores(result, f"Dev{which}", dev),)
+        folded = (Folded(summary="The same on dev, where every choice was made", blocks=tables),)
     return Section(
         title="Scores",
         lead=(
-            "Weighted averages count every utterance alike, so the common emotions dominate; "
-            "macro averages count every emotion alike, so the rare ones matter. Compare with "
-            "the majority baseline before anything else."
+            f"Weighted averages count every utterance alike, so the common {result.target}s "
+            f"dominate; macro averages count every {result.target} alike, so the rare ones "
+            "matter. Compare with the majority baseline before anything else."
         ),
         blocks=(
-            _scores(result, "Test", {name: one.test for name, one in result.judged.items()}),
-            Folded(
-                summary="The same on dev, where every choice was made",
-                blocks=(
-                    _scores(result, "Dev", {name: one.dev for name, one in result.judged.items()}),
-                ),
-            ),
+            *((_over_seeds(result), _by_seed(result)) if several else ()),
+            own,
+            *folded,
         ),
     )
 
 
-def _scores(result: TrainResult, split: str, scores: dict[str, Scores]) -> Table:
+def _scores(result: TrainResult, title: str, scores: Mapping[str, Scores]) -> Table:
+    """Every metric of one seed, a row per model."""
     rows: list[Row] = []
     for name, one in scores.items():
         between = f"{one.weighted_f1_low:.2f} to {one.weighted_f1_high:.2f}"
@@ -52,18 +67,14 @@ def _scores(result: TrainResult, split: str, scores: dict[str, Scores]) -> Table
         )
         rows.append(
             (
-                Cell(
-                    text=model_name(name),
-                    note="chosen on dev" if name == result.winner else "",
-                    strong=name == result.winner,
-                ),
+                named(result, name),
                 Cell(text=fraction(one.weighted_f1), note=between, share=one.weighted_f1),
                 *(fraction(value) for value in others),
             )
         )
     n = next(iter(scores.values())).rows
     return Table(
-        caption=f"{split}, {n:,} utterances; small print: 95 % interval",
+        caption=f"{title}, {n:,} utterances; small print: 95 % interval",
         head=(
             "Model",
             "Weighted F1",
@@ -78,99 +89,76 @@ def _scores(result: TrainResult, split: str, scores: dict[str, Scores]) -> Table
     )
 
 
-def confusion(result: TrainResult) -> Section:
-    """What is taken for what."""
-    judged = {name: one for name, one in result.judged.items() if one.roc}
-    return Section(
-        title="What is taken for what",
-        lead=(
-            "Each row is a true emotion, each column what the model said. A cell shows the "
-            "number of test utterances and its share of the row; a perfect model fills the "
-            "diagonal only."
-        ),
-        blocks=(
-            Pictures(figure="confusion"),
-            Folded(
-                summary="The same as tables",
-                blocks=tuple(_confusion_table(name, one) for name, one in judged.items()),
-            ),
-        ),
-    )
-
-
-def _confusion_table(name: str, judged: Judgement) -> Table:
-    rows = []
-    for emotion, counts in zip(EMOTIONS, judged.confusion, strict=True):
-        total = sum(counts)
-        cells = (
-            Cell(
-                text=str(count),
-                note=f"{count / total:.0%}" if count else "",
-                share=count / total if total else 0.0,
-            )
-            for count in counts
-        )
-        rows.append((Cell(text=emotion), *cells))
-    return Table(
-        caption=f"{model_name(name)} (rows true, columns predicted)",
-        head=("True", *EMOTIONS),
-        rows=tuple(rows),
-        style="heat",
-    )
-
-
-def per_emotion(result: TrainResult) -> Section:
-    """How each emotion fares."""
-    judged = [(name, one) for name, one in result.judged.items() if one.roc]
-    return Section(
-        title="Emotion by emotion",
-        lead=(
-            "Rare emotions are hard: a handful of utterances decide about their scores. A dash "
-            "stands for what cannot be computed."
-        ),
-        blocks=(
-            Pictures(figure="per_emotion"),
-            _emotion_table(result.winner, result.judged[result.winner]),
-            Folded(
-                summary="The same for the other model",
-                blocks=tuple(_emotion_table(n, one) for n, one in judged if n != result.winner),
-            ),
-        ),
-    )
-
-
-def _emotion_table(name: str, judged: Judgement) -> Table:
-    rows = tuple(
+def _over_seeds(result: TrainResult) -> Table:
+    """Mean and standard deviation of the figures that matter most, on both kinds of rows."""
+    parts = {judged_part(result): JUDGED, "dev": "dev"}
+    known = {
+        name: part
+        for name, part in parts.items()
+        if result.over_seeds(result.winner, "accuracy", part) is not None
+    }
+    rows: tuple[Row, ...] = tuple(
         (
-            Cell(text=one.emotion),
-            str(one.total),
-            str(one.correct),
-            str(one.wrong),
-            Cell(
-                text=DASH if one.percent is None else f"{one.percent:.1f} %",
-                share=(one.percent or 0) / 100,
+            named(result, name),
+            *(
+                spread(over_seeds(result, name, measure, part))
+                for part in known.values()
+                for measure in MEASURES
             ),
-            fraction(one.precision),
-            fraction(one.f1),
-            fraction(curve.auc),
         )
-        for one, curve in zip(judged.per_emotion, judged.roc, strict=True)
+        for name in result.judged
     )
     return Table(
-        caption=f"{model_name(name)} on test",
-        head=("Emotion", "Total", "Correct", "Wrong", "Correct %", "Precision", "F1", "AUC"),
+        caption=f"Mean ± standard deviation over {len(result.seeds)} seeds",
+        head=("Model", *(f"{words} on {part}" for part in known for words in MEASURES.values())),
         rows=rows,
     )
 
 
-def roc(result: TrainResult) -> Section:
-    """Ranking quality, one emotion against the rest."""
-    del result
-    return Section(
-        title="One emotion against the rest",
-        lead=(
-            "How well each model ranks utterances of an emotion above all others. The area "
-            "under the curve (AUC) is 0.5 for a coin and 1 for a perfect ranking."
-        ),
-        blocks=(Pictures(figure="roc"),),
+def _by_seed(result: TrainResult) -> Table:
+    """A row per seed, the one that the page shows marked."""
+    part = judged_part(result)
+    models = [name for name in result.judged if name != "majority"]
+    rows: tuple[Row, ...] = tuple(
+        (
+            Cell(
+                text=str(one.seed),
+                note="shown on this page" if one is result.shown else "",
+                strong=one is result.shown,
+            ),
+            *(_dev(one, name) for name in models),
+            *(fraction(one.judged[name].test.weighted_f1) for name in models),
+            str(one.best_epoch),
+            duration(seconds_of(one)),
+        )
+        for one in result.seeds
     )
+    return Table(
+        caption=f"Weighted F1 of each seed; dev says which one is shown, {part} is not asked",
+        head=(
+            "Seed",
+            *(f"{model_name(name)} on dev" for name in models),
+            *(f"{model_name(name)} on {part}" for name in models),
+            "Epoch kept",
+            "Time",
+        ),
+        rows=rows,
+    )
+
+
+def _dev(seed: SeedResult, model: str) -> str:
+    dev = seed.judged[model].dev
+    return DASH if dev is None else fraction(dev.weighted_f1)
+
+
+def seconds_of(seed: SeedResult) -> float:
+    """Seconds that a seed took by itself: the inputs are prepared once for all."""
+    return sum(seconds for stage, seconds in seed.durations.items() if stage != "inputs")
+
+
+def named(result: TrainResult, model: str) -> Cell:
+    """The first cell of a classifier's row; the chosen one's is marked."""
+    chosen = model == result.winner
+    by_dev = result.judged[model].dev is not None
+    note = ("chosen on dev" if by_dev else "what the protocol judges") if chosen else ""
+    return Cell(text=model_name(model), note=note, strong=chosen)

@@ -1,0 +1,108 @@
+"""Figures on the network: how its training went, and what it looks at."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from models.judging.records import TrainResult
+from tasks.report.panels import Panel
+from tasks.report.themes import Theme
+from tasks.report.words import attended
+
+
+def training_panels(result: TrainResult) -> tuple[Panel, ...]:
+    """Loss and dev score of the shown seed's network by epoch; no dev where none is asked."""
+    return (_loss_panel(result), *_score_panels(result))
+
+
+def _epoch_axis(axes: Axes, theme: Theme, result: TrainResult) -> None:
+    epochs = [epoch.epoch for epoch in result.shown.history]
+    kept = result.shown.best_epoch
+    axes.axvline(kept, color=theme.faint, linewidth=1.2, linestyle="--", zorder=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+    axes.set_xlabel("epoch")
+
+
+def _loss_panel(result: TrainResult) -> Panel:
+    history = result.shown.history
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        for label, name, colour, marker in (
+            ("train", "train_loss", theme.faint, "o"),
+            ("dev", "dev_loss", theme.models["network"], "s"),
+        ):
+            known = [(e.epoch, y) for e in history if (y := getattr(e, name)) is not None]
+            if known:
+                x, y = zip(*known, strict=True)
+                axes.plot(x, y, color=colour, marker=marker, markersize=3.5, label=label)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("weighted cross-entropy")
+        axes.legend(loc="best")
+        _epoch_axis(axes, theme, result)
+
+    first, last = history[0], history[-1]
+    dev = (
+        f", dev loss from {first.dev_loss:.2f} to {last.dev_loss:.2f}"
+        if first.dev_loss is not None and last.dev_loss is not None
+        else ""
+    )
+    alt = f"Training loss goes from {first.train_loss:.2f} to {last.train_loss:.2f}{dev}"
+    return Panel(title="Loss", alt=f"{alt} in {last.epoch} epochs.", draw=draw)
+
+
+def _score_panels(result: TrainResult) -> tuple[Panel, ...]:
+    history, kept = result.shown.history, result.shown.best_epoch
+    known = [(e.epoch, e.dev_weighted_f1) for e in history if e.dev_weighted_f1 is not None]
+    if not known:
+        return ()
+    best = dict(known).get(kept, 0.0)
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        x, y = zip(*known, strict=True)
+        axes.plot(x, y, color=theme.models["network"], marker="s", markersize=3.5)
+        axes.plot([kept], [best], "o", markersize=11, fillstyle="none", color=theme.ink)
+        axes.set_ylim(0, 1)
+        axes.set_ylabel("weighted F1 on dev")
+        _epoch_axis(axes, theme, result)
+
+    alt = f"Weighted F1 on dev by epoch; best {best:.2f} at epoch {kept}, which is kept."
+    return (Panel(title=f"Weighted F1 on dev: epoch {kept} is kept", alt=alt, draw=draw),)
+
+
+def attention_panels(result: TrainResult) -> tuple[Panel, ...]:
+    """Mean weight of each modality by class; nothing where there was one to look at."""
+    modalities, by_class = attended(result)
+    if not modalities:
+        return ()
+    weights = np.array(list(by_class.values()))
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        left = np.zeros(len(by_class))
+        for modality, width in zip(modalities, weights.T, strict=True):
+            colour = theme.modalities.get(modality, theme.grid)
+            axes.barh(range(len(by_class)), width, 0.78, left, color=colour, label=modality)
+            for row, (start, one) in enumerate(zip(left, width, strict=True)):
+                if one >= 0.06:
+                    axes.text(
+                        start + one / 2, row, f"{one:.0%}",
+                        ha="center", va="center", fontsize=8.5, color=theme.on(colour),
+                    )  # fmt: skip
+            left += width
+        axes.set_yticks(range(len(by_class)), list(by_class))
+        axes.invert_yaxis()
+        axes.set(xlim=(0, 1), xlabel="mean weight")
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.grid(visible=False)
+        axes.tick_params(axis="y", length=0)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.14), ncols=len(modalities))
+
+    means = zip(modalities, weights.mean(axis=0), strict=True)
+    alt = (
+        f"Attention over modalities by {result.target}, mean weight over all: "
+        + ", ".join(f"{name} {mean:.0%}" for name, mean in means)
+        + "."
+    )
+    return (Panel(title="What the network looks at", alt=alt, draw=draw),)

@@ -1,0 +1,121 @@
+"""What several parts of the training report say or count alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models.judging.protocols import Protocol, protocol_named
+from models.judging.records import JUDGED, Attention, Judgement, Spread, TrainResult
+from tasks.ablations import METRICS
+from tasks.report.blocks import model_name
+
+_SPOKEN = {"svm": "SVM", "majority": "majority baseline"}
+
+
+def spoken(result: TrainResult, model: str) -> str:
+    """A classifier within a sentence; what has no name of its own as it is."""
+    return f"{result.network} network" if model == "network" else _SPOKEN.get(model, model)
+
+
+def rules(result: TrainResult) -> Protocol:
+    """The protocol that the result was reached by."""
+    return protocol_named(result.protocol)
+
+
+def judged_part(result: TrainResult) -> str:
+    """Name of the rows that the figures of the page are from: test, in a sound protocol."""
+    return rules(result).judge
+
+
+def classifiers(result: TrainResult) -> list[tuple[str, Judgement]]:
+    """The judged models that have scores of their own (all but the majority)."""
+    return [(name, one) for name, one in result.judged.items() if one.roc]
+
+
+def attended(result: TrainResult) -> tuple[tuple[str, ...], Mapping[str, tuple[float, ...]]]:
+    """What the shown network looked at, and the mean weights by class.
+
+    A column of nothing but zeros that is no modality (context fusion's "none there") is left
+    out. Empty where there was one modality to look at: it has all the weight, then.
+    """
+    attention: Attention = result.shown.attention
+    own = [i for i, name in enumerate(attention.modalities) if name in result.modalities]
+    if len(own) < 2 or not attention.by_class:
+        return (), {}
+    used = [
+        i
+        for i in range(len(attention.modalities))
+        if i in own or any(weights[i] for weights in attention.by_class.values())
+    ]
+    return (
+        tuple(attention.modalities[i] for i in used),
+        {label: tuple(one[i] for i in used) for label, one in attention.by_class.items()},
+    )
+
+
+def over_seeds(result: TrainResult, model: str, metric: str, part: str = JUDGED) -> Spread | None:
+    """``TrainResult.over_seeds``, but the majority has no seed, so it has no deviation either."""
+    found = result.over_seeds(model, metric, part)
+    if found is None or model != "majority":
+        return found
+    return Spread(mean=found.mean, sd=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A choice of what to go on, with what it gives."""
+
+    name: str
+    model: str
+    """``network``, ``svm`` or ``majority``."""
+    whole: bool
+    """Whether it goes on everything that there is."""
+    seeds: int
+    dev: Mapping[str, Spread]
+    """Metric → spread over the seeds; empty where the protocol chooses nothing."""
+    judged: Mapping[str, Spread]
+
+
+def choices(result: TrainResult) -> tuple[Choice, ...]:
+    """The whole, everything with less to go on, and what goes on nothing."""
+    everything = " + ".join(result.modalities)
+    less = (
+        Choice(
+            name=choice_name(one.name, result),
+            model="svm" if one.name.startswith("SVM") else "network",
+            whole=False,
+            seeds=one.seeds,
+            dev=one.dev,
+            judged=one.test,
+        )
+        for one in result.ablations
+    )
+    return (
+        _own(result, "svm", f"SVM behind it, {everything}"),
+        _own(result, "network", f"Network, {everything}"),
+        *less,
+        _own(result, "majority", model_name("majority")),
+    )
+
+
+def choice_name(name: str, result: TrainResult) -> str:
+    """What a model or an ablation is called in a table, e.g. ``Network, text + audio``."""
+    if name in result.judged:
+        return model_name(name)
+    return name.replace("+", " + ") if ":" in name else f"Network, {name.replace('+', ' + ')}"
+
+
+def _own(result: TrainResult, model: str, name: str) -> Choice:
+    def spreads(part: str) -> dict[str, Spread]:
+        found = {metric: over_seeds(result, model, metric, part) for metric in METRICS}
+        return {metric: one for metric, one in found.items() if one is not None}
+
+    return Choice(
+        name=name,
+        model=model,
+        whole=model != "majority",
+        seeds=len(result.seeds) if model != "majority" else 1,
+        dev=spreads("dev"),
+        judged=spreads(JUDGED),
+    )
