@@ -219,6 +219,7 @@ def _described(prepared: Prepared, shown: Fit) -> dict[str, Any]:
         **network.described,
         "arrays": {name: list(paths) for name, paths in table.arrays.items()},
         "columns": {path: list(names) for path, names in table.columns.items()},
+        "extractors": {name: dict(parameters) for name, parameters in table.parameters.items()},
         "temperature": network.temperature,
         "svm": {
             "c": shown.svm.chosen.c,
