@@ -246,6 +246,14 @@ def training(
     epochs: Annotated[
         int, typer.Option(min=0, help="Upper bound on the epochs; 0 for the network's own.")
     ] = 0,
+    tracking: Annotated[
+        str,
+        typer.Option(
+            help="Where MLflow keeps the run: a server's address, a folder, or none; by default "
+            "what MLFLOW_TRACKING_URI names, else the folder mlruns beside the report.",
+            show_default=False,
+        ),
+    ] = "",
     device: Annotated[
         str, typer.Option(help="What context fusion trains on: cpu, cuda or auto.")
     ] = "cpu",
@@ -268,6 +276,7 @@ def training(
         seeds=seeds,
         ablations=ablations,
         epochs=epochs,
+        tracking=tracking,
         device=device,
         precision=precision,
     )
