@@ -81,7 +81,7 @@ def where_to(wanted: str, report: Path) -> str:
 def how_to_look(tracked: str) -> str:
     """The command that shows a tracked run, or the address to open; see ``track``."""
     uri = tracked.partition("#")[0]
-    if uri.startswith("http"):
+    if _is_server(uri):
         return tracked
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
@@ -114,13 +114,12 @@ def track(trained: Trained, report_page: Path, model_folder: Path, where: str) -
     except TimeoutError:
         raise RunError(f"{public(where)} did not take it within {LIMIT:g} s") from None
     except (EOFError, OSError):
-        raise RunError(f"the process for it died ({child.death(child.process.wait())})") from None
+        raise RunError(f"the process for it died ({child.death(child.end())})") from None
     finally:
-        child.process.kill() if child.process.poll() is None else None
         child.end()
     if isinstance(answer, Raised):
         raise RunError(_one_line(answer.line, where))
-    return f"{public(where).rstrip('/') if where.startswith('http') else where}{answer}"
+    return f"{public(where).rstrip('/')}/{answer}" if _is_server(where) else public(where) + answer
 
 
 def describe(trained: Trained, page: Path, model: Path, where: str) -> Tracked:
@@ -147,6 +146,10 @@ def describe(trained: Trained, page: Path, model: Path, where: str) -> Tracked:
 def public(uri: str) -> str:
     """``uri`` without the name and password that it may hold."""
     return re.sub(r"://[^/@]*@", "://", uri)
+
+
+def _is_server(uri: str) -> bool:
+    return uri.startswith(("http://", "https://"))
 
 
 def _artifacts(where: str) -> str:
@@ -205,7 +208,7 @@ def _spread(name: str, spread: Spread | None) -> Iterator[Point]:
 def _by_seed(result: TrainResult, name: tuple[str, str, str], rows: str) -> Iterator[Point]:
     part, model, metric = name
     for seed in result.seeds:
-        judged = seed.beside[rows] if rows in seed.beside else seed.judged
+        judged = seed.beside.get(rows, seed.judged)
         scores = judged[model].dev if rows == "dev" else judged[model].test
         if scores is not None:
             value = getattr(scores, metric)
