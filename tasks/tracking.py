@@ -69,9 +69,9 @@ def where_to(wanted: str, report: Path) -> str:
             ``MLFLOW_TRACKING_URI`` says, and else the folder ``mlruns`` beside the report's.
         report: the report's folder.
     """
+    wanted = wanted or os.environ.get("MLFLOW_TRACKING_URI", "")
     if wanted == NOWHERE:
         return ""
-    wanted = wanted or os.environ.get("MLFLOW_TRACKING_URI", "")
     if ":" in wanted or wanted == "databricks":
         return wanted
     folder = Path(wanted) if wanted else report.absolute().parent / "mlruns"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+INPUTS = ("clip", "text", "speaker")
+"""Columns of what the model is given; each may be absent."""
 MODEL_CODE = Path(__file__).with_name("tracking_model.py")
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -70,9 +73,8 @@ def _experiment(tracked: Tracked) -> str:
 def _log_values(tracked: Tracked, run: str) -> None:
     from mlflow.entities import Metric, Param
     from mlflow.tracking import MlflowClient
-    from mlflow.utils.time import get_current_time_millis
 
-    client, now = MlflowClient(), get_current_time_millis()
+    client, now = MlflowClient(), round(time.time() * 1000)
     for some in _batches(list(tracked.parameters.items()), BATCH):
         client.log_batch(run, params=[Param(name, value[:6000]) for name, value in some])
 
@@ -87,10 +89,11 @@ def _log_model(tracked: Tracked) -> None:
     """The model as its files and a few lines of code; nothing is pickled."""
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, Schema, TensorSpec
 
-    inputs = [ColSpec("string", name, required=False) for name in ("clip", "text", "speaker")]
-    outputs = [ColSpec("string", "label"), *(ColSpec("double", one) for one in tracked.classes)]
+    inputs: list[ColSpec | TensorSpec] = [ColSpec("string", one, required=False) for one in INPUTS]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec("string", "label")]
+    outputs += [ColSpec("double", one) for one in tracked.classes]
     mlflow.pyfunc.log_model(
         name="model",
         python_model=str(MODEL_CODE),

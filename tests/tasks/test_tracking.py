@@ -18,9 +18,11 @@ import pytest
 
 from models.schema import RunError
 from tasks import tracking
+from tasks.options import TrainOptions
 from tasks.predict import Given, load_predictor
 from tasks.tracking import how_to_look, public, track, where_to
 from tasks.train import Trained
+from tasks.training import TrainReport, note_in_mlflow
 from tests.tasks.trained import make_store, train
 
 SEEDS = 2
@@ -204,6 +206,22 @@ def test_a_server_that_is_away_costs_a_line_and_little_time(folder: Path, traine
     assert "secret" not in str(raised.value)
 
 
+def test_a_training_that_cannot_be_tracked_says_so_and_has_its_figures(
+    folder: Path, trained: Trained, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("a file")
+    page = folder / "report" / "index.html"
+    options = TrainOptions(
+        store="s", report=folder / "report", tracking=str(tmp_path / "file" / "runs")
+    )
+    tracking, warning = note_in_mlflow(trained, page, options)
+    report = TrainReport.of(trained.result, page, warning, tracking=tracking)
+    assert report.tracking == ""
+    assert report.warnings[-1].startswith("the run was not tracked in MLflow: ")
+    silent = note_in_mlflow(trained, page, options.model_copy(update={"tracking": "none"}))
+    assert silent == ("", "")
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(
     folder: Path, trained: Trained, tmp_path: Path
 ) -> None:
@@ -221,6 +239,8 @@ def test_where_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
     assert where_to("", Path("report")) == "http://there:5000"
     assert where_to("none", Path("report")) == ""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "none")
+    assert where_to("", Path("report")) == ""
     look = how_to_look("sqlite:////my folder/mlflow.db#/experiments/1/runs/abc")
     assert look == "mlflow ui --backend-store-uri 'sqlite:////my folder/mlflow.db'"
     assert public("http://me:pw@there/x") == "http://there/x"
