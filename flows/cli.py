@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from flows.app import Json, Ref, Store, app, err, example, out
 from flows.cli_bench import bench_commands
+from flows.cli_predict import predict_commands
 from flows.cli_serve import serve_commands
 from flows.cli_store import store_commands
 from flows.cli_watch import watch_commands
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 
 app.add_typer(store_commands)
+app.add_typer(predict_commands)
 app.add_typer(bench_commands, name="bench")
 app.add_typer(watch_commands)
 app.add_typer(serve_commands)

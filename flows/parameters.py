@@ -54,6 +54,19 @@ def _reasons(given: Sequence[str]) -> tuple[Any, ...]:
     return tuple(given)
 
 
+def weights_of(given: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The values of ``--weights``: those for all extractors, or "", and those by name.
+
+    Raises:
+        UsageError: two are for all.
+    """
+    named = dict(one.split("=", 1) for one in given if "=" in one)
+    for_all = [one for one in given if "=" not in one]
+    if len(for_all) > 1:
+        raise UsageError(f"--weights: {for_all[0]} and {for_all[1]} both for all extractors")
+    return (for_all[0] if for_all else ""), named
+
+
 def takes(**builders: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Replaces arguments of a command by the parameters of the functions that build them.
 
@@ -174,17 +187,14 @@ def extraction(
 
     if (dataset is None) == (clips is None):
         raise UsageError("name a DATASET or a folder with --clips: one of them, not both")
-    named = dict(one.split("=", 1) for one in weights or () if "=" in one)
-    for_all = [one for one in weights or () if "=" not in one]
-    if len(for_all) > 1:
-        raise UsageError(f"--weights: {for_all[0]} and {for_all[1]} both for all extractors")
+    for_all, named = weights_of(weights or ())
     return ExtractOptions(
         dataset=dataset and dataset.absolute(),
         clips=clips and clips.absolute(),
         fixes=fixes,
         store=store,
         only=tuple(only or ()),
-        weights=for_all[0] if for_all else "pretrained",
+        weights=for_all or "pretrained",
         weights_of=named,
         partition=partition,
         batch=batch,
@@ -236,6 +246,14 @@ def training(
     epochs: Annotated[
         int, typer.Option(min=0, help="Upper bound on the epochs; 0 for the network's own.")
     ] = 0,
+    tracking: Annotated[
+        str,
+        typer.Option(
+            help="Where MLflow keeps the run: a server's address, a folder, or none; by default "
+            "what MLFLOW_TRACKING_URI names, else the folder mlruns beside the report.",
+            show_default=False,
+        ),
+    ] = "",
     device: Annotated[
         str, typer.Option(help="What context fusion trains on: cpu, cuda or auto.")
     ] = "cpu",
@@ -258,6 +276,7 @@ def training(
         seeds=seeds,
         ablations=ablations,
         epochs=epochs,
+        tracking=tracking,
         device=device,
         precision=precision,
     )

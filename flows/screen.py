@@ -175,6 +175,11 @@ def show_training(report: TrainReport, *, as_json: bool) -> None:
     python = min(sys.executable, os.path.relpath(sys.executable), key=len)
     opener = shlex.join([python, "-m", "webbrowser", report.report])
     out.print(f"open it with: {escape(opener)}", highlight=False, soft_wrap=True)
+    if report.tracking:
+        from tasks.tracking import how_to_look
+
+        words = f"MLflow has the run; look at it with: {how_to_look(report.tracking)}"
+        out.print(escape(words), highlight=False, soft_wrap=True)
 
 
 def show_status(snapshot: Snapshot, *, as_json: bool) -> None:

@@ -6,13 +6,21 @@ from prefect import flow, get_run_logger
 
 from storage import open_store
 from tasks.options import TrainOptions
-from tasks.training import TrainReport, check_report, fit_task, keep, report_task, table_task
+from tasks.training import (
+    TrainReport,
+    check_report,
+    fit_task,
+    keep,
+    report_task,
+    table_task,
+    track_task,
+)
 from tasks.watching.training import show_training
 
 
 @flow(name="train", flow_run_name="train-{options.store}")
 def train(options: TrainOptions) -> TrainReport:
-    """Pin a snapshot → read its features → fit and judge → write the report.
+    """Pin a snapshot → read its features → fit and judge → write the report → MLflow.
 
     Raises:
         UsageError: the store, the snapshot or its rows do not suffice for the protocol.
@@ -26,4 +34,5 @@ def train(options: TrainOptions) -> TrainReport:
     page = report_task(trained, options)
     logger.info("report: %s", page)
     show_training(trained.result, page)
-    return TrainReport.of(trained.result, page, keep(snapshot))
+    tracking, untracked = track_task(trained, page, options)
+    return TrainReport.of(trained.result, page, keep(snapshot), untracked, tracking=tracking)

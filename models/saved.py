@@ -28,6 +28,9 @@ ARCHITECTURES: Mapping[str, str] = {
 }
 """Name of a network → module whose ``load_network(described, state, scalers)`` gives it."""
 
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+"""What reading or using a model raises whose files hold something else than they should."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedModel:
@@ -92,6 +95,13 @@ def load_model(folder: Path) -> SavedModel:
             svm=SavedSvm.of(svm, described["svm"], len(described["classes"])),
             described=described,
         )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"the model in {folder} cannot be read: {reason}") from error
+    except (OSError, SafetensorError, *DAMAGE) as error:
+        raise damaged(folder, error) from error
+
+
+def damaged(folder: Path, error: BaseException) -> UsageError:
+    """What to say of a model whose files do not hold what they should, in one line."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, KeyError):
+        reason = f"{reason} is not there"
+    return UsageError(f"the model in {folder} cannot be read: {reason}")

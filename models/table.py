@@ -105,6 +105,8 @@ class FeatureTable:
     """``extractor/array`` → values, first axis n; a row without the feature is all NaN."""
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """``extractor/array`` → names along the last axis, where they have names."""
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Extractor → what it was extracted with, JSON values; part of its key."""
     missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Extractor → reason → number of utterances without its feature."""
     undefined: Collection[str] = UNDEFINED

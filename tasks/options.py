@@ -247,6 +247,13 @@ class Training(_Options):
         title="Epochs (at most)",
         description="Upper bound on the passes over the training data; 0 for the network's own.",
     )
+    tracking: str = Field(
+        "",
+        title="MLflow",
+        description="Where MLflow keeps the run: a server's address, a folder, or `none`; empty: "
+        "what the environment variable MLFLOW_TRACKING_URI names, else the folder mlruns beside "
+        "the report.",
+    )
     device: Literal["cpu", "cuda", "auto"] = Field(
         "cpu", title="Device", description="What context fusion trains on."
     )

@@ -65,6 +65,7 @@ def load_table(
         label=table[target][rows].astype(str),
         features={path: _read(snapshot, path, spec, labelled) for path, spec in specs.items()},
         columns={path: tuple(spec.columns) for path, spec in specs.items()},
+        parameters={name: attributes[name]["parameters"] for name in sorted(used)},
         missing={name: _reasons(snapshot, name, rows) for name in sorted(used)},
         undefined={path for path, one in specs.items() if one.may_be_nan or one.rate is not None},
         arrays=arrays,

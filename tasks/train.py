@@ -61,8 +61,8 @@ def config_for(
     kind = CONFIGS[network or rules.network]
     known = set(kind.__dataclass_fields__)
     settings = {name: value for name, value in more.items() if name in known}
-    config = replace(kind(), **dict(rules.settings), **settings, seed=seed)
-    return config if epochs is None else replace(config, epochs=epochs)
+    bound = {} if epochs is None else {"epochs": epochs}
+    return replace(kind(), **{**rules.settings, **settings, **bound}, seed=seed)
 
 
 def train_and_judge(
@@ -219,6 +219,7 @@ def _described(prepared: Prepared, shown: Fit) -> dict[str, Any]:
         **network.described,
         "arrays": {name: list(paths) for name, paths in table.arrays.items()},
         "columns": {path: list(names) for path, names in table.columns.items()},
+        "extractors": {name: dict(parameters) for name, parameters in table.parameters.items()},
         "temperature": network.temperature,
         "svm": {
             "c": shown.svm.chosen.c,

@@ -12,7 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.judging.records import JUDGED, Spread, TrainResult
-from models.schema import MeldflowError, UsageError
+from models.schema import MeldflowError, RunError, UsageError
 from models.table import FeatureTable
 from storage import Snapshot, history
 from tasks.ablations import METRICS
@@ -21,6 +21,7 @@ from tasks.progress import progress
 from tasks.report.page import folder_of, write_report
 from tasks.saving import save_model
 from tasks.table import load_table
+from tasks.tracking import track, where_to
 from tasks.train import Trained, config_for, train_and_judge
 
 
@@ -57,9 +58,11 @@ class TrainReport:
     """Metric → what always giving the commonest class reaches on test."""
     warnings: tuple[str, ...]
     seconds: float
+    tracking: str = ""
+    """Where MLflow has the run, as ``tasks.tracking.track`` says it; empty where it has not."""
 
     @classmethod
-    def of(cls, result: TrainResult, page: Path, *more: str) -> TrainReport:
+    def of(cls, result: TrainResult, page: Path, *more: str, tracking: str = "") -> TrainReport:
         """The figures of ``result``, whose report is at ``page``; ``more`` are warnings too."""
         first, model = result.seeds[0], result.winner
 
@@ -87,6 +90,7 @@ class TrainReport:
             majority={metric: one.mean for metric, one in by_model["majority"].items()},
             warnings=(*map(str, result.warnings), *filter(None, more)),
             seconds=result.seconds,
+            tracking=tracking,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -164,6 +168,20 @@ def keep(snapshot: Snapshot) -> str:
     return ""
 
 
+def note_in_mlflow(trained: Trained, page: Path, options: TrainOptions) -> tuple[str, str]:
+    """Logs the run in MLflow, if it is to be.
+
+    Gives where it is, and what went wrong: MLflow being away costs no training.
+    """
+    where = where_to(options.tracking, options.report)
+    model = folder_of(options.report, options.protocol) / "model"
+    try:
+        return track(trained, page, model, where), ""
+    except RunError as error:
+        return "", f"the run was not tracked in MLflow: {error}"
+
+
 table_task = task(name="read features", cache_policy=NO_CACHE)(load_table)
 fit_task = task(name="fit and judge", cache_policy=NO_CACHE)(fit)
 report_task = task(name="write report", cache_policy=NO_CACHE)(report)
+track_task = task(name="note in MLflow", cache_policy=NO_CACHE)(note_in_mlflow)

@@ -51,7 +51,7 @@ def look_into(path: Path, *, text: str = "", strict: bool = False) -> Inspection
     Raises:
         UsageError: there is no such file.
     """
-    size = _size(path)
+    size = size_of(path)
     options = DecodeOptions(strict=strict)
     with Decoder() as decoder:
         probed = decoder.probe(os.fspath(path))
@@ -98,7 +98,12 @@ def foresee(extractor: Extractor, media: Media) -> Outcome:
     )
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Bytes of the clip at ``path``.
+
+    Raises:
+        UsageError: there is no such file.
+    """
     try:
         found = path.stat()
     except OSError as error:

@@ -24,6 +24,10 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]
     folder = tmp_path_factory.mktemp("real")
     build_tree(folder / "MELD.Raw")
     options = ("--store", "store", "--report", "report", "--epochs", "2", "--partition", "8")
+    options += (
+        "--tracking",
+        "none",
+    )  # tests/tasks/test_tracking.py has MLflow, which costs seconds
     done = command.run(
         "pipeline",
         "MELD.Raw",
