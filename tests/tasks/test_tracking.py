@@ -149,7 +149,12 @@ def server(folder: Path) -> Iterator[str]:
         *("--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"),
         *("--artifacts-destination", str(folder / "kept")),
     ]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    quiet = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        # Its workers for jobs would outlive it, in sessions of their own.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     with (folder / "server.log").open("w") as words:
         process = subprocess.Popen(
             command,
@@ -164,7 +169,7 @@ def server(folder: Path) -> Iterator[str]:
             _wait_for(f"{url}/health", process)
             yield url
         finally:
-            # It has workers of its own; they are one process group.
+            # It has a worker of its own; they are one process group.
             os.killpg(process.pid, 9)
             process.wait()
 
