@@ -254,6 +254,12 @@ def training(
             show_default=False,
         ),
     ] = "",
+    causal: Annotated[
+        bool,
+        typer.Option(
+            "--causal", help="Context fusion sees only what was said before, for live use."
+        ),
+    ] = False,
     device: Annotated[
         str, typer.Option(help="What context fusion trains on: cpu, cuda or auto.")
     ] = "cpu",

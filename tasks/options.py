@@ -254,6 +254,11 @@ class Training(_Options):
         "what the environment variable MLFLOW_TRACKING_URI names, else the folder mlruns beside "
         "the report.",
     )
+    causal: bool = Field(
+        False,
+        title="Causal",
+        description="Context fusion sees only what was said before an utterance, for live use.",
+    )
     device: Literal["cpu", "cuda", "auto"] = Field(
         "cpu", title="Device", description="What context fusion trains on."
     )

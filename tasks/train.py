@@ -271,5 +271,9 @@ def _command(
         "--epochs": str(config.epochs),
     }
     words = (word for pair in options.items() for word in pair)
-    last = () if ablations else ("--no-ablations",)
+    flags = {
+        "--causal": isinstance(config, FusionConfig) and config.causal,
+        "--no-ablations": not ablations,
+    }
+    last = (flag for flag, given in flags.items() if given)
     return shlex.join(("meldflow", "train", table.store, *words, *last))

@@ -109,6 +109,7 @@ def fit(table: FeatureTable, options: TrainOptions) -> Trained:
         options.network,
         seed=options.seed,
         epochs=options.epochs or None,
+        causal=options.causal,
         device=options.device,
         precision=options.precision,
     )

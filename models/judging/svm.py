@@ -86,7 +86,7 @@ def fit_svm(
 
     Its probabilities come from one temperature on dev. Folds of the training rows would be of
     no use: the network has learned their labels, so its vectors of them are far surer than
-    those of new rows (``docs/evaluation.md`` has the figures).
+    those of new rows (``docs/text-result.md`` has the figures).
 
     Args:
         fused: the network's vectors of every row, shape (n, width).

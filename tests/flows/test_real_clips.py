@@ -23,11 +23,9 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]
     """The folder of a finished `meldflow pipeline`, and what it printed."""
     folder = tmp_path_factory.mktemp("real")
     build_tree(folder / "MELD.Raw")
-    options = ("--store", "store", "--report", "report", "--epochs", "2", "--partition", "8")
-    options += (
-        "--tracking",
-        "none",
-    )  # tests/tasks/test_tracking.py has MLflow, which costs seconds
+    # tests/tasks/test_tracking.py has MLflow, which costs seconds.
+    training = ("--epochs", "2", "--seeds", "1", "--tracking", "none")
+    options = ("--store", "store", "--report", "report", "--partition", "8", *training)
     done = command.run(
         "pipeline",
         "MELD.Raw",
