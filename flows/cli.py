@@ -91,10 +91,10 @@ def train(
     """Train a network and an SVM on a snapshot, judge both, write the report."""
     from flows import screen
     from storage import open_store
-    from tasks.training import check_report
+    from tasks.training import check_training
 
     open_store(store, snapshot)
-    check_report(options.report)
+    check_training(options)
     with screen.prefect():
         from flows.train import train as flow
         from tasks.server import outcome
@@ -268,10 +268,10 @@ def demo(
 
 def _run_pipeline(extraction: ExtractOptions, training: TrainOptions, *, as_json: bool) -> None:
     from flows import screen
-    from tasks.training import check_report
+    from tasks.training import check_training
 
     _check_before_start(extraction)
-    check_report(training.report)
+    check_training(training)
     with screen.prefect():
         from flows.pipeline import pipeline as flow
         from tasks.server import outcome

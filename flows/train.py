@@ -8,7 +8,7 @@ from storage import open_store
 from tasks.options import TrainOptions
 from tasks.training import (
     TrainReport,
-    check_report,
+    check_training,
     fit_task,
     keep,
     report_task,
@@ -26,7 +26,7 @@ def train(options: TrainOptions) -> TrainReport:
         UsageError: the store, the snapshot or its rows do not suffice for the protocol.
     """
     logger = get_run_logger()
-    check_report(options.report)
+    check_training(options)
     snapshot = open_store(options.store, options.snapshot)
     logger.info("training on snapshot %s of %s", snapshot.id, options.store)
     table = table_task(snapshot, options.reads, options.modalities, options.target)

@@ -11,12 +11,13 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from models.judging.protocols import protocol_named
 from models.judging.records import JUDGED, Spread, TrainResult
 from models.schema import MeldflowError, RunError, UsageError
 from models.table import FeatureTable
 from storage import Snapshot, history
 from tasks.ablations import METRICS
-from tasks.options import TrainOptions
+from tasks.options import Training, TrainOptions
 from tasks.progress import progress
 from tasks.report.page import folder_of, write_report
 from tasks.saving import save_model
@@ -129,12 +130,14 @@ def _checkpoints(options: TrainOptions) -> Path:
     return folder_of(options.report, options.protocol) / "checkpoints"
 
 
-def check_report(directory: Path) -> None:
-    """Makes the report's folder before anything is trained.
+def check_training(options: Training) -> None:
+    """Finds what is wrong with the options, and makes the report's folder, before any work.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: the protocol is unknown, or the report cannot be written.
     """
+    protocol_named(options.protocol)
+    directory = options.report
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):

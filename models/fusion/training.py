@@ -22,6 +22,7 @@ from models.judging.fitted import Fitted, layers_of
 from models.judging.metrics import weighted_f1
 from models.judging.protocols import Division, Ledger
 from models.reference.config import Epoch, best, class_weights
+from models.schema import UsageError
 
 _EVAL_BATCH = 64
 """Dialogues per pass without gradients."""
@@ -51,12 +52,13 @@ def fit_network(
 
     Raises:
         LeakError: ``division`` and ``ledger`` disagree.
+        UsageError: the machine has no such device.
     """
     ledger.fit("FusionNetwork", division.fit)
     choose_rows = division.choose
     if len(choose_rows):
         ledger.choose("FusionNetwork: epoch and temperature", choose_rows)
-    fabric = Fabric(accelerator=config.device, devices=1, precision=config.precision)
+    fabric = _fabric(config)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = FusionNetwork(
@@ -78,6 +80,20 @@ def fit_network(
         temperature=temperature(said.logits[choose_rows], division.labels[choose_rows]),
         described={"shapes": inputs.shapes(), "speakers": inputs.speakers},
     )
+
+
+def _fabric(config: FusionConfig) -> Fabric:
+    """The device and the precision to train with.
+
+    Raises:
+        UsageError: the machine has no such device.
+    """
+    try:
+        return Fabric(accelerator=config.device, devices=1, precision=config.precision)
+    except RuntimeError as error:
+        raise UsageError(
+            f"training: no device {config.device} on this machine; cpu and auto always work"
+        ) from error
 
 
 NOTHING = "none there"

@@ -205,6 +205,12 @@ def test_dialogues_are_in_order_and_cut_where_too_long():
         assert (np.diff(mixed.utterance[one]) > 0).all()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+def test_a_device_that_is_not_there_is_one_line():
+    with pytest.raises(UsageError, match="no device cuda on this machine; cpu and auto"):
+        fitted(make_table(), replace(CONFIG, device="cuda"))
+
+
 def test_a_protocol_that_chooses_nothing_keeps_the_last_epoch():
     table = make_table()
     leaky = PROTOCOLS["leaky-80-20"]

@@ -14,7 +14,7 @@ from models.target import SENTIMENT
 from storage import open_store
 from tasks.options import TrainOptions
 from tasks.table import load_table
-from tasks.training import TrainReport, check_report, fit, report
+from tasks.training import TrainReport, check_training, fit, report
 from tests.models.tables import make_table
 from tests.storage.corpus import corpus, extract, words_spec
 
@@ -63,7 +63,7 @@ def test_the_causal_variant_is_asked_for_by_name(tmp_path):
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "report").write_text("in the way")
     with pytest.raises(UsageError, match="report: cannot be written"):
-        check_report(tmp_path / "report")
+        check_training(options(tmp_path))
 
 
 def test_the_table_holds_the_labels_of_the_target_and_leaves_out_who_has_none(tmp_path):
