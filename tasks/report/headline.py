@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.judging.records import Scores, TrainResult
+from models.judging.records import JUDGED, Scores, TrainResult
 from tasks.report.blocks import spread
 from tasks.report.words import judged_part, over_seeds, rules, spoken
 
@@ -16,13 +16,13 @@ def headline(result: TrainResult) -> str:
     on test.
     """
     model = spoken(result, result.winner)
-    own = spread(result.over_seeds(result.winner, _METRIC), 2)
+    own = _figure(result, result.winner)
     if rules(result).wrong:
         return (
             f"No result: by a protocol that judges on rows the network was fitted on, the {model} "
             f"reaches weighted F1 {own}{_seeds(result)}{_on_test(result)}."
         )
-    floor = spread(over_seeds(result, "majority", _METRIC), 2)
+    floor = _figure(result, "majority")
     return (
         f"On {len(result.test_ids):,} {judged_part(result)} utterances the {model} reaches "
         f"weighted F1 {own}{_seeds(result)}; always answering {_commonest(result)} gives {floor}."
@@ -36,8 +36,14 @@ def _seeds(result: TrainResult) -> str:
 
 def _on_test(result: TrainResult) -> str:
     """What the very same models reach on rows that they have not seen."""
-    on_test = result.over_seeds(result.winner, _METRIC, "test")
-    return "" if on_test is None else f"; on test the very same models reach {spread(on_test, 2)}"
+    if result.over_seeds(result.winner, _METRIC, "test") is None:
+        return ""
+    return f"; on test the very same models reach {_figure(result, result.winner, 'test')}"
+
+
+def _figure(result: TrainResult, model: str, part: str = JUDGED) -> str:
+    """Weighted F1 in two decimals; a deviation, which is small, needs three."""
+    return spread(over_seeds(result, model, _METRIC, part), 3 if len(result.seeds) > 1 else 2)
 
 
 def explanation(result: TrainResult) -> str:

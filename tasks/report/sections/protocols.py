@@ -77,6 +77,6 @@ def _cell(result: TrainResult, model: str, part: str) -> Cell:
     score = over_seeds(result, model, "weighted_f1", part)
     if score is None:
         return Cell(text=DASH)
-    accuracy = spread(over_seeds(result, model, "accuracy", part), 2)
-    macro = spread(over_seeds(result, model, "macro_f1", part), 2)
+    accuracy = spread(over_seeds(result, model, "accuracy", part))
+    macro = spread(over_seeds(result, model, "macro_f1", part))
     return Cell(text=spread(score), note=f"{accuracy}, {macro}", share=score.mean)
