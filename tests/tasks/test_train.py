@@ -312,7 +312,8 @@ def test_progress_is_told_of_networks_and_machines():
 def test_settings_come_from_the_network_the_protocol_and_the_caller():
     assert config_for("official") == CONFIGS["fusion"]()
     leaky = config_for("leaky-80-20", seed=4)
-    assert (leaky.seed, leaky.dropout, leaky.svm_c) == (4, 0.0, (1.0,))
+    assert (leaky.seed, leaky.dropout, leaky.svm_c, leaky.epochs) == (4, 0.0, (1.0,), 15)
+    assert config_for("leaky-80-20", epochs=30, svm_c=(3.0,)).svm_c == (3.0,)
     assert isinstance(leaky, CONFIGS["reference"])
     assert config_for("official", "reference", device="cuda").epochs == 40
     assert config_for("official", epochs=7, device="cuda").epochs == 7
