@@ -318,7 +318,8 @@ def test_several_seeds_are_told_as_mean_and_deviation(several):
     assert mean == pytest.approx(np.mean(values), abs=6e-4)
     assert sd == pytest.approx(np.std(values, ddof=1), abs=6e-4)
     assert "±" not in " ".join(spreads["Majority baseline"])
-    assert re.search(r"0\.\d{3} ± \d\.\d{3} \(mean and standard deviation of 2 s", headline(several))
+    words = r"0\.\d{3} ± \d\.\d{3} \(mean and standard deviation of 2 s"
+    assert re.search(words, headline(several))
     assert f"seed {several.shown.seed}, the best of 2 on dev" in explanation(several)
 
 
