@@ -11,6 +11,9 @@ STORE_PACKAGES := boto3 dask flask flask-cors hypothesis icechunk moto numpy obs
 	pydantic pytest pytest-timeout rich xarray zarr
 MELDFLOW := $(BIN)/meldflow
 
+# Threads that wait sleep: tests run beside the processes that they start.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-newer chaos bench screenshots lint format types lock clean
 

@@ -301,10 +301,11 @@ def main() -> None:
 
     Exit codes: 0 success, 1 a failed run, 2 wrong usage, 130 stopped by Ctrl-C.
     """
+    from tasks.clusters.environment import NO_SPINNING
     from tasks.server import PATIENT, QUIET, undelivered
 
-    # Before Prefect is imported anywhere: it reads its settings then.
-    for name, value in (QUIET | PATIENT).items():
+    # Before Prefect and torch are imported anywhere: they read their settings then.
+    for name, value in (QUIET | PATIENT | NO_SPINNING).items():
         os.environ.setdefault(name, value)
     sys.argv[1:] = spread_reasons(sys.argv[1:])
     code = _answered()

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from models.schema import UsageError
-from tasks.clusters.environment import worker_environment
+from tasks.clusters.environment import NO_SPINNING, worker_environment
 from tasks.clusters.local import Local, visible_gpus
 from tasks.clusters.profile import VARIABLE
 from tasks.clusters.roles import ROLES
@@ -174,6 +174,7 @@ def prefect_worker(site: Site) -> Service:
         environment={
             **QUIET,
             **PATIENT,
+            **NO_SPINNING,
             "PREFECT_HOME": str(site.home.prefect),
             "PREFECT_API_URL": site.api,
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
