@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import time
+import typing
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,21 @@ Watch: TypeAlias = Callable[[str, int, str], AbstractContextManager[Callable[[in
 OnEpoch: TypeAlias = Callable[[Epoch], None]
 
 
+FitNetwork: TypeAlias = "Callable[[Config, Ledger, OnEpoch, Path | None], Fitted]"
+"""Fits a network with one seed; the file holds the state of a training that goes on."""
+
+
+class _Inputs(typing.Protocol):
+    """What any network's inputs can say of themselves."""
+
+    @property
+    def scalers(self) -> Mapping[str, Any]:
+        """Input → its fitted scaler."""
+
+    def flat(self) -> NDArray[np.float32]:
+        """What an SVM without a network sees of every row, shape (n, width)."""
+
+
 def unwatched(what: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
     """A ``Watch`` that shows nothing."""
     del what, total, unit
@@ -55,8 +71,7 @@ class Prepared:
     """``<input>.mean`` and ``<input>.scale`` of everything that was standardised."""
     flat: Callable[[], NDArray[np.float32]]
     """What an SVM without a network sees of every row, shape (n, width)."""
-    fit: Callable[[Config, Ledger, OnEpoch, Path | None], Fitted]
-    """Fits the network; the file holds the state of a training that goes on."""
+    fit: FitNetwork
     seconds: float
     """How long it took."""
 
@@ -73,10 +88,20 @@ class Fit:
 
 def prepare(table: FeatureTable, division: Division, config: Config, rules: Protocol) -> Prepared:
     """The inputs of the network that ``config`` is for; scalers see the fit rows only."""
+    from models.scaling import arrays_of
+
     clock = time.perf_counter()
     ledger = Ledger(protocol=rules, split=table.split)
-    prepared = NETWORKS[type(config)](table, division, config, ledger)
-    return replace(prepared, seconds=round(time.perf_counter() - clock, 3))
+    inputs, fit = NETWORKS[type(config)](table, division, config, ledger)
+    return Prepared(
+        table=table,
+        division=division,
+        ledger=ledger,
+        scalers=arrays_of(inputs.scalers),
+        flat=inputs.flat,
+        fit=fit,
+        seconds=round(time.perf_counter() - clock, 3),
+    )
 
 
 def fit_network(
@@ -214,10 +239,11 @@ def _attention(network: Fitted, division: Division) -> Attention:
     return Attention(modalities=network.attended, by_class=by_class)
 
 
-def _reference(table: FeatureTable, division: Division, config: Config, ledger: Ledger) -> Prepared:
+def _reference(
+    table: FeatureTable, division: Division, config: Config, ledger: Ledger
+) -> tuple[_Inputs, FitNetwork]:
     from models.reference.inputs import prepare
     from models.reference.training import fit_network
-    from models.scaling import arrays_of
 
     assert isinstance(config, TrainConfig)
     inputs = prepare(table, division.fit, ledger, config.projection_seed)
@@ -227,21 +253,14 @@ def _reference(table: FeatureTable, division: Division, config: Config, ledger: 
         assert isinstance(config, TrainConfig)
         return fit_network(inputs, division, config, ledger, on_epoch)
 
-    return Prepared(
-        table=table,
-        division=division,
-        ledger=ledger,
-        scalers=arrays_of(inputs.scalers),
-        flat=inputs.flat,
-        fit=fit,
-        seconds=0.0,
-    )
+    return inputs, fit
 
 
-def _fusion(table: FeatureTable, division: Division, config: Config, ledger: Ledger) -> Prepared:
+def _fusion(
+    table: FeatureTable, division: Division, config: Config, ledger: Ledger
+) -> tuple[_Inputs, FitNetwork]:
     from models.fusion.inputs import prepare
     from models.fusion.training import fit_network
-    from models.scaling import arrays_of
 
     assert isinstance(config, FusionConfig)
     inputs = prepare(table, division.fit, ledger, config)
@@ -251,22 +270,14 @@ def _fusion(table: FeatureTable, division: Division, config: Config, ledger: Led
         checkpoints = _checkpoints(file, table, config, ledger)
         return fit_network(inputs, division, config, ledger, on_epoch, checkpoints)
 
-    return Prepared(
-        table=table,
-        division=division,
-        ledger=ledger,
-        scalers=arrays_of(inputs.scalers),
-        flat=inputs.flat,
-        fit=fit,
-        seconds=0.0,
-    )
+    return inputs, fit
 
 
-NETWORKS: Mapping[type[Config], Callable[[FeatureTable, Division, Config, Ledger], Prepared]] = {
-    TrainConfig: _reference,
-    FusionConfig: _fusion,
-}
-"""Settings of a network → what prepares its inputs."""
+NETWORKS: Mapping[
+    type[Config],
+    Callable[[FeatureTable, Division, Config, Ledger], tuple[_Inputs, FitNetwork]],
+] = {TrainConfig: _reference, FusionConfig: _fusion}
+"""Settings of a network → what prepares its inputs and what fits it."""
 
 
 def _checkpoints(

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from models.judging.records import Use
 from models.schema import MeldflowError, UsageError
@@ -56,6 +55,8 @@ def _train_half(part: int) -> Callable[[NDArray[Any]], Rows]:
     """A side of the published division of the training rows, drawn by scikit-learn."""
 
     def rows(split: NDArray[Any]) -> Rows:
+        from sklearn.model_selection import train_test_split  # a second, for a command's options
+
         train = np.flatnonzero(split == "train")
         if len(train) < 2:
             return train[:0]
