@@ -19,6 +19,7 @@ from models.judging.calibration import temperature
 from models.judging.metrics import class_of, weighted_f1
 from models.judging.protocols import Division, Ledger
 from models.judging.records import Candidate
+from models.judging.saved_svm import margins
 
 
 class Grid(Protocol):
@@ -49,10 +50,7 @@ class Svm:
     """What the scores are divided by before they become probabilities."""
 
     def scores(self, fused: NDArray[np.float32]) -> NDArray[np.float64]:
-        """One-versus-rest decision scores, shape (n, k); NaN for a class never seen.
-
-        Where the one-against-one votes are equal, the scores tell the surer class.
-        """
+        """Summed margins of each class against the others, shape (n, k); see ``margins``."""
         squares = euclidean_distances(self.scaler.transform(fused), self.train, squared=True)
         return _scores(self.machine, np.exp(-self.chosen.gamma * squares), self.classes)
 
@@ -116,7 +114,13 @@ def fit_svm(
         gamma = multiple / fused.shape[1]
         kernel = np.exp(-gamma * near)
         for c in sorted(config.svm_c):
-            machine = SVC(C=c, kernel="precomputed", class_weight="balanced", cache_size=500)
+            machine = SVC(
+                C=c,
+                kernel="precomputed",
+                class_weight="balanced",
+                decision_function_shape="ovo",
+                cache_size=500,
+            )
             machine.fit(kernel, labels[fit_rows])
             f1 = dev.weighted_f1(machine, gamma)
             on_machine()
@@ -161,8 +165,6 @@ class _Dev:
 
 def _scores(machine: SVC, kernel: NDArray[np.floating[Any]], classes: int) -> NDArray[np.float64]:
     decision = machine.decision_function(kernel)
-    if decision.ndim == 1:  # two classes: one signed distance
-        decision = np.stack([-decision, decision], axis=1)
-    scores = np.full((len(kernel), classes), np.nan)
-    scores[:, machine.classes_] = decision
-    return scores
+    if decision.ndim == 1:  # two classes: the sign is the other way round
+        decision = -decision[:, None]
+    return margins(decision, machine.classes_, classes)

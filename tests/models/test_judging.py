@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -159,11 +160,17 @@ def test_svm_is_scikit_learns_rbf_machine():
     fused, division, ledger = clouds(list(range(7)))
     fused += np.random.default_rng(1).normal(scale=9, size=fused.shape).astype("f4")
     svm = fit_svm(fused, division, TrainConfig(svm_c=(2,), svm_gamma=(0.5,)), ledger)
-    plain = SVC(C=2, gamma=0.5 / 512, class_weight="balanced", break_ties=True)
+    plain = SVC(C=2, gamma=0.5 / 512, class_weight="balanced", decision_function_shape="ovo")
     plain.fit(svm.scaler.transform(fused[division.fit]), division.labels[division.fit])
     test = fused[division.judge]
-    expected = plain.decision_function(svm.scaler.transform(test))
+    pairs = plain.decision_function(svm.scaler.transform(test))
+    expected = np.zeros((len(test), 7))
+    for machine, (a, b) in enumerate(combinations(range(7), 2)):
+        expected[:, a] += pairs[:, machine]
+        expected[:, b] -= pairs[:, machine]
     np.testing.assert_allclose(svm.scores(test), expected, atol=1e-3)
+    votes = plain.predict(svm.scaler.transform(test))
+    assert (class_of(svm.scores(test)) == votes).mean() > 0.8
 
 
 def test_a_saved_machine_says_what_the_fitted_one_does():
