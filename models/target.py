@@ -17,6 +17,11 @@ class Target:
     classes: tuple[str, ...]
     """Its labels, in the order of MELD's published label ids."""
 
+    @property
+    def one(self) -> str:
+        """The name with its article, as in ``an emotion``."""
+        return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name}"
+
 
 EMOTION = Target(name="emotion", classes=EMOTIONS)
 SENTIMENT = Target(name="sentiment", classes=SENTIMENTS)

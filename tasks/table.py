@@ -49,7 +49,7 @@ def load_table(
     rows = active[labelled]
     if not len(rows):
         raise UsageError(
-            f"no utterance of snapshot {snapshot.id} has {_article(target)} {target} to learn from"
+            f"no utterance of snapshot {snapshot.id} has {TARGETS[target].one} to learn from"
         )
     specs = {path: snapshot.array_spec(*_parts(path)) for path in paths if path in held}
     return FeatureTable(
@@ -73,10 +73,6 @@ def load_table(
         unlabelled=len(active) - len(rows),
         seconds=time.perf_counter() - started,
     )
-
-
-def _article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
 
 
 def _read(

@@ -55,9 +55,7 @@ def _random_weights(situation: Situation) -> Iterator[str]:
 
 def _unlabelled(situation: Situation) -> Iterator[str]:
     if unlabelled := situation.table.unlabelled:
-        target = situation.table.target.name
-        article = "an" if target[0] in "aeiou" else "a"
-        yield f"{unlabelled} utterances without {article} {target} were left out."
+        yield f"{unlabelled} utterances without {situation.table.target.one} were left out."
 
 
 def _missing_modality(situation: Situation) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.judging.records import Judgement, Reliability, TrainResult
+from models.target import TARGETS
 from tasks.report.blocks import (
     DASH,
     Block,
@@ -123,15 +124,11 @@ def roc(view: View) -> Section | None:
     return Section(
         title=f"One {name} against the rest",
         lead=(
-            f"How well each model ranks utterances of {_article(name)} {name} above all others. "
+            f"How well each model ranks utterances of {TARGETS[name].one} above all others. "
             "The area under the curve (AUC) is 0.5 for a coin and 1 for a perfect ranking."
         ),
         blocks=(Pictures(figure="roc"),),
     )
-
-
-def _article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
 
 
 def reliability(view: View) -> Section | None:
