@@ -60,6 +60,11 @@ def wanted(
     }
 
 
+def extractor_of(path: str) -> str:
+    """The extractor of an ``extractor/array``."""
+    return path.rpartition("/")[0]
+
+
 def segments(frames: NDArray[Any]) -> NDArray[np.float16]:
     """``frames`` (n_frames, width) averaged over stretches of equal length.
 

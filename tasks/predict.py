@@ -30,7 +30,7 @@ from models.schema import (
     RunError,
     UsageError,
 )
-from models.table import SEGMENTS, FeatureTable, segments
+from models.table import SEGMENTS, FeatureTable, extractor_of, segments
 from models.target import TARGETS, Target
 from tasks.decoder import Decoder
 from tasks.inspection.look import size_of
@@ -188,7 +188,7 @@ def load_predictor(
     try:
         keys, target = dict(described["keys"]), TARGETS[described["target"]]
         arrays = {name: tuple(paths) for name, paths in described["arrays"].items()}
-        used = list(dict.fromkeys(_extractor(one) for some in arrays.values() for one in some))
+        used = list(dict.fromkeys(extractor_of(one) for some in arrays.values() for one in some))
         trained = [name for name in used if name in keys]
         had = {name: str(described["weights"][name]) for name in trained}
         parameters = {name: dict(described.get("extractors", {}).get(name, {})) for name in trained}
@@ -318,7 +318,7 @@ def _table(predictor: Predictor, given: Given, records: Mapping[str, Record]) ->
         path: _row(records[name], specs[name].array(path.removeprefix(f"{name}/")))
         for paths in predictor.arrays.values()
         for path in paths
-        if (name := _extractor(path)) in specs
+        if (name := extractor_of(path)) in specs
     }
     described = predictor.model.described
     return FeatureTable(
@@ -336,7 +336,7 @@ def _table(predictor: Predictor, given: Given, records: Mapping[str, Record]) ->
         columns={
             path: specs[name].array(path.removeprefix(f"{name}/")).columns
             for path in features
-            if (name := _extractor(path)) in specs
+            if (name := extractor_of(path)) in specs
         },
         arrays=predictor.arrays,
         target=predictor.target,
@@ -398,12 +398,7 @@ def _about_context(described: Mapping[str, Any], given: Given) -> Iterator[str]:
 
 
 def _all_extractors(predictor: Predictor) -> set[str]:
-    return {_extractor(path) for paths in predictor.arrays.values() for path in paths}
-
-
-def _extractor(path: str) -> str:
-    """The extractor of an ``extractor/array``."""
-    return path.rpartition("/")[0]
+    return {extractor_of(path) for paths in predictor.arrays.values() for path in paths}
 
 
 def _why(missing: Missing) -> str:

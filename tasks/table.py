@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.schema import ArraySpec, UsageError
-from models.table import MODALITY_ARRAYS, SEGMENTS, FeatureTable, segments, wanted
+from models.table import MODALITY_ARRAYS, SEGMENTS, FeatureTable, extractor_of, segments, wanted
 from models.target import EMOTION, TARGETS
 from storage import Snapshot
 from storage.layout import FAILED
@@ -43,7 +43,7 @@ def load_table(
     }
     arrays = wanted(network, modalities, held)
     paths = [path for some in arrays.values() for path in some]
-    used = {path.rpartition("/")[0] for path in paths} & set(attributes)
+    used = set(map(extractor_of, paths)) & set(attributes)
     active, table = snapshot.rows(), snapshot.utterances
     labelled = np.asarray(table[target][active] != "")
     rows = active[labelled]

@@ -17,13 +17,13 @@ from pathlib import Path
 from models.judging.protocols import protocol_named
 from models.judging.records import JUDGED, Spread, TrainResult
 from models.schema import RunError
+from tasks.ablations import METRICS
 from tasks.child import Child, Raised
 from tasks.train import Trained
 
 NOWHERE = "none"
 """Says that nothing is to be tracked."""
 EXPERIMENT = "meldflow"
-METRICS = ("accuracy", "weighted_f1", "macro_f1")
 MODULE = "tasks.tracking_child"
 """Where the function is that the child is asked for."""
 LIMIT = 120.0

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from models.judging.records import Bin, Reliability
+from models.judging.records import BINS, Bin, Reliability
 
-_BINS = 10
 _WIDEST = 4.0
 """Temperatures from exp(-4) to exp(4) are looked at."""
 
@@ -63,14 +62,14 @@ def reliability(
     """
     likely = np.exp(log_probabilities(scores, temperature))
     sure, right = likely.max(axis=1), likely.argmax(axis=1) == truth
-    place = np.minimum((sure * _BINS).astype(int), _BINS - 1)
+    place = np.minimum((sure * BINS).astype(int), BINS - 1)
     bins = tuple(
         Bin(
             rows=int(own.sum()),
             confidence=float(sure[own].mean()),
             accuracy=float(right[own].mean()),
         )
-        for i in range(_BINS)
+        for i in range(BINS)
         if (own := place == i).any()
     )
     gap = sum(one.rows * abs(one.confidence - one.accuracy) for one in bins) / len(truth)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.judging.protocols import Division, Protocol
 from models.judging.records import Caution, Judgement
-from models.table import FeatureTable
+from models.table import FeatureTable, extractor_of
 
 FEW_ROWS = 200
 """Below this many test rows the 95 % interval of a weighted F1 is about 0.14 wide or more."""
@@ -62,7 +62,7 @@ def _missing_modality(situation: Situation) -> Iterator[str]:
     for modality, paths in situation.table.arrays.items():
         present = situation.table.present_modality(modality)
         if not present.any():
-            extractors = sorted({path.rpartition("/")[0] for path in paths})
+            extractors = sorted({extractor_of(path) for path in paths})
             yield (
                 f"No {modality} at all: this snapshot holds no {' and no '.join(extractors)} "
                 f"features. The network was given zeros in place of {modality}."
@@ -78,7 +78,7 @@ def _missing_feature(situation: Situation) -> Iterator[str]:
     for modality, paths in situation.table.arrays.items():
         if not table.present_modality(modality).any():
             continue
-        for extractor in sorted({path.rpartition("/")[0] for path in paths}):
+        for extractor in sorted({extractor_of(path) for path in paths}):
             own = [path for path in paths if path.startswith(f"{extractor}/")]
             present = np.logical_or.reduce([table.present(path) for path in own])
             if not present.any():

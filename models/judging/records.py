@@ -78,6 +78,10 @@ class Curve:
     true_positive_rate: tuple[float, ...] = ()
 
 
+BINS = 10
+"""Bins of a ``Reliability``, of equal width."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
     """Utterances of which a classifier was about equally sure."""
@@ -98,7 +102,7 @@ class Reliability:
     error: float
     """Expected calibration error: mean gap between confidence and accuracy, within [0, 1]."""
     bins: tuple[Bin, ...]
-    """Ten of equal width, from unsure to sure; those without utterances are left out."""
+    """Of ``BINS``, from unsure to sure; those without utterances are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

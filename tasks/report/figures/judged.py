@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from models.judging.records import Bin, Judgement, Reliability, TrainResult
+from models.judging.records import BINS, Bin, Judgement, Reliability, TrainResult
 from tasks.report.blocks import model_name
 from tasks.report.panels import Panel
 from tasks.report.themes import Theme
@@ -13,8 +13,6 @@ from tasks.report.words import classifiers, judged_part
 
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 """A line style per class, so that no curve is told by its colour alone."""
-_BINS = 10
-"""Bins of a reliability diagram, of equal width."""
 
 
 def confusion_panels(result: TrainResult) -> tuple[Panel, ...]:
@@ -129,14 +127,14 @@ def _reliability_panel(name: str, found: Reliability) -> Panel:
     def draw(axes: Axes, theme: Theme) -> None:
         colour = theme.models.get(name, theme.faint)
         axes.plot([0, 1], [0, 1], color=theme.faint, linewidth=1.2, linestyle="--", zorder=1)
-        middles = [(_place(one) + 0.5) / _BINS for one in found.bins]
+        middles = [(_place(one) + 0.5) / BINS for one in found.bins]
         right = [one.accuracy for one in found.bins]
-        axes.bar(middles, right, 0.92 / _BINS, color=colour, alpha=0.75, zorder=2)
+        axes.bar(middles, right, 0.92 / BINS, color=colour, alpha=0.75, zorder=2)
         sure = [one.confidence for one in found.bins]
         axes.plot(sure, right, "o", color=theme.ink, markersize=4, zorder=3)
         for middle, one in zip(middles, found.bins, strict=True):
             # Above the diagonal's end of the bin too, or the line runs through the number.
-            top = max(one.accuracy, middle + 0.5 / _BINS) + 0.012
+            top = max(one.accuracy, middle + 0.5 / BINS) + 0.012
             axes.text(middle, top, f"{one.rows:,}", ha="center", va="bottom", fontsize=8)
         axes.set(xlim=(0, 1), ylim=(0, 1.09))
         axes.set(xlabel="how sure: probability of what it said", ylabel="share that is right")
@@ -153,4 +151,4 @@ def _reliability_panel(name: str, found: Reliability) -> Panel:
 
 def _place(one: Bin) -> int:
     """Number of a bin, which its mean confidence lies in."""
-    return min(int(one.confidence * _BINS), _BINS - 1)
+    return min(int(one.confidence * BINS), BINS - 1)
