@@ -139,6 +139,20 @@ def extraction(
             metavar="[NAME=]WEIGHTS",
         ),
     ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="What runs wav2vec 2.0 and ResNet-50: torch, openvino, or auto: what the store "
+            "has, else OpenVINO on CPUs where it is installed."
+        ),
+    ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="Their numbers: fp32, bf16, fp16, or auto: what the store has, else bf16 on CPUs "
+            "with instructions for it."
+        ),
+    ] = "auto",
     partition: Annotated[
         int, typer.Option(min=1, max=1024, help="Utterances per partition of a new store.")
     ] = 64,
@@ -196,6 +210,8 @@ def extraction(
         only=tuple(only or ()),
         weights=for_all or "pretrained",
         weights_of=named,
+        backend=backend,
+        precision=precision,
         partition=partition,
         batch=batch,
         strict=strict,

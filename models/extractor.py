@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
+from models.computing import Computing
 from models.options import DecodeOptions
 from models.places import PublishedModel
 from models.schema import Features, FeatureSpec, Media, Missing, Record, Weights, conform
@@ -29,6 +30,8 @@ class Extractor(ABC):
     decoding: DecodeOptions | None = None
     """How the clip is decoded; None for what reads only the text. Extractors with equal
     options share one decode."""
+    computing: Computing | None = None
+    """How its network computes; None where there is no choice."""
     loaded: Any = field(default=None, compare=False, repr=False)
     """What ``setup`` loaded; None until then, so that a fresh value pickles in a few bytes."""
 

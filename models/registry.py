@@ -79,7 +79,7 @@ def _unknown(name: str, known: tuple[str, ...]) -> str:
 def _build(name: str, target: str, wanted: str, parameters: Mapping[str, Any]) -> Extractor:
     module, _, attribute = target.partition(":")
     kind: type[Extractor] = getattr(importlib.import_module(module), attribute)
-    allowed = {one.name for one in fields(kind)} - {"weights", "loaded"}
+    allowed = {one.name for one in fields(kind)} - {"weights", "loaded", "computing"}
     for parameter in parameters:
         if parameter not in allowed:
             raise UsageError(_no_parameter(name, parameter, sorted(allowed)))

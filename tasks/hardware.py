@@ -13,7 +13,8 @@ from models.judging.records import Hardware
 PACKAGES = ("meldflow", "torch", "scikit-learn", "numpy")
 EXTRACTION_PACKAGES = (
     *("meldflow", "av", "soxr", "numpy", "librosa", "opencv-python-headless", "pillow"),
-    *("torch", "torchvision", "transformers", "sentence-transformers", "zarr", "icechunk"),
+    *("torch", "torchvision", "transformers", "sentence-transformers", "openvino"),
+    *("zarr", "icechunk"),
 )
 """What features depend on."""
 

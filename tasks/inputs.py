@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from models import registry
+from models.computing import Computing, choose
 from models.extractor import Extractor
 from models.schema import Clip
+from storage import location, open_store
+from tasks.clusters.profile import load_profile
 from tasks.intake import Intake, check_folder, check_source, take_in, take_in_folder
 from tasks.options import ExtractOptions
 
@@ -16,13 +20,23 @@ def wanted_extractors(options: ExtractOptions) -> tuple[Extractor, ...]:
     """The extractors, with their weights found but nothing loaded.
 
     Raises:
-        UsageError: see ``models.registry.build``.
+        UsageError: see ``models.registry.build`` and ``models.computing.choose``.
     """
-    return registry.build(
+    built = registry.build(
         options.only,
         options.weights_of,
         options.weights,
         decoding={"strict": options.strict, "max_seconds": options.max_seconds},
+    )
+    device, had = load_profile(options.cluster).device, _computed_by(options.store)
+    return tuple(
+        one
+        if one.computing is None
+        else replace(
+            one,
+            computing=choose(options.backend, options.precision, device, had.get(one.spec.name)),
+        )
+        for one in built
     )
 
 
@@ -52,6 +66,19 @@ def check_inputs(options: ExtractOptions) -> None:
     else:
         check_source(options.dataset)
     wanted_extractors(options)
+
+
+def _computed_by(store: str) -> dict[str, Computing]:
+    """Extractor → what the features in the store were computed with, as far as it says."""
+    if not location.exists(store):
+        return {}
+    snapshot = open_store(store)
+    if snapshot.is_empty:
+        return {}
+    found = {
+        name: Computing.of(snapshot.attributes(name)["parameters"]) for name in snapshot.extractors
+    }
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _clips(options: ExtractOptions) -> Path:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -17,6 +18,7 @@ from pydantic import (
 )
 
 from models import registry
+from models.computing import AUTO, BACKENDS, PRECISIONS
 from models.judging.protocols import PROTOCOLS, protocol_named
 from models.schema import Reason
 from tasks.decoder import CLIP_TIMEOUT
@@ -42,6 +44,21 @@ def _by_name(value: object) -> object:
     return dict(one.split("=", 1) for one in value)
 
 
+def _one_of(names: Sequence[str]) -> Callable[[str], str]:
+    """A check that a value is ``auto`` or one of ``names``."""
+
+    def check(value: str) -> str:
+        if value not in (AUTO, *names):
+            raise ValueError(f"{value!r} is none of {', '.join((AUTO, *names))}")
+        return value
+
+    return check
+
+
+def _choice(names: Sequence[str]) -> dict[str, Any]:
+    return {"type": "string", "enum": [AUTO, *names]}
+
+
 def _choices(values: Sequence[str]) -> dict[str, Any]:
     return {"type": "array", "items": {"type": "string", "enum": list(values)}}
 
@@ -60,6 +77,8 @@ WeightsOf = Annotated[
     BeforeValidator(_by_name),
     WithJsonSchema({"type": "array", "items": {"type": "string"}}),
 ]
+Backend = Annotated[str, AfterValidator(_one_of(BACKENDS)), WithJsonSchema(_choice(BACKENDS))]
+Precision = Annotated[str, AfterValidator(_one_of(PRECISIONS)), WithJsonSchema(_choice(PRECISIONS))]
 Protocol = Annotated[str, WithJsonSchema({"type": "string", "enum": list(PROTOCOLS)})]
 
 
@@ -115,6 +134,18 @@ class ExtractOptions(_Options):
         description="Where they differ, as NAME=WEIGHTS, e.g. text/minilm=pretrained or "
         "audio/wav2vec2=/models/wav2vec2.",
         json_schema_extra={"default": []},
+    )
+    backend: Backend = Field(
+        AUTO,
+        title="Backend",
+        description="What runs wav2vec 2.0 and ResNet-50; auto: what the store's features were "
+        "computed by, else OpenVINO on CPUs where it is installed.",
+    )
+    precision: Precision = Field(
+        AUTO,
+        title="Precision",
+        description="Numbers that these networks compute with; auto: those of the store's "
+        "features, else bf16 on CPUs that have instructions for it, else fp32.",
     )
     retry_failed: Reasons = Field(
         (),

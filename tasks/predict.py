@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import registry
+from models.computing import Computing
 from models.extractor import Extractor
 from models.options import DecodeOptions
 from models.saved import DAMAGE, SavedModel, damaged, load_model
@@ -222,6 +223,11 @@ def _rebuilt(name: str, key: str, weights: str, parameters: Mapping[str, Any]) -
     weights = "pretrained" if weights == "none" else weights  # which it then does not look for
     own, decoding = _settable(name, parameters)
     (built,) = registry.build([name], {}, weights, {name: own}, decoding)
+    computing = Computing.of(parameters)
+    if computing is not None:
+        if why := computing.refusal("cpu"):
+            raise UsageError(f"{name}: the model's features were computed by {computing}: {why}")
+        built = replace(built, computing=computing)
     if built.spec.key != key:
         raise UsageError(_differs(name, key, built.spec.key))
     return built
@@ -230,7 +236,7 @@ def _rebuilt(name: str, key: str, weights: str, parameters: Mapping[str, Any]) -
 def _settable(name: str, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Of the parameters in a key those that can be set: on the extractor, and for decoding."""
     (plain,) = registry.build([name], {}, "random")
-    own = {one.name for one in fields(plain)} - {"weights", "loaded", "decoding"}
+    own = {one.name for one in fields(plain)} - {"weights", "loaded", "decoding", "computing"}
     shared = {one.name for one in fields(DecodeOptions)} - {"version"}
     as_given = {
         one: tuple(value) if isinstance(value, list) else value for one, value in parameters.items()

@@ -13,19 +13,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.computing import Computing
 from models.extractor import Extractor
-from models.extractors.networks import exact_inference, fill, seeded
+from models.extractors.backends import ready, room
+from models.extractors.networks import fill, seeded
 from models.options import DecodeOptions
 from models.places import PublishedModel
 from models.schema import ArraySpec, Features, FeatureSpec, Media, Missing, Modality, Video
 from models.weights import seed
 
 _SIZE = 2048
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
-"""Mean and deviation of ImageNet's RGB in [0, 1], as torchvision's presets have them."""
-_FRAMES = {"cpu": 20, "cuda": 320}
-"""Frames per forward pass: about 20 MB of activations each at the widest point."""
+_FRAMES_ON_CPU = 8
+"""Frames per forward pass."""
+_BYTES_PER_FRAME = 20_000_000
+"""Of activations, at the widest point."""
 _RESIDUAL_SCALE = 0.25
 """Scale of each residual branch with random weights. At 1 the variance doubles with each of
 the 16 blocks and features leave float16's range; at 0 all blocks do nothing."""
@@ -46,6 +47,8 @@ class ResNet50(Extractor):
     """Side of the square cut from the middle, pixels."""
     decoding: DecodeOptions = field(default_factory=DecodeOptions)
     """How the clip is decoded and its frames are chosen and scaled."""
+    computing: Computing = field(default_factory=Computing)
+    """What the network is run by, and in which numbers."""
 
     def __post_init__(self) -> None:
         """Check the parameters.
@@ -84,18 +87,24 @@ class ResNet50(Extractor):
                 ArraySpec(name="n_frames", dims=(), shape=(), dtype="int32"),
             ),
             weights=self.weights,
-            parameters={"crop": self.crop, **self.decoding.video_parameters},
+            parameters={
+                "crop": self.crop,
+                **self.computing.parameters,
+                **self.decoding.video_parameters,
+            },
         )
 
     def load(self, device: str) -> Any:
-        """The network without its classifier, in channels-last layout."""
-        import torch
+        """The network without its classifier."""
         from torchvision.models import resnet50
+
+        from models.extractors.pooled import Pooled
 
         number = seed(self.weights)
         model = fill(resnet50(), self.weights) if number is None else seeded(number, _random)
-        model.fc = torch.nn.Identity()
-        return model.eval().to(device=device, memory_format=torch.channels_last)
+        shape = (self.crop, self.crop, 3)
+        example = [np.zeros((2, *shape), np.uint8)]
+        return ready(Pooled(model.eval()), self.computing, device, example, [(-1, *shape)])
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
         """One row per chosen frame of every clip."""
@@ -110,18 +119,9 @@ class ResNet50(Extractor):
 
     def _forward(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Features of RGB crops (n, side, side, 3), shape (n, 2048)."""
-        import torch
-
-        device = next(self.loaded.parameters()).device
-        mean, std = (torch.tensor(one, device=device).view(3, 1, 1) for one in (_MEAN, _STD))
-        rows = []
-        with exact_inference():
-            for begin in range(0, len(crops), _FRAMES[device.type]):
-                part = torch.from_numpy(crops[begin : begin + _FRAMES[device.type]]).to(device)
-                # A transposed view of channels-last bytes is channels-last already.
-                pixels = part.permute(0, 3, 1, 2).float().div_(255)
-                rows.append(self.loaded(pixels.sub_(mean).div_(std)).cpu().numpy())
-        return np.concatenate(rows)
+        size = room(self.loaded.device, on_cpu=_FRAMES_ON_CPU, bytes_each=_BYTES_PER_FRAME)
+        parts = ([crops[begin : begin + size]] for begin in range(0, len(crops), size))
+        return np.concatenate(self.loaded.run(parts))
 
     def _masked(self, video: Video, rows: NDArray[np.float32]) -> Features:
         n = self.decoding.frames

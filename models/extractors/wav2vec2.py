@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.computing import Computing
 from models.extractor import Extractor
+from models.extractors.backends import Arrays, ready, room
 from models.extractors.networks import pretrained, quiet, seeded
 from models.extractors.windows import FRAME, Window, frames_in, stitch, windows
 from models.options import DecodeOptions
@@ -22,9 +24,13 @@ from models.schema import ArraySpec, Features, FeatureSpec, Media, Missing, Moda
 from models.weights import seed
 
 _LAYERS = 12
-_PADDED_SECONDS = {"cpu": 30, "cuda": 240}
-"""Padded sound per forward pass, seconds: the first layer holds 512 channels at 3.2 kHz, which
-is 6.6 MB of activations per second, three times over."""
+_SECONDS_ON_CPU = 1
+"""Padded sound per forward pass, seconds: all but the shortest clips go alone. In batches of eight
+clips of MELD nearly a third of the time went into padding, and nothing was gained for it."""
+_BYTES_PER_SECOND = 20_000_000
+"""Of activations: the first layer holds 512 channels at 3.2 kHz, three times over."""
+_STEP = 4000
+"""Where a new shape costs time, sound is padded to a multiple of as many samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +59,8 @@ class Wav2Vec2(Extractor):
     """What neighbouring windows share at least."""
     decoding: DecodeOptions = field(default_factory=DecodeOptions)
     """How the clip is decoded."""
+    computing: Computing = field(default_factory=Computing)
+    """What the network is run by, and in which numbers."""
 
     def __post_init__(self) -> None:
         """Check the parameters.
@@ -90,6 +98,7 @@ class Wav2Vec2(Extractor):
                 "layers": list(self.layers),
                 "window_seconds": self.window_seconds,
                 "overlap_seconds": self.overlap_seconds,
+                **self.computing.parameters,
                 **self.decoding.audio_parameters,
             },
         )
@@ -112,7 +121,11 @@ class Wav2Vec2(Extractor):
         else:
             model = seeded(number, lambda: Wav2Vec2Model(Wav2Vec2Config()))
         model.encoder.layers = model.encoder.layers[: self.layers[-1]]
-        return model.eval().to(device)
+        example = padded([np.zeros(16000, np.float32), np.zeros(12000, np.float32)])
+        from models.extractors.exact import Exact
+
+        exact = Exact(model.eval(), self.layers)
+        return ready(exact, self.computing, device, example, [(-1, -1), (-1,)])
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
         """Frames and mean of every clip; ``too_short`` below 400 samples (25 ms)."""
@@ -121,10 +134,14 @@ class Wav2Vec2(Extractor):
         for clip, samples in enumerate(clips):
             if samples.size >= FRAME:
                 cut += windows(clip, standardised(samples), *self._grid)
+        batches = list(self._batches(cut))
+        step = _STEP if self.loaded.reuses_shapes else 1
+        inputs = (padded([window.samples for window in batch], step) for batch in batches)
         done: dict[int, list[tuple[Window, NDArray[np.float32]]]] = {}
-        for batch in self._batches(cut):
-            for window, frames in zip(batch, self._forward(batch), strict=True):
-                done.setdefault(window.clip, []).append((window, frames))
+        for batch, states in zip(batches, self.loaded.run(inputs), strict=True):
+            for window, frames in zip(batch, states, strict=True):
+                own = frames[: frames_in(window.samples.size)]
+                done.setdefault(window.clip, []).append((window, own))
         return [_features(done.get(clip), samples.size) for clip, samples in enumerate(clips)]
 
     @property
@@ -135,7 +152,8 @@ class Wav2Vec2(Extractor):
 
     def _batches(self, cut: list[Window]) -> Iterator[list[Window]]:
         """Windows of similar length together, longest first, bounded in padded length."""
-        budget = _PADDED_SECONDS[self.loaded.device.type] * self.decoding.sample_rate
+        seconds = room(self.loaded.device, on_cpu=_SECONDS_ON_CPU, bytes_each=_BYTES_PER_SECOND)
+        budget = seconds * self.decoding.sample_rate
         batch: list[Window] = []
         for window in sorted(cut, key=lambda one: -one.samples.size):
             if batch and (len(batch) + 1) * batch[0].samples.size > budget:
@@ -145,10 +163,22 @@ class Wav2Vec2(Extractor):
         if batch:
             yield batch
 
-    def _forward(self, batch: list[Window]) -> list[NDArray[np.float32]]:
-        from models.extractors.exact import hidden_states
 
-        return hidden_states(self.loaded, [window.samples for window in batch], self.layers)
+def padded(waves: Sequence[NDArray[np.float32]], step: int = 1) -> Arrays:
+    """Waves of any lengths as one batch.
+
+    Args:
+        waves: shape (n_samples,) each.
+        step: what the batch's length is a multiple of.
+
+    Returns:
+        The waves, zero past their ends, shape (n_waves, n_samples), and their lengths.
+    """
+    lengths = np.array([wave.size for wave in waves], np.int64)
+    batch = np.zeros((len(waves), -(-int(lengths.max()) // step) * step), np.float32)
+    for row, wave in zip(batch, waves, strict=True):
+        row[: wave.size] = wave
+    return batch, lengths
 
 
 def standardised(samples: NDArray[np.float32]) -> NDArray[np.float32]:

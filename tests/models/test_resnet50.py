@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -9,17 +11,36 @@ import pytest
 from av.video.reformatter import Colorspace, Interpolation
 from PIL import Image
 
+from models.computing import BACKENDS, Computing
 from models.extractor import Extractor
-from models.extractors.resnet50 import centre
+from models.extractors.networks import seeded
+from models.extractors.resnet50 import _random, centre
+from models.registry import build
 from models.schema import Features, Missing
+from models.weights import seed
 from tests.models.inputs import TALKING, film, media, real
 
 Ready = Callable[[str], Extractor]
 
 
+@pytest.fixture(scope="module", params=BACKENDS)
+def extractor(ready: Ready, request: pytest.FixtureRequest) -> Extractor:
+    found = ready("video/resnet50")
+    if request.param == "torch":
+        return found
+    return replace(found, computing=Computing(backend=request.param)).setup()
+
+
 @pytest.fixture(scope="module")
-def extractor(ready: Ready) -> Extractor:
-    return ready("video/resnet50")
+def theirs() -> Any:
+    """The same network as torchvision builds it, with none of our changes."""
+    import torch
+
+    number = seed(build(["video/resnet50"], {}, "random")[0].weights)
+    assert number is not None
+    model = seeded(number, _random)
+    model.fc = torch.nn.Identity()
+    return model.eval()
 
 
 def record(extractor: Extractor, n_frames: int, height: int, width: int) -> Features:
@@ -39,7 +60,7 @@ def test_fewer_frames_are_masked_not_repeated(extractor: Extractor) -> None:
 
 @pytest.mark.parametrize("shape", [(256, 455), (256, 341), (454, 256), (256, 257)])
 def test_features_equal_torchvision_s_own_preset(
-    extractor: Extractor, shape: tuple[int, int]
+    extractor: Extractor, theirs: Any, shape: tuple[int, int]
 ) -> None:
     import torch
     from torchvision.models import ResNet50_Weights
@@ -54,7 +75,7 @@ def test_features_equal_torchvision_s_own_preset(
         for step in steps:
             image = step(image)
         with torch.inference_mode():
-            rows.append(extractor.loaded(image[None])[0].numpy())  # type: ignore[index]
+            rows.append(theirs(image[None])[0].numpy())  # type: ignore[index]
     (found,) = extractor.encode([media(video=video)])
     assert not isinstance(found, Missing)
     np.testing.assert_allclose(found["features"][:2], rows, atol=1e-4)
@@ -62,18 +83,14 @@ def test_features_equal_torchvision_s_own_preset(
 
 @pytest.mark.parametrize("name", TALKING)
 def test_real_clips_equal_torchvision_frame_by_frame(
-    extractor: Extractor, clip: Callable[[str], Path], name: str
+    extractor: Extractor, theirs: Any, clip: Callable[[str], Path], name: str
 ) -> None:
     """From the file to the features without a line of ours, but for which frames they are."""
     import torch
-    from torchvision.models import ResNet50_Weights, resnet50
+    from torchvision.models import ResNet50_Weights
 
     # The first weights' preset: resize to 256, crop 224; that of the second resizes to 232.
     preset = ResNet50_Weights.IMAGENET1K_V1.transforms()
-    theirs = resnet50()
-    theirs.fc = torch.nn.Identity()
-    theirs.load_state_dict(extractor.loaded.state_dict())
-    theirs.eval()
     (found,) = extractor.encode([real(clip(name))])
     assert not isinstance(found, Missing)
     pictures = frames_at(clip(name), found["frame_index"].tolist())
