@@ -53,7 +53,7 @@ class DecodeOptions:
             "frames": self.frames,
             "max_pixels": self.max_pixels,
             "max_seconds": self.max_seconds,
-            "resize": "pillow-bilinear",
+            "resize": "swscale-bilinear",
             "short_side": self.short_side,
             "strict": self.strict,
         }

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from models.options import MAX_ASPECT, DecodeOptions
 from models.pixels import entropy, luma, orientation, rgb, upright
@@ -77,24 +76,24 @@ class Pictures:
         )
 
     def _scaled(self, frames: list[Any]) -> NDArray[np.uint8]:
-        size: tuple[int, int] | None = None
+        # A stream may change its size half way; all frames take the size of the first.
+        width, height = self._size(frames[0])
         pictures = []
         for frame in frames:
             mirrored, turns = orientation(frame)
-            pixels = upright(rgb(frame), mirrored, turns)
-            # A stream may change its size half way; all frames take the size of the first.
-            size = size or self._size(pixels, turns)
-            image = Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR)
-            pictures.append(np.asarray(image))
+            size = (height, width) if turns % 2 else (width, height)
+            pictures.append(upright(rgb(frame, *size), mirrored, turns))
         return np.stack(pictures)
 
-    def _size(self, pixels: NDArray[np.uint8], turns: int) -> tuple[int, int]:
-        """(width, height) of a kept frame, whose pixels are square."""
+    def _size(self, frame: Any) -> tuple[int, int]:
+        """(width, height) of a kept frame, upright, its pixels square."""
+        _, turns = orientation(frame)
         aspect = float(self._stream.sample_aspect_ratio or 1)
-        height, width, _ = pixels.shape
-        return scaled_size(
-            width * (1 / aspect if turns % 2 else aspect), height, self._options.short_side
-        )
+        width, height = frame.width * aspect, float(frame.height)
+        if turns % 2:
+            # It lies on its side: what is shown as its width was its height.
+            width, height = frame.height / aspect, float(frame.width)
+        return scaled_size(width, height, self._options.short_side)
 
     def _refuse(self, frame: Any, seconds: float) -> Missing | None:
         if seconds > self._options.max_seconds:

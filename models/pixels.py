@@ -52,18 +52,41 @@ def _plane(frame: Any, dtype: str) -> NDArray[Any]:
 
 def entropy(gray: NDArray[np.uint8]) -> float:
     """Shannon entropy of the 256-bin histogram of ``gray``, bits (0 to 8)."""
-    counts = _opencv().calcHist([gray], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+    counts = _histogram()(np.ascontiguousarray(gray)).astype(np.float64)
     shares = counts[counts > 0] / gray.size
     return abs(float((shares * np.log2(shares)).sum()))
 
 
 @functools.cache
-def _opencv() -> Any:
-    """OpenCV, imported where it is needed (0.7 s) and kept to the calling thread."""
-    import cv2
+def _histogram() -> Any:
+    """Counts of the values of a contiguous array (height, width), shape (256,).
 
-    cv2.setNumThreads(1)
-    return cv2
+    Compiled where it is needed (about a second), and a quarter of OpenCV's time on 720p: eight
+    pixels are read at once and counted apart, so that equal neighbours need not wait for one
+    another.
+    """
+    import numba
+
+    @numba.njit(nogil=True)
+    def count(gray: NDArray[np.uint8]) -> NDArray[np.uint32]:
+        counts = np.zeros((8, 256), np.uint32)
+        flat = gray.ravel()
+        whole = flat.size // 8 * 8
+        for word in flat[:whole].view(np.uint64):
+            counts[0, word & 255] += 1
+            counts[1, (word >> 8) & 255] += 1
+            counts[2, (word >> 16) & 255] += 1
+            counts[3, (word >> 24) & 255] += 1
+            counts[4, (word >> 32) & 255] += 1
+            counts[5, (word >> 40) & 255] += 1
+            counts[6, (word >> 48) & 255] += 1
+            counts[7, word >> 56] += 1
+        for value in flat[whole:]:
+            counts[0, value] += 1
+        total: NDArray[np.uint32] = counts.sum(0)
+        return total
+
+    return count
 
 
 _MATRICES = {
@@ -79,12 +102,22 @@ _MATRICES = {
 _SD_HEIGHT = 576
 
 
-def rgb(frame: Any) -> NDArray[np.uint8]:
-    """The frame in RGB, shape (height, width, 3), without the comb of its two fields.
+_METHOD = (
+    Interpolation.BILINEAR
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.ACCURATE_RND
+    | Interpolation.BITEXACT
+)
+"""FFmpeg's scaler with a triangle over all pixels of the source (as Pillow's bilinear filter, not
+two by two), colours in full width, and the same rounding on every processor."""
 
-    By the range and the matrix that the stream names; where it names none (or one that is not
-    known here), BT.601 up to 576 lines and BT.709 above, as players do. High dynamic range is
-    not mapped to a screen's.
+
+def rgb(frame: Any, width: int, height: int) -> NDArray[np.uint8]:
+    """The frame in RGB, scaled, shape (height, width, 3), without the comb of its two fields.
+
+    Scaled and converted at once: what is thrown away is not converted. By the range and the matrix
+    that the stream names; where it names none (or one that is not known here), BT.601 up to 576
+    lines and BT.709 above, as players do. High dynamic range is not mapped to a screen's.
     """
     matrix = None
     if not frame.format.is_rgb:
@@ -92,11 +125,15 @@ def rgb(frame: Any) -> NDArray[np.uint8]:
         matrix = _MATRICES.get(frame.colorspace, usual)
     if frame.interlaced_frame:
         frame = _deinterlaced(frame)
-    method = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
-    converted = frame.reformat(
-        format="rgb24", src_colorspace=matrix, interpolation=method, threads=1
+    scaled = frame.reformat(
+        width=width,
+        height=height,
+        format="rgb24",
+        src_colorspace=matrix,
+        interpolation=_METHOD,
+        threads=1,
     )
-    pixels: NDArray[np.uint8] = converted.to_ndarray()
+    pixels: NDArray[np.uint8] = scaled.to_ndarray()
     return pixels
 
 

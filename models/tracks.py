@@ -119,6 +119,8 @@ def finished(track: Track[Any] | Missing, facts: StreamFacts | None, *, strict: 
         return Missing(reason=Reason.DECODE_ERROR, message=f"damaged: {facts.damage}")
     try:
         return track.sink.finish()
+    except MemoryError:  # FFmpeg's is one of its own errors as well, and says nothing of the clip
+        raise
     except av.FFmpegError as error:
         return Missing(reason=Reason.DECODE_ERROR, message=line(error))
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import entropy as scipy_entropy
@@ -19,7 +18,7 @@ from models.options import DecodeOptions
 from models.pictures import scaled_size
 from models.pixels import entropy, luma
 from tests.media import Film, Track, noise, write
-from tests.models.decoding import MONO, facts, gray_frames, pictures, reasons
+from tests.models.decoding import MONO, facts, gray_frames, in_float, pictures, reasons
 
 RGB = {"red": (200, 60, 30), "green": (40, 180, 60), "blue": (50, 70, 190), "gray": (128, 128, 128)}
 
@@ -80,8 +79,9 @@ def test_scaled_like_torchvision(tmp_path: Path, shape: tuple[int, int]) -> None
     frames = noise(1, *shape)
     film = Film(frames=frames, codec="png", pixels="rgb24")
     video = pictures(write(tmp_path / "a.mov", [film]))
-    expected = np.asarray(Resize(256)(Image.fromarray(frames[0])))
-    np.testing.assert_array_equal(video.frames[0], expected)
+    expected = np.asarray(Resize(256)(Image.fromarray(frames[0]))).astype(int)
+    assert video.frames[0].shape == expected.shape
+    assert np.abs(video.frames[0] - expected).max() <= 2  # both round between two passes
 
 
 @pytest.mark.parametrize(
@@ -253,20 +253,10 @@ def test_frames_of_the_real_clip_are_those_that_pyav_decodes(clip: Callable[[str
     times = [frames[number].time - frames[0].time for number in best]
     np.testing.assert_allclose(video.timestamp, times, atol=1e-6)
     for kept, number in zip(video.frames, best, strict=True):
-        exact = frames[number].reformat(format="rgb24", interpolation=EXACT).to_ndarray()
-        np.testing.assert_array_equal(kept, scaled(exact), err_msg=f"frame {number}")
-        # By default PyAV rounds less exactly, and gives each 2x2 pixels one colour.
-        usual = scaled(frames[number].to_ndarray(format="rgb24"))
-        assert np.abs(kept.astype(int) - usual).mean() < 1.5, f"frame {number}"
-
-
-EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
-
-
-def scaled(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width, _ = pixels.shape
-    size = scaled_size(width, height, 256)
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+        off = kept - in_float(frames[number], kept.shape[:2])
+        # Theirs sees the colours a quarter of a pixel further left, as MPEG-2 places them.
+        assert np.abs(off).mean() < 2.0, f"frame {number}"
+        assert np.abs(off.mean(axis=(0, 1))).max() < 0.05, f"frame {number}"
 
 
 def test_sizes_that_change_half_way_take_that_of_the_first(tmp_path: Path) -> None:
