@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,35 @@ class Cues:
     """Whether the speaker has turned away."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """How pictures and sound become a file: options of ffmpeg."""
+
+    video: Mapping[str, object]
+    """Of the video stream, with the filters that pictures pass on their way to the encoder."""
+    audio: Mapping[int, str]
+    """Channels → bit rate of the sound."""
+
+
+QUICK = Encoding(
+    video={"preset": "ultrafast", "crf": 28},
+    audio={2: "64k", 6: "160k"},
+)
+"""For the demo: small pictures, as fast as they can be written."""
+
+BROADCAST = Encoding(
+    video={
+        "b:v": "1500k",
+        "vf": "crop=320:180,scale=1280:720:flags=bicubic+accurate_rnd+bitexact,"
+        "noise=alls=12:allf=t:all_seed=1",
+    },
+    audio={2: "128k"},
+)
+"""As MELD's clips are: 1280x720 at about 1.5 Mbit/s by x264's default preset, with B-frames and
+CABAC. The grain changes from picture to picture; drawings without it would take a tenth of the bits
+and less time to decode."""
+
+
 def draw_cues(emotion: str, rng: np.random.Generator) -> Cues:
     """The strength of the cues in one clip; they overlap between the emotions on purpose."""
     others = CONFUSABLE[emotion]
@@ -76,8 +105,8 @@ def draw_cues(emotion: str, rng: np.random.Generator) -> Cues:
     return Cues(face=face, voice=heard, heard=voiced, behind=behind)
 
 
-def make_clip(line: Line, seed: int, path: Path) -> None:
-    """Write the clip of ``line`` to ``path``; the same line and seed give the same bytes.
+def make_clip(line: Line, seed: int, path: Path, encoding: Encoding = QUICK) -> None:
+    """Write the clip of ``line`` to ``path``; the same arguments give the same bytes.
 
     The file appears under its name only when it is whole.
 
@@ -100,10 +129,17 @@ def make_clip(line: Line, seed: int, path: Path) -> None:
         talk=spoken.envelope[np.minimum(moments, len(spoken.envelope) - 1)],
         rate=float(line.rate),
     )
-    encode(film(take, set_rng, rng), sound, f"{line.rate.numerator}/{line.rate.denominator}", path)
+    rate = f"{line.rate.numerator}/{line.rate.denominator}"
+    encode(film(take, set_rng, rng), sound, rate, path, encoding)
 
 
-def encode(pictures: Iterable[Canvas], sound: NDArray[np.float32], rate: str, path: Path) -> None:
+def encode(
+    pictures: Iterable[Canvas],
+    sound: NDArray[np.float32],
+    rate: str,
+    path: Path,
+    encoding: Encoding = QUICK,
+) -> None:
     """Encode pictures and sound, shape (n_samples, 2 or 6), as H.264 and AAC in one ffmpeg call.
 
     Raises:
@@ -113,7 +149,7 @@ def encode(pictures: Iterable[Canvas], sound: NDArray[np.float32], rate: str, pa
     raw, whole = path.with_suffix(".pcm"), path.with_suffix(".part.mp4")
     try:
         raw.write_bytes(sound.tobytes())
-        _run(_graph(raw, whole, rate, sound.shape[1]), pictures, path)
+        _run(_graph(raw, whole, rate, sound.shape[1], encoding), pictures, path)
         whole.replace(path)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
@@ -144,7 +180,9 @@ def one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _graph(raw: Path, target: Path, rate: str, channels: int) -> ffmpeg.nodes.OutputStream:
+def _graph(
+    raw: Path, target: Path, rate: str, channels: int, encoding: Encoding
+) -> ffmpeg.nodes.OutputStream:
     """The ffmpeg call; single-threaded and bit-exact, because a seed promises the same bytes."""
     layout = {2: "stereo", 6: "5.1"}[channels]
     video = ffmpeg.input(
@@ -154,15 +192,14 @@ def _graph(raw: Path, target: Path, rate: str, channels: int) -> ffmpeg.nodes.Ou
     exact = {
         "flags:v": "+bitexact",
         "flags:a": "+bitexact",
-        "b:a": "64k" if channels == 2 else "160k",
+        "b:a": encoding.audio[channels],
+        **encoding.video,
     }
     return ffmpeg.output(
         video,
         audio,
         str(target),
         vcodec="libx264",
-        preset="ultrafast",
-        crf=28,
         pix_fmt="yuv420p",
         threads=1,
         acodec="aac",

@@ -11,23 +11,28 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from models.schema import CLIP_FOLDERS, EMOTIONS, RunError, UsageError
 from tasks.synth.annotation import annotate
-from tasks.synth.clip import make_clip, one_thread
+from tasks.synth.broadcast import write_broadcast
+from tasks.synth.clip import BROADCAST, make_clip, one_thread
 from tasks.synth.script import Line, write_script
 
 VERSION = 1
 """Raised when the same parameters give other files."""
 MARK = "synth.json"
 """Says what a folder holds, and whether all of it is there."""
+GENERATOR = "meldflow synth"
+Make = Callable[[Line, int, Path], None]
+"""Writes the clip of a line, from a seed."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitSummary:
-    """One split of the demo."""
+    """One split of the data set."""
 
     dialogues: int
     rows: int
@@ -69,12 +74,53 @@ def synthesise(
         MeldflowError: ffmpeg is not there or fails.
         RunError: the system killed a process that draws clips.
     """
+    script = write_script(dialogues, seed)
+    about = {"generator": GENERATOR, "version": VERSION, "dialogues": dialogues, "seed": seed}
+    return _write(directory, script, about, make_clip, seed, processes, on_clip)
+
+
+def synthesise_bench(
+    directory: Path,
+    *,
+    clips: int,
+    seed: int,
+    processes: int | None = None,
+    on_clip: Callable[[], None] | None = None,
+) -> SynthSummary:
+    """Write a data set to measure with: ``clips`` clips in MELD's format and of MELD's lengths.
+
+    In all else it is as ``synthesise``.
+
+    Raises:
+        UsageError: the folder holds something else or cannot be written, there are no clips, or
+            the seed is negative.
+        MeldflowError: ffmpeg is not there or fails.
+        RunError: the system killed a process that draws clips.
+    """
+    script = write_broadcast(clips, seed)
+    about = {"generator": f"{GENERATOR} --bench", "version": VERSION, "clips": clips, "seed": seed}
+    make = partial(make_clip, encoding=BROADCAST)
+    return _write(directory, script, about, make, seed, processes, on_clip)
+
+
+def is_unfinished(directory: Path) -> bool:
+    """Whether a call was interrupted that was to write a data set there."""
+    return _read_mark(directory / MARK).get("complete") is False
+
+
+def _write(
+    directory: Path,
+    script: Mapping[str, list[Line]],
+    parameters: Mapping[str, object],
+    make: Make,
+    seed: int,
+    processes: int | None,
+    on_clip: Callable[[], None] | None,
+) -> SynthSummary:
+    """Writes what is lacking of a data set that ``parameters`` tell from all others."""
     if processes is not None and processes < 1:
         raise UsageError(f"processes must be at least 1: got {processes}")
-    script = write_script(dialogues, seed)
     paths = {path: line for line, path in _clip_paths(directory, script)}
-    parameters = {"generator": "meldflow synth", "version": VERSION}
-    parameters |= {"dialogues": dialogues, "seed": seed}
     try:
         complete = _claim(directory, parameters)
         lacking = {path: line for path, line in paths.items() if not path.exists()}
@@ -82,7 +128,7 @@ def synthesise(
         if not reused:
             for split, lines in script.items():
                 _write_whole(directory / f"{split}_sent_emo.csv", annotate(lines))
-            _make_clips(lacking, seed, processes or _cores(), on_clip or (lambda: None))
+            _make_clips(lacking, make, seed, processes or _cores(), on_clip or (lambda: None))
             _mark(directory, parameters, complete=True)
         size = sum(path.stat().st_size for path in paths)
     except OSError as error:
@@ -120,7 +166,7 @@ def _claim(directory: Path, parameters: Mapping[str, object]) -> bool:
         if held == dict(parameters) and isinstance(complete, bool):
             return complete
         raise UsageError(
-            f"{directory} is not empty and holds no demo data set of these parameters: "
+            f"{directory} is not empty and holds no data set of these parameters: "
             "name another folder, or delete this one"
         )
     _mark(directory, parameters, complete=False)
@@ -150,18 +196,22 @@ def _write_whole(path: Path, content: str) -> None:
 
 
 def _make_clips(
-    lacking: Mapping[Path, Line], seed: int, processes: int, on_clip: Callable[[], None]
+    lacking: Mapping[Path, Line],
+    make: Make,
+    seed: int,
+    processes: int,
+    on_clip: Callable[[], None],
 ) -> None:
     for path in {path.parent for path in lacking}:
         path.mkdir(exist_ok=True)
     if processes == 1 or len(lacking) <= 1:
         one_thread()
         for path, line in lacking.items():
-            make_clip(line, seed, path)
+            make(line, seed, path)
             on_clip()
         return
     with _one_thread_each(), _pool(min(processes, len(lacking))) as pool:
-        running = {pool.submit(make_clip, line, seed, path) for path, line in lacking.items()}
+        running = {pool.submit(make, line, seed, path) for path, line in lacking.items()}
         try:
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)

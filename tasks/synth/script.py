@@ -113,16 +113,16 @@ def write_script(dialogues: int, seed: int) -> dict[str, list[Line]]:
         raise UsageError(f"the seed must not be negative: got {seed}")
     script: dict[str, list[Line]] = {}
     for split, count in share_dialogues(dialogues).items():
-        moods = [_moods(generator(seed, Purpose.MOODS, split, place)) for place in range(count)]
+        moods = [draw_moods(generator(seed, Purpose.MOODS, split, p)) for p in range(count)]
         _guarantee(moods, AT_LEAST[split])
         script[split] = []
         for dialogue, mood in enumerate(moods):
             rng = generator(seed, Purpose.WORDS, split, dialogue)
-            script[split] += _write_dialogue(split, dialogue, mood, rng)
+            script[split] += write_dialogue(split, dialogue, mood, rng)
     return script
 
 
-def _moods(rng: np.random.Generator) -> list[str]:
+def draw_moods(rng: np.random.Generator) -> list[str]:
     """The emotions of one dialogue: a Markov chain that has PROPORTIONS as its stationary law."""
     shares = np.array([PROPORTIONS[emotion] for emotion in EMOTIONS])
     length = int(np.clip(rng.poisson(8), 3, 14))
@@ -150,7 +150,7 @@ def _guarantee(moods: list[list[str]], minimum: int) -> None:
             counts[emotion] += 1
 
 
-def _write_dialogue(
+def write_dialogue(
     split: str, dialogue: int, moods: list[str], rng: np.random.Generator
 ) -> list[Line]:
     """The lines of one dialogue: its cast, words and times."""

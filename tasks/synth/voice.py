@@ -87,6 +87,9 @@ class Voice:
     """Mono, shape (n_samples,), RATE per second."""
     envelope: Signal
     """How far the mouth is open, 0..1, shape (n_samples,)."""
+    pitch: Signal
+    """Fundamental frequency at every sample, Hz, also where nothing is heard, shape
+    (n_samples,)."""
 
 
 def blend(emotion: str, strength: float) -> VoiceStyle:
@@ -103,7 +106,8 @@ def speak(
     edges = _syllable_edges(count, size, rng)
     loudness = np.clip(1 + style.stress * rng.normal(0, 0.6, count), 0.25, 1.9)
     envelope = _envelope(edges, loudness, size)
-    pulses = _glottal(_pitch(speaker, style, edges, size, rng), style.jitter, rng)
+    pitch = _unsteady(_pitch(speaker, style, edges, size, rng), style.jitter, rng)
+    pulses = _glottal(pitch)
     noise = rng.normal(0, 1, size)
     source = (1 - style.breath) * pulses + 0.5 * style.breath * noise
     sound = _formants(source, edges, speaker.tract, rng)
@@ -112,7 +116,7 @@ def speak(
     sound += _consonants(edges, size, rng)
     level = NOMINAL_DB + style.gain + rng.normal(0, 1.8)
     samples = np.tanh(sound * 10 ** (level / 20))
-    return Voice(samples=samples, envelope=np.clip(envelope, 0, 1))
+    return Voice(samples=samples, envelope=np.clip(envelope, 0, 1), pitch=pitch)
 
 
 def _syllable_edges(count: int, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -153,13 +157,18 @@ def _pitch(
     return np.asarray(speaker.pitch * 2 ** (semitones / 12), dtype=np.float64)
 
 
-def _glottal(pitch: Signal, jitter: float, rng: np.random.Generator) -> Signal:
-    """Differentiated glottal flow with an open quotient of 0.6, unit variance, shape (size,)."""
+def _unsteady(pitch: Signal, jitter: float, rng: np.random.Generator) -> Signal:
+    """The pitch with the irregularity of the pulses, shape (size,)."""
     steps = max(2, len(pitch) // 120)
     wobble = np.interp(
         np.arange(len(pitch)), np.linspace(0, len(pitch), steps), rng.normal(0, jitter * 3, steps)
     )
-    phase = np.cumsum(pitch * (1 + wobble) / RATE) % 1.0
+    return np.asarray(pitch * (1 + wobble), dtype=np.float64)
+
+
+def _glottal(pitch: Signal) -> Signal:
+    """Differentiated glottal flow with an open quotient of 0.6, unit variance, shape (size,)."""
+    phase = np.cumsum(pitch / RATE) % 1.0
     opening = np.clip(phase / 0.4, 0, 1)
     closing = np.clip((phase - 0.4) / 0.2, 0, 1)
     flow = 0.5 * (1 - np.cos(np.pi * opening)) * np.cos(0.5 * np.pi * closing)
