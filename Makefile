@@ -15,7 +15,7 @@ MELDFLOW := $(BIN)/meldflow
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-newer chaos bench screenshots lint format types lock clean
+.PHONY: help setup demo test test-slow test-newer chaos bench performance screenshots lint format types lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,10 +45,14 @@ test-newer: $(READY) ## Run the store's tests with the newer zarr and Icechunk, 
 chaos: $(READY) ## Kill, restart and cut off what runs depend on, for MINUTES=5
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5)
 
-bench: $(READY) ## Measure how the store grows, how it is read, what orchestration costs
+bench: $(READY) ## Measure how the store grows, how it is read, what orchestration and stages cost
 	$(BIN)/python -m tests.bench.growth
 	$(BIN)/python -m tests.bench.reading
 	$(MELDFLOW) bench orchestrate
+	$(MELDFLOW) bench limit
+
+performance: $(READY) ## Run every bench that bench/ has no figures of, and write docs/performance.md
+	$(BIN)/python -m tasks.bench.document bench docs/performance.md --run
 
 screenshots: $(READY) ## Take the README's pictures of the UI anew, with Debian's Chromium
 	MELDFLOW_SCREENSHOTS=docs $(BIN)/python -m pytest --basetemp=/tmp/meldflow tests/flows/test_browser.py
@@ -71,7 +75,7 @@ lock: $(BIN)/uv ## Renew requirements.lock from pyproject.toml
 		--output-file requirements.lock
 
 clean: ## Remove what the demo and the tools wrote
-	rm -rf demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf demo bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "meldflow needs Python 3.11 or later")'

@@ -21,7 +21,7 @@ from flows.cli_serve import serve_commands
 from flows.cli_store import store_commands
 from flows.cli_watch import watch_commands
 from flows.parameters import Seed, extraction, spread_reasons, takes, training
-from models.schema import MeldflowError
+from models.schema import MeldflowError, UsageError
 
 if TYPE_CHECKING:
     from tasks.options import ExtractOptions, TrainOptions
@@ -34,19 +34,43 @@ app.add_typer(watch_commands)
 app.add_typer(serve_commands)
 
 
-@app.command(epilog=example("meldflow synth demo/data --dialogues 20 --seed 7"))
+@app.command(
+    epilog=example(
+        "meldflow synth demo/data --dialogues 20 --seed 7",
+        "meldflow synth bench/data --bench --clips 48",
+    )
+)
 def synth(
     directory: Annotated[Path, typer.Argument(help="A new folder.", metavar="DIR")],
-    dialogues: Annotated[int, typer.Option(min=3, help="Dialogues, over all splits.")] = 20,
+    dialogues: Annotated[
+        int | None, typer.Option(min=3, help="Dialogues, over all splits.  [default: 20]")
+    ] = None,
     seed: Seed = 0,
+    bench: Annotated[
+        bool,
+        typer.Option(
+            "--bench",
+            help="Clips to measure with instead: in MELD's format, as long as its dev split's.",
+        ),
+    ] = False,
+    clips: Annotated[
+        int | None, typer.Option(min=1, help="Clips, with --bench.  [default: 48]")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a demo data set in MELD's shape: drawn faces, synthetic voices, fitting words."""
     from flows import screen
-    from tasks.synth.dataset import synthesise
+    from tasks.synth.dataset import synthesise, synthesise_bench
 
+    if bench and dialogues is not None:
+        raise UsageError("--bench and --dialogues exclude each other: use --clips with --bench")
+    if clips is not None and not bench:
+        raise UsageError("--clips goes with --bench; a demo's size is set by --dialogues")
     with screen.counting("drawing clips") as on_clip:
-        summary = synthesise(directory, dialogues=dialogues, seed=seed, on_clip=on_clip)
+        if bench:
+            summary = synthesise_bench(directory, clips=clips or 48, seed=seed, on_clip=on_clip)
+        else:
+            summary = synthesise(directory, dialogues=dialogues or 20, seed=seed, on_clip=on_clip)
     screen.show_synth(summary, as_json=as_json)
 
 

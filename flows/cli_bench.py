@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flows.app import Json, err, example
+from models.schema import UsageError
+
+Directory = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Data set, table or folder of clips. Where it is not there, clips in MELD's format "
+        "are made there; without it, in a folder that is not kept.",
+        metavar="DIRECTORY",
+    ),
+]
+Clips = Annotated[int, typer.Option(min=1, help="Distinct clips, evenly spread over all.")]
+Precisions = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Precision to measure, may be given several times; all that the processor has."
+    ),
+]
+PartitionSize = Annotated[
+    int, typer.Option(min=1, max=1024, help="Utterances per partition, and of the small run.")
+]
 
 bench_commands = typer.Typer(
     no_args_is_help=True,
@@ -33,3 +54,177 @@ def orchestrate(
     with err.status("starting") as status:
         found = measure(utterances, status.update)
     show_orchestration(found, as_json=as_json)
+
+
+@bench_commands.command(
+    epilog=example(
+        "meldflow bench extract bench/data --clips 48",
+        "meldflow bench extract my-clips --rounds 5 --precision fp32 --json",
+    )
+)
+def extract(
+    directory: Directory = None,
+    clips: Clips = 48,
+    rounds: Annotated[int, typer.Option(min=1, help="How often both sides take turns.")] = 3,
+    precision: Precisions = None,
+    weights: Annotated[
+        str, typer.Option(help="Of wav2vec 2.0 and ResNet-50, on both sides: random or pretrained.")
+    ] = "random",
+    as_json: Json = False,
+) -> None:
+    """How much faster than the usual sequential script, on the same clips in turns.
+
+    Real processes on both sides: the script with all of torch's threads, and an extraction through
+    Prefect and two warm Dask workers, everything committed to a store. Starts are shown apart.
+    """
+    from flows.screen_bench import show_comparison
+    from tasks.bench.extract import compare
+
+    with err.status("starting") as status:
+        found = compare(
+            directory,
+            status.update,
+            clips=clips,
+            rounds=rounds,
+            asked=precision or (),
+            weights=weights,
+        )
+    show_comparison(found, as_json=as_json)
+
+
+@bench_commands.command(
+    epilog=example(
+        "meldflow bench stages", "meldflow bench stages my-clips --precision fp32 --json"
+    )
+)
+def stages(
+    directory: Directory = None,
+    clips: Clips = 48,
+    precision: Precisions = None,
+    partition: PartitionSize = 64,
+    as_json: Json = False,
+) -> None:
+    """CPU of every stage per clip in real runs, and the share of orchestration and storage.
+
+    A Prefect server, a Dask scheduler, two warm workers and the flow run as they do for real, with
+    networks of random weights, into stores of their own.
+    """
+    from flows.screen_bench import show_stages
+    from tasks.bench.stages import stages as measure
+
+    with err.status("starting") as status:
+        found = measure(
+            directory, status.update, clips=clips, asked=precision or (), partition=partition
+        )
+    show_stages(found, as_json=as_json)
+
+
+@bench_commands.command(
+    epilog=example("meldflow bench limit", "meldflow bench limit my-clips --clips 12 --json")
+)
+def limit(
+    directory: Directory = None,
+    clips: Clips = 48,
+    precision: Precisions = None,
+    partition: PartitionSize = 64,
+    as_json: Json = False,
+) -> None:
+    """How near extraction comes to the least that this machine can do it with.
+
+    The floor is decoding alone, and the networks' operations at the best rate that any kernel of
+    torch or OpenVINO reaches on one thread. Ours is what `bench stages` measures, in the same run.
+    """
+    from flows.screen_bench import show_limit
+    from tasks.bench.limit import limit as measure
+
+    with err.status("starting") as status:
+        found = measure(
+            directory, status.update, clips=clips, asked=precision or (), partition=partition
+        )
+    show_limit(found, as_json=as_json)
+
+
+@bench_commands.command(
+    epilog=example("meldflow bench scale clips --clips 48", "meldflow bench scale --seconds 1.4")
+)
+def scale(
+    directory: Directory = None,
+    clips: Clips = 48,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="How often, on one worker and on two in turns.")
+    ] = 2,
+    workers: Annotated[
+        str, typer.Option(help="How many workers to simulate, one run for each.", metavar="N,N,…")
+    ] = "4,16,64,256",
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="What a simulated worker takes per clip, instead of extracting for real.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How many clips per second one, two and hundreds of workers extract.
+
+    One and two workers extract the same clips in turns, by the real extractors. Hundreds are
+    simulated: server, scheduler, flow, graph and store are real, the extractors sleep.
+    """
+    from flows.screen_bench import show_scaling
+    from tasks.bench.scale import scale as measure
+
+    numbers = _numbers(workers)
+    with err.status("starting") as status:
+        found = measure(
+            directory,
+            clips=clips,
+            rounds=rounds,
+            workers=numbers,
+            clip_seconds=seconds,
+            say=status.update,
+        )
+    show_scaling(found, as_json=as_json)
+
+
+def _numbers(given: str) -> list[int]:
+    """Positive numbers in a list with commas.
+
+    Raises:
+        UsageError: it is none.
+    """
+    parts = [part.strip() for part in given.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(f"--workers {given}: not numbers with commas between them, e.g. 4,16,64")
+    return [int(part) for part in parts]
+
+
+@bench_commands.command(
+    epilog=example("meldflow bench fidelity --speech clip.mp4", "meldflow bench fidelity --json")
+)
+def fidelity(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of clips for the networks; without it, some are made."),
+    ] = None,
+    clips: Annotated[
+        int, typer.Option(min=0, help="Clips that the networks get; 0 leaves them out.")
+    ] = 4,
+    weights: Annotated[
+        str, typer.Option(help="Of the networks: pretrained, random or a path.")
+    ] = "random",
+    speech: Annotated[
+        Path | None, typer.Option(help="A clip or a sound file with real speech.", metavar="FILE")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How far what is fast agrees with what is exact: pitch, precisions, backends.
+
+    Pitch by YIN and by pYIN on tones and on the demo's voices, whose pitch is known, and on speech.
+    The networks by every backend and in every precision that runs here, against torch in fp32.
+    """
+    from flows.screen_bench import show_fidelity
+    from tasks.bench.fidelity import fidelity as measure
+
+    with err.status("starting") as status:
+        found = measure(directory, clips=clips, weights=weights, speech=speech, say=status.update)
+    show_fidelity(found, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+@functools.cache  # workers that share a process ask hundreds of times
 def _version(package: str) -> str:
     try:
         return version(package)

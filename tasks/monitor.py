@@ -29,6 +29,8 @@ class Effort:
 
     seconds: Mapping[str, float] = field(default_factory=dict)
     """``load``, extractor names and ``write`` → seconds of workers, over all utterances."""
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+    """The same → CPU seconds of workers, without their children, which decode."""
     retries: int = 0
     """Tries of partitions after the first."""
     apart: int = 0
@@ -112,6 +114,8 @@ class Monitor:
         self.written_bytes = 0
         self.seconds: defaultdict[str, float] = defaultdict(float)
         """Stage → seconds that workers spent on it."""
+        self.cpu_seconds: defaultdict[str, float] = defaultdict(float)
+        """Stage → CPU seconds that it took of the workers themselves."""
 
     def rows(self, partition: int, number: int) -> None:
         """An extractor is done with so many rows of a partition."""
@@ -141,6 +145,8 @@ class Monitor:
             self.written_bytes += stored.written.n_bytes
             for stage, seconds in stored.seconds.items():
                 self.seconds[stage] += seconds
+            for stage, seconds in stored.cpu_seconds.items():
+                self.cpu_seconds[stage] += seconds
             for update in stored.written.states:
                 self.merged_rows[update.extractor] += len(update.rows)
                 columns = (update.columns[name] for name in ("status", "reason", "message"))
@@ -152,7 +158,8 @@ class Monitor:
         """What it took so far."""
         with self._lock:
             return Effort(
-                seconds={name: round(seconds, 3) for name, seconds in self.seconds.items()},
+                seconds=_rounded(self.seconds),
+                cpu_seconds=_rounded(self.cpu_seconds),
                 retries=self.retries.total(),
                 apart=self.apart.total(),
                 written_bytes=self.written_bytes,
@@ -215,3 +222,7 @@ class Monitor:
                     clip=source.clip,
                 )
             )
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(one, 3) for name, one in seconds.items()}

@@ -19,7 +19,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TypeVar
 
@@ -44,6 +44,13 @@ HUNG = 86
 
 LAST_WORDS = 2.0
 """Seconds that such a worker has to say so."""
+
+WORKER_CPU = time.thread_time
+"""What loading takes of the worker, which receives what its child decodes."""
+
+PROCESS_CPU = time.process_time
+"""What encoding and writing take: OpenVINO and the store's libraries work in threads of their own.
+A worker does one thing at a time, and keeping its connections alive takes next to nothing."""
 
 T = TypeVar("T")
 
@@ -82,6 +89,8 @@ class Loaded:
     """What decoding showed, by the modalities that were decoded."""
     seconds: float
     """How long it took."""
+    cpu_seconds: float
+    """What it took of this process: the child, which decodes, is not in it."""
 
     def __sizeof__(self) -> int:
         """What Dask takes into account when it decides where to work on it, and what to spill."""
@@ -103,6 +112,10 @@ class Encoded:
     """Row → result."""
     load_seconds: Mapping[int, float]
     """Row → what loading it took, which extractors may have shared."""
+    cpu_seconds: float = 0.0
+    """What encoding took of the worker; nothing is known of what was encoded apart."""
+    load_cpu_seconds: Mapping[int, float] = field(default_factory=dict)
+    """Row → what loading it took of the worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +125,8 @@ class Stored:
     written: Written
     seconds: Mapping[str, float]
     """``load``, extractor names and ``write`` → seconds, summed over the utterances."""
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+    """The same → CPU seconds of the workers; decoding is their children's."""
 
 
 class HungError(Exception):
@@ -212,16 +227,27 @@ def write(
     """Writes all batches of a partition through the fork."""
     results: dict[str, dict[int, Result]] = {}
     seconds: defaultdict[str, float] = defaultdict(float)
+    cpu: defaultdict[str, float] = defaultdict(float)
     loads: dict[int, float] = {}
-    started = time.perf_counter()
+    load_cpu: dict[int, float] = {}
+    started, cpu_before = time.perf_counter(), PROCESS_CPU()
     for one in chain.from_iterable(encoded):
         results.setdefault(one.extractor, {}).update(one.results)
         seconds[one.extractor] += sum(result.seconds for result in one.results.values())
-        loads |= {row: max(s, loads.get(row, 0.0)) for row, s in one.load_seconds.items()}
+        cpu[one.extractor] += one.cpu_seconds
+        _share(loads, one.load_seconds)
+        _share(load_cpu, one.load_cpu_seconds)
     written = write_partition(fork, partition, results, specs, partition_size=partition_size)
     seconds["load"] = sum(loads.values())
     seconds["write"] = time.perf_counter() - started
-    return Stored(written=written, seconds=dict(seconds))
+    cpu["load"] = sum(load_cpu.values())
+    cpu["write"] = PROCESS_CPU() - cpu_before
+    return Stored(written=written, seconds=dict(seconds), cpu_seconds=dict(cpu))
+
+
+def _share(known: dict[int, float], one: Mapping[int, float]) -> None:
+    """Adds what loading took by row; what several extractors shared counts once."""
+    known |= {row: max(seconds, known.get(row, 0.0)) for row, seconds in one.items()}
 
 
 def _load(
@@ -230,11 +256,20 @@ def _load(
     options: DecodeOptions | None,
     timeout: float,
 ) -> Loaded:
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), WORKER_CPU()
+
+    def loaded(media: Media, facts: Mapping[Modality, Facts]) -> Loaded:
+        return Loaded(
+            media=media,
+            facts=facts,
+            seconds=time.perf_counter() - started,
+            cpu_seconds=WORKER_CPU() - cpu,
+        )
+
     audio, video = Modality.AUDIO in modalities, Modality.VIDEO in modalities
     if options is None or not (audio or video):
         media = Media(audio=NOT_DECODED, video=NOT_DECODED, text=source.text)
-        return Loaded(media=media, facts={}, seconds=time.perf_counter() - started)
+        return loaded(media, {})
     decoded = _decoder(timeout).decode(source.clip, options, audio=audio, video=video)
     shown = {Modality.AUDIO: decoded.audio_facts, Modality.VIDEO: decoded.video_facts}
     facts = {modality: one for modality, one in shown.items() if one is not None}
@@ -242,7 +277,7 @@ def _load(
         if one.damaged:
             logger.warning("%s: damaged %s: %s", source.id, modality, one.damage)
     media = Media(audio=decoded.audio, video=decoded.video, text=source.text)
-    return Loaded(media=media, facts=facts, seconds=time.perf_counter() - started)
+    return loaded(media, facts)
 
 
 def _decoder(timeout: float) -> Decoder:
@@ -266,7 +301,7 @@ def _encode(
     ready, sources = _ready(portion.extractor, device), portion.sources
     started = time.perf_counter()
     media = [loaded[source.row].media for source in sources]
-    records = _in_time(lambda: _extract(ready, sources, media), limit)
+    records, cpu_seconds = _in_time(lambda: _timed(ready, sources, media), limit)
     seconds = (time.perf_counter() - started) / max(1, len(sources))
     modality = ready.spec.modality
     return Encoded(
@@ -278,7 +313,17 @@ def _encode(
             for source, record in zip(sources, records, strict=True)
         },
         load_seconds={source.row: loaded[source.row].seconds for source in sources},
+        cpu_seconds=cpu_seconds,
+        load_cpu_seconds={source.row: loaded[source.row].cpu_seconds for source in sources},
     )
+
+
+def _timed(
+    ready: Extractor, sources: Sequence[Source], media: Sequence[Media]
+) -> tuple[list[Record], float]:
+    """The records, and what CPU they took."""
+    before = PROCESS_CPU()
+    return _extract(ready, sources, media), PROCESS_CPU() - before
 
 
 def _extract(ready: Extractor, sources: Sequence[Source], media: Sequence[Media]) -> list[Record]:

@@ -94,17 +94,21 @@ class ResNet50(Extractor):
             },
         )
 
-    def load(self, device: str) -> Any:
-        """The network without its classifier."""
+    def network(self) -> Any:
+        """Torchvision's plain ``resnet50``, in eval mode and fp32 on the CPU."""
         from torchvision.models import resnet50
-
-        from models.extractors.pooled import Pooled
 
         number = seed(self.weights)
         model = fill(resnet50(), self.weights) if number is None else seeded(number, _random)
+        return model.eval()
+
+    def load(self, device: str) -> Any:
+        """The network without its classifier."""
+        from models.extractors.pooled import Pooled
+
         shape = (self.crop, self.crop, 3)
         example = [np.zeros((2, *shape), np.uint8)]
-        return ready(Pooled(model.eval()), self.computing, device, example, [(-1, *shape)])
+        return ready(Pooled(self.network()), self.computing, device, example, [(-1, *shape)])
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
         """One row per chosen frame of every clip."""

@@ -109,8 +109,8 @@ class Wav2Vec2(Extractor):
             return {}
         return {"frames": frames_in(media.audio.samples.size)}
 
-    def load(self, device: str) -> Any:
-        """The network, without the layers above the last one wanted."""
+    def network(self) -> Any:
+        """The plain ``Wav2Vec2Model``, whole, in eval mode and fp32 on the CPU."""
         from transformers import Wav2Vec2Config, Wav2Vec2Model
 
         quiet()
@@ -120,11 +120,16 @@ class Wav2Vec2(Extractor):
             model = pretrained(Wav2Vec2Model, self.weights, may_lack=("masked_spec_embed",))
         else:
             model = seeded(number, lambda: Wav2Vec2Model(Wav2Vec2Config()))
-        model.encoder.layers = model.encoder.layers[: self.layers[-1]]
-        example = padded([np.zeros(16000, np.float32), np.zeros(12000, np.float32)])
+        return model.eval()
+
+    def load(self, device: str) -> Any:
+        """The network, without the layers above the last one wanted."""
         from models.extractors.exact import Exact
 
-        exact = Exact(model.eval(), self.layers)
+        model = self.network()
+        model.encoder.layers = model.encoder.layers[: self.layers[-1]]
+        example = padded([np.zeros(16000, np.float32), np.zeros(12000, np.float32)])
+        exact = Exact(model, self.layers)
         return ready(exact, self.computing, device, example, [(-1, -1), (-1,)])
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:

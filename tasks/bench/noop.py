@@ -1,21 +1,27 @@
-"""Extractors that do nothing, in the shape of the real four.
+"""Extractors that do nothing, or only wait, in the shape of the real four.
 
 The same graph of stages comes of them: three share the load of a batch, on both roles, and one
 reads texts, a whole partition at once. They listen to the text, so that no clip is opened.
 
-No user meets them. ``registered`` writes what the package of a third party would bring, and only
+Where the environment variable ``PAUSES`` says so, each takes its time over every utterance, asleep:
+hundreds of workers then fit on a few cores, and all that the cores do is to bring utterances
+through the system.
+
+No user meets them. ``register`` writes what the package of a third party would bring, and only
 processes that have that folder on their path see it.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.extractor import Extractor
 from models.options import DecodeOptions
@@ -27,10 +33,22 @@ ROWS = 6
 
 PACKAGE = "meldflow_bench"
 
+PAUSES = "MELDFLOW_BENCH_PAUSES"
+"""Environment variable of the workers: a JSON object, name → seconds per utterance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """What a worker has once an extractor is set up."""
+
+    features: Features
+    pause: float
+    """Seconds per utterance."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Nothing(Extractor):
-    """Gives the same arrays for every utterance."""
+    """Gives the same arrays for every utterance, after a pause."""
 
     name: ClassVar[str]
     arrays: ClassVar[tuple[ArraySpec, ...]]
@@ -48,13 +66,17 @@ class _Nothing(Extractor):
             resource=self.resource,
         )
 
-    def load(self, device: str) -> dict[str, NDArray[Any]]:
-        """The arrays."""
-        return {one.name: np.ones(_shape(one), one.dtype) for one in self.arrays}
+    def load(self, device: str) -> _Ready:
+        """The arrays and the pause."""
+        features = {one.name: np.ones(_shape(one), one.dtype) for one in self.arrays}
+        pauses: dict[str, float] = json.loads(os.environ.get(PAUSES, "{}"))
+        return _Ready(features=features, pause=pauses.get(self.name, 0.0))
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
         """The same arrays for each."""
-        return [self.loaded for _ in media]
+        if self.loaded.pause:
+            time.sleep(self.loaded.pause * len(media))
+        return [self.loaded.features for _ in media]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,14 @@ import psutil
 from models.schema import RunError
 from tasks.bench.usage import cpu_seconds
 from tasks.clusters.environment import worker_environment
-from tasks.clusters.roles import ROLES
+from tasks.clusters.roles import ROLES, resources_option
 from tasks.server import QUIET, own_server
 from tasks.serving import process
 
 WORKERS = 2
+CLUSTER = "cluster"
+"""Name of the only cluster, where there is one."""
+
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 
@@ -37,7 +40,7 @@ _DASK = (sys.executable, "-W", "ignore", "-m")
 _SCHEDULER = (*_DASK, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0")
 _WORKER = (
     *(*_DASK, "distributed.cli.dask_worker", "--host", "127.0.0.1", "--nthreads", "1"),
-    *("--resources", " ".join(f"{role}=1" for role in ROLES), "--no-dashboard"),
+    *("--resources", resources_option(ROLES), "--no-dashboard"),
     *("--preload", "tasks.stages"),  # what it imports is no part of what a run costs
 )
 
@@ -63,8 +66,12 @@ class System:
 
     @property
     def profile(self) -> Path:
-        """The cluster profile that leads to the workers."""
-        return self.folder / "cluster.yaml"
+        """The cluster profile that leads to the workers of ``system``."""
+        return self.profile_of(CLUSTER)
+
+    def profile_of(self, cluster: str) -> Path:
+        """The cluster profile that leads to the workers of a cluster."""
+        return self.folder / f"{cluster}.yaml"
 
     def run(self, *arguments: str | Path) -> Done:
         """Runs a command of meldflow's in a process of its own, to its end.
@@ -124,15 +131,27 @@ class System:
 
 
 @contextlib.contextmanager
-def system(folder: Path) -> Iterator[System]:
-    """A server, a scheduler and two workers, stopped at the end; the cluster profile is written.
+def system(folder: Path, workers: int = WORKERS) -> Iterator[System]:
+    """A server, a scheduler and workers, stopped at the end; the cluster profile is written.
 
     Args:
         folder: for everything that they write. What is in ``folder/path`` is on their path, and
             on that of the flows.
+        workers: how many, of one thread each.
 
     Raises:
         RunError: one of them did not start.
+    """
+    with server(folder) as up, cluster(up, workers):
+        yield up
+
+
+@contextlib.contextmanager
+def server(folder: Path) -> Iterator[System]:
+    """A Prefect server without a cluster, stopped at the end; ``folder`` as in ``system``.
+
+    Raises:
+        RunError: it did not start.
     """
     paths = (str(folder / "path"), os.environ.get("PYTHONPATH", ""))
     environment = {
@@ -142,42 +161,65 @@ def system(folder: Path) -> Iterator[System]:
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "DASK_LOGGING__DISTRIBUTED": "critical",
     }
-    up = System(folder=folder, environment=environment)
-    with contextlib.ExitStack() as stack:
-        before = set(psutil.Process().children())
-        up.api = stack.enter_context(own_server())
-        up.processes["server"] = list(set(psutil.Process().children()) - before)
-        told = folder / "scheduler.json"
-        dashboard = ("--dashboard-address", "127.0.0.1:0")
-        commands: dict[str, list[tuple[str, ...]]] = {
-            "scheduler": [(*_SCHEDULER, *dashboard, "--scheduler-file", str(told))],
-            "workers": [
-                (*_WORKER, "--scheduler-file", str(told), "--name", f"bench-{number}")
-                for number in range(WORKERS)
-            ],
-        }
-        for name, several in commands.items():
-            up.processes[name] = [stack.enter_context(_started(one, up)) for one in several]
-        up.profile.write_text(f"kind: address\naddress: {_address(told)}\n")
-        yield up
+    before = set(psutil.Process().children())
+    with own_server() as api:
+        started = list(set(psutil.Process().children()) - before)
+        yield System(folder=folder, environment=environment, api=api, processes={"server": started})
 
 
 @contextlib.contextmanager
-def _started(command: Sequence[str], up: System) -> Iterator[psutil.Process]:
+def cluster(
+    up: System, workers: int, *, name: str = CLUSTER, hosts: Sequence[Sequence[str]] = ()
+) -> Iterator[str]:
+    """A scheduler and workers beside a server, stopped at the end; gives the scheduler's address.
+
+    ``up.profile_of(name)`` leads there.
+
+    Args:
+        up: the server; its ``processes`` name these as well, as long as they run.
+        workers: how many join.
+        name: of the profile, and in the names of the workers.
+        hosts: commands that start all of them, in as many processes; else each has a process of
+            its own.
+
+    Raises:
+        RunError: one of them did not start.
+    """
+    told = up.folder / f"{name}-scheduler.json"
+    where = ("--scheduler-file", str(told))
+    commands: dict[str, list[Sequence[str]]] = {
+        "scheduler": [(*_SCHEDULER, "--dashboard-address", "127.0.0.1:0", *where)],
+        "workers": [(*one, *where) for one in hosts]
+        or [(*_WORKER, *where, "--name", f"{name}-{number}") for number in range(workers)],
+    }
+    with contextlib.ExitStack() as stack:
+        for kind, several in commands.items():
+            for command in several:
+                stack.enter_context(_started(command, up, kind))
+        address = _address(told, workers)
+        up.profile_of(name).write_text(f"kind: address\naddress: {address}\n")
+        yield address
+
+
+@contextlib.contextmanager
+def _started(command: Sequence[str], up: System, kind: str) -> Iterator[None]:
     started = process.start(command, up.environment, up.folder / "dask.log")
+    watched = psutil.Process(started.pid)
+    up.processes.setdefault(kind, []).append(watched)
     try:
-        yield psutil.Process(started.pid)
+        yield
     finally:
+        up.processes[kind].remove(watched)
         process.stop([started], STOP_SECONDS)
 
 
-def _address(told: Path) -> str:
+def _address(told: Path, workers: int) -> str:
     """The scheduler's address, once all workers have joined it."""
     from distributed import Client
 
     try:
         with Client(scheduler_file=str(told), timeout=START_SECONDS, set_as_default=False) as one:
-            one.wait_for_workers(WORKERS, timeout=START_SECONDS)
+            one.wait_for_workers(workers, timeout=START_SECONDS)
             return str(one.scheduler.address)
     except (OSError, TimeoutError) as error:
         raise RunError(f"bench: the Dask cluster did not start ({error})") from error

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import psutil
 
 SAMPLE_SECONDS = 0.25
+
+TRACE_SECONDS = 1.0
+"""Between two looks at CPU times; a look costs some milliseconds per process."""
 
 
 def family(process: psutil.Process) -> list[psutil.Process]:
@@ -30,6 +35,17 @@ def cpu_seconds(processes: Sequence[psutil.Process]) -> float:
                 )
                 spent += times.user + times.system + ended
     return spent
+
+
+def descendants(processes: Sequence[psutil.Process], word: str) -> list[psutil.Process]:
+    """What came of the processes and has ``word`` in its command line."""
+    found = []
+    for process in processes:
+        for one in family(process)[1:]:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+                if word in one.cmdline():
+                    found.append(one)
+    return found
 
 
 @contextlib.contextmanager
@@ -56,6 +72,58 @@ def peaks(watched: Mapping[str, Sequence[psutil.Process]]) -> Iterator[dict[str,
     finally:
         over.set()
         thread.join()
+
+
+class Trace:
+    """CPU times of processes, by the clock."""
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+        self._spent: dict[str, list[float]] = {}
+
+    def cores(self, start: float, stop: float) -> dict[str, float]:
+        """Name → cores that its processes took on average.
+
+        Args:
+            start: seconds since the epoch.
+            stop: the same, later.
+        """
+        bounds = (start, stop)
+        spent = {name: np.interp(bounds, self._times, one) for name, one in self._spent.items()}
+        return {
+            name: float(after - before) / (stop - start) for name, (before, after) in spent.items()
+        }
+
+    def look(self, watched: Mapping[str, Sequence[psutil.Process]]) -> None:
+        """Notes what they have taken so far; one that is new has taken nothing before.
+
+        What has ended meanwhile counts on, as it was last.
+        """
+        self._times.append(time.time())
+        for name, processes in tuple(watched.items()):
+            known = self._spent.setdefault(name, [0.0] * (len(self._times) - 1))
+            known.append(max(cpu_seconds(tuple(processes)), known[-1] if known else 0.0))
+
+
+@contextlib.contextmanager
+def traced(watched: Mapping[str, Sequence[psutil.Process]]) -> Iterator[Trace]:
+    """Follows the CPU times of ``watched``, to which processes may be added, inside the block."""
+    trace, over = Trace(), threading.Event()
+
+    def follow() -> None:
+        while True:
+            trace.look(watched)
+            if over.wait(TRACE_SECONDS):
+                return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield trace
+    finally:
+        over.set()
+        thread.join()
+        trace.look(watched)
 
 
 def _resident_mb(processes: Sequence[psutil.Process]) -> float:

@@ -5,6 +5,7 @@ A worker's clips are decoded, and sometimes encoded, in child processes, which D
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -72,10 +73,9 @@ class MeasureChildren(WorkerPlugin):
     name = "meldflow-measure-children"
 
     def setup(self, worker: Worker) -> None:
-        """Called once per worker process."""
-        tree = _Tree()
-        worker.metrics[CPU] = lambda _: tree.measure()[0]
-        worker.metrics[MEMORY] = lambda _: tree.measure()[1]
+        """Called once per worker; those that share a process share its figures."""
+        worker.metrics[CPU] = lambda _: _own_tree().measure()[0]
+        worker.metrics[MEMORY] = lambda _: _own_tree().measure()[1]
 
 
 class _Tree:
@@ -98,6 +98,12 @@ class _Tree:
             cpu, memory = (sum(column) for column in zip(*measured, strict=True))
             self._last = (cpu, memory)
         return self._last
+
+
+@functools.cache
+def _own_tree() -> _Tree:
+    """This process and its children, measured once for all workers in it."""
+    return _Tree()
 
 
 def _measure(process: psutil.Process) -> tuple[float, float]:

@@ -148,6 +148,8 @@ def test_the_report_of_the_command_has_stages_retries_and_bytes(site: Site) -> N
     effort = site.report["effort"]
     assert set(effort["seconds"]) == {"load", "audio/librosa", "text/minilm", "write"}
     assert min(effort["seconds"].values()) > 0
+    assert set(effort["cpu_seconds"]) == set(effort["seconds"])
+    assert min(effort["cpu_seconds"].values()) > 0
     assert (effort["retries"], effort["apart"]) == (0, 0)
     assert effort["written_bytes"] > 10_000
 

@@ -50,7 +50,11 @@ def stored(partition: int, reasons: list[str]) -> Stored:
         facts={},
         n_bytes=100,
     )
-    return Stored(written=written, seconds={"load": 1.5, "audio/voice": 0.5})
+    return Stored(
+        written=written,
+        seconds={"load": 1.5, "audio/voice": 0.5},
+        cpu_seconds={"load": 0.5, "audio/voice": 0.25},
+    )
 
 
 def source(row: int) -> Source:
@@ -72,6 +76,7 @@ def test_a_partition_that_is_tried_again_counts_once() -> None:
     assert (now.done, now.planned, now.share, now.partitions) == (8, 8, 1.0, 2)
     assert (now.effort.retries, now.effort.apart, now.effort.written_bytes) == (1, 1, 200)
     assert now.effort.seconds == {"load": 3.0, "audio/voice": 1.0}
+    assert now.effort.cpu_seconds == {"load": 1.0, "audio/voice": 0.5}
     failures, rows = monitor.failed_rows()
     assert failures == {("audio/voice", "silent"): 1, ("audio/voice", "no_audio"): 1}
     assert [(one.id, one.message) for one in rows] == [

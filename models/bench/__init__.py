@@ -1,0 +1,1 @@
+"""Benches of what is computed: its limits, and how far methods, precisions and backends agree."""

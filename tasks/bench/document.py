@@ -1,0 +1,168 @@
+"""Writes ``docs/performance.md`` from what the benches print as JSON.
+
+``python -m tasks.bench.document bench docs/performance.md --run`` runs the benches whose JSON is
+not in the folder ``bench`` yet, one after the other, and writes the document; without ``--run`` it
+takes what is there. A bench that fails costs its section, and the next call tries it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from models.schema import MeldflowError, UsageError
+from tasks.bench.machine import machine
+from tasks.bench.sections import SECTIONS, Section
+from tasks.watching.words import text
+
+MACHINE = "machine"
+"""``machine.json`` tells where and when the benches ran."""
+
+PROGRAMS: Mapping[str, tuple[str, ...]] = {
+    "meldflow": (sys.executable, "-m", "flows.cli"),
+    "python": (sys.executable,),
+}
+
+INTRODUCTION = """\
+# Performance
+
+What meldflow costs, measured; `make performance` measures all of it anew and writes this page.
+Every section names the command that repeats its figures. They hold for the machine below:
+elsewhere, trust the ratios more than the seconds."""
+
+
+def document(folder: Path) -> str:
+    """The document, as Markdown.
+
+    Args:
+        folder: holds ``NAME.json`` for the benches that were run.
+
+    Raises:
+        UsageError: a file there is no JSON.
+    """
+    found = {section.name: _read(folder, section.name) for section in SECTIONS}
+    for section in SECTIONS:
+        if found[section.name] is None and found.get(section.within):
+            found[section.name] = found[section.within].get(section.name)
+    about = _read(folder, MACHINE) or next(filter(None, map(_own, found.values())), {})
+    parts = [INTRODUCTION, *_machine(about)]
+    for section in SECTIONS:
+        parts += ["", *_section(section, found[section.name], about)]
+    return "\n".join(parts) + "\n"
+
+
+def run(folder: Path, console: Console) -> list[str]:
+    """Runs the benches that the folder has no JSON of; gives the names of those that failed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for section in SECTIONS:
+        target, draft = folder / f"{section.name}.json", folder / f"{section.name}.part"
+        if target.exists() or section.within:
+            continue
+        console.print(section.line, highlight=False)
+        program, *arguments = section.command
+        with draft.open("w") as output:
+            code = subprocess.run((*PROGRAMS[program], *arguments), stdout=output, check=False)
+        if code.returncode:
+            failed.append(section.name)
+            continue
+        draft.rename(target)  # what is there under its name is whole
+        when = {"date": date.today().isoformat()}
+        (folder / f"{MACHINE}.json").write_text(json.dumps(machine() | when))
+    return failed
+
+
+def _read(folder: Path, name: str) -> Any:
+    """What the file holds; None where there is none.
+
+    Raises:
+        UsageError: it is no JSON.
+    """
+    file = folder / f"{name}.json"
+    if not file.exists():
+        return None
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"bench {file}: is no JSON ({error})") from error
+
+
+def _own(found: Any) -> dict[str, Any]:
+    """Hardware and versions, where a bench tells them."""
+    if not isinstance(found, dict):
+        return {}
+    return {key: found[key] for key in ("hardware", "versions") if found.get(key)}
+
+
+def _machine(about: Mapping[str, Any]) -> Iterator[str]:
+    yield ""
+    if not about:
+        yield "The machine was not recorded."
+        return
+    when = f", on {about['date']}" if "date" in about else ""
+    yield f"Measured on {_hardware(about.get('hardware', {}))}{when}."
+    if about.get("versions"):
+        versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+        yield ""
+        yield f"Versions: {text(versions)}."
+
+
+def _hardware(of: Mapping[str, Any]) -> str:
+    words = (
+        text(str(of["cpu"])) if "cpu" in of else "",
+        f"{of['cores']} cores" if "cores" in of else "",
+        f"{of['memory_gib']} GiB of memory" if "memory_gib" in of else "",
+        text(str(of.get("system", ""))),
+    )
+    return ", ".join(filter(None, words)) or "a machine that was not recorded"
+
+
+def _section(section: Section, found: Any, about: Mapping[str, Any]) -> Iterator[str]:
+    yield f"## {section.title}"
+    yield ""
+    if found is None:
+        yield f"Not run. `{section.line}` measures it."
+        return
+    yield section.about
+    own = _own(found).get("hardware")
+    if own and _hardware(own) != _hardware(about.get("hardware", {})):
+        yield ""
+        yield f"Measured on another machine: {_hardware(own)}."
+    yield ""
+    try:
+        yield from list(section.lines(found))
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        yield f"Its figures are of a form that this page does not know ({error!r})."
+    yield ""
+    yield f"`{section.line}`"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs what is to be run, and writes the document."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="holds NAME.json for every bench")
+    parser.add_argument("out", type=Path, help="the document")
+    parser.add_argument("--run", action="store_true", help="run the benches that are not there")
+    given = parser.parse_args(arguments)
+    console = Console(stderr=True)
+    failed = run(given.folder, console) if given.run else []
+    try:
+        words = document(given.folder)
+    except MeldflowError as error:
+        sys.exit(str(error))
+    given.out.write_text(words, encoding="utf-8")
+    console.print(f"wrote {given.out}", highlight=False)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}; the same command tries them again")
+
+
+if __name__ == "__main__":
+    main()

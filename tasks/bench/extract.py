@@ -1,0 +1,291 @@
+"""How much faster meldflow extracts than the usual script, on the same clips in turns.
+
+Everything is real on both sides: ``models.bench.usual`` with all of torch's threads, and ``meldflow
+extract`` against a Prefect server and a Dask scheduler with two warm workers, all features, every
+partition committed and published. In each round both do the same clips, so that the ratio holds
+although the machine's speed changes from round to round.
+
+The steady state is compared: the script after its first clip, and the flow from its start to its
+published snapshot, which takes in, hashes, plans and commits. What comes before it, the start of
+processes, imports and the loading of networks, is the cold start. CPU time is that of the steady
+state as well: what a run with nothing to do takes for its process is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from models import registry
+from models.computing import PRECISIONS
+from models.schema import RunError, UsageError
+from tasks.bench.machine import machine
+from tasks.bench.material import Material, material, write_listed
+from tasks.bench.orchestrate import PARTITION
+from tasks.bench.precisions import RANDOM, WEIGHTS_OF, arguments, precisions
+from tasks.bench.system import WORKERS, Done, System, system
+from tasks.bench.usage import cpu_seconds, peaks
+from tasks.clusters.environment import KEEP_MEMORY, NO_SPINNING, THREAD_VARIABLES
+
+CLIPS = 48
+"""By default."""
+
+ROUNDS = 3
+"""By default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One side's extraction of all clips."""
+
+    clips: int
+    seconds: float
+    """Steady state."""
+    cpu_seconds: float
+    """Of all processes, in the steady state and until the server has recorded it."""
+    peak_mb: float
+    """The most memory that they held together."""
+    worker_mb: float
+    """The same of a worker with its decoder, on average; of the script where there is none."""
+    before_seconds: float
+    """From the start of the process to the steady state."""
+    steps: Mapping[str, float]
+    """Step → seconds per clip, where the side tells."""
+
+    @property
+    def clips_per_second(self) -> float:
+        """In steady state."""
+        return self.clips / self.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side's rounds."""
+
+    cold_seconds: float
+    rounds: tuple[Round, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "clips_per_second": spread([one.clips_per_second for one in self.rounds]),
+            "cpu_seconds_per_clip": round(
+                statistics.median(one.cpu_seconds / one.clips for one in self.rounds), 4
+            ),
+            "peak_mb": round(max(one.peak_mb for one in self.rounds), 1),
+            "worker_mb": round(max(one.worker_mb for one in self.rounds), 1),
+            "cold_seconds": round(self.cold_seconds, 2),
+            "steps": {name: round(one, 4) for name, one in self.rounds[-1].steps.items()},
+            "rounds": [asdict(one) for one in self.rounds],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What the bench found."""
+
+    clips: int
+    clip_seconds: float
+    """Their mean length."""
+    usual: Side
+    meldflow: Mapping[str, Side]
+    """By precision."""
+
+    def ratios(self, precision: str) -> list[float]:
+        """Clips per second over those of the usual script, round by round."""
+        pairs = zip(self.meldflow[precision].rounds, self.usual.rounds, strict=True)
+        return [ours.clips_per_second / theirs.clips_per_second for ours, theirs in pairs]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; null for what this processor has no instructions for."""
+        known = {name: None for name in PRECISIONS if name != "fp16"}
+        return {
+            "ratio": known | {name: spread(self.ratios(name)) for name in self.meldflow},
+            "usual": self.usual.to_json(),
+            "meldflow": known | {name: side.to_json() for name, side in self.meldflow.items()},
+            "clips": self.clips,
+            "clip_seconds": round(self.clip_seconds, 3),
+            **machine(),
+        }
+
+
+def compare(
+    directory: Path | None,
+    say: Callable[[str], None],
+    *,
+    clips: int = CLIPS,
+    rounds: int = ROUNDS,
+    asked: Sequence[str] = (),
+    weights: str = RANDOM,
+) -> Comparison:
+    """Extracts the same clips by the usual script and by meldflow, in turns.
+
+    Args:
+        directory: see ``tasks.bench.material.material``.
+        say: told what is being done.
+        clips: how many.
+        rounds: how often.
+        asked: precisions; all that the processor has where there is none.
+        weights: of wav2vec 2.0 and ResNet-50, on both sides.
+
+    Raises:
+        UsageError: there are no clips, a precision or the weights cannot be had, or what writes
+            Excel files is not installed.
+        RunError: a process did not start, or one side failed.
+    """
+    wanted = precisions(asked)
+    if find_spec("openpyxl") is None:
+        raise UsageError("bench: openpyxl writes the usual script's table; install meldflow[bench]")
+    registry.build(None, WEIGHTS_OF, weights)
+    with tempfile.TemporaryDirectory(prefix="meldflow-bench-") as named:
+        folder = Path(named)
+        several = material(directory, clips, folder, say)
+        sequential = _folder_of(several, folder / "usual")
+        say("starting a Prefect server and a Dask cluster")
+        started = time.monotonic()
+        with system(folder) as up:
+            start_seconds = time.monotonic() - started
+            meldflow = _Ours(up, several, weights, say)
+            first = {one: meldflow.extract(one, "loading the networks") for one in wanted}
+            usual: list[Round] = []
+            ours: dict[str, list[Round]] = {one: [] for one in wanted}
+            for number in range(1, rounds + 1):
+                which = f"round {number} of {rounds}"
+                say(f"{which}: the usual script")
+                usual.append(_usual(sequential, folder, weights))
+                for one in wanted:
+                    ours[one].append(meldflow.extract(one, which))
+    return Comparison(
+        clips=len(several),
+        clip_seconds=sum(one.seconds for one in several) / len(several),
+        usual=Side(cold_seconds=usual[0].before_seconds, rounds=tuple(usual)),
+        meldflow={
+            one: Side(
+                cold_seconds=start_seconds + _extra(first[one], ours[one]), rounds=tuple(ours[one])
+            )
+            for one in wanted
+        },
+    )
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, least and most."""
+    return {
+        "median": round(statistics.median(values), 4),
+        "min": round(min(values), 4),
+        "max": round(max(values), 4),
+    }
+
+
+def _extra(first: Round, others: Sequence[Round]) -> float:
+    """What the first extraction took more than others, and what comes before each."""
+    usual = statistics.median(one.seconds for one in others)
+    return first.before_seconds + max(0.0, first.seconds - usual)
+
+
+def _folder_of(several: Sequence[Material], folder: Path) -> Path:
+    """The clips in a folder, their words beside them."""
+    folder.mkdir()
+    for number, one in enumerate(several):
+        name = folder / f"clip{number:04d}.mp4"
+        name.symlink_to(one.clip.resolve())
+        name.with_suffix(".txt").write_text(one.text, encoding="utf-8")
+    return folder
+
+
+def _usual(clips: Path, folder: Path, weights: str) -> Round:
+    """The usual script, as people start it: with none of our settings."""
+    ours = {*THREAD_VARIABLES, *NO_SPINNING, *KEEP_MEMORY}
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    program = (sys.executable, "-W", "ignore", "-m", "models.bench.usual")
+    command = [*program, str(clips), str(folder), "--weights", weights]
+    with (
+        (folder / "usual.log").open("w+") as errors,
+        subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as script,
+        peaks({"script": [psutil.Process(script.pid)]}) as most,
+    ):
+        try:
+            output, _ = script.communicate()
+        except BaseException:
+            script.terminate()
+            raise
+        if script.returncode:
+            errors.seek(0)
+            said = errors.read().strip().rpartition("\n")[2] or f"exit code {script.returncode}"
+            raise RunError(f"bench: the usual script failed: {said}")
+    told = json.loads(output)
+    return Round(
+        clips=told["clips"],
+        seconds=told["seconds"],
+        cpu_seconds=told["cpu_seconds"],
+        peak_mb=most["script"],
+        worker_mb=most["script"],
+        before_seconds=told["cold_seconds"],
+        steps=told["steps"],
+    )
+
+
+class _Ours:
+    """``meldflow extract`` of the same clips into new stores, on warm workers."""
+
+    def __init__(
+        self, up: System, several: Sequence[Material], weights: str, say: Callable[[str], None]
+    ) -> None:
+        self._up, self._several, self._weights, self._say = up, several, weights, say
+        self._start_cpu: float | None = None
+
+    def extract(self, precision: str, which: str) -> Round:
+        """One extraction, measured until the server has recorded it."""
+        self._say(f"{which}: meldflow in {precision}")
+        up, clips = self._up, len(self._several)
+        number = len(list(up.folder.glob("*.csv")))
+        table, store = up.folder / f"corpus-{number}.csv", up.folder / f"store-{number}"
+        write_listed(table, self._several, clips)
+        others = [one for name in up.processes if name != "flow" for one in up.processes[name]]
+        before, recorded = cpu_seconds(others), up.recorded()
+        with peaks(up.processes) as most:
+            done, told = self._run(table, store, precision)
+            up.settle(recorded + -(-clips // PARTITION))
+        spent = cpu_seconds(others) - before
+        if self._start_cpu is None:
+            self._say("starting meldflow with nothing to do")
+            self._start_cpu = self._run(table, store, precision)[0].cpu_seconds
+        return Round(
+            clips=clips,
+            seconds=told["seconds"],
+            cpu_seconds=max(0.0, done.cpu_seconds - self._start_cpu) + spent,
+            peak_mb=sum(most.values()),
+            worker_mb=most["workers"] / WORKERS,
+            before_seconds=done.seconds - told["seconds"],
+            steps={},
+        )
+
+    def _run(self, table: Path, store: Path, precision: str) -> tuple[Done, dict[str, Any]]:
+        """The process, and its report.
+
+        Raises:
+            RunError: it failed, or a feature could not be extracted.
+        """
+        done = self._up.run(
+            *("extract", table, "--store", store, "--cluster", self._up.profile, "--json"),
+            *("--partition", str(PARTITION), *arguments(precision, self._weights)),
+        )
+        told = json.loads(done.output)
+        failed = sum(one["failed"] for one in told["failures"])
+        if failed:
+            raise RunError(f"bench: {failed} features could not be extracted, nothing is compared")
+        return done, told

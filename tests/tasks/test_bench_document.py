@@ -1,0 +1,196 @@
+"""docs/performance.md, from samples of what the benches print."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from models.schema import UsageError
+from tasks.bench import document
+from tasks.bench.limit import Floor, Limit, Rate
+from tasks.bench.sections import SECTIONS, Section
+from tasks.bench.stages import PARTS, Measured, Spent, Stages
+
+SPREAD = {"median": 4.5, "min": 4.25, "max": 4.75}
+COST = {
+    "clips_per_second": SPREAD,
+    "cpu_seconds_per_clip": 0.5,
+    "peak_mb": 1234.5,
+    "cold_seconds": 12.0,
+}
+AGREEMENT = {
+    **{"frames": 10, "voicing": 0.9, "missed": 0.1, "invented": None, "both_voiced": 8},
+    **{"close": 0.95, "cents": 12.5, "gross": 0.01, "gross_period": 0.0},
+}
+
+
+def job() -> Measured:
+    """A job that costs 10 ms of everything per clip, and 1 s of everything at all."""
+
+    def spent(utterances: int) -> Spent:
+        cpu = dict.fromkeys(PARTS, 1 + 0.010 * utterances)
+        return Spent(utterances=utterances, seconds=1.0, cpu_seconds=cpu)
+
+    run = Stages(precision="fp32", few=spent(64), many=spent(256))
+    return Measured(clips=48, clip_seconds=3.1, partition=64, runs=(run,))
+
+
+def limit() -> Limit:
+    """Its floor: decoding in 5 ms, each network in 5 ms."""
+
+    def rate(precision: str, speed: float) -> Rate:
+        kernel = f"matmul at {speed}"
+        return Rate(library="torch", kernel=kernel, precision=precision, gflop_per_second=speed)
+
+    floor = Floor(
+        decode_ms=5.0,
+        clip_seconds=3.1,
+        gflop={"audio/wav2vec2": 0.5, "video/resnet50": 0.5, "text/minilm": 0.5},
+        resnet50_gmac_per_picture=4.089,
+        rates=(rate("fp32", 50.0), rate("fp32", 100.0), rate("bf16", 900.0)),
+    )
+    return Limit(job=job(), floor=floor)
+
+
+def samples() -> dict[str, Any]:
+    cores = {"flow": 0.1, "workers": 1.5}
+    return {
+        "extract": {
+            "ratio": {"fp32": SPREAD, "bf16": None},
+            "usual": COST | {"steps": {"ffmpeg": 0.1}},
+            "meldflow": {"fp32": COST},
+        },
+        "limit": limit().to_json(),
+        "scale": {
+            "factor": 1.95,
+            "linear_until": 16,
+            "clip_seconds": 1.2,
+            "real": [{"workers": n, "clips": 48, "clips_per_second": 0.9 * n} for n in (1, 2)],
+            "simulated": [
+                {"workers": 16, "clips": 768, "clips_per_second": 13.0, "efficiency": 0.97}
+                | {"cores": cores}
+            ],
+        },
+        "fidelity": {
+            "pitch": [
+                {"name": "tones", "seconds": 9.0, "against_truth": {"yin": AGREEMENT}}
+                | {"between": AGREEMENT, "cpu_ms": {"yin": 1.0, "pyin": 50.0}}
+            ],
+            "networks": [
+                {"extractor": "video/resnet50", "backend": "openvino", "precision": "bf16"}
+                | {"refusal": "no instructions", "deviations": []},
+                {"extractor": "video/resnet50", "backend": "openvino", "precision": "fp32"}
+                | {
+                    "refusal": "",
+                    "deviations": [
+                        {"array": "features", "rows": 10, "lowest": 0.9999, "percentile": 0.99995}
+                        | {"median": 1.0, "largest": 0.001}
+                    ],
+                },
+            ],
+        },
+        "orchestrate": {
+            "sizes": [
+                {"utterances": 13708, "cpu_ms_by_process": {"flow": 1.5, "server": 1.0}}
+                | {"peak_mb": {"flow": 300.0, "server": 400.0}, "cpu_ms_per_utterance": 2.5}
+            ],
+            "fixed": {"cpu_seconds": {"flow": 7.0, "server": 1.0}},
+        },
+        "growth": [
+            {"operation": "open", "utterances": n, "seconds": 0.5, "peak_mb": 200.0}
+            for n in (1000, 2000)
+        ],
+        "reading": {
+            "rounds": {
+                name: [{"cpu_seconds": 2.0, "wall_seconds": 2.0, "megabytes": 100.0}]
+                for name in ("partitions", "random")
+            },
+            "cpu_ratio": {"random": 10.0},
+        },
+    }
+
+
+def written(folder: Path, found: dict[str, Any]) -> str:
+    for name, one in found.items():
+        (folder / f"{name}.json").write_text(json.dumps(one))
+    return document.document(folder)
+
+
+def test_every_section_has_its_figures_and_the_command_that_repeats_them(tmp_path: Path) -> None:
+    page = written(tmp_path, samples())
+    for section in SECTIONS:
+        assert f"## {section.title}" in page
+        assert f"`{section.line}`" in page
+    assert "Not run" not in page
+    assert "does not know" not in page
+    for figure in ("| fp32 | 4.50 | 4.25 | 4.75 |", "up to 16 workers", "0.999900", "10.00"):
+        assert figure in page
+    assert " cores, " in page.partition("##")[0]
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    for above, below in pairwise(lines):
+        if below.startswith("| ---"):
+            assert above.count("|") == below.count("|")
+
+
+def test_the_share_and_the_multiple_are_computed_from_the_runs(tmp_path: Path) -> None:
+    found, parts = limit(), len(PARTS)
+    run = found.job.runs[0].to_json()
+    assert run["total_ms"] == pytest.approx(10 * parts)
+    assert run["rest_share"] == pytest.approx(6 / parts, abs=1e-4)
+    assert run["fixed_cpu_seconds"]["flow"] == pytest.approx(1.0)
+    assert run["at_meld"]["cpu_ms_per_clip"]["flow"] == pytest.approx(10 + 1000 / 13_708, abs=1e-3)
+    (one,) = found.against
+    assert one.best.gflop_per_second == 100.0
+    assert sum(one.floor.values()) == pytest.approx(20.0)
+    assert one.multiples["video/resnet50"] == pytest.approx(2.0, rel=0.02)
+    assert one.multiples["flow"] is None
+    assert one.multiple == pytest.approx(parts / 2, rel=0.02)
+
+
+def test_what_was_not_run_says_how_to_run_it(tmp_path: Path) -> None:
+    page = written(tmp_path, {"growth": samples()["growth"]})
+    assert page.count("Not run.") == len(SECTIONS) - 1
+    assert "Not run. `meldflow bench extract --json` measures it." in page
+    assert "The machine was not recorded." in page
+
+
+def test_figures_of_another_form_cost_their_section_only(tmp_path: Path) -> None:
+    page = written(tmp_path, samples() | {"scale": {"real": 3}})
+    assert page.count("of a form that this page does not know") == 1
+    assert "| open |" in page
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "scale.json").write_text("{")
+    with pytest.raises(UsageError, match=r"scale\.json: is no JSON"):
+        document.document(tmp_path)
+
+
+def test_only_what_is_missing_is_run_and_a_failure_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def section(name: str, code: str) -> Section:
+        command = ("python", "-c", code)
+        return Section(name=name, title=name, command=command, about="", lines=lambda _: iter(()))
+
+    good, bad = section("good", "print(7)"), section("bad", "print(7); raise SystemExit(3)")
+    there = section("there", "raise SystemExit(3)")
+    monkeypatch.setattr(document, "SECTIONS", (good, bad, there))
+    (tmp_path / "there.json").write_text("1")
+    assert document.run(tmp_path, Console(quiet=True)) == ["bad"]
+    assert json.loads((tmp_path / "good.json").read_text()) == 7
+    assert not (tmp_path / "bad.json").exists()
+    assert "hardware" in json.loads((tmp_path / "machine.json").read_text())
+
+
+def test_the_program_writes_the_page(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tasks.bench.document", str(tmp_path), str(tmp_path / "p.md")]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "p.md").read_text().startswith("# Performance\n")
