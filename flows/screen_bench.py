@@ -131,7 +131,7 @@ def show_comparison(found: Comparison, *, as_json: bool) -> None:
         out.print_json(data=found.to_json())
         return
     table = Table("", title=f"{found.clips} clips of {found.clip_seconds:.1f} s on average")
-    for name in ("clips/s", "CPU s per clip", "peak MB", "cold start s"):
+    for name in ("clips/s", "CPU s per clip", "peak MB", "of a worker", "cold start s"):
         table.add_column(name, justify="right")
     table.add_row("usual script", *_side(found.usual))
     for name, side in found.meldflow.items():
@@ -155,6 +155,7 @@ def _side(side: Side) -> tuple[str, ...]:
         f"{speed['median']:.3f} ({speed['min']:.3f} to {speed['max']:.3f})",
         f"{told['cpu_seconds_per_clip']:.2f}",
         f"{told['peak_mb']:,.0f}",
+        f"{told['worker_mb']:,.0f}",
         f"{told['cold_seconds']:.1f}",
     )
 

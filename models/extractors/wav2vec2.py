@@ -53,8 +53,9 @@ class Wav2Vec2(Extractor):
 
     layers: tuple[int, ...] = (_LAYERS,)
     """Hidden states to average: 0 is the input of the first layer, 12 the last hidden state."""
-    window_seconds: float = 30.0
-    """Longer clips go through the network in windows of this length."""
+    window_seconds: float = 15.0
+    """Longer clips go through the network in windows of this length, which bounds its memory; it
+    was trained on pieces of 15.6 s (Baevski et al., section 4.2)."""
     overlap_seconds: float = 2.0
     """What neighbouring windows share at least."""
     decoding: DecodeOptions = field(default_factory=DecodeOptions)

@@ -56,12 +56,13 @@ def extract(found: Found) -> Iterator[str]:
             *(f"{one['clips_per_second'][key]:.3f}" for key in ("median", "min", "max")),
             f"{one['cpu_seconds_per_clip']:.3f}",
             f"{one['peak_mb']:,.0f}",
+            f"{one['worker_mb']:,.0f}",
             f"{one['cold_seconds']:.1f}",
         )
         for name, one in ways.items()
     )
-    head = ("", "clips/s", "from", "to", "CPU s per clip", "peak MB", "cold start s")
-    yield from table(head, rows, " rrrrrr")
+    head = ("", "clips/s", "from", "to", "CPU s per clip", "peak MB", "of a worker", "cold start s")
+    yield from table(head, rows, " rrrrrrr")
     steps = found["usual"].get("steps")
     if steps:
         yield ""

@@ -229,7 +229,7 @@ def test_overlap_is_split_in_its_middle() -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"layers": ()}, {"layers": (13,)}, {"overlap_seconds": 30.0}]
+    "parameters", [{"layers": ()}, {"layers": (13,)}, {"overlap_seconds": 15.0}]
 )
 def test_impossible_parameters(parameters: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(parameters))):

@@ -23,6 +23,7 @@ COST = {
     "clips_per_second": SPREAD,
     "cpu_seconds_per_clip": 0.5,
     "peak_mb": 1234.5,
+    "worker_mb": 555.5,
     "cold_seconds": 12.0,
 }
 AGREEMENT = {
