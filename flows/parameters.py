@@ -72,13 +72,17 @@ def takes(**builders: Callable[..., Any]) -> Callable[[Callable[..., None]], Cal
 
     Args:
         builders: argument of the command → function that makes its value. Parameters of the
-            same name are one.
+            same name are one, and declared alike.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         taken = {name: _parameters(builder) for name, builder in builders.items()}
         own = {name: p for name, p in _parameters(command).items() if name not in builders}
-        merged = {name: p for one in (*taken.values(), own) for name, p in one.items()}
+        merged: dict[str, inspect.Parameter] = {}
+        for name, one in (pair for some in taken.values() for pair in some.items()):
+            if merged.setdefault(name, one) != one and name not in own:
+                raise TypeError(f"{command.__name__}: two different parameters called {name}")
+        merged |= own  # the command's own say is the last
 
         @wraps(command)
         def run(**given: Any) -> None:
@@ -279,7 +283,7 @@ def training(
     device: Annotated[
         str, typer.Option(help="What context fusion trains on: cpu, cuda or auto.")
     ] = "cpu",
-    precision: Annotated[
+    training_precision: Annotated[
         str, typer.Option(help="Context fusion's numbers: 32-true, bf16-mixed or 16-mixed.")
     ] = "32-true",
 ) -> TrainOptions:
@@ -299,6 +303,7 @@ def training(
         ablations=ablations,
         epochs=epochs,
         tracking=tracking,
+        causal=causal,
         device=device,
-        precision=precision,
+        precision=training_precision,
     )
