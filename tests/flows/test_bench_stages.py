@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from flows.screen_bench import show_limit, show_stages
 from tasks.bench.stages import DECODE, ENCODE, PARTS, REST
 from tests import media
 from tests.flows import command
+from tests.tasks.measured import limit
 
 
 @pytest.fixture
@@ -50,10 +52,17 @@ def test_a_precision_that_is_not_there_is_refused_at_once(clips: Path, tmp_path:
     assert "fp32" in done.stderr
 
 
-@pytest.mark.slow
-def test_stages_are_shown_with_the_share_of_what_is_no_extraction(
-    clips: Path, tmp_path: Path
-) -> None:
-    done = command.run("bench", "stages", clips, "--partition", "1", cwd=tmp_path)
-    for word in ("decode", "video/resnet50", "scheduler", "orchestration and storage are"):
-        assert word in done.stdout
+def test_the_tables_show_the_share_and_the_multiple(capsys: pytest.CaptureFixture[str]) -> None:
+    found = limit()
+    show_stages(found.job, as_json=False)
+    show_limit(found, as_json=False)
+    shown = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "decode",
+        "orchestration and storage are 54.5% of the CPU of a clip",
+        "OpenVINO is not installed: these are torch's kernels alone",
+        "core-seconds per clip, 5.54 times the floor of 0.020",
+    ):
+        assert words in shown
+    show_limit(found, as_json=True)
+    assert json.loads(capsys.readouterr().out)["precisions"]["fp32"]["multiple"] == 5.54
