@@ -13,11 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
+from models.computing import openvino_installed
+from models.extractors.backends import silent_openvino
 from models.extractors.minilm import MiniLM
 from models.extractors.wav2vec2 import Wav2Vec2
 from models.extractors.windows import frames_in, windows
@@ -208,7 +209,8 @@ def _fastest(run: Callable[[], object]) -> float:
 def _kernels(precision: str) -> Iterator[Kernel]:
     """One at a time, so that only its arrays are held."""
     libraries = [("torch", _torch_matmul, _torch_convolution)]
-    if find_spec("openvino") is not None:
+    if openvino_installed():
+        silent_openvino()
         libraries.append(("OpenVINO", _openvino_matmul, _openvino_convolution))
     for library, matmul, convolution in libraries:
         for rows, inner, columns in MATMULS:
@@ -266,8 +268,7 @@ def _openvino_convolution(
 def _compiled(
     precision: str, result: Any, parameter: Any, shape: tuple[int, ...]
 ) -> Callable[[], object]:
-    import openvino
-
+    openvino = silent_openvino()
     options = {
         "INFERENCE_NUM_THREADS": 1,
         "NUM_STREAMS": 1,

@@ -147,7 +147,7 @@ def _openvino(
 ) -> OpenVinoNetwork:
     import torch
 
-    openvino = _silent_openvino()
+    openvino = silent_openvino()
     precision = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16}[computing.precision]
     model = openvino.convert_model(
         _traced(module, example),
@@ -183,7 +183,7 @@ def _traced(module: torch.nn.Module, example: Arrays) -> Any:
         return torch.jit.trace(module, tuple(map(torch.from_numpy, example)), check_trace=False)
 
 
-def _silent_openvino() -> Any:
+def silent_openvino() -> Any:
     """OpenVINO, kept from reporting its use to its makers.
 
     It would at its import, and wait for the network. Without the package that does so it goes on.

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from models.bench.limit import Rate
 from models.schema import RunError
 from tasks.bench.machine import machine
 from tasks.bench.material import Material, material
@@ -29,16 +30,6 @@ from tasks.clusters.environment import worker_environment
 
 PUBLISHED_GMAC = 4.09
 """ResNet-50 on a picture of 224 x 224, as torchvision publishes it: 10^9 multiply-accumulates."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """What a kernel reaches on one thread."""
-
-    library: str
-    kernel: str
-    precision: str
-    gflop_per_second: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,12 @@ def precisions(asked: Sequence[str] = ()) -> tuple[str, ...]:
     return tuple(dict.fromkeys(asked)) or known
 
 
-def arguments(precision: str, weights: str = RANDOM) -> tuple[str, ...]:
-    """What makes ``meldflow extract`` compute in it; by default nothing has to be downloaded."""
+def weights_arguments(weights: str = RANDOM) -> tuple[str, ...]:
+    """What makes ``meldflow extract`` use these weights; by default nothing is downloaded."""
     given = (weights, *(f"{name}={one}" for name, one in WEIGHTS_OF.items()))
-    return (*(part for one in given for part in ("--weights", one)), "--precision", precision)
+    return tuple(part for one in given for part in ("--weights", one))
+
+
+def arguments(precision: str, weights: str = RANDOM) -> tuple[str, ...]:
+    """What makes it compute in a precision as well."""
+    return (*weights_arguments(weights), "--precision", precision)

@@ -28,6 +28,7 @@ from tasks.bench import host
 from tasks.bench.material import Material, material, write_listed
 from tasks.bench.noop import NOTHING, PAUSES, Descriptors, Pictures, Sound, Words, register
 from tasks.bench.orchestrate import PARTITION, write_corpus
+from tasks.bench.precisions import weights_arguments
 from tasks.bench.system import System, cluster, server
 from tasks.bench.usage import traced
 
@@ -48,8 +49,6 @@ HOSTS = 2
 
 LINEAR = 0.9
 """Efficiency from which on the growth counts as linear."""
-
-WEIGHTS = ("--weights", "random", "--weights", "text/minilm=pretrained")
 
 STANDS_FOR: dict[str, tuple[str, ...]] = {
     Sound.name: ("load", "audio/wav2vec2", "write"),
@@ -277,7 +276,7 @@ def _really(
         for one in range(rounds):
             for number, name in names.items():
                 say(f"{len(several)} clips, round {one + 1} of {rounds}, workers: {number}")
-                reports[number].append(_extracted(up, table, name, WEIGHTS))
+                reports[number].append(_extracted(up, table, name, weights_arguments()))
     return tuple(_real(number, len(several), found) for number, found in reports.items())
 
 
@@ -285,7 +284,7 @@ def _warm_up(up: System, workers: int, name: str, several: Sequence[Material]) -
     """Loads all there is on every worker: small partitions bring each of everything."""
     table = up.folder / f"warm-up-{workers}.csv"
     write_listed(table, several, 6 * workers)
-    _extracted(up, table, name, (*WEIGHTS, "--partition", "2", "--batch", "1"))
+    _extracted(up, table, name, (*weights_arguments(), "--partition", "2", "--batch", "1"))
 
 
 def _real(workers: int, clips: int, reports: Sequence[Mapping[str, Any]]) -> Real:

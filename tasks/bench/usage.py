@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import psutil
@@ -56,22 +56,13 @@ def peaks(watched: Mapping[str, Sequence[psutil.Process]]) -> Iterator[dict[str,
     second may be missed.
     """
     found: dict[str, float] = {}
-    over = threading.Event()
 
     def sample() -> None:
-        while True:
-            for name, processes in tuple(watched.items()):
-                found[name] = max(found.get(name, 0.0), _resident_mb(processes))
-            if over.wait(SAMPLE_SECONDS):
-                return
+        for name, processes in tuple(watched.items()):
+            found[name] = max(found.get(name, 0.0), _resident_mb(processes))
 
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
+    with _every(SAMPLE_SECONDS, sample):
         yield found
-    finally:
-        over.set()
-        thread.join()
 
 
 class Trace:
@@ -108,22 +99,32 @@ class Trace:
 @contextlib.contextmanager
 def traced(watched: Mapping[str, Sequence[psutil.Process]]) -> Iterator[Trace]:
     """Follows the CPU times of ``watched``, to which processes may be added, inside the block."""
-    trace, over = Trace(), threading.Event()
+    trace = Trace()
+    try:
+        with _every(TRACE_SECONDS, lambda: trace.look(watched)):
+            yield trace
+    finally:
+        trace.look(watched)
+
+
+@contextlib.contextmanager
+def _every(seconds: float, look: Callable[[], None]) -> Iterator[None]:
+    """Looks at once and then every so often, in a thread of its own, inside the block."""
+    over = threading.Event()
 
     def follow() -> None:
         while True:
-            trace.look(watched)
-            if over.wait(TRACE_SECONDS):
+            look()
+            if over.wait(seconds):
                 return
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
     try:
-        yield trace
+        yield
     finally:
         over.set()
         thread.join()
-        trace.look(watched)
 
 
 def _resident_mb(processes: Sequence[psutil.Process]) -> float:
