@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import sys
 
 
 def release_memory() -> None:
-    """Gives back what torch keeps for later, after a batch did not fit; imports nothing."""
+    """Gives back what torch and the C library keep for later; imports nothing.
+
+    After a batch that did not fit, and after a network was loaded, whose weights have been in
+    memory several times.
+    """
     gc.collect()
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    with contextlib.suppress(AttributeError, OSError):  # not every C library has it
+        ctypes.CDLL(None).malloc_trim(0)

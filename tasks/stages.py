@@ -11,7 +11,6 @@ only.
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import threading
@@ -57,6 +56,11 @@ T = TypeVar("T")
 logger = logging.getLogger("meldflow.stages")
 
 _of_thread = threading.local()
+
+_READY: dict[str, tuple[tuple[Extractor, str], Extractor]] = {}
+"""Name → what was asked for, and the same ready."""
+
+_LOADING = threading.Lock()
 
 NOT_DECODED = Missing(reason=Reason.MISSING_FILE, message="the clip was not opened")
 
@@ -289,10 +293,22 @@ def _decoder(timeout: float) -> Decoder:
     return decoder
 
 
-@functools.cache
 def _ready(extractor: Extractor, device: str) -> Extractor:
-    logger.info("loading %s on %s", extractor.spec.key, device)
-    return extractor.setup(device)
+    """The extractor with its weights loaded.
+
+    One of each name is kept: another one, computing otherwise, takes its place, so that a worker
+    needs the same memory however many runs it serves.
+    """
+    with _LOADING:
+        asked, ready = _READY.get(extractor.spec.name, (None, None))
+        if ready is None or asked != (extractor, device):
+            logger.info("loading %s on %s", extractor.spec.key, device)
+            ready = None
+            _READY.pop(extractor.spec.name, None)  # not both in memory
+            ready = extractor.setup(device)
+            release_memory()
+            _READY[extractor.spec.name] = ((extractor, device), ready)
+        return ready
 
 
 def _encode(

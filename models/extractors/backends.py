@@ -7,9 +7,11 @@ reference that OpenVINO is checked against.
 from __future__ import annotations
 
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -154,24 +156,33 @@ def _openvino(
         example_input=tuple(map(torch.from_numpy, example)),
     )
     model.reshape({number: list(shape) for number, shape in enumerate(shapes)})
-    compiled = openvino.Core().compile_model(
-        model,
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": precision,
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "NUM_STREAMS": 1,
-            "PERFORMANCE_HINT": "LATENCY",
-            # Two workers that pin their only thread would both take the first core.
-            "ENABLE_CPU_PINNING": False,
-        },
-    )
+    options = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        # Two workers that pin their only thread would both take the first core.
+        "ENABLE_CPU_PINNING": False,
+    }
+    compiled = _compiled(openvino, model, options)
     if compiled.get_property("INFERENCE_PRECISION_HINT") != precision:
         raise UsageError(
             f"OpenVINO does not compute in {computing.precision} on this processor; choose "
             "--precision fp32, or --backend torch, which is slow in it"
         )
     return OpenVinoNetwork(compiled.create_infer_request())
+
+
+def _compiled(openvino: Any, model: Any, options: dict[str, Any]) -> Any:
+    """The model compiled for CPUs, from a file.
+
+    What is compiled keeps the weights that it was made of beside its own: torch's copy, or a file
+    that is mapped into memory, which the system may drop.
+    """
+    with tempfile.TemporaryDirectory(prefix="meldflow-") as folder:
+        file = Path(folder, "model.xml")
+        openvino.save_model(model, file, compress_to_fp16=False)
+        return openvino.Core().compile_model(file, "CPU", options)
 
 
 def _traced(module: torch.nn.Module, example: Arrays) -> Any:

@@ -1,9 +1,10 @@
 """wav2vec 2.0 on a padded batch, equal to each clip alone.
 
-The first convolution's group norm has one group per channel, so its statistics run over
-time: padding changes them, and with them every frame. An attention mask comes too late to
-help (pooled cosine 0.76 to 0.95 against the clip alone). Here the statistics are taken over
-the valid frames only; everything after is per frame, or masked.
+The first convolution's group norm has one group per channel, so its statistics run over time:
+padding changes them, and with them every frame. An attention mask comes too late to help (pooled
+cosine 0.76 to 0.95 against the clip alone). Here the statistics are each clip's own, known before
+the network runs: ``models.extractors.opening`` folds them into the convolution's weights.
+Everything after is per frame, or masked.
 
 Imports torch: only ``Wav2Vec2.load`` may import it.
 """
@@ -17,15 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from models.extractors.windows import FRAME, HOP
-
 
 class Exact(nn.Module):
-    """Mean of some hidden states of a ``Wav2Vec2Model``, for waves of any lengths.
-
-    The first convolution and its norm stay in fp32 whatever the others are in: they cost a
-    hundredth of the whole, and bf16 would leave sound 8 bits.
-    """
+    """Mean of some hidden states of a ``Wav2Vec2Model``, for sounds of any lengths."""
 
     def __init__(self, model: Any, layers: Sequence[int]) -> None:
         """Takes the parts of a model over.
@@ -36,41 +31,37 @@ class Exact(nn.Module):
                 are averaged.
         """
         super().__init__()
-        self.model, self.layers = model, tuple(layers)
+        first, *others = model.feature_extractor.conv_layers
+        self.activation = first.activation
+        self.strided = nn.ModuleList([_Strided(one.conv, one.activation) for one in others])
+        self.projection = model.feature_projection
+        self.encoder, self.layers = model.encoder, tuple(layers)
         # The weight is a product of two parameters, which would be multiplied at every pass.
-        parametrize.remove_parametrizations(model.encoder.pos_conv_embed.conv, "weight")
+        parametrize.remove_parametrizations(self.encoder.pos_conv_embed.conv, "weight")
 
-    def forward(self, waves: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, pieces: Tensor, weights: Tensor, n_frames: Tensor) -> Tensor:
         """Hidden states, shape (n_waves, n_frames, 768); those past a wave's end mean nothing.
 
         Args:
-            waves: standardised 16 kHz sound, zero past its end, shape (n_waves, n_samples).
-            lengths: samples of each, 400 or more, shape (n_waves,).
+            pieces: what the first convolution sees at each step, shape (n_waves, n_steps, n_taps).
+            weights: those of the first convolution, normalised for each wave, shape
+                (n_waves, n_taps, 512).
+            n_frames: frames of each, shape (n_waves,).
         """
-        hidden = self._convolved(waves, lengths)
-        valid = _within(hidden.shape[1], (lengths - FRAME) // HOP + 1)
+        dtype = self.encoder.layer_norm.weight.dtype
+        hidden = self.activation(torch.matmul(pieces.to(dtype), weights.to(dtype)))
+        for convolution in self.strided:
+            hidden = convolution(hidden)
+        hidden = self.projection(hidden)[0]
+        valid = torch.arange(hidden.shape[1], device=hidden.device)[None, :] < n_frames[:, None]
         return self._contextual(hidden, valid)
 
-    def _convolved(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """Projected local features, shape (n_waves, n_frames, 768)."""
-        first, *others = self.model.feature_extractor.conv_layers
-        (kernel,), (stride,) = first.conv.kernel_size, first.conv.stride
-        bias = None if first.conv.bias is None else first.conv.bias.float()
-        hidden = nn.functional.conv1d(waves[:, None], first.conv.weight.float(), bias, stride)
-        hidden = _normalised(hidden, (lengths - kernel) // stride + 1, first.layer_norm)
-        hidden = first.activation(hidden).to(first.conv.weight.dtype)
-        for layer in others:
-            hidden = layer(hidden)
-        projected: Tensor = self.model.feature_projection(hidden.transpose(1, 2))[0]
-        return projected
-
     def _contextual(self, hidden: Tensor, valid: Tensor) -> Tensor:
-        encoder = self.model.encoder
         # The positional convolution reads 64 frames past the end and must find zeros there.
         hidden = hidden * valid[..., None].to(hidden.dtype)
-        hidden = encoder.layer_norm(hidden + encoder.pos_conv_embed(hidden))
+        hidden = self.encoder.layer_norm(hidden + self.encoder.pos_conv_embed(hidden))
         total = hidden if 0 in self.layers else torch.zeros_like(hidden)
-        for number, layer in enumerate(encoder.layers, start=1):
+        for number, layer in enumerate(self.encoder.layers, start=1):
             hidden = layer(hidden, attention_mask=valid[:, None, None, :])
             if number in self.layers:
                 total = total + hidden
@@ -78,18 +69,39 @@ class Exact(nn.Module):
         return mean
 
 
-def _within(size: int, counts: Tensor) -> Tensor:
-    """Whether a step is one of the first ``counts``, shape (n_waves, size)."""
-    return torch.arange(size, device=counts.device)[None, :] < counts[:, None]
+class _Strided(nn.Module):
+    """A convolution over time of stride 2 and two or three taps, as products of matrices.
+
+    Two steps side by side are one row for its first two taps, without a copy. As a convolution,
+    the same took half as much again by OpenVINO, most of it for changing the order of axes.
+    """
+
+    def __init__(self, convolution: Any, activation: Any) -> None:
+        """Takes over an ``nn.Conv1d``."""
+        super().__init__()
+        self.taps = int(convolution.kernel_size[0])
+        if convolution.stride != (2,) or self.taps not in (2, 3):
+            raise ValueError(f"{convolution} is no convolution of wav2vec 2.0")
+        kernel = convolution.weight.detach()
+        self.pair = _linear(kernel[..., :2].transpose(1, 2).flatten(1), convolution.bias)
+        self.third = _linear(kernel[..., 2], None) if self.taps == 3 else None  # noqa: PLR2004
+        self.activation = activation
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Shape (n_waves, n_steps, 512) → (n_waves, n_steps // 2 or one less, 512)."""
+        waves, steps, channels = hidden.shape
+        n = (steps - self.taps) // 2 + 1
+        convolved = self.pair(hidden[:, : 2 * n].reshape(waves, n, 2 * channels))
+        if self.third is not None:
+            convolved = convolved + self.third(hidden[:, 2 : 2 * n + 1 : 2])
+        activated: Tensor = self.activation(convolved)
+        return activated
 
 
-def _normalised(hidden: Tensor, counts: Tensor, norm: Any) -> Tensor:
-    """Group norm over the first ``counts`` steps of each wave, shape (n_waves, channels, steps)."""
-    valid = _within(hidden.shape[2], counts)[:, None, :].to(hidden.dtype)
-    n = counts[:, None, None].to(hidden.dtype)
-    mean = (hidden * valid).sum(2, keepdim=True) / n
-    centred = hidden - mean
-    variance = (centred.square() * valid).sum(2, keepdim=True) / n
-    scale = norm.weight.float()[:, None] * torch.rsqrt(variance + norm.eps)
-    normalised: Tensor = centred * scale + norm.bias.float()[:, None]
-    return normalised
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    with torch.device("meta"):  # initial values would cost time, and random numbers
+        layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    layer.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias.detach(), requires_grad=False)
+    return layer

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from models.extractor import Extractor
+from models.extractors.backends import room
 from models.extractors.networks import exact_inference, pretrained, quiet, seeded
 from models.places import PublishedModel, package_folder
 from models.schema import (
@@ -37,8 +38,10 @@ _SOURCE = PublishedModel(
     hub=True,
     architecture={"model_type": "bert", "hidden_size": 384, "num_hidden_layers": 6},
 )
-_TEXTS = 64
-"""Texts per forward pass."""
+_TOKENS_ON_CPU = 256
+"""Padded tokens per forward pass."""
+_BYTES_PER_TOKEN = 20_000
+"""Of activations, at the widest point, and of the hidden states."""
 _LAYERS = 7
 """The token embeddings and the six layers above them."""
 
@@ -99,7 +102,7 @@ class MiniLM(Extractor):
             model = seeded(number, lambda: BertModel(config))
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         tokenizer.enable_truncation(self.max_tokens)
-        tokenizer.enable_padding()
+        tokenizer.no_padding()
         return _Loaded(model.eval().to(device), tokenizer)
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
@@ -108,22 +111,35 @@ class MiniLM(Extractor):
             Missing(reason=Reason.NO_TEXT, message="the text is empty") for _ in media
         ]
         texts = [(i, str(one.text)) for i, one in enumerate(media) if str(one.text).strip()]
-        # Texts of like length together: the padding of a batch is lost work.
-        texts.sort(key=lambda pair: len(pair[1]))
-        for begin in range(0, len(texts), _TEXTS):
-            part = texts[begin : begin + _TEXTS]
-            for (i, _), found in zip(part, self._embed([text for _, text in part]), strict=True):
+        if not texts:
+            return results
+        tokens = self.loaded.tokenizer.encode_batch([text for _, text in texts])
+        several = [(i, one) for (i, _), one in zip(texts, tokens, strict=True)]
+        for batch in self._batches(several):
+            for (i, _), found in zip(batch, self._embed([one for _, one in batch]), strict=True):
                 results[i] = found
         return results
 
-    def _embed(self, texts: list[str]) -> Iterator[Features]:
+    def _batches(self, texts: list[tuple[int, Any]]) -> Iterator[list[tuple[int, Any]]]:
+        """Texts of like length together, longest first: the padding of a batch is lost work."""
+        device = self.loaded.model.device.type
+        most = room(device, on_cpu=_TOKENS_ON_CPU, bytes_each=_BYTES_PER_TOKEN)
+        texts = sorted(texts, key=lambda pair: -len(pair[1].ids))
+        while texts:
+            n = max(1, most // len(texts[0][1].ids))
+            yield texts[:n]
+            texts = texts[n:]
+
+    def _embed(self, tokens: list[Any]) -> Iterator[Features]:
         import torch
 
-        encoded = self.loaded.tokenizer.encode_batch(texts)
+        longest = max(len(one.ids) for one in tokens)
+        for one in tokens:
+            one.pad(longest)
         device = self.loaded.model.device
-        ids = torch.tensor([one.ids for one in encoded], device=device)
-        mask = torch.tensor([one.attention_mask for one in encoded], device=device)
-        words = torch.tensor([_words(one) for one in encoded], device=device)
+        ids = torch.tensor([one.ids for one in tokens], device=device)
+        mask = torch.tensor([one.attention_mask for one in tokens], device=device)
+        words = torch.tensor([_words(one) for one in tokens], device=device)
         with exact_inference():
             hidden = self.loaded.model(
                 input_ids=ids, attention_mask=mask, output_hidden_states=True

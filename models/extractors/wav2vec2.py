@@ -6,7 +6,7 @@ Representations", NeurIPS 2020; weights facebook/wav2vec2-base-960h.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from models.computing import Computing
 from models.extractor import Extractor
-from models.extractors.backends import Arrays, ready, room
+from models.extractors.backends import Network, ready, room
 from models.extractors.networks import pretrained, quiet, seeded
+from models.extractors.opening import Opening
 from models.extractors.windows import FRAME, Window, frames_in, stitch, windows
 from models.options import DecodeOptions
 from models.places import PublishedModel
@@ -129,9 +130,11 @@ class Wav2Vec2(Extractor):
 
         model = self.network()
         model.encoder.layers = model.encoder.layers[: self.layers[-1]]
-        example = padded([np.zeros(16000, np.float32), np.zeros(12000, np.float32)])
+        opening = Opening.of(model)
+        example = opening.inputs([np.zeros(16000, np.float32), np.zeros(12000, np.float32)])
+        shapes = [(-1, -1, opening.taps), (-1, opening.taps, len(opening.kernels)), (-1,)]
         exact = Exact(model, self.layers)
-        return ready(exact, self.computing, device, example, [(-1, -1), (-1,)])
+        return _Ready(opening, ready(exact, self.computing, device, example, shapes))
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
         """Frames and mean of every clip; ``too_short`` below 400 samples (25 ms)."""
@@ -141,10 +144,9 @@ class Wav2Vec2(Extractor):
             if samples.size >= FRAME:
                 cut += windows(clip, standardised(samples), *self._grid)
         batches = list(self._batches(cut))
-        step = _STEP if self.loaded.reuses_shapes else 1
-        inputs = (padded([window.samples for window in batch], step) for batch in batches)
+        waves = ([window.samples for window in batch] for batch in batches)
         done: dict[int, list[tuple[Window, NDArray[np.float32]]]] = {}
-        for batch, states in zip(batches, self.loaded.run(inputs), strict=True):
+        for batch, states in zip(batches, self.loaded.run(waves), strict=True):
             for window, frames in zip(batch, states, strict=True):
                 own = frames[: frames_in(window.samples.size)]
                 done.setdefault(window.clip, []).append((window, own))
@@ -158,7 +160,7 @@ class Wav2Vec2(Extractor):
 
     def _batches(self, cut: list[Window]) -> Iterator[list[Window]]:
         """Windows of similar length together, longest first, bounded in padded length."""
-        seconds = room(self.loaded.device, on_cpu=_SECONDS_ON_CPU, bytes_each=_BYTES_PER_SECOND)
+        seconds = room(self.loaded.network.device, on_cpu=_SECONDS_ON_CPU, bytes_each=_BYTES_PER_SECOND)
         budget = seconds * self.decoding.sample_rate
         batch: list[Window] = []
         for window in sorted(cut, key=lambda one: -one.samples.size):
@@ -170,21 +172,17 @@ class Wav2Vec2(Extractor):
             yield batch
 
 
-def padded(waves: Sequence[NDArray[np.float32]], step: int = 1) -> Arrays:
-    """Waves of any lengths as one batch.
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What sound goes through."""
 
-    Args:
-        waves: shape (n_samples,) each.
-        step: what the batch's length is a multiple of.
+    opening: Opening
+    network: Network
 
-    Returns:
-        The waves, zero past their ends, shape (n_waves, n_samples), and their lengths.
-    """
-    lengths = np.array([wave.size for wave in waves], np.int64)
-    batch = np.zeros((len(waves), -(-int(lengths.max()) // step) * step), np.float32)
-    for row, wave in zip(batch, waves, strict=True):
-        row[: wave.size] = wave
-    return batch, lengths
+    def run(self, batches: Iterable[list[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+        """Hidden states of each batch of waves, shape (n_waves, n_frames, 768)."""
+        step = _STEP if self.network.reuses_shapes else 1
+        return self.network.run(self.opening.inputs(waves, step) for waves in batches)
 
 
 def standardised(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -178,7 +178,7 @@ def test_layers_are_averaged(ready: Ready, theirs: Any) -> None:
 def test_layers_above_the_last_are_not_loaded() -> None:
     (whole,) = build(["audio/wav2vec2"], {}, "random")
     loaded = Wav2Vec2(weights=whole.weights, layers=(2, 4)).setup().loaded
-    assert len(loaded.module.model.encoder.layers) == 4
+    assert len(loaded.network.module.encoder.layers) == 4
 
 
 def test_long_clips_go_through_in_windows(extractor: Wav2Vec2, theirs: Any) -> None:
