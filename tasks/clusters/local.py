@@ -16,7 +16,7 @@ from distributed.system import MEMORY_LIMIT
 from pydantic import Field
 
 from models.schema import UsageError
-from tasks.clusters.environment import WORKER_BYTES, worker_environment
+from tasks.clusters.environment import SELDOM, WORKER_BYTES, worker_environment
 from tasks.clusters.profile import Profile
 from tasks.clusters.roles import resources, roles_of_cpu_workers
 
@@ -97,6 +97,7 @@ class Local(Profile):
             # Not `env=`: malloc and OpenMP read these when the process starts, before Dask sets it.
             "distributed.nanny.pre-spawn-environ": environment,
             "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+            **SELDOM,
         }
         options = {"host": HOST, "port": 0, "dashboard_address": f"{HOST}:0"}
         with (

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from models.schema import UsageError
-from tasks.clusters.environment import NO_SPINNING, worker_environment
+from tasks.clusters.environment import NO_SPINNING, dask_seldom, worker_environment
 from tasks.clusters.local import Local, visible_gpus
 from tasks.clusters.profile import VARIABLE
 from tasks.clusters.roles import ROLES
@@ -148,7 +148,7 @@ def dask_scheduler(site: Site) -> Service:
         name="dask-scheduler",
         command=(*_dask("scheduler"), *where, "--dashboard-address", dashboard),
         # A batch that killed a worker is encoded apart; three more workers need not die for it.
-        environment={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"},
+        environment={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1", **dask_seldom()},
         log=site.home.log("dask-scheduler"),
         is_ready=lambda: healthy(f"{site.dashboard}/health"),
     )

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.context import FlowRunContext
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.context import FlowRunContext, SettingsContext, get_settings_context
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
 
 SECONDS = 5.0
 """How long the server may take to answer; what it misses, it gets the next time."""
@@ -58,7 +58,7 @@ class Artifacts:
     def _put(self, key: str, kind: str, **content: Any) -> None:
         if self._sent.get(key) == content:
             return
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        with SettingsContext(**self._settings):
             if key in self._ids:
                 # Not `update_artifact`: it adds an event with the whole content every time.
                 self._client.request(
@@ -71,6 +71,13 @@ class Artifacts:
                 artifact = ArtifactCreate(key=key, type=kind, flow_run_id=self._flow_run, **content)
                 self._ids[key] = self._client.create_artifact(artifact).id
         self._sent[key] = content
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        """Prefect's settings without tries again; made once, because each time costs 10 ms."""
+        now = get_settings_context()
+        patient = now.settings.copy_with_update(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
+        return {"profile": now.profile, "settings": patient}
 
     @cached_property
     def _client(self) -> SyncPrefectClient:
