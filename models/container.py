@@ -15,6 +15,10 @@ import av
 from models.options import MAX_ASPECT
 
 
+_TELLING = {"mov,mp4,m4a,3gp,3g2,mj2"}
+"""Formats, as FFmpeg names them, whose header has every stream's size, start and rate."""
+
+
 class Nameless:
     """A file without its name, which FFmpeg would take as a hint on format and protocol.
 
@@ -39,21 +43,32 @@ class Nameless:
 def open_container(file: Nameless, max_pixels: int) -> Any:
     """The container in ``file``, for reading.
 
+    FFmpeg decodes a few pictures while it looks at the streams, unless it is told to skip them:
+    nine tenths of the time. Where the header tells all, they are skipped.
+
     Args:
         file: the clip.
-        max_pixels: of a picture. FFmpeg decodes a few while it looks at the streams, and
-            allocates nothing for a larger one.
+        max_pixels: of a picture; FFmpeg allocates nothing for a larger one.
 
     Raises:
         av.FFmpegError: the bytes are none that FFmpeg knows, or are damaged.
     """
+    container = _opened(file, {**codec_options(max_pixels), "skip_frame": "all"})
+    if container.format.name in _TELLING:
+        return container
+    container.close()
+    file.seek(0)
+    return _opened(file, codec_options(max_pixels))
+
+
+def _opened(file: Nameless, options: dict[str, str]) -> Any:
     return av.open(
         file,
         mode="r",
         metadata_errors="replace",
         buffer_size=1 << 18,
         io_open=_nothing_further,
-        options=codec_options(max_pixels),
+        options=options,
         container_options={"protocol_whitelist": "none"},
     )
 

@@ -240,7 +240,7 @@ class VideoFacts(StreamFacts):
     """Pixels, as coded: before rotation and before pixels become square."""
     height: int = 0
     pixel_format: str = ""
-    """FFmpeg's name, e.g. ``yuv420p``."""
+    """FFmpeg's name, e.g. ``yuv420p``; empty where it takes decoding to know, until then."""
     rate: float = math.nan
     """Average frames per second by the header."""
     rotation: int = 0

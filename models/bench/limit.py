@@ -13,11 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from models.computing import openvino_installed
+from models.container import Nameless, open_container
 from models.extractors.backends import silent_openvino
 from models.extractors.minilm import MiniLM
 from models.extractors.wav2vec2 import Wav2Vec2
@@ -89,6 +91,8 @@ class Kernel:
 def decode_alone(path: str) -> Heard:
     """Every frame of the first video and audio stream, on one thread, and nothing else.
 
+    Opened as the extraction opens it, which is the fastest way at hand.
+
     Raises:
         RunError: it cannot be decoded.
     """
@@ -96,7 +100,10 @@ def decode_alone(path: str) -> Heard:
 
     started, frames, sound = time.process_time(), 0, 0.0
     try:
-        with av.open(path) as container:
+        with (
+            Path(path).open("rb") as opened,
+            open_container(Nameless(opened), DecodeOptions().max_pixels) as container,
+        ):
             streams: list[Any] = [*container.streams.video[:1], *container.streams.audio[:1]]
             for stream in streams:
                 stream.codec_context.thread_count = 1

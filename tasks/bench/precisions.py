@@ -15,7 +15,9 @@ WEIGHTS_OF = {"text/minilm": "pretrained"}
 
 
 def precisions(asked: Sequence[str] = ()) -> tuple[str, ...]:
-    """Those asked for, or all that this machine's processor has instructions for.
+    """Those asked for, or fp32 and bf16, as far as this machine's processor computes in them.
+
+    fp16 is for GPUs: on CPUs it is no faster than fp32, even where there are instructions.
 
     Raises:
         UsageError: it has none for one that was asked for.
@@ -24,7 +26,7 @@ def precisions(asked: Sequence[str] = ()) -> tuple[str, ...]:
     for one in asked:
         if one not in known:
             raise UsageError(f"precision {one!r}: this processor computes in {', '.join(known)}")
-    return tuple(dict.fromkeys(asked)) or known
+    return tuple(dict.fromkeys(asked)) or tuple(one for one in known if one != "fp16")
 
 
 def weights_arguments(weights: str = RANDOM) -> tuple[str, ...]:
