@@ -14,7 +14,6 @@ import av
 
 from models.options import MAX_ASPECT
 
-
 _TELLING = {"mov,mp4,m4a,3gp,3g2,mj2"}
 """Formats, as FFmpeg names them, whose header has every stream's size, start and rate."""
 

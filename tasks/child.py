@@ -8,6 +8,7 @@ whose parent is gone, however it went, ends itself.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import signal
@@ -116,7 +117,7 @@ def serve(connection: Connection[Any, Any], module: str, memory: int) -> None:
     functions = importlib.import_module(module)
     _limit_memory(memory)
     connection.send("ready")  # so that no clip pays for the start
-    for function, arguments, named in _requests(connection):
+    for number, (function, arguments, named) in enumerate(_requests(connection)):
         try:
             answer = getattr(functions, function)(*arguments, **named)
         except MemoryError:
@@ -124,6 +125,20 @@ def serve(connection: Connection[Any, Any], module: str, memory: int) -> None:
         except Exception as error:
             answer = Raised(f"{type(error).__name__}: {error}", traceback.format_exc())
         connection.send(answer)
+        del answer
+        _forget(first=number == 0)
+
+
+def _forget(*, first: bool) -> None:
+    """Frees what a request left behind.
+
+    PyAV's containers, streams and frames hold one another until they are collected: a child that
+    decodes grew to 740 MB by and by, and stays at 330 MB like this. What the first request imported
+    and compiled stays for good and is not looked at again, so that it costs next to nothing.
+    """
+    gc.collect()
+    if first:
+        gc.freeze()
 
 
 def _requests(connection: Connection[Any, Any]) -> Iterator[Any]:

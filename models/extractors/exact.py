@@ -84,7 +84,7 @@ class _Strided(nn.Module):
             raise ValueError(f"{convolution} is no convolution of wav2vec 2.0")
         kernel = convolution.weight.detach()
         self.pair = _linear(kernel[..., :2].transpose(1, 2).flatten(1), convolution.bias)
-        self.third = _linear(kernel[..., 2], None) if self.taps == 3 else None  # noqa: PLR2004
+        self.third = _linear(kernel[..., 2], None) if self.taps == 3 else None
         self.activation = activation
 
     def forward(self, hidden: Tensor) -> Tensor:

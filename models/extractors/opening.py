@@ -55,7 +55,8 @@ class Opening:
     @property
     def taps(self) -> int:
         """Columns of ``pieces``."""
-        return 2 * (self.kernels.shape[1] + 1)
+        samples: int = self.kernels.shape[1]
+        return 2 * (samples + 1)
 
     def inputs(self, waves: Sequence[NDArray[np.float32]], step: int = 1) -> list[NDArray[Any]]:
         """The waves as one batch for ``models.extractors.exact.Exact``.
@@ -97,7 +98,8 @@ class Opening:
         return kernels.astype(np.float32), shift.astype(np.float32)
 
     def _steps(self, n_samples: int) -> int:
-        return (n_samples - self.kernels.shape[1]) // self.stride + 1
+        taken: int = self.kernels.shape[1]
+        return (n_samples - taken) // self.stride + 1
 
     def _unfolded(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         """The samples under the kernel at each step, shape (n_steps, n_samples)."""

@@ -160,7 +160,9 @@ class Wav2Vec2(Extractor):
 
     def _batches(self, cut: list[Window]) -> Iterator[list[Window]]:
         """Windows of similar length together, longest first, bounded in padded length."""
-        seconds = room(self.loaded.network.device, on_cpu=_SECONDS_ON_CPU, bytes_each=_BYTES_PER_SECOND)
+        seconds = room(
+            self.loaded.network.device, on_cpu=_SECONDS_ON_CPU, bytes_each=_BYTES_PER_SECOND
+        )
         budget = seconds * self.decoding.sample_rate
         batch: list[Window] = []
         for window in sorted(cut, key=lambda one: -one.samples.size):
