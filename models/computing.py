@@ -118,7 +118,7 @@ def openvino_installed() -> bool:
 def _best(backend: str, precision: str, device: str) -> Computing:
     on_cpu = device == "cpu"
     if backend == AUTO:
-        can = on_cpu and openvino_installed() and precision != "fp16"
+        can = on_cpu and openvino_installed() and precision in (AUTO, *cpu_precisions())
         backend = "openvino" if can else "torch"
     if precision == AUTO:
         precision = "bf16" if on_cpu and "bf16" in cpu_precisions() else "fp32"

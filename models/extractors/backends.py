@@ -150,7 +150,8 @@ def _openvino(
     import torch
 
     openvino = silent_openvino()
-    precision = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16}[computing.precision]
+    kinds = openvino.Type
+    precision = {"fp32": kinds.f32, "bf16": kinds.bf16, "fp16": kinds.f16}[computing.precision]
     model = openvino.convert_model(
         _traced(module, example),
         example_input=tuple(map(torch.from_numpy, example)),

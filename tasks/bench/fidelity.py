@@ -75,10 +75,11 @@ def fidelity(
     Raises:
         UsageError: ``speech``, the clips or the weights cannot be used.
     """
+    heard = None if speech is None else _speech(speech)
     networks: tuple[Computed, ...] = ()
     if clips:
         networks = tuple(computed(_media(directory, clips, say), weights, say))
-    return Fidelity(pitch=_pitch(speech, say), networks=networks, weights=weights)
+    return Fidelity(pitch=_pitch(heard, say), networks=networks, weights=weights)
 
 
 def _media(directory: Path | None, clips: int, say: Callable[[str], None]) -> list[Media]:
@@ -93,8 +94,7 @@ def _media(directory: Path | None, clips: int, say: Callable[[str], None]) -> li
     return media
 
 
-def _pitch(speech: Path | None, say: Callable[[str], None]) -> tuple[Compared, ...]:
-    heard = None if speech is None else _speech(speech)
+def _pitch(heard: Heard | None, say: Callable[[str], None]) -> tuple[Compared, ...]:
     say("compiling")
     warm_up()
     pitch = []

@@ -17,7 +17,7 @@ WEIGHTS_OF = {"text/minilm": "pretrained"}
 def precisions(asked: Sequence[str] = ()) -> tuple[str, ...]:
     """Those asked for, or fp32 and bf16, as far as this machine's processor computes in them.
 
-    fp16 is for GPUs: on CPUs it is no faster than fp32, even where there are instructions.
+    fp16 is measured where it is asked for: ``auto`` never chooses it.
 
     Raises:
         UsageError: it has none for one that was asked for.

@@ -46,6 +46,7 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Any:
         (("amx_bf16",), True, "cpu", ("auto", "fp32"), ("openvino", "fp32")),
         ((), True, "cpu", ("torch", "bf16"), ("torch", "bf16")),
         ((), True, "cpu", ("auto", "fp16"), ("torch", "fp16")),
+        (("avx512_fp16",), True, "cpu", ("auto", "fp16"), ("openvino", "fp16")),
     ],
 )
 def test_auto_is_the_best_that_the_machine_has(
@@ -114,7 +115,7 @@ def test_backend_and_precision_are_part_of_the_key(name: str) -> None:
 
 COMBINATIONS = [
     *(Computing(precision=one) for one in PRECISIONS[1:]),
-    *(Computing(backend="openvino", precision=one) for one in cpu_precisions() if one != "fp16"),
+    *(Computing(backend="openvino", precision=one) for one in cpu_precisions()),
 ]
 """All that runs here, but for the reference; torch in bf16 and fp16 runs anywhere, if slowly."""
 
