@@ -18,6 +18,7 @@ from tasks.bench.noop import NOTHING
 from tests.flows import command
 
 
+@pytest.mark.slow
 def test_orchestration_is_measured_and_every_task_run_accounted_for(tmp_path: Path) -> None:
     done = command.run("bench", "orchestrate", "--utterances", "300", "--json", cwd=tmp_path)
     found = json.loads(done.stdout)
@@ -40,6 +41,7 @@ def test_no_user_meets_the_extractors_that_do_nothing() -> None:
     assert not {one.name for one in NOTHING} & set(known.stdout.split())
 
 
+@pytest.mark.slow
 def test_scaling_is_measured_on_real_workers_and_on_simulated_ones(tmp_path: Path) -> None:
     done = command.run(
         *("bench", "scale", "--seconds", "0.02", "--workers", "3,2", "--json"), cwd=tmp_path
@@ -87,6 +89,7 @@ def test_what_cannot_be_scaled_is_told_in_one_line(tmp_path: Path) -> None:
     assert "none of its utterances has a clip" in few.stderr
 
 
+@pytest.mark.slow
 def test_fidelity_is_told_for_known_pitch_and_for_speech(tmp_path: Path) -> None:
     speech = tmp_path / "speech.wav"
     with wave.open(str(speech), "wb") as file:

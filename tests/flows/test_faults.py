@@ -77,7 +77,9 @@ def test_all_workers_go_and_new_ones_join(installation: Rig, case: Case) -> None
     case.check(run)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_scheduler_that_is_restarted(installation: Rig, case: Case, how: signal.Signals) -> None:
     run = case.start(installation)
     installation.scheduler.kill(how)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 LOAD = """
 import numba
 from models.registry import build
@@ -33,6 +35,7 @@ def published(folder: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in files}
 
 
+@pytest.mark.slow
 def test_processes_that_compile_at_once_do_not_meet(tmp_path: Path) -> None:
     """Sharing Numba's cache made every later process crash (``models.extractors.compiled``)."""
     folders = [result(process) for process in [load(tmp_path), load(tmp_path)]]
