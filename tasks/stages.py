@@ -299,16 +299,14 @@ def _ready(extractor: Extractor, device: str) -> Extractor:
     One of each name is kept: another one, computing otherwise, takes its place, so that a worker
     needs the same memory however many runs it serves.
     """
+    name, wanted = extractor.spec.name, (extractor, device)
     with _LOADING:
-        asked, ready = _READY.get(extractor.spec.name, (None, None))
-        if ready is None or asked != (extractor, device):
+        if name not in _READY or _READY[name][0] != wanted:
+            _READY.pop(name, None)  # not both in memory
             logger.info("loading %s on %s", extractor.spec.key, device)
-            ready = None
-            _READY.pop(extractor.spec.name, None)  # not both in memory
-            ready = extractor.setup(device)
+            _READY[name] = (wanted, extractor.setup(device))
             release_memory()
-            _READY[extractor.spec.name] = ((extractor, device), ready)
-        return ready
+        return _READY[name][1]
 
 
 def _encode(

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -255,26 +255,25 @@ class _Ours:
             # Nothing is left to do: this is what its process takes at any rate.
             start = self._run(table, store, precision, WARM_UP // 4)[0].cpu_seconds
             self._say(f"{which}: meldflow in {precision}")
-            return replace(
-                self._measured(precision, utterances, start),
-                before_seconds=before,
-            )
+            return self._measured(precision, utterances, before, start)
 
-    def _measured(self, precision: str, utterances: int, start: float) -> Round:
+    def _measured(
+        self, precision: str, utterances: int, before_seconds: float, start_cpu: float
+    ) -> Round:
         up = self._up
         others = [one for name in up.processes if name != "flow" for one in up.processes[name]]
-        spent, recorded = cpu_seconds(others), up.recorded()
+        before, recorded = cpu_seconds(others), up.recorded()
         with peaks(up.processes) as most:
             *_, (done, told) = self._extract(precision, utterances, PARTITION)
             up.settle(recorded + -(-utterances // PARTITION))
-        spent = cpu_seconds(others) - spent
+        spent = cpu_seconds(others) - before
         return Round(
             clips=utterances,
             seconds=told["seconds"],
-            cpu_seconds=max(0.0, done.cpu_seconds - start) + spent,
+            cpu_seconds=max(0.0, done.cpu_seconds - start_cpu) + spent,
             peak_mb=sum(most.values()),
             worker_mb=most["workers"] / WORKERS,
-            before_seconds=done.seconds - told["seconds"],
+            before_seconds=before_seconds,
             steps={},
         )
 
