@@ -10,6 +10,7 @@ import icechunk
 import zarr
 
 from models.schema import BusyError, UsageError
+from storage.leaving import end_well
 from storage.places.place import Lock, explained, place_of
 
 SCHEMA = 3
@@ -21,6 +22,7 @@ BETWEEN_TRIES = 2.0
 # Icechunk warns at every open that a local disk is unsafe for concurrent commits; our lock is the
 # answer to it, so the line would only worry people.
 icechunk.set_logs_filter("icechunk=error")
+end_well()
 
 
 def exists(url: str) -> bool:
