@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar, get_type_hints
 
 from models.schema import RunError, UsageError
-from tasks.serving import process
+from tasks.serving import database, process
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,10 +89,13 @@ def own_server() -> Iterator[str]:
         port = process.free_port()
         url = f"http://127.0.0.1:{port}/api"
         log = Path(home, "server.log")
+        ready_made = database.take(Path(home))
         environment = {**QUIET, **FRUGAL, "PREFECT_HOME": home, "PREFECT_API_URL": url}
         server = process.start(server_command("127.0.0.1", port), environment, log)
         try:
             _wait_until_healthy(server, url, log)
+            if not ready_made:
+                database.keep(Path(home))
             yield url
         finally:
             _deliver()
