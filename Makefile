@@ -46,8 +46,7 @@ chaos: $(READY) ## Kill, restart and cut off what runs depend on, for MINUTES=5
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5)
 
 bench: $(READY) ## Measure how the store grows, how it is read, what orchestration and stages cost
-	$(BIN)/python -m tests.bench.growth
-	$(BIN)/python -m tests.bench.reading
+	$(MELDFLOW) bench store
 	$(MELDFLOW) bench orchestrate
 	$(MELDFLOW) bench limit
 

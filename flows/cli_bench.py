@@ -173,7 +173,7 @@ def scale(
     from flows.screen_bench import show_scaling
     from tasks.bench.scale import scale as measure
 
-    numbers = _numbers(workers)
+    numbers = _numbers("--workers", workers)
     with err.status("starting") as status:
         found = measure(
             directory,
@@ -186,7 +186,7 @@ def scale(
     show_scaling(found, as_json=as_json)
 
 
-def _numbers(given: str) -> list[int]:
+def _numbers(option: str, given: str) -> list[int]:
     """Positive numbers in a list with commas.
 
     Raises:
@@ -194,7 +194,7 @@ def _numbers(given: str) -> list[int]:
     """
     parts = [part.strip() for part in given.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"--workers {given}: not numbers with commas between them, e.g. 4,16,64")
+        raise UsageError(f"{option} {given}: not numbers with commas between them, e.g. 4,16,64")
     return [int(part) for part in parts]
 
 
@@ -228,3 +228,55 @@ def fidelity(
     with err.status("starting") as status:
         found = measure(directory, clips=clips, weights=weights, speech=speech, say=status.update)
     show_fidelity(found, as_json=as_json)
+
+
+@bench_commands.command(
+    epilog=example("meldflow bench store", "meldflow bench store --sizes 13708 --json")
+)
+def store(
+    sizes: Annotated[
+        str, typer.Option(help="Utterances of the stores, one after another.", metavar="N,N,…")
+    ] = "13708,100000,1000000",
+    utterances: Annotated[
+        int, typer.Option(min=1, help="Utterances of the store that is read.")
+    ] = 1024,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="How often the ways of reading take turns.")
+    ] = 3,
+    as_json: Json = False,
+) -> None:
+    """How the store's operations grow with the corpus, and what reading it costs.
+
+    Seconds and peak memory of opening, planning, writing and the rest, each in a process of its
+    own, on features that cost nothing. Then a training's reading: shuffled partitions against
+    random access.
+    """
+    from flows.screen_bench import show_store
+    from tasks.bench.store import measure
+
+    numbers = _numbers("--sizes", sizes)
+    with err.status("starting") as status:
+        found = measure(numbers, status.update, utterances=utterances, rounds=rounds)
+    show_store(found, as_json=as_json)
+
+
+@bench_commands.command(
+    epilog=example("meldflow bench train", "meldflow bench train --utterances 1000 --json")
+)
+def train(
+    utterances: Annotated[
+        int, typer.Option(min=100, help="Utterances of the store; MELD's number by default.")
+    ] = 13_708,
+    as_json: Json = False,
+) -> None:
+    """How long both networks train on a store of MELD's size, and in how much memory.
+
+    Real trainings under Prefect, to convergence, one seed on texts alone, reading and report
+    included; on noise with as much emotion in it as MELD's texts have.
+    """
+    from flows.screen_bench import show_train
+    from tasks.bench.training import measure
+
+    with err.status("starting") as status:
+        found = measure(utterances, status.update)
+    show_train(found, as_json=as_json)

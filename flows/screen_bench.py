@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from tasks.bench.orchestrate import Orchestration
     from tasks.bench.scale import Scaling
     from tasks.bench.stages import Measured
+    from tasks.bench.store import StoreCosts
+    from tasks.bench.training import Training
 
 
 def show_orchestration(found: Orchestration, *, as_json: bool) -> None:
@@ -269,3 +272,51 @@ def _agreement(found: Agreement) -> Iterator[str]:
 
 def _share(share: float) -> str:
     return "" if math.isnan(share) else f"{share:.1%}"
+
+
+def show_store(found: StoreCosts, *, as_json: bool) -> None:
+    """Operations by size of the corpus, then the ways of reading."""
+    if as_json:
+        out.print_json(data=found.to_json())
+        return
+    sizes = list(dict.fromkeys(one.utterances for one in found.growth))
+    table = Table("operation", title="seconds, peak MB")
+    for size in sizes:
+        table.add_column(f"{size:,}", justify="right")
+    by = {(one.operation, one.utterances): one for one in found.growth}
+    for operation in dict.fromkeys(one.operation for one in found.growth):
+        cells = (by[operation, size] for size in sizes)
+        table.add_row(operation, *(f"{one.seconds:.2f} s, {one.peak_mb:.0f}" for one in cells))
+    out.print(table)
+    table = Table("way", title=f"reading {found.reading.utterances:,} utterances, median round")
+    for name in ("CPU s", "MB/s", "times the CPU of partitions"):
+        table.add_column(name, justify="right")
+    ratios = found.reading.ratios
+    for way, rounds in found.reading.rounds.items():
+        cpu = statistics.median(one.cpu_seconds for one in rounds)
+        speed = statistics.median(one.megabytes_per_second for one in rounds)
+        times = f"{ratios[way]:.2f}" if way in ratios else ""
+        table.add_row(way, f"{cpu:.2f}", f"{speed:.0f}", times)
+    out.print(table)
+
+
+def show_train(found: Training, *, as_json: bool) -> None:
+    """Seconds by stage, CPU and memory of each network's training."""
+    if as_json:
+        out.print_json(data=found.to_json())
+        return
+    table = Table("", title=f"Training on {found.utterances:,} utterances")
+    for cost in found.costs:
+        table.add_column(cost.network, justify="right")
+    for stage in found.costs[0].stages:
+        table.add_row(f"{stage}, s", *(f"{one.stages[stage]:.1f}" for one in found.costs))
+    rows = {
+        "reading, s": lambda one: f"{one.read_seconds:.1f}",
+        "together, s": lambda one: f"{one.seconds:.1f}",
+        "CPU s": lambda one: f"{one.cpu_seconds:.1f}",
+        "peak MB": lambda one: f"{one.peak_mb:.0f}",
+        "epochs": lambda one: str(one.epochs),
+    }
+    for name, cell in rows.items():
+        table.add_row(name, *map(cell, found.costs))
+    out.print(table)

@@ -1,34 +1,35 @@
 """How the store's operations grow with the corpus: seconds and peak memory of each.
 
-    python -m tests.bench.growth [--sizes 13708,100000,1000000] [--json]
-
 Features are cheap stand-ins, so that only the store is measured. Every operation runs in a process
 of its own, whose start is not counted in its seconds but is in its memory: see ``nothing``.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import json
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from models.schema import ArraySpec, Clip, FeatureSpec, Modality, Utterance, Weights
+from models.schema import (
+    ArraySpec,
+    FeatureSpec,
+    Modality,
+    Record,
+    RunError,
+    Utterance,
+    Weights,
+)
 from storage import history, open_store
-from storage.plan import Plan
 from storage.preview import preview
-from storage.run import Run, open_run
-from storage.write import Result, write_partition
+from storage.run import open_run
+from tasks.bench.standin import fill, utterance
 
 PARTITION = 1024
 """Utterances per partition: fewer, larger ones than the default 64 keep the bench short."""
@@ -57,51 +58,27 @@ SPECS = (
         ),
     ),
 )
-VOICE = {"frames": np.ones((5, 2), np.float16)}
-WORDS = {"embedding": np.ones(4, np.float32)}
+VALUES: Mapping[str, Record] = {
+    "text/words": {"embedding": np.ones(4, np.float32)},
+    "audio/voice": {"frames": np.ones((5, 2), np.float16)},
+}
 
 
-def corpus(n: int, *, take: str = "a") -> list[Utterance]:
+def corpus(n: int, *, take: str = "") -> list[Utterance]:
     """``n`` utterances of distinct content; of the first ``CHANGED``, ``take`` names the clip."""
-    return [_utterance(number, take if number < CHANGED else "a") for number in range(n)]
+    return [utterance(number, take if number < CHANGED else "") for number in range(n)]
 
 
-def _utterance(number: int, take: str) -> Utterance:
-    return Utterance(
-        split=("train", "dev", "test")[number % 3],
-        dialogue=number // 30,
-        utterance=number // 3 % 10,
-        text=f"What they say in line {number}.",
-        speaker="Ann",
-        emotion="neutral",
-        sentiment="neutral",
-        seconds=3.0,
-        clip=Clip(
-            path=f"/corpus/clips/dia{number // 30}_utt{number // 3 % 10}.mp4",
-            sha256=hashlib.sha256(f"{number}{take}".encode()).digest(),
-            size=800_000,
-            mtime_ns=number,
-            seconds=3.0,
-        ),
-    )
-
-
-def _fill(run: Run, plan: Plan) -> None:
-    values = {"text/words": WORDS, "audio/voice": VOICE}
-    for part in plan.partitions:
-        results = {
-            name: {row: Result(record=values[name], seconds=0.0) for row in rows}
-            for name, rows in part.rows.items()
-        }
-        fork = run.fork()
-        run.merge(write_partition(fork, part.partition, results, SPECS, partition_size=PARTITION))
+def _record(extractor: str, row: int) -> Record:
+    del row
+    return VALUES[extractor]
 
 
 def _extract(url: str, utterances: Sequence[Utterance]) -> Callable[[], object]:
     def run() -> None:
         with open_run(url, SPECS, partition=PARTITION) as run:
             run.sync(utterances)
-            _fill(run, run.plan())
+            fill(run, SPECS, _record)
             run.publish()
 
     return run
@@ -155,67 +132,50 @@ OPERATIONS: dict[str, Callable[[str, int], Callable[[], object]]] = {
 """Operation → what prepares it, which is not timed, and gives what is; in this order."""
 
 
-def child(operation: str, url: str, n: int) -> dict[str, float]:
-    """Runs one operation in this process: seconds, and the peak of the process in MB."""
-    run = OPERATIONS[operation](url, n)
-    started = time.perf_counter()
-    run()
-    seconds = time.perf_counter() - started
-    return {
-        "seconds": round(seconds, 3),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What an operation took."""
+
+    operation: str
+    utterances: int
+    """Size of the corpus."""
+    seconds: float
+    peak_mb: float
+    """The most memory that its process held, MB."""
 
 
-def measure(sizes: Iterable[int], console: Console) -> list[dict[str, object]]:
-    """Every operation at every size, each in a process of its own."""
-    found: list[dict[str, object]] = []
+def measure(sizes: Iterable[int], say: Callable[[str], None]) -> list[Cost]:
+    """Every operation at every size, each in a process of its own.
+
+    Raises:
+        RunError: one of them failed.
+    """
+    found = []
     for n in sizes:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(prefix="meldflow-bench-") as folder:
             for operation in OPERATIONS:
-                with console.status(f"{n:,} utterances: {operation}"):
-                    command = [sys.executable, "-m", __spec__.name, "--child", operation]
-                    command += ["--url", str(Path(folder) / "store"), "--sizes", str(n)]
-                    done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    raise SystemExit(f"{operation} at {n}: {done.stderr}")
-                found.append({"operation": operation, "utterances": n} | json.loads(done.stdout))
+                say(f"{n:,} utterances: {operation}")
+                found.append(_measured(operation, f"{folder}/store", n))
     return found
 
 
-def show(found: Sequence[dict[str, object]], console: Console) -> None:
-    """A table of operations by corpus size."""
-    sizes = list(dict.fromkeys(one["utterances"] for one in found))
-    table = Table("operation", title="seconds, peak MB")
-    for n in sizes:
-        table.add_column(f"{n:,}", justify="right")
-    by = {(one["operation"], one["utterances"]): one for one in found}
-    for operation in OPERATIONS:
-        cells = (by[operation, n] for n in sizes)
-        table.add_row(
-            operation, *(f"{one['seconds']:.2f} s, {one['peak_mb']:.0f}" for one in cells)
-        )
-    console.print(table)
+def _measured(operation: str, url: str, n: int) -> Cost:
+    command = [sys.executable, "-m", __name__, operation, url, str(n)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RunError(f"bench: {operation} at {n:,} failed: {done.stderr.strip()[-2000:]}")
+    return Cost(operation=operation, utterances=n, **json.loads(done.stdout))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    sizes = [int(size) for size in given.sizes.split(",")]
-    if given.child:
-        print(json.dumps(child(given.child, given.url, sizes[0])))
-        return
-    console = Console(stderr=given.json)
-    found = measure(sizes, console)
-    if given.json:
-        print(json.dumps(found, indent=1))
-    else:
-        show(found, console)
+def main(operation: str, url: str, n: str) -> None:
+    """Runs one operation in this process; prints its seconds, and the process's peak in MB."""
+    run = OPERATIONS[operation](url, int(n))
+    started = time.perf_counter()
+    run()
+    seconds = round(time.perf_counter() - started, 3)
+    peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    print(json.dumps({"seconds": seconds, "peak_mb": peak}))
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

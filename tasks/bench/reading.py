@@ -1,15 +1,11 @@
 """What reading costs: shuffled partitions against random access.
 
-``python -m tests.bench.reading`` writes a store of random frames in a temporary folder and
-reads it whole, in four ways that take turns. The store stays in the page cache, so this is
-about CPU, not about disks.
+A store of random frames is read whole, in four ways that take turns. It stays in the page cache,
+so this is about CPU, not about disks.
 """
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
 import statistics
 import tempfile
 import time
@@ -21,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.schema import ArraySpec, Clip, FeatureRow, FeatureSpec, Modality, Utterance, Weights
+from models.schema import ArraySpec, FeatureRow, FeatureSpec, Modality, Utterance, Weights
 from models.streaming import PartitionStream, pad
 from storage import Snapshot, open_store
 from storage.run import open_run
-from storage.write import Result, write_partition
+from tasks.bench.standin import fill, utterance
 
 PARTITION = 64
 BATCH = 64
@@ -68,24 +64,16 @@ class Cost:
 def utterances(n: int) -> list[Utterance]:
     """``n`` utterances as long as MELD's are."""
     drawn = np.random.default_rng(0).lognormal(LOG_SECONDS, LOG_SPREAD, n)
-    return [_utterance(i, min(s, LONGEST)) for i, s in enumerate(drawn.tolist())]
+    return [utterance(i, seconds=min(s, LONGEST)) for i, s in enumerate(drawn.tolist())]
 
 
-def fill(store: Path, n: int) -> None:
+def write(store: Path, n: int) -> None:
     """Writes a store of random frames, through the run that every extraction uses."""
     wanted = utterances(n)
     random = np.random.default_rng(1)
     with open_run(str(store), (SPEC,), partition=PARTITION) as run:
         run.sync(wanted)
-        for part in run.plan().partitions:
-            results = {
-                row: Result(record={"frames": _frames(random, wanted[row])}, seconds=0.0)
-                for row in part.rows[SPEC.name]
-            }
-            written = write_partition(
-                run.fork(), part.partition, {SPEC.name: results}, (SPEC,), partition_size=PARTITION
-            )
-            run.merge(written)
+        fill(run, (SPEC,), lambda _, row: {"frames": _frames(random, wanted[row])})
         run.publish()
 
 
@@ -140,89 +128,51 @@ PAIRS = (
 """Random access, and the way by partitions that gives the same."""
 
 
-def measure(store: Path, rounds: int) -> dict[str, list[Cost]]:
-    """Way → its cost in every round; the ways take turns, each opens the store anew."""
-    costs: dict[str, list[Cost]] = {name: [] for name in WAYS}
-    for number in range(rounds):
-        for name, way in WAYS.items():
-            cpu, wall = time.process_time(), time.perf_counter()
-            read = sum(way(open_store(str(store)), number))
-            costs[name].append(
-                Cost(
-                    cpu_seconds=time.process_time() - cpu,
-                    wall_seconds=time.perf_counter() - wall,
-                    megabytes=read / 1e6,
-                )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the ways of reading took."""
+
+    utterances: int
+    rounds: Mapping[str, Sequence[Cost]]
+    """Way → its cost in every round."""
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """Random access → its CPU over that of partitions, median of the rounds' ratios."""
+        return {
+            random: statistics.median(
+                one.cpu_seconds / other.cpu_seconds
+                for one, other in zip(self.rounds[random], self.rounds[partition], strict=True)
             )
-    return costs
+            for random, partition in PAIRS
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self) | {"cpu_ratio": self.ratios}
 
 
-def median(costs: Sequence[Cost]) -> Cost:
-    """The median of each quantity."""
-    columns = [asdict(one) for one in costs]
-    return Cost(**{name: statistics.median(one[name] for one in columns) for name in columns[0]})
-
-
-def ratios(costs: Mapping[str, Sequence[Cost]]) -> dict[str, float]:
-    """Random access → its CPU over that of partitions, median of the rounds' ratios."""
-    return {
-        random: statistics.median(
-            one.cpu_seconds / other.cpu_seconds
-            for one, other in zip(costs[random], costs[partition], strict=True)
-        )
-        for random, partition in PAIRS
-    }
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--utterances", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
+def measure(n: int, rounds: int, say: Callable[[str], None]) -> Reading:
+    """Reads ``n`` utterances in every way, in turns; each opens the store anew."""
+    costs: dict[str, list[Cost]] = {name: [] for name in WAYS}
+    with tempfile.TemporaryDirectory(prefix="meldflow-bench-") as folder:
         store = Path(folder) / "store"
-        fill(store, options.utterances)
-        costs = measure(store, options.rounds)
-    print(_as_json(costs) if options.json else _as_table(costs))
+        say(f"writing the frames of {n:,} utterances")
+        write(store, n)
+        for number in range(rounds):
+            for name, way in WAYS.items():
+                say(f"reading {name}, round {number + 1} of {rounds}")
+                costs[name].append(_cost(way, store, number))
+    return Reading(utterances=n, rounds=costs)
 
 
-def _as_json(costs: Mapping[str, Sequence[Cost]]) -> str:
-    rounds = {name: [asdict(one) for one in several] for name, several in costs.items()}
-    return json.dumps({"rounds": rounds, "cpu_ratio": ratios(costs)}, indent=2)
-
-
-def _as_table(costs: Mapping[str, Sequence[Cost]]) -> str:
-    lines = [f"{'median of the rounds':<28}{'CPU s':>8}{'wall s':>8}{'MB/s':>8}"]
-    for name, several in costs.items():
-        cost = median(several)
-        times = f"{cost.cpu_seconds:>8.2f}{cost.wall_seconds:>8.2f}"
-        lines.append(f"{name:<28}{times}{cost.megabytes_per_second:>8.0f}")
-    lines += [
-        f"{name}: {ratio:.2f} x the CPU of partitions" for name, ratio in ratios(costs).items()
-    ]
-    return "\n".join(lines)
-
-
-def _utterance(number: int, seconds: float) -> Utterance:
-    clip = Clip(
-        path=f"/clips/{number}.mp4",
-        sha256=hashlib.sha256(str(number).encode()).digest(),
-        size=0,
-        mtime_ns=0,
-        seconds=seconds,
-    )
-    return Utterance(
-        split="train",
-        dialogue=number // 10,
-        utterance=number % 10,
-        text="",
-        speaker="",
-        emotion="neutral",
-        sentiment="",
-        seconds=seconds,
-        clip=clip,
+def _cost(way: Callable[[Snapshot, int], Iterator[int]], store: Path, seed: int) -> Cost:
+    cpu, wall = time.process_time(), time.perf_counter()
+    read = sum(way(open_store(str(store)), seed))
+    return Cost(
+        cpu_seconds=time.process_time() - cpu,
+        wall_seconds=time.perf_counter() - wall,
+        megabytes=read / 1e6,
     )
 
 
@@ -243,7 +193,3 @@ def _row(row: int, frames: NDArray[Any]) -> FeatureRow:
 def _padded(rows: Sequence[FeatureRow]) -> int:
     pad(rows, {PATH: SPEC.arrays[0]})
     return sum(row.arrays[PATH].nbytes for row in rows)
-
-
-if __name__ == "__main__":
-    main()

@@ -205,7 +205,19 @@ def orchestrate(found: Found) -> Iterator[str]:
     yield f"A run of one partition takes {fixed:.1f} s of CPU in all processes together."
 
 
-def growth(found: Found) -> Iterator[str]:
+def store(found: Found) -> Iterator[str]:
+    """Operations by size of the corpus, then ways of reading it."""
+    yield from _growth(found["growth"])
+    yield ""
+    yield (
+        f"Reading {found['reading']['utterances']:,} utterances whole, which the page cache holds, "
+        "so that this is about CPU and not about disks:"
+    )
+    yield ""
+    yield from _reading(found["reading"])
+
+
+def _growth(found: Found) -> Iterator[str]:
     """Seconds and memory of the store's operations, by size of the corpus."""
     sizes = list(dict.fromkeys(one["utterances"] for one in found))
     by = {(one["operation"], one["utterances"]): one for one in found}
@@ -220,7 +232,7 @@ def growth(found: Found) -> Iterator[str]:
     yield from table(head, rows, " " + "rr" * len(sizes))
 
 
-def reading(found: Found) -> Iterator[str]:
+def _reading(found: Found) -> Iterator[str]:
     """Ways of reading all frames, the round of least CPU."""
     rows = []
     for name, rounds in found["rounds"].items():
@@ -231,6 +243,24 @@ def reading(found: Found) -> Iterator[str]:
         rows.append((text(name), f"{best['cpu_seconds']:.2f}", f"{speed:,.0f}", times))
     head = ("way", "CPU s", "MB/s", "times the CPU of partitions")
     yield from table(head, rows, " rrr")
+
+
+def train(found: Found) -> Iterator[str]:
+    """Seconds by stage, CPU and memory of each network's training."""
+    costs = found["costs"]
+    stages = [(stage, [one["stages"][stage] for one in costs]) for stage in costs[0]["stages"]]
+    rows = [(f"{text(name)}, s", *(f"{one:.1f}" for one in several)) for name, several in stages]
+    for name, key in (
+        ("reading, s", "read_seconds"),
+        ("together, s", "seconds"),
+        ("CPU s", "cpu_seconds"),
+        ("peak MB", "peak_mb"),
+        ("epochs", "epochs"),
+    ):
+        rows.append((name, *(f"{one[key]:,.0f}" for one in costs)))
+    yield from table(("", *(one["network"] for one in costs)), rows, " " + "r" * len(costs))
+    yield ""
+    yield f"{found['utterances']:,} utterances in MELD's splits."
 
 
 SECTIONS: Sequence[Section] = (
@@ -286,19 +316,20 @@ SECTIONS: Sequence[Section] = (
         lines=orchestrate,
     ),
     Section(
-        name="growth",
-        title="How the store's operations grow",
-        command=("python", "-m", "tests.bench.growth", "--json"),
+        name="store",
+        title="The store",
+        command=("meldflow", "bench", "store", "--json"),
         about="Each operation runs in a process of its own; `nothing` is the memory of one that "
-        "does none.",
-        lines=growth,
+        "does none. Features are cheap stand-ins.",
+        lines=store,
     ),
     Section(
-        name="reading",
-        title="Reading partitions against random access",
-        command=("python", "-m", "tests.bench.reading", "--json"),
-        about="All frames of a store that the page cache holds, so this is about CPU, not disks.",
-        lines=reading,
+        name="train",
+        title="Training",
+        command=("meldflow", "bench", "train", "--json"),
+        about="Real trainings on texts alone, one seed, to convergence; on noise with as much "
+        "emotion in it as MELD's texts have, so the seconds mean something and no score does.",
+        lines=train,
     ),
 )
 

@@ -76,16 +76,26 @@ def samples() -> dict[str, Any]:
             ],
             "fixed": {"cpu_seconds": {"flow": 7.0, "server": 1.0}},
         },
-        "growth": [
-            {"operation": "open", "utterances": n, "seconds": 0.5, "peak_mb": 200.0}
-            for n in (1000, 2000)
-        ],
-        "reading": {
-            "rounds": {
-                name: [{"cpu_seconds": 2.0, "wall_seconds": 2.0, "megabytes": 100.0}]
-                for name in ("partitions", "random")
+        "store": {
+            "growth": [
+                {"operation": "open", "utterances": n, "seconds": 0.5, "peak_mb": 200.0}
+                for n in (1000, 2000)
+            ],
+            "reading": {
+                "utterances": 64,
+                "rounds": {
+                    name: [{"cpu_seconds": 2.0, "wall_seconds": 2.0, "megabytes": 100.0}]
+                    for name in ("partitions", "random")
+                },
+                "cpu_ratio": {"random": 10.0},
             },
-            "cpu_ratio": {"random": 10.0},
+        },
+        "train": {
+            "utterances": 13708,
+            "costs": [
+                {"network": "fusion", "seconds": 90.0, "cpu_seconds": 150.0, "peak_mb": 800.0}
+                | {"read_seconds": 0.5, "stages": {"network": 70.0}, "epochs": 12}
+            ],
         },
     }
 
@@ -128,7 +138,7 @@ def test_the_share_and_the_multiple_are_computed_from_the_runs(tmp_path: Path) -
 
 
 def test_what_was_not_run_says_how_to_run_it(tmp_path: Path) -> None:
-    page = written(tmp_path, {"growth": samples()["growth"]})
+    page = written(tmp_path, {"store": samples()["store"]})
     assert page.count("Not run.") == len(SECTIONS) - 1
     assert "Not run. `meldflow bench extract --json` measures it." in page
     assert "The machine was not recorded." in page

@@ -1,23 +1,52 @@
+"""What the benches of storage and training measure, on stores small enough to wait for."""
+
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
-from tests.bench import reading
+from tasks.bench import growth, reading, training
 
 
-def test_all_ways_read_the_same_frames(capsys: pytest.CaptureFixture[str]) -> None:
-    reading.main(["--utterances", "70", "--rounds", "2", "--json"])
-    printed = json.loads(capsys.readouterr().out)
-    read = {name: {one["megabytes"] for one in costs} for name, costs in printed["rounds"].items()}
+def bench(*arguments: str) -> str:
+    command = [sys.executable, "-m", "flows.cli", "bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_all_ways_read_the_same_frames() -> None:
+    found = reading.measure(70, 2, lambda _: None)
+    read = {name: {one.megabytes for one in costs} for name, costs in found.rounds.items()}
     assert set(read) == set(reading.WAYS)
     frames = sum(max(1, int(one.clip.seconds * 50)) for one in reading.utterances(70))
     assert set().union(*read.values()) == {frames * reading.WIDTH * 2 / 1e6}
-    assert set(printed["cpu_ratio"]) == {random for random, _ in reading.PAIRS}
+    assert set(found.ratios) == {random for random, _ in reading.PAIRS}
 
 
-def test_the_table_has_a_line_per_way_and_ratio(capsys: pytest.CaptureFixture[str]) -> None:
-    reading.main(["--utterances", "3", "--rounds", "1"])
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + len(reading.WAYS) + len(reading.PAIRS)
+def test_the_corpus_that_is_trained_on_has_melds_splits_and_all_emotions() -> None:
+    found = list(training.corpus(13_708))
+    for split, size in {"train": 9_989, "dev": 1_109, "test": 2_610}.items():
+        assert sum(one.split == split for one in found) == size
+    assert {one.emotion for one in found} == set(training.EMOTION_SHARES)
+    assert len({one.id for one in found}) == len(found)
+
+
+@pytest.mark.slow
+def test_bench_store_measures_every_operation_and_way() -> None:
+    arguments = ("store", "--sizes", "1200", "--utterances", "70", "--rounds", "1", "--json")
+    found = json.loads(bench(*arguments))
+    assert [one["operation"] for one in found["growth"]] == list(growth.OPERATIONS)
+    assert all(one["peak_mb"] > 0 for one in found["growth"])
+    assert set(found["reading"]["rounds"]) == set(reading.WAYS)
+
+
+@pytest.mark.slow
+def test_bench_train_measures_both_networks() -> None:
+    found = json.loads(bench("train", "--utterances", "600", "--json"))
+    assert [one["network"] for one in found["costs"]] == list(training.NETWORKS)
+    for one in found["costs"]:
+        assert 0 < sum(one["stages"].values()) < one["seconds"]
+        assert one["epochs"] > 0
+        assert one["peak_mb"] > 100
