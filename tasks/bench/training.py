@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from models import registry
-from models.schema import EMOTIONS, Utterance
+from models.schema import EMOTIONS, Record, Utterance
 from storage.run import open_run
 from tasks.bench.orchestrate import MELD
 from tasks.bench.standin import fill, utterance
@@ -133,7 +133,13 @@ def write(store: Path, n: int) -> None:
         run.sync(said)
         names = np.array(run.utterances["emotion"][:], dtype=str)
         places = [EMOTIONS.index(name) for name in names.tolist()]
-        fill(run, [text.spec], lambda _, row: {"embedding": noise[row] + middles[places[row]]})
+        arrays = text.spec.arrays
+
+        def record(_: str, row: int) -> Record:
+            vector = noise[row] + middles[places[row]]
+            return {one.name: np.broadcast_to(vector, one.shape) for one in arrays}
+
+        fill(run, [text.spec], record)
         run.publish()
 
 
