@@ -250,14 +250,14 @@ def train(found: Found) -> Iterator[str]:
     costs = found["costs"]
     stages = [(stage, [one["stages"][stage] for one in costs]) for stage in costs[0]["stages"]]
     rows = [(f"{text(name)}, s", *(f"{one:.1f}" for one in several)) for name, several in stages]
-    for name, key in (
-        ("reading, s", "read_seconds"),
-        ("together, s", "seconds"),
-        ("CPU s", "cpu_seconds"),
-        ("peak MB", "peak_mb"),
-        ("epochs", "epochs"),
+    for name, key, how in (
+        ("reading, s", "read_seconds", ".1f"),
+        ("together, s", "seconds", ".1f"),
+        ("CPU s", "cpu_seconds", ".1f"),
+        ("peak MB", "peak_mb", ",.0f"),
+        ("epochs", "epochs", "d"),
     ):
-        rows.append((name, *(f"{one[key]:,.0f}" for one in costs)))
+        rows.append((name, *(format(one[key], how) for one in costs)))
     yield from table(("", *(one["network"] for one in costs)), rows, " " + "r" * len(costs))
     yield ""
     yield f"{found['utterances']:,} utterances in MELD's splits."

@@ -23,22 +23,12 @@ from tasks.bench.orchestrate import MELD
 from tasks.bench.standin import fill, utterance
 from tasks.bench.system import System, server
 from tasks.bench.usage import peaks
+from tasks.synth.script import PROPORTIONS
 
 NETWORKS = ("fusion", "reference")
 
 SHARES = {"train": 9_989 / MELD, "dev": 1_109 / MELD, "test": 2_610 / MELD}
 """Of MELD's utterances, by split."""
-
-EMOTION_SHARES = {
-    "neutral": 0.471,
-    "surprise": 0.121,
-    "fear": 0.027,
-    "sadness": 0.068,
-    "joy": 0.174,
-    "disgust": 0.027,
-    "anger": 0.111,
-}
-"""Of MELD's training split (Poria et al. 2019, table 3)."""
 
 PER_DIALOGUE = 10
 
@@ -106,8 +96,7 @@ def measure(utterances: int, say: Callable[[str], None]) -> Training:
 
 def corpus(n: int) -> Iterator[Utterance]:
     """``n`` utterances in MELD's splits, with its emotions at random."""
-    shares = np.array([*EMOTION_SHARES.values()])
-    drawn = np.random.default_rng(0).choice([*EMOTION_SHARES], n, p=shares / shares.sum())
+    drawn = np.random.default_rng(0).choice([*PROPORTIONS], n, p=[*PROPORTIONS.values()])
     splits = np.searchsorted(np.cumsum(list(SHARES.values())), (np.arange(n) + 0.5) / n)
     for number, (emotion, split) in enumerate(zip(drawn.tolist(), splits.tolist(), strict=True)):
         dialogue, place = divmod(number, PER_DIALOGUE)

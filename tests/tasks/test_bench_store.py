@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from models.schema import EMOTIONS
 from tasks.bench import growth, reading, training
 
 
@@ -29,7 +30,7 @@ def test_the_corpus_that_is_trained_on_has_melds_splits_and_all_emotions() -> No
     found = list(training.corpus(13_708))
     for split, size in {"train": 9_989, "dev": 1_109, "test": 2_610}.items():
         assert sum(one.split == split for one in found) == size
-    assert {one.emotion for one in found} == set(training.EMOTION_SHARES)
+    assert {one.emotion for one in found} == set(EMOTIONS)
     assert len({one.id for one in found}) == len(found)
 
 
