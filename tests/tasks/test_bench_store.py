@@ -26,6 +26,13 @@ def test_all_ways_read_the_same_frames() -> None:
     assert set(found.ratios) == {random for random, _ in reading.PAIRS}
 
 
+def test_the_memory_of_an_operation_is_its_own_process_s() -> None:
+    ballast = b"x" * 600_000_000
+    (found,) = growth.measure([100], lambda _: None, operations=["nothing"])
+    assert 20 < found.peak_mb < 400
+    del ballast
+
+
 def test_the_corpus_that_is_trained_on_has_melds_splits_and_all_emotions() -> None:
     found = list(training.corpus(13_708))
     for split, size in {"train": 9_989, "dev": 1_109, "test": 2_610}.items():
