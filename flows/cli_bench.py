@@ -272,7 +272,7 @@ def train(
     """How long both networks train on a store of MELD's size, and in how much memory.
 
     Real trainings under Prefect, to convergence, one seed on texts alone, reading and report
-    included; on noise with as much emotion in it as MELD's texts have.
+    included; on noise with some emotion in it.
     """
     from flows.screen_bench import show_train
     from tasks.bench.training import measure

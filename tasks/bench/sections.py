@@ -327,8 +327,8 @@ SECTIONS: Sequence[Section] = (
         name="train",
         title="Training",
         command=("meldflow", "bench", "train", "--json"),
-        about="Real trainings on texts alone, one seed, to convergence; on noise with as much "
-        "emotion in it as MELD's texts have, so the seconds mean something and no score does.",
+        about="Real trainings on texts alone, one seed, to convergence; on noise with "
+        "some emotion in it. How much decides when dev is best, so seconds of MELD's texts differ.",
         lines=train,
     ),
 )

@@ -1,8 +1,8 @@
 """What training costs: both networks on a store of MELD's size, each in a process of its own.
 
-The features are noise in the shape of MiniLM's, with as much of the emotion in it as makes training
-end about as late as on MELD's texts; the dialogues and the emotions' shares are MELD's. So the
-seconds mean something, and the scores nothing.
+The features are noise in the shape of MiniLM's with some of the emotion in it; the sizes of the
+splits and the emotions' shares are MELD's. How much emotion there is decides after how many epochs
+dev is best: an epoch costs what it would on MELD, the whole differs, and the scores mean nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PER_DIALOGUE = 10
 TEXT = "text/minilm"
 WIDTH = 384
 SIGNAL = 1.3
-"""How far from the middle an emotion's vectors lie, in deviations of the noise along each axis."""
+"""How far from the origin an emotion's vectors centre, in deviations of the noise."""
 
 PARTITION = 1024
 """Utterances per partition: large ones, since writing the store is not what is measured."""
