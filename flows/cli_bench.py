@@ -48,12 +48,12 @@ def orchestrate(
     A Prefect server, a Dask scheduler, two workers and the flow run as they do for real, with
     extractors that do nothing on a corpus of texts.
     """
-    from flows.screen_bench import show_orchestration
+    from flows.screen_bench import show
     from tasks.bench.orchestrate import orchestrate as measure
 
     with err.status("starting") as status:
         found = measure(utterances, status.update)
-    show_orchestration(found, as_json=as_json)
+    show("orchestrate", found.to_json(), as_json=as_json)
 
 
 @bench_commands.command(
@@ -77,7 +77,7 @@ def extract(
     Real processes on both sides: the script with all of torch's threads, and an extraction through
     Prefect and two warm Dask workers, everything committed to a store. Starts are shown apart.
     """
-    from flows.screen_bench import show_comparison
+    from flows.screen_bench import show
     from tasks.bench.extract import compare
 
     with err.status("starting") as status:
@@ -89,7 +89,7 @@ def extract(
             asked=precision or (),
             weights=weights,
         )
-    show_comparison(found, as_json=as_json)
+    show("extract", found.to_json(), as_json=as_json)
 
 
 @bench_commands.command(
@@ -109,14 +109,14 @@ def stages(
     A Prefect server, a Dask scheduler, two warm workers and the flow run as they do for real, with
     networks of random weights, into stores of their own.
     """
-    from flows.screen_bench import show_stages
+    from flows.screen_bench import show
     from tasks.bench.stages import stages as measure
 
     with err.status("starting") as status:
         found = measure(
             directory, status.update, clips=clips, asked=precision or (), partition=partition
         )
-    show_stages(found, as_json=as_json)
+    show("stages", found.to_json(), as_json=as_json)
 
 
 @bench_commands.command(
@@ -134,14 +134,14 @@ def limit(
     The floor is decoding alone, and the networks' operations at the best rate that any kernel of
     torch or OpenVINO reaches on one thread. Ours is what `bench stages` measures, in the same run.
     """
-    from flows.screen_bench import show_limit
+    from flows.screen_bench import show
     from tasks.bench.limit import limit as measure
 
     with err.status("starting") as status:
         found = measure(
             directory, status.update, clips=clips, asked=precision or (), partition=partition
         )
-    show_limit(found, as_json=as_json)
+    show("limit", found.to_json(), as_json=as_json)
 
 
 @bench_commands.command(
@@ -170,7 +170,7 @@ def scale(
     One and two workers extract the same clips in turns, by the real extractors. Hundreds are
     simulated: server, scheduler, flow, graph and store are real, the extractors sleep.
     """
-    from flows.screen_bench import show_scaling
+    from flows.screen_bench import show
     from tasks.bench.scale import scale as measure
 
     numbers = _numbers("--workers", workers)
@@ -183,7 +183,7 @@ def scale(
             clip_seconds=seconds,
             say=status.update,
         )
-    show_scaling(found, as_json=as_json)
+    show("scale", found.to_json(), as_json=as_json)
 
 
 def _numbers(option: str, given: str) -> list[int]:
@@ -222,12 +222,12 @@ def fidelity(
     Pitch by YIN and by pYIN on tones and on the demo's voices, whose pitch is known, and on speech.
     The networks by every backend and in every precision that runs here, against torch in fp32.
     """
-    from flows.screen_bench import show_fidelity
+    from flows.screen_bench import show
     from tasks.bench.fidelity import fidelity as measure
 
     with err.status("starting") as status:
         found = measure(directory, clips=clips, weights=weights, speech=speech, say=status.update)
-    show_fidelity(found, as_json=as_json)
+    show("fidelity", found.to_json(), as_json=as_json)
 
 
 @bench_commands.command(
@@ -251,13 +251,13 @@ def store(
     own, on features that cost nothing. Then a training's reading: shuffled partitions against
     random access.
     """
-    from flows.screen_bench import show_store
+    from flows.screen_bench import show
     from tasks.bench.store import measure
 
     numbers = _numbers("--sizes", sizes)
     with err.status("starting") as status:
         found = measure(numbers, status.update, utterances=utterances, rounds=rounds)
-    show_store(found, as_json=as_json)
+    show("store", found.to_json(), as_json=as_json)
 
 
 @bench_commands.command(
@@ -274,9 +274,9 @@ def train(
     Real trainings under Prefect, to convergence, one seed on texts alone, reading and report
     included; on noise with some emotion in it.
     """
-    from flows.screen_bench import show_train
+    from flows.screen_bench import show
     from tasks.bench.training import measure
 
     with err.status("starting") as status:
         found = measure(utterances, status.update)
-    show_train(found, as_json=as_json)
+    show("train", found.to_json(), as_json=as_json)

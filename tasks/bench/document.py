@@ -20,8 +20,8 @@ from rich.console import Console
 
 from models.schema import MeldflowError, UsageError
 from tasks.bench.machine import machine
-from tasks.bench.sections import SECTIONS, Section
-from tasks.watching.words import text
+from tasks.bench.sections import SECTIONS, Block, Section
+from tasks.watching.words import table, text
 
 MACHINE = "machine"
 """``machine.json`` tells where and when the benches ran."""
@@ -138,11 +138,22 @@ def _section(section: Section, found: Any, about: Mapping[str, Any]) -> Iterator
         yield f"Measured on another machine: {_hardware(own)}."
     yield ""
     try:
-        yield from list(section.lines(found))
+        yield from [line for block in section.blocks(found) for line in _markdown(block)]
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         yield f"Its figures are of a form that this page does not know ({error!r})."
-    yield ""
+        yield ""
     yield f"`{section.line}`"
+
+
+def _markdown(block: Block) -> Iterator[str]:
+    """The block and an empty line."""
+    if isinstance(block, str):
+        yield text(block)
+    else:
+        rows = (tuple(map(text, row)) for row in block.rows)
+        right = " " * block.names + "r" * (len(block.head) - block.names)
+        yield from table(tuple(map(text, block.head)), rows, right)
+    yield ""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

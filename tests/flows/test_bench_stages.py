@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.screen_bench import show_limit, show_stages
+from flows.screen_bench import show
+from tasks.bench.sections import SECTIONS
 from tasks.bench.stages import DECODE, ENCODE, PARTS, REST
 from tests import media
 from tests.flows import command
-from tests.tasks.measured import limit
+from tests.tasks.measured import limit, samples
 
 
 @pytest.fixture
@@ -52,17 +53,28 @@ def test_a_precision_that_is_not_there_is_refused_at_once(clips: Path, tmp_path:
     assert "fp32" in done.stderr
 
 
+@pytest.mark.parametrize("name", samples())
+def test_every_bench_shows_how_to_read_it_and_its_figures(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(name, samples()[name], as_json=False)
+    shown = capsys.readouterr().out
+    assert "┃" in shown
+    (section,) = (one for one in SECTIONS if one.name == name)
+    assert " ".join(shown.split()).startswith(section.about)
+
+
 def test_the_tables_show_the_share_and_the_multiple(capsys: pytest.CaptureFixture[str]) -> None:
     found = limit()
-    show_stages(found.job, as_json=False)
-    show_limit(found, as_json=False)
+    show("stages", found.job.to_json(), as_json=False)
+    show("limit", found.to_json(), as_json=False)
     shown = " ".join(capsys.readouterr().out.split())
     for words in (
         "decode",
-        "orchestration and storage are 54.5% of the CPU of a clip",
+        "their share │ 54.5%",
         "OpenVINO is not installed: these are torch's kernels alone",
         "core-seconds per clip, 5.54 times the floor of 0.020",
     ):
         assert words in shown
-    show_limit(found, as_json=True)
+    show("limit", found.to_json(), as_json=True)
     assert json.loads(capsys.readouterr().out)["precisions"]["fp32"]["multiple"] == 5.54

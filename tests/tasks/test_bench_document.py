@@ -16,88 +16,7 @@ from models.schema import UsageError
 from tasks.bench import document
 from tasks.bench.sections import SECTIONS, Section
 from tasks.bench.stages import PARTS
-from tests.tasks.measured import limit
-
-SPREAD = {"median": 4.5, "min": 4.25, "max": 4.75}
-COST = {
-    "clips_per_second": SPREAD,
-    "cpu_seconds_per_clip": 0.5,
-    "peak_mb": 1234.5,
-    "worker_mb": 555.5,
-    "cold_seconds": 12.0,
-}
-AGREEMENT = {
-    **{"frames": 10, "voicing": 0.9, "missed": 0.1, "invented": None, "both_voiced": 8},
-    **{"close": 0.95, "cents": 12.5, "gross": 0.01, "gross_period": 0.0},
-}
-
-
-def samples() -> dict[str, Any]:
-    cores = {"flow": 0.1, "workers": 1.5}
-    return {
-        "extract": {
-            "ratio": {"fp32": SPREAD, "bf16": None},
-            "usual": COST | {"steps": {"ffmpeg": 0.1}},
-            "meldflow": {"fp32": COST},
-        },
-        "limit": limit().to_json(),
-        "scale": {
-            "factor": 1.95,
-            "linear_until": 16,
-            "clip_seconds": 1.2,
-            "real": [{"workers": n, "clips": 48, "clips_per_second": 0.9 * n} for n in (1, 2)],
-            "simulated": [
-                {"workers": 16, "clips": 768, "clips_per_second": 13.0, "efficiency": 0.97}
-                | {"cores": cores}
-            ],
-        },
-        "fidelity": {
-            "pitch": [
-                {"name": "tones", "seconds": 9.0, "against_truth": {"yin": AGREEMENT}}
-                | {"between": AGREEMENT, "cpu_ms": {"yin": 1.0, "pyin": 50.0}}
-            ],
-            "networks": [
-                {"extractor": "video/resnet50", "backend": "openvino", "precision": "bf16"}
-                | {"refusal": "no instructions", "deviations": []},
-                {"extractor": "video/resnet50", "backend": "openvino", "precision": "fp32"}
-                | {
-                    "refusal": "",
-                    "deviations": [
-                        {"array": "features", "rows": 10, "lowest": 0.9999, "percentile": 0.99995}
-                        | {"median": 1.0, "largest": 0.001}
-                    ],
-                },
-            ],
-        },
-        "orchestrate": {
-            "sizes": [
-                {"utterances": 13708, "cpu_ms_by_process": {"flow": 1.5, "server": 1.0}}
-                | {"peak_mb": {"flow": 300.0, "server": 400.0}, "cpu_ms_per_utterance": 2.5}
-            ],
-            "fixed": {"cpu_seconds": {"flow": 7.0, "server": 1.0}},
-        },
-        "store": {
-            "growth": [
-                {"operation": "open", "utterances": n, "seconds": 0.5, "peak_mb": 200.0}
-                for n in (1000, 2000)
-            ],
-            "reading": {
-                "utterances": 64,
-                "rounds": {
-                    name: [{"cpu_seconds": 2.0, "wall_seconds": 2.0, "megabytes": 100.0}]
-                    for name in ("partitions", "random")
-                },
-                "cpu_ratio": {"random": 10.0},
-            },
-        },
-        "train": {
-            "utterances": 13708,
-            "costs": [
-                {"network": "fusion", "seconds": 90.0, "cpu_seconds": 150.0, "peak_mb": 800.0}
-                | {"read_seconds": 0.5, "stages": {"network": 70.0}, "epochs": 12}
-            ],
-        },
-    }
+from tests.tasks.measured import limit, samples
 
 
 def written(folder: Path, found: dict[str, Any]) -> str:
@@ -161,7 +80,7 @@ def test_only_what_is_missing_is_run_and_a_failure_leaves_nothing(
 ) -> None:
     def section(name: str, code: str) -> Section:
         command = ("python", "-c", code)
-        return Section(name=name, title=name, command=command, about="", lines=lambda _: iter(()))
+        return Section(name=name, title=name, command=command, about="", blocks=lambda _: iter(()))
 
     good, bad = section("good", "print(7)"), section("bad", "print(7); raise SystemExit(3)")
     there = section("there", "raise SystemExit(3)")
