@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from models.computing import Computing
 from models.extractors.networks import exact_inference
-from models.schema import UsageError
+from models.schema import RunError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +60,7 @@ def ready(
 
     Raises:
         UsageError: the library is not installed, or the processor lacks the precision.
+        RunError: there is no room for a network's file.
     """
     module.requires_grad_(False)
     return _BACKENDS[computing.backend](module, computing, device, example, shapes)
@@ -179,10 +180,19 @@ def _compiled(openvino: Any, model: Any, options: dict[str, Any]) -> Any:
 
     What is compiled keeps the weights that it was made of beside its own: torch's copy, or a file
     that is mapped into memory, which the system may drop.
+
+    Raises:
+        RunError: the file cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="meldflow-") as folder:
         file = Path(folder, "model.xml")
-        openvino.save_model(model, file, compress_to_fp16=False)
+        try:
+            openvino.save_model(model, file, compress_to_fp16=False)
+        except RuntimeError as error:
+            raise RunError(
+                f"{Path(folder).parent}: a network's file of some 400 MB cannot be written there "
+                f"({error}); make room, or name another folder in TMPDIR"
+            ) from error
         return openvino.Core().compile_model(file, "CPU", options)
 
 

@@ -300,16 +300,15 @@ def _aligned(selection: Selection, one: Exported) -> _Feature:
 
 
 def _source(one: Exported) -> Source:
-    """The array that stands for the extractor."""
-    numbers = [source for source in one.sources if np.dtype(source.spec.dtype).kind == "f"]
-    by_kind = (
-        [s for s in numbers if s.is_ragged and len(s.spec.shape) == 1],
-        [s for s in numbers if not s.is_ragged and len(s.spec.shape) == 2],
-        [s for s in numbers if not s.is_ragged and len(s.spec.shape) == 1],
-    )
-    for found in by_kind:
-        if found:
-            return found[0]
+    """The array that stands for the extractor: its frames, else what it names first."""
+    usable = [
+        source
+        for source in one.sources
+        if np.dtype(source.spec.dtype).kind == "f"
+        and len(source.spec.shape) in ((1,) if source.is_ragged else (1, 2))
+    ]
+    if usable:
+        return next((source for source in usable if source.is_ragged), usable[0])
     raise UsageError(f"mmsa: {one.name} gives no sequence and no vector of real numbers")
 
 

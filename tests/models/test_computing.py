@@ -149,3 +149,23 @@ def test_openvino_reports_to_nobody() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert said.stdout.strip() == "False"
+
+
+def test_a_full_disk_is_one_line_with_what_to_do() -> None:
+    program = (
+        "import resource\n"
+        "from dataclasses import replace\n"
+        "from models.computing import Computing\n"
+        "from models.registry import build\n"
+        "from models.schema import RunError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+        "(one,) = build(['video/resnet50'], {}, 'random')\n"
+        "computing = Computing(backend='openvino', precision='fp32')\n"
+        "try:\n"
+        "    replace(one, computing=computing).setup('cpu')\n"
+        "except RunError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, stdout=-1, text=True)
+    assert "cannot be written there" in done.stdout
+    assert "TMPDIR" in done.stdout

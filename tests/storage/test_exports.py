@@ -577,6 +577,21 @@ def test_mmsa_says_that_a_clip_is_too_short_for_a_step(tmp_path: Path) -> None:
     assert any(one.startswith("audio: 1 utterances have the feature") for one in report.warnings)
 
 
+@pytest.mark.parametrize("form", ["mmsa", "mmsa-aligned"])
+def test_mmsa_takes_the_embedding_of_a_text_and_not_the_layers_below_it(
+    tmp_path: Path, form: str
+) -> None:
+    layers = ArraySpec(name="layers", dims=("layer", "channel"), shape=(7, 4), dtype="float16")
+    words = replace(WORDS, arrays=(*WORDS.arrays, layers))
+    extract(tmp_path / "s", corpus(3), (VOICE, PICTURES, words))
+    write(tmp_path / "s", tmp_path / "m.pkl", form)
+    said = expected(words, utterance(0))
+    assert isinstance(said, dict)
+    np.testing.assert_array_equal(
+        load(tmp_path / "m.pkl")["train"]["text"], said["embedding"][None, None]
+    )
+
+
 def _masked_channel(one: Utterance) -> Features:
     steps = np.ones((3, 5), np.float16)
     steps[:, 2] = np.nan
