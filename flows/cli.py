@@ -292,8 +292,10 @@ def demo(
 
 def _run_pipeline(extraction: ExtractOptions, training: TrainOptions, *, as_json: bool) -> None:
     from flows import screen
+    from tasks.inputs import labelled
     from tasks.training import check_training
 
+    labelled(extraction)
     _check_before_start(extraction)
     check_training(training)
     with screen.prefect():
@@ -326,10 +328,10 @@ def main() -> None:
     Exit codes: 0 success, 1 a failed run, 2 wrong usage, 130 stopped by Ctrl-C.
     """
     from tasks.clusters.environment import NO_SPINNING
-    from tasks.server import PATIENT, QUIET, undelivered
+    from tasks.server import ALIVE, PATIENT, QUIET, undelivered
 
     # Before Prefect and torch are imported anywhere: they read their settings then.
-    for name, value in (QUIET | PATIENT | NO_SPINNING).items():
+    for name, value in (QUIET | PATIENT | ALIVE | NO_SPINNING).items():
         os.environ.setdefault(name, value)
     sys.argv[1:] = spread_reasons(sys.argv[1:])
     code = _answered()

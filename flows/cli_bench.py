@@ -22,7 +22,8 @@ Clips = Annotated[int, typer.Option(min=1, help="Distinct clips, evenly spread o
 Precisions = Annotated[
     list[str] | None,
     typer.Option(
-        help="Precision to measure, may be given several times; all that the processor has."
+        help="Precision to measure, may be given several times; by default fp32, and bf16 where "
+        "the processor has it."
     ),
 ]
 PartitionSize = Annotated[

@@ -21,7 +21,8 @@ Api = Annotated[
     str,
     typer.Option(
         "--api",
-        help="The Prefect API; by default what PREFECT_API_URL names, else that of `meldflow up`.",
+        help="The Prefect API; by default what PREFECT_API_URL names, else that of `meldflow up` "
+        "on this machine, http://127.0.0.1:4200/api.",
         metavar="URL",
         show_default=False,
     ),
@@ -99,7 +100,7 @@ def site(
     epilog=example(
         "meldflow up",
         "meldflow up --dataset MELD.Raw --store store",
-        "meldflow up --home /tmp/trial --port 4300 --scheduler-port 0 --workers 1",
+        "meldflow up --home /tmp/trial --port 4300 --scheduler-port 8796 --dashboard-port 8797",
     )
 )
 @takes(site=site, defaults=deployment_defaults)

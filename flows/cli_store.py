@@ -118,7 +118,11 @@ def maintain(
         float, typer.Option(min=0, help="Age of the states to forget, days.", metavar="DAYS")
     ] = 30.0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Tell what would be deleted; change nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Tell what is unused already, without what only old states need; change nothing.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -185,7 +185,12 @@ def extraction(
     ] = None,
     max_failure_rate: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Fail the run above this share of failed utterances."),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Fail the run if an extractor fails on a larger share of the rows it tried (20 at "
+            "least; texts that are empty do not count).",
+        ),
     ] = 0.25,
     wait: Annotated[
         float,
@@ -193,11 +198,15 @@ def extraction(
     ] = 0.0,
     then_train: Annotated[
         bool,
-        typer.Option("--then-train", help="Then start the deployment `train` on the new snapshot."),
+        typer.Option(
+            "--then-train",
+            help="Then start the deployment `train` on the new snapshot: for `extract` on a "
+            "server that has it (`meldflow up`, `meldflow deploy`).",
+        ),
     ] = False,
     cluster: Annotated[
         Path | None,
-        typer.Option(help="Cluster profile, YAML; by default all cores of this machine."),
+        typer.Option(help="Cluster profile, YAML; by default the cores of this machine."),
     ] = None,
 ) -> ExtractOptions:
     """What to extract, and where to, from the command line."""

@@ -8,6 +8,7 @@ from flows.audit import audit
 from flows.extract import extract
 from flows.train import train
 from tasks.extraction import ExtractReport
+from tasks.inputs import labelled
 from tasks.options import AuditOptions, ExtractOptions, Training
 from tasks.training import TrainReport
 
@@ -19,11 +20,11 @@ def pipeline(extraction: ExtractOptions, training: Training) -> tuple[ExtractRep
     The audit is for the reader: what it finds is settled in the same way by the extraction.
 
     Raises:
-        UsageError: see ``audit``, ``extract`` and ``train``.
+        UsageError: the clips are a plain folder; see also ``audit``, ``extract`` and ``train``.
         RunError: see ``extract``.
     """
-    if extraction.dataset is not None:
-        audit(AuditOptions(dataset=extraction.dataset, fixes=extraction.fixes))
+    dataset = labelled(extraction)
+    audit(AuditOptions(dataset=dataset, fixes=extraction.fixes))
     extracted = extract(extraction.model_copy(update={"then_train": False}))
     trained = train(training.on(extracted.store, extracted.snapshot))
     return extracted, trained

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
 from queue import SimpleQueue
@@ -13,7 +13,7 @@ from typing import Any
 
 from prefect.futures import PrefectFuture
 
-from models.schema import Clip, FeatureSpec, MeldflowError, RunError
+from models.schema import Clip, FeatureSpec, MeldflowError, Reason, RunError
 from storage import location, open_store
 from storage.catalogue import CatalogueChange, ids
 from storage.columns import ColumnTable
@@ -210,10 +210,12 @@ class FailureLimit:
 def check_failures(rates: Iterable[FailureRate], limit: float) -> None:
     """Refuses a run in which something is wrong with more than single clips.
 
+    An utterance without words, as all of a plain folder may be, is no failure to read them.
+
     Raises:
         RunError: an extractor failed on a larger share than ``limit`` of the rows it tried.
     """
-    for rate in rates:
+    for rate in map(_of_what_was_there, rates):
         if rate.tried >= MIN_TRIED and rate.rate > limit:
             reasons = ", ".join(f"{reason} {n}" for reason, n in rate.reasons.items())
             raise RunError(
@@ -221,3 +223,11 @@ def check_failures(rates: Iterable[FailureRate], limit: float) -> None:
                 f"the limit is {limit:.0%}, so nothing was published. Mend the cause and run again "
                 "with --retry-failed, or accept it with --max-failure-rate"
             )
+
+
+def _of_what_was_there(rate: FailureRate) -> FailureRate:
+    reasons = {reason: n for reason, n in rate.reasons.items() if reason != Reason.NO_TEXT}
+    wordless = rate.reasons.get(Reason.NO_TEXT, 0)
+    return replace(
+        rate, tried=rate.tried - wordless, failed=rate.failed - wordless, reasons=reasons
+    )

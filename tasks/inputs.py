@@ -9,7 +9,7 @@ from pathlib import Path
 from models import registry
 from models.computing import Computing, choose
 from models.extractor import Extractor
-from models.schema import Clip
+from models.schema import Clip, UsageError
 from storage import location, open_store
 from tasks.clusters.profile import load_profile
 from tasks.intake import Intake, check_folder, check_source, take_in, take_in_folder
@@ -85,3 +85,17 @@ def _clips(options: ExtractOptions) -> Path:
     if options.clips is None:
         raise AssertionError("the options name a dataset or clips")
     return options.clips
+
+
+def labelled(options: ExtractOptions) -> Path:
+    """The data set, which may have labels to train on.
+
+    Raises:
+        UsageError: it is a plain folder of clips, which has none.
+    """
+    if options.dataset is None:
+        raise UsageError(
+            f"clips {options.clips}: a plain folder has no labels to train on; "
+            "`meldflow extract --clips` gives its features"
+        )
+    return options.dataset

@@ -49,6 +49,12 @@ FRUGAL = {
 """A server that writes the states of task runs once a second, not one by one: by itself it spends
 40 % of its time on building the same SQL statement anew."""
 
+HEARTBEAT_SECONDS = 30
+"""Between the signs of life that a flow run gives; Prefect allows no less. Its default, 180, is
+longer than the silence after which a run is taken for dead (``tasks.serving.zombies``)."""
+
+ALIVE = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+
 _undelivered: list[str] = []
 """Servers that did not take everything that this process had to tell them."""
 

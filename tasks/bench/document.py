@@ -34,9 +34,10 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
 INTRODUCTION = """\
 # Performance
 
-What meldflow costs, measured; `make performance` measures all of it anew and writes this page.
-Every section names the command that repeats its figures. They hold for the machine below:
-elsewhere, trust the ratios more than the seconds."""
+What meldflow costs, measured. `make performance` runs the benches that the folder `bench` has no
+figures of (delete a file there to measure it anew) and writes this page. Every section names its
+command. The figures hold for the machine below: elsewhere, trust the ratios more than the seconds.
+MB of memory are 2^20 bytes."""
 
 
 def document(folder: Path) -> str:

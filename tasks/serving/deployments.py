@@ -34,6 +34,7 @@ from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.schema import UsageError
+from tasks.server import ALIVE
 from tasks.serving.defaults import Defaults
 from tasks.serving.zombies import register_zombies
 
@@ -136,6 +137,8 @@ def _register(
         "work_pool_name": spec.work_pool["name"],
         # The code is installed; a step there must be, or Prefect would copy the whole folder.
         "pull_steps": [{CHANGE_DIRECTORY: {"directory": str(directory)}}],
+        # Wherever its Prefect worker runs; what somebody set there stays.
+        "job_variables": _merged({"env": ALIVE}, known.job_variables if known else {}),
         "parameters": parameters,
         "parameter_openapi_schema": _form(flow),
         "enforce_parameter_schema": True,

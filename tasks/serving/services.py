@@ -26,9 +26,6 @@ from tasks.serving.process import healthy
 POOL = "meldflow"
 """The work pool that all deployments run in."""
 
-HEARTBEAT_SECONDS = 30
-"""Between two signs of life of a flow run; Prefect allows no less."""
-
 ANYWHERE = ("0.0.0.0", "::")
 """Hosts that mean every address of the machine; whoever connects needs one of them."""
 
@@ -177,7 +174,6 @@ def prefect_worker(site: Site) -> Service:
             **NO_SPINNING,
             "PREFECT_HOME": str(site.home.prefect),
             "PREFECT_API_URL": site.api,
-            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             "PREFECT_WORKER_QUERY_SECONDS": "5",
             VARIABLE: str(site.home.profile),
         },

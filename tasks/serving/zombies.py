@@ -10,7 +10,7 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from tasks.serving.services import HEARTBEAT_SECONDS
+from tasks.server import HEARTBEAT_SECONDS
 
 NAME = "mark dead runs Crashed"
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from prefect.events.schemas.automations import EventTrigger
 from typer.testing import CliRunner
 
 from flows import cli
+from flows.parameters import spread_reasons
 from storage import location
+from tasks.serving.zombies import zombies
 from tasks.synth.annotation import COLUMNS
 
 NEWER = location.SCHEMA + 1
@@ -44,6 +50,41 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     shown = CliRunner().invoke(cli.app, [name, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0
     assert f"meldflow {name}" in shown.output.split("Example")[1]
+
+
+def examples(command: Any = None) -> Iterator[str]:
+    """Those in the help of all commands."""
+    command = command or typer.main.get_command(cli.app)
+    yield from re.findall(r"`(meldflow [^`]*)`", command.epilog or "")
+    for below in getattr(command, "commands", {}).values():
+        yield from examples(below)
+
+
+@pytest.mark.parametrize("line", tuple(examples()))
+def test_examples_in_the_help_are_understood(line: str) -> None:
+    command: Any = typer.main.get_command(cli.app)
+    _, *words = spread_reasons(shlex.split(line))
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    command.make_context("meldflow", words)  # parses, and runs nothing
+
+
+def test_runs_give_signs_of_life_more_often_than_they_are_taken_for_dead() -> None:
+    program = (
+        "import sys\n"
+        "from flows import cli\n"
+        "sys.argv = ['meldflow', '--help']\n"
+        "try:\n"
+        "    cli.main()\n"
+        "except SystemExit:\n"
+        "    from prefect.settings import get_current_settings\n"
+        "    print(get_current_settings().flows.heartbeat_frequency)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, stdout=-1, text=True)
+    every = int(done.stdout.split()[-1])
+    trigger = zombies().trigger
+    assert isinstance(trigger, EventTrigger)
+    assert 3 * every <= trigger.within.total_seconds()
 
 
 def _missing(_: Path) -> None: ...
@@ -150,6 +191,7 @@ def test_stores_that_cannot_be_used(
         (("extract", "--clips", "none"), "none: does not exist"),
         (("extract", "--clips", "data/train_sent_emo.csv"), "is a file, not a folder"),
         (("extract", "--clips", "data"), "no sound or video file"),
+        (("pipeline", "--clips", "data"), "no labels to train on"),
         (("audit",), "Missing argument"),
         (("extrakt",), "No such command"),
     ],

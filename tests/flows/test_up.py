@@ -18,6 +18,9 @@ from tests.flows import command
 from tests.flows.serving import Served, extraction, until, up
 from tests.flows.test_resume import committed_partitions
 
+REGISTERED = {"id", "parameters", "entrypoint", "parameter_openapi_schema", "pull_steps"}
+REGISTERED |= {"job_variables"}
+
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
@@ -40,6 +43,8 @@ def test_what_is_registered_and_that_registering_again_changes_nothing(served: S
         "collision_strategy": "ENQUEUE",
         "grace_period_seconds": None,
     }
+    alive = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+    assert all(one["job_variables"] == {"env": alive} for one in before.values())
     assert before["train"]["parameters"] == {"options": {"store": str(served.folder / "store")}}
     (nightly,) = before["extract"]["schedules"]
     assert (nightly["slug"], nightly["active"]) == ("nightly", False)
@@ -58,7 +63,14 @@ def test_what_is_registered_and_that_registering_again_changes_nothing(served: S
     assert slugs == ["nightly"]
     for name in names:
         after = served.deployment(name)
-        for field in ("id", "parameters", "entrypoint", "parameter_openapi_schema", "pull_steps"):
+        for field in (
+            "id",
+            "parameters",
+            "entrypoint",
+            "parameter_openapi_schema",
+            "pull_steps",
+            "job_variables",
+        ):
             assert after[field] == before[name][field]
     again = {one["name"]: one["id"] for one in ask(served.api, "automations/filter", {})}
     assert again == {name: one["id"] for name, one in automations.items()}

@@ -4,7 +4,7 @@ import pytest
 
 from models.schema import RunError
 from storage.run import FailureRate
-from tasks.extraction import FailureLimit
+from tasks.extraction import FailureLimit, check_failures
 
 SILENT, TIMEOUT = ("text/x", "silent"), ("text/x", "timeout")
 
@@ -32,3 +32,12 @@ def test_what_a_resumed_run_did_before_counts() -> None:
 def test_few_rows_say_nothing() -> None:
     limit = FailureLimit(0.25, before=[rate(0)], planned={"text/x": 19})
     limit.check({SILENT: 19})
+
+
+def test_texts_that_nobody_wrote_are_no_failures() -> None:
+    nothing = ("text/x", "no_text")
+    check_failures([rate(400, no_text=400)], 0.25)
+    limit = FailureLimit(0.25, before=[rate(0)], planned={"text/x": 400})
+    limit.check({nothing: 300, TIMEOUT: 25})
+    with pytest.raises(RunError, match=r"26 of 100 utterances \(timeout 26\)"):
+        limit.check({nothing: 300, TIMEOUT: 26})
