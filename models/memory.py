@@ -8,6 +8,14 @@ import gc
 import sys
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that memory did not suffice, a GPU's too; torch has a kind of its own."""
+    torch = sys.modules.get("torch")
+    return isinstance(error, MemoryError) or (
+        torch is not None and isinstance(error, torch.OutOfMemoryError)
+    )
+
+
 def release_memory() -> None:
     """Gives back what torch and the C library keep for later; imports nothing.
 

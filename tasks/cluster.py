@@ -27,6 +27,7 @@ from distributed.utils import LoopRunner
 from tornado.ioloop import IOLoop
 
 from models.schema import RunError, UsageError
+from tasks.clusters.gpus import check_gpus
 from tasks.clusters.profile import Profile
 from tasks.clusters.roles import ROLES
 from tasks.clusters.versions import (
@@ -69,8 +70,8 @@ class Cluster:
             profile: what it was opened by.
 
         Raises:
-            UsageError: the scheduler does not answer, a role is not offered, or the scheduler or
-                a worker runs other versions.
+            UsageError: the scheduler does not answer, a role is not offered, the scheduler or a
+                worker runs other versions, or a worker's GPU cannot be used.
         """
         self.profile = profile
         self.device = profile.device
@@ -207,6 +208,8 @@ class Cluster:
         check_scheduler(client)
         is_uniform = self._wait_for_roles(client)
         check_workers(client)
+        if self.device == "cuda":
+            check_gpus(client)
         self.on_join(_keep_checking)
         return is_uniform
 

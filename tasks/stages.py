@@ -23,7 +23,8 @@ from itertools import chain
 from typing import TypeVar
 
 from models.extractor import Extractor
-from models.memory import release_memory
+from models.gpu import is_gpu_lost
+from models.memory import is_out_of_memory, release_memory
 from models.options import DecodeOptions
 from models.schema import Audio, FeatureSpec, Media, Missing, Modality, Reason, Record, Video
 from storage.facts import Facts
@@ -39,7 +40,7 @@ ROOM = 8
 and where it is, they are encoded one by one."""
 
 HUNG = 86
-"""Exit code of a worker that ended itself because a clip took too long."""
+"""Exit code of a worker that ended itself: a clip took too long, or its GPU is lost."""
 
 LAST_WORDS = 2.0
 """Seconds that such a worker has to say so."""
@@ -134,7 +135,7 @@ class Stored:
 
 
 class HungError(Exception):
-    """A batch took too long; the worker that it hangs on ends itself."""
+    """A batch took too long, or its GPU is lost; the worker that it hangs on ends itself."""
 
 
 def load_media(
@@ -218,7 +219,10 @@ def in_child(portion: Portion, device: str, timeout: float) -> Encoded:
     extractor = portion.extractor
     modalities = {extractor.spec.modality}
     loaded = load_media(portion.sources, modalities, extractor.decoding, timeout)
-    return _encode(portion, loaded, device, None)
+    try:
+        return _encode(portion, loaded, device, None)
+    except HungError:
+        os._exit(HUNG)  # so that this clip is what it cost
 
 
 def write(
@@ -346,16 +350,21 @@ def _extract(ready: Extractor, sources: Sequence[Source], media: Sequence[Media]
     except OSError:
         raise
     except Exception as error:
-        if len(media) > 1:
-            release_memory()
-            half = len(media) // 2
-            return _extract(ready, sources[:half], media[:half]) + _extract(
-                ready, sources[half:], media[half:]
-            )
-        if isinstance(error, MemoryError):
-            raise
-        logger.exception("%s %s: the extractor raised", sources[0].id, ready.spec.name)
-        return [Missing(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}")]
+        said, out_of_memory = f"{type(error).__name__}: {error}", is_out_of_memory(error)
+        if len(media) == 1 and not out_of_memory:
+            logger.exception("%s %s: the extractor raised", sources[0].id, ready.spec.name)
+    # Not in the handler: the error holds on to all that the failed attempt had in memory.
+    release_memory()
+    if is_gpu_lost():
+        raise _ending(f"the GPU of this worker cannot be used any more ({said})")
+    if len(media) > 1:
+        half = len(media) // 2
+        return _extract(ready, sources[:half], media[:half]) + _extract(
+            ready, sources[half:], media[half:]
+        )
+    if out_of_memory:
+        raise MemoryError(said)
+    return [Missing(reason=Reason.CRASHED, message=said)]
 
 
 def _in_time(work: Callable[[], T], seconds: float | None) -> T:
@@ -371,10 +380,15 @@ def _in_time(work: Callable[[], T], seconds: float | None) -> T:
         runner = _of_thread.runner = ThreadPoolExecutor(1, "encode")
     future = runner.submit(work)
     if not wait([future], seconds).done:
-        logger.error("a batch takes more than %g s: the worker ends itself", seconds)
-        threading.Timer(LAST_WORDS, os._exit, (HUNG,)).start()
-        raise HungError(f"a batch takes more than {seconds:g} s")
+        raise _ending(f"a batch takes more than {seconds:g} s")
     return future.result()
+
+
+def _ending(why: str) -> HungError:
+    """What to raise; the worker ends itself a little later."""
+    logger.error("%s: the worker ends itself", why)
+    threading.Timer(LAST_WORDS, os._exit, (HUNG,)).start()
+    return HungError(why)
 
 
 class _Apart:
@@ -408,7 +422,8 @@ class _Apart:
         return child.end() if child else 0
 
     def _start(self) -> Child:
-        child = Child.start(__name__, _memory_limit() if self._device == "cpu" else 0)
+        on_cpu = self._device == "cpu" or self._extractor.spec.resource == "cpu"
+        child = Child.start(__name__, _memory_limit() if on_cpu else 0)
         try:
             answer = child.ask("set_up", (self._extractor, self._device), LOAD_SECONDS)
         except (EOFError, OSError) as error:

@@ -93,12 +93,17 @@ def quiet() -> None:
 
 @contextmanager
 def exact_inference() -> Iterator[None]:
-    """No gradients, and full fp32 convolutions by deterministic kernels on a GPU.
+    """No gradients, and on a GPU fp32 as it is, deterministic kernels and sums of fp32.
 
     TF32, cuDNN's default for convolutions, keeps 10 bits of mantissa: features would then
-    depend on the batch by more than 1e-4.
+    depend on the batch by more than 1e-4. The environment can ask for it in products as well.
     """
     import torch
+
+    products = torch.backends.cuda.matmul
+    products.allow_tf32 = False
+    products.allow_fp16_reduced_precision_reduction = False
+    products.allow_bf16_reduced_precision_reduction = False
 
     exact = {"benchmark": False, "deterministic": True, "allow_tf32": False}
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, **exact):

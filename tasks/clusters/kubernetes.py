@@ -92,8 +92,9 @@ class Kubernetes(Profile):
 
         Raises:
             UsageError: dask-kubernetes is not installed, or there is no Kubernetes with the
-                operator.
+                operator, or no pod has the GPUs that the networks are to run on.
         """
+        self.check_gpus(self.gpu)
         _kube_cluster()
         _ask_for_operator()
 
@@ -152,6 +153,7 @@ class Kubernetes(Profile):
             "image": self.image,
             "args": [
                 *("dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--nthreads", "1"),
+                *("--memory-limit", workers.memory),
                 *("--dashboard", "--dashboard-address", "8788"),
                 *("--resources", resources_option(roles)),
             ],

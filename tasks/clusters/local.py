@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any, Literal
 
 import dask
@@ -60,8 +61,8 @@ class Local(Profile):
             UsageError: they would have more threads than the machine has cores.
         """
         if self.workers is None:
-            fit = min(CPU_COUNT // self.threads, MEMORY_LIMIT // WORKER_BYTES)
-            return max(1, fit)
+            room = MEMORY_LIMIT // WORKER_BYTES - self.gpu_count()
+            return max(1, min(CPU_COUNT // self.threads, room))
         if self.workers * self.threads > CPU_COUNT:
             raise UsageError(
                 f"cluster: {self.workers} workers of {self.threads} threads exceed the "
@@ -113,7 +114,7 @@ class Local(Profile):
     def worker_specs(self) -> dict[str, dict[str, Any]]:
         """Name → how Dask starts the worker."""
         workers, gpus = self.worker_count(), self.gpu_count()
-        memory = MEMORY_LIMIT // (workers + gpus)
+        memory = worker_bytes(workers + gpus)
         roles = roles_of_cpu_workers(gpus)
         specs = {f"cpu-{n}": _spec(roles, memory) for n in range(workers)}
         # A GPU worker of a simulation, with `device: cpu`, sees none.
@@ -121,11 +122,23 @@ class Local(Profile):
         return specs | {f"gpu-{n}": _spec(("model",), memory, seen[n]) for n in range(gpus)}
 
 
+def worker_bytes(workers: int) -> int:
+    """Memory that each of so many workers on this machine may take.
+
+    Dask's own default is a core's share, which may be less than ``WORKER_BYTES``.
+    """
+    return int(MEMORY_LIMIT) // workers
+
+
 def visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES names, else the numbers of the GPUs that nvidia-smi lists."""
+    """What CUDA_VISIBLE_DEVICES names, else the numbers of the GPUs that nvidia-smi lists.
+
+    As CUDA reads it: nothing, or ``-1``, hides all that follow.
+    """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
-        return [one.strip() for one in named.split(",") if one.strip()]
+        names = (one.strip() for one in named.split(","))
+        return list(takewhile(lambda one: one and not one.startswith("-"), names))
     try:
         listed = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False

@@ -52,6 +52,18 @@ class Profile(BaseModel):
             UsageError: something is; the message names it.
         """
 
+    def check_gpus(self, group: object | None) -> None:
+        """Refuses networks on GPUs where no group of workers has any.
+
+        Raises:
+            UsageError: so it is.
+        """
+        if self.device == "cuda" and group is None:
+            raise UsageError(
+                f"cluster: kind {self.kind} and device cuda, but no group `gpu` that has GPUs; add "
+                "it to the cluster profile, or set `device: cpu`"
+            )
+
     def open(self) -> AbstractContextManager[str | Cluster]:
         """The scheduler's address, or a cluster in this process; stopped at the end.
 

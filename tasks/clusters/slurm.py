@@ -97,8 +97,10 @@ class Slurm(Profile):
         """Finds out whether jobs can be submitted from here.
 
         Raises:
-            UsageError: Slurm's commands or dask-jobqueue are not installed.
+            UsageError: Slurm's commands or dask-jobqueue are not installed, or no job has the
+                GPUs that the networks are to run on.
         """
+        self.check_gpus(self.gpu)
         _job_class()
         for command in COMMANDS:
             if shutil.which(command) is None:

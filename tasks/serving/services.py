@@ -15,7 +15,7 @@ import yaml
 
 from models.schema import UsageError
 from tasks.clusters.environment import NO_SPINNING, dask_seldom, worker_environment
-from tasks.clusters.local import Local, visible_gpus
+from tasks.clusters.local import Local, visible_gpus, worker_bytes
 from tasks.clusters.profile import VARIABLE
 from tasks.clusters.roles import ROLES
 from tasks.files import write_atomically
@@ -89,7 +89,8 @@ class Site:
         Raises:
             UsageError: they would have more threads than the machine has cores.
         """
-        return Local(kind="local", workers=self.workers).worker_count()
+        local = Local(kind="local", workers=self.workers, gpus=len(self.gpus))
+        return local.worker_count()
 
     def check(self) -> None:
         """Finds out what is wrong before anything is started.
@@ -190,6 +191,7 @@ def _worker(site: Site, name: str, roles: tuple[str, ...], devices: str) -> Serv
         command=(
             *(*_dask("worker"), site.scheduler, "--name", name, "--host", site.contact),
             *("--nthreads", "1", "--resources", resources, "--no-dashboard"),
+            *("--memory-limit", str(worker_bytes(site.cpu_workers + len(site.gpus)))),
             *("--local-directory", str(site.home.dask)),
         ),
         # The nanny prefers what is in the environment to what Dask's configuration says.

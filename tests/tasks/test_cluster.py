@@ -4,14 +4,18 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from dask.system import CPU_COUNT
 
 from models.schema import UsageError
 from tasks.cluster import open_cluster
-from tasks.clusters.environment import THREAD_VARIABLES
-from tasks.clusters.local import Local
+from tasks.clusters import local
+from tasks.clusters.environment import THREAD_VARIABLES, WORKER_BYTES
+from tasks.clusters.local import Local, visible_gpus
 from tasks.clusters.profile import KINDS, load_profile
 from tasks.clusters.roles import ROLES
+from tasks.serving.home import Home
+from tasks.serving.services import Site, dask_workers
 
 
 def test_processes_times_threads_never_exceed_the_cores() -> None:
@@ -113,3 +117,41 @@ def test_profiles_that_are_none(tmp_path: Path, content: str, says: str) -> None
     with pytest.raises(UsageError, match=r"p\.yaml") as refused:
         load_profile(str(tmp_path / "p.yaml"))
     assert says in str(refused.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU that can be used")
+def test_a_gpu_that_torch_cannot_use_is_told_before_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with (
+        pytest.raises(UsageError, match="the GPU of worker gpu-0 cannot be used"),
+        open_cluster(Local(device="cuda", workers=1)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("named", "seen"), [("", []), ("-1", []), ("2,0", ["2", "0"]), ("1,-1,0", ["1"])]
+)
+def test_gpus_are_hidden_as_cuda_hides_them(
+    monkeypatch: pytest.MonkeyPatch, named: str, seen: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert visible_gpus() == seen
+
+
+def test_workers_share_the_memory_among_them_and_not_by_cores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Dask's default, a core's share, would be less than the networks need."""
+    memory = 16 * 2**30
+    monkeypatch.setattr(local, "CPU_COUNT", 16)
+    monkeypatch.setattr(local, "MEMORY_LIMIT", memory)
+    site = Site(home=Home(tmp_path), gpus=("0",))
+    assert site.cpu_workers == 4
+    for one in dask_workers(site):
+        limit = int(one.command[one.command.index("--memory-limit") + 1])
+        assert limit == memory // 5 >= WORKER_BYTES
+    specs = Local(workers=None, gpus=1).worker_specs()
+    assert {one["options"]["memory_limit"] for one in specs.values()} == {memory // 5}

@@ -80,6 +80,9 @@ def test_gpu_pods_take_the_networks() -> None:
     (cpu_container,), (gpu_container,) = cpu["spec"]["containers"], gpu["spec"]["containers"]
     assert cpu_container["args"][-2:] == ["--resources", "cpu=1"]
     assert gpu_container["args"][-2:] == ["--resources", "model=1"]
+    assert gpu_container["args"][gpu_container["args"].index("--memory-limit") + 1] == "16Gi"
+    with pytest.raises(UsageError, match="no group `gpu`"):
+        deployed().model_copy(update={"device": "cuda"}).check()
     assert gpu_container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert "nvidia.com/gpu" not in cpu_container["resources"]["limits"]
     assert {"name": "OMP_NUM_THREADS", "value": "4"} in gpu_container["env"]
