@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Literal
 
 from rich.table import Table
 
 from flows.app import out
+from tasks.bench.machine import circumstances
 from tasks.bench.sections import SECTIONS, Block
 
 
@@ -16,10 +18,10 @@ def show(name: str, found: dict[str, Any], *, as_json: bool) -> None:
     Args:
         name: of the bench.
         found: what it prints as JSON.
-        as_json: print that.
+        as_json: print that, with where and when it was measured.
     """
     if as_json:
-        out.print_json(data=found)
+        out.print_json(data=found | {"measured": circumstances(sys.argv[1:])})
         return
     section = next(one for one in SECTIONS if one.name == name)
     out.print(section.about, style="dim", highlight=False, markup=False)

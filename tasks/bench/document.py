@@ -12,19 +12,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from models.schema import MeldflowError, UsageError
-from tasks.bench.machine import machine
 from tasks.bench.sections import SECTIONS, Block, Section
 from tasks.watching.words import table, text
-
-MACHINE = "machine"
-"""``machine.json`` tells where and when the benches ran."""
 
 PROGRAMS: Mapping[str, tuple[str, ...]] = {
     "meldflow": (sys.executable, "-m", "flows.cli"),
@@ -52,11 +47,13 @@ def document(folder: Path) -> str:
     found = {section.name: _read(folder, section.name) for section in SECTIONS}
     for section in SECTIONS:
         if found[section.name] is None and found.get(section.within):
-            found[section.name] = found[section.within].get(section.name)
-    about = _read(folder, MACHINE) or next(filter(None, map(_own, found.values())), {})
-    parts = [INTRODUCTION, *_machine(about)]
+            around = found[section.within]
+            found[section.name] = around[section.name] | {"measured": around.get("measured")}
+    measured = [one["measured"] for one in found.values() if _is_told(one)]
+    newest: dict[str, Any] = max(measured, key=lambda one: str(one["date"]), default={})
+    parts = [INTRODUCTION, *_machine(newest)]
     for section in SECTIONS:
-        parts += ["", *_section(section, found[section.name], about)]
+        parts += ["", *_section(section, found[section.name], newest)]
     return "\n".join(parts) + "\n"
 
 
@@ -76,8 +73,6 @@ def run(folder: Path, console: Console) -> list[str]:
             failed.append(section.name)
             continue
         draft.rename(target)  # what is there under its name is whole
-        when = {"date": date.today().isoformat()}
-        (folder / f"{MACHINE}.json").write_text(json.dumps(machine() | when))
     return failed
 
 
@@ -96,24 +91,23 @@ def _read(folder: Path, name: str) -> Any:
         raise UsageError(f"bench {file}: is no JSON ({error})") from error
 
 
-def _own(found: Any) -> dict[str, Any]:
-    """Hardware and versions, where a bench tells them."""
-    if not isinstance(found, dict):
-        return {}
-    return {key: found[key] for key in ("hardware", "versions") if found.get(key)}
+def _is_told(found: Any) -> bool:
+    """Whether a bench's figures say where and when they were measured."""
+    return isinstance(found, dict) and isinstance(found.get("measured"), dict)
 
 
-def _machine(about: Mapping[str, Any]) -> Iterator[str]:
+def _machine(newest: Mapping[str, Any]) -> Iterator[str]:
     yield ""
-    if not about:
+    if not newest:
         yield "The machine was not recorded."
         return
-    when = f", on {about['date']}" if "date" in about else ""
-    yield f"Measured on {_hardware(about.get('hardware', {}))}{when}."
-    if about.get("versions"):
-        versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
-        yield ""
-        yield f"Versions: {text(versions)}."
+    yield f"Measured on {_hardware(newest['hardware'])}."
+    yield ""
+    yield f"Versions: {_versions(newest)}."
+
+
+def _versions(of: Mapping[str, Any]) -> str:
+    return text(", ".join(f"{name} {number}" for name, number in of["versions"].items()))
 
 
 def _hardware(of: Mapping[str, Any]) -> str:
@@ -126,24 +120,32 @@ def _hardware(of: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, words)) or "a machine that was not recorded"
 
 
-def _section(section: Section, found: Any, about: Mapping[str, Any]) -> Iterator[str]:
+def _section(section: Section, found: Any, newest: Mapping[str, Any]) -> Iterator[str]:
     yield f"## {section.title}"
     yield ""
     if found is None:
         yield f"Not run. `{section.line}` measures it."
         return
     yield section.about
-    own = _own(found).get("hardware")
-    if own and _hardware(own) != _hardware(about.get("hardware", {})):
-        yield ""
-        yield f"Measured on another machine: {_hardware(own)}."
     yield ""
     try:
         yield from [line for block in section.blocks(found) for line in _markdown(block)]
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         yield f"Its figures are of a form that this page does not know ({error!r})."
         yield ""
-    yield f"`{section.line}`"
+    yield _origin(section, found["measured"] if _is_told(found) else {}, newest)
+
+
+def _origin(section: Section, measured: Mapping[str, Any], newest: Mapping[str, Any]) -> str:
+    """The command, the date, and what was otherwise than for the newest figures."""
+    if not measured:
+        return f"`{section.line}`"
+    where = _hardware(measured["hardware"])
+    others = [where] if where != _hardware(newest["hardware"]) else []
+    known, own = newest["versions"], measured["versions"]
+    if changed := {name: number for name, number in own.items() if known.get(name) != number}:
+        others.append(_versions({"versions": changed}))
+    return ", ".join([f"`{measured['command']}`", measured["date"], *others])
 
 
 def _markdown(block: Block) -> Iterator[str]:

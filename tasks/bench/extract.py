@@ -1,9 +1,10 @@
 """How much faster meldflow extracts than the usual script, on the same clips in turns.
 
 Everything is real on both sides: ``models.bench.usual`` with all of torch's threads, and ``meldflow
-extract`` against a Prefect server and a Dask scheduler with two warm workers, all features, every
-partition committed and published. In each round both do the same clips, so that the ratio holds
-although the machine's speed changes from round to round.
+extract`` against a Prefect server and a Dask scheduler with a warm worker per core, all features,
+every partition committed and published. In each round both do the same clips, and what meldflow
+did is compared with what the script did before and after it, so that the ratio holds although the
+machine's speed changes.
 
 The steady state is compared: the script after its first clip, and the flow from its start to its
 published snapshot, which takes in, hashes, plans and commits. The script does each clip once. The
@@ -23,17 +24,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from models import registry
-from models.computing import PRECISIONS
+from models.computing import PRECISIONS, choose
 from models.schema import RunError, UsageError
-from tasks.bench.machine import machine
 from tasks.bench.material import Material, material, write_listed
 from tasks.bench.orchestrate import PARTITION
 from tasks.bench.precisions import RANDOM, WEIGHTS_OF, arguments, precisions
@@ -48,7 +49,7 @@ CLIPS = 48
 ROUNDS = 3
 """By default."""
 
-UTTERANCES = 3 * PARTITION
+UTTERANCES = PARTITION * max(3, 3 * WORKERS // 2)
 """What meldflow extracts in a round, at least; MELD has over two hundred partitions."""
 
 
@@ -65,6 +66,8 @@ class Round:
     """The most memory that they held together."""
     worker_mb: float
     """The same of a worker with its decoder, on average; of the script where there is none."""
+    loading_mb: float
+    """The same while networks are loaded, which the script does for a second."""
     before_seconds: float
     """From the start of the process to the steady state."""
     steps: Mapping[str, float]
@@ -96,6 +99,7 @@ class Side:
             ),
             "peak_mb": round(max(one.peak_mb for one in self.rounds), 1),
             "worker_mb": round(max(one.worker_mb for one in self.rounds), 1),
+            "loading_mb": round(max(one.loading_mb for one in self.rounds), 1),
             "cold_seconds": round(self.cold_seconds, 2),
             "steps": {name: round(one, 4) for name, one in self.rounds[-1].steps.items()},
             "rounds": [asdict(one) for one in self.rounds],
@@ -110,13 +114,17 @@ class Comparison:
     clip_seconds: float
     """Their mean length."""
     usual: Side
+    """One round more than the others have: before each of theirs, and after the last."""
     meldflow: Mapping[str, Side]
     """By precision."""
 
     def ratios(self, precision: str) -> list[float]:
-        """Clips per second over those of the usual script, round by round."""
-        pairs = zip(self.meldflow[precision].rounds, self.usual.rounds, strict=True)
-        return [ours.clips_per_second / theirs.clips_per_second for ours, theirs in pairs]
+        """Clips per second over those of the usual script before and after, round by round."""
+        around = pairwise(one.clips_per_second for one in self.usual.rounds)
+        return [
+            ours.clips_per_second / statistics.mean(theirs)
+            for ours, theirs in zip(self.meldflow[precision].rounds, around, strict=True)
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; null for what this processor has no instructions for."""
@@ -124,10 +132,14 @@ class Comparison:
         return {
             "ratio": known | {name: spread(self.ratios(name)) for name in self.meldflow},
             "usual": self.usual.to_json(),
-            "meldflow": known | {name: side.to_json() for name, side in self.meldflow.items()},
+            "meldflow": known
+            | {
+                name: side.to_json() | asdict(choose("auto", name, "cpu", None))
+                for name, side in self.meldflow.items()
+            },
             "clips": self.clips,
             "clip_seconds": round(self.clip_seconds, 3),
-            **machine(),
+            "workers": WORKERS,
         }
 
 
@@ -172,8 +184,11 @@ def compare(
                 which = f"round {number} of {rounds}"
                 say(f"{which}: the usual script")
                 usual.append(_usual(sequential, folder, weights))
-                for one in wanted:
+                # In another order each time, so that no precision is always the one that waits.
+                for one in wanted if number % 2 else wanted[::-1]:
                     ours[one].append(meldflow.extract(one, which))
+            say("the usual script, once more")
+            usual.append(_usual(sequential, folder, weights))
     return Comparison(
         clips=len(several),
         clip_seconds=sum(one.seconds for one in several) / len(several),
@@ -230,6 +245,7 @@ def _usual(clips: Path, folder: Path, weights: str) -> Round:
         cpu_seconds=told["cpu_seconds"],
         peak_mb=most["script"],
         worker_mb=most["script"],
+        loading_mb=most["script"],
         before_seconds=told["cold_seconds"],
         steps=told["steps"],
     )
@@ -250,21 +266,25 @@ class _Ours:
         started = time.monotonic()
         self._say(f"{which}: starting workers and loading the networks in {precision}")
         with cluster(self._up, WORKERS):
-            table, store, _ = self._extract(precision, WARM_UP * WORKERS, WARM_UP // 4)
+            with peaks(self._up.processes) as loading:
+                table, _ = self._extract(precision, WARM_UP * WORKERS, WARM_UP // 4)
             before = time.monotonic() - started
             # Nothing is left to do: this is what its process takes at any rate.
-            start = self._run(table, store, precision, WARM_UP // 4)[0].cpu_seconds
+            again = ("extract", table, "--store", table.with_suffix(".store"))
+            start = self._up.run(
+                *(*again, "--cluster", self._up.profile, "--json"),
+                *self._options(precision, WARM_UP // 4),
+            )
             self._say(f"{which}: meldflow in {precision}")
-            return self._measured(precision, utterances, before, start)
+            done = self._measured(precision, utterances, start.cpu_seconds)
+        return replace(done, before_seconds=before, loading_mb=loading["workers"] / WORKERS)
 
-    def _measured(
-        self, precision: str, utterances: int, before_seconds: float, start_cpu: float
-    ) -> Round:
+    def _measured(self, precision: str, utterances: int, start_cpu: float) -> Round:
         up = self._up
         others = [one for name in up.processes if name != "flow" for one in up.processes[name]]
         before, recorded = cpu_seconds(others), up.recorded()
         with peaks(up.processes) as most:
-            *_, (done, told) = self._extract(precision, utterances, PARTITION)
+            _, (done, told) = self._extract(precision, utterances, PARTITION)
             up.settle(recorded + -(-utterances // PARTITION))
         spent = cpu_seconds(others) - before
         return Round(
@@ -273,34 +293,20 @@ class _Ours:
             cpu_seconds=max(0.0, done.cpu_seconds - start_cpu) + spent,
             peak_mb=sum(most.values()),
             worker_mb=most["workers"] / WORKERS,
-            before_seconds=before_seconds,
+            loading_mb=0.0,
+            before_seconds=0.0,
             steps={},
         )
 
     def _extract(
         self, precision: str, utterances: int, partition: int
-    ) -> tuple[Path, Path, tuple[Done, dict[str, Any]]]:
-        """The corpus, its new store, and what became of the run."""
+    ) -> tuple[Path, tuple[Done, dict[str, Any]]]:
+        """The corpus, whose store is new, and what became of the run."""
         folder = self._up.folder
-        number = len(list(folder.glob("*.csv")))
-        table, store = folder / f"corpus-{number}.csv", folder / f"store-{number}"
+        table = folder / f"corpus-{len(list(folder.glob('*.csv')))}.csv"
         write_listed(table, self._several, utterances)
-        return table, store, self._run(table, store, precision, partition)
+        options = self._options(precision, partition)
+        return table, self._up.extract(table, utterances, options)
 
-    def _run(
-        self, table: Path, store: Path, precision: str, partition: int
-    ) -> tuple[Done, dict[str, Any]]:
-        """The process, and its report.
-
-        Raises:
-            RunError: it failed, or a feature could not be extracted.
-        """
-        done = self._up.run(
-            *("extract", table, "--store", store, "--cluster", self._up.profile, "--json"),
-            *("--partition", str(partition), *arguments(precision, self._weights)),
-        )
-        told = json.loads(done.output)
-        failed = sum(one["failed"] for one in told["failures"])
-        if failed:
-            raise RunError(f"bench: {failed} features could not be extracted, nothing is compared")
-        return done, told
+    def _options(self, precision: str, partition: int) -> tuple[str, ...]:
+        return ("--partition", str(partition), *arguments(precision, self._weights))

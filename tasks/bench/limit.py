@@ -2,34 +2,39 @@
 
 The floor of a clip is the time to decode it, as FFmpeg does on one thread, and the multiplications
 and additions of the networks at the best rate that any kernel at hand reaches on one thread, in the
-same precision. Nobody reaches it: it leaves out choosing and scaling frames, resampling, librosa's
-descriptors, normalisation and activations, the storage and all orchestration, and no network
-consists of its fastest kernel.
+same precision, while the machine's other cores do the same: they share its memory. Nobody reaches
+it: it leaves out choosing and scaling frames, resampling, librosa's descriptors, normalisation and
+activations, the storage and all orchestration, and no network consists of its fastest kernel.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from models.bench.limit import Rate
 from models.schema import RunError
-from tasks.bench.machine import machine
 from tasks.bench.material import Material, material
 from tasks.bench.orchestrate import PARTITION
 from tasks.bench.precisions import precisions
 from tasks.bench.stages import CLIPS, DECODE, Measured, Stages, measured
+from tasks.bench.system import WORKERS
 from tasks.clusters.environment import worker_environment
 
 PUBLISHED_GMAC = 4.09
 """ResNet-50 on a picture of 224 x 224, as torchvision publishes it: 10^9 multiply-accumulates."""
+
+FIXED = {"text/minilm": "fp32"}
+"""Extractor whose precision cannot be chosen → what its network computes in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +57,9 @@ class Floor:
 
     def parts(self, precision: str) -> dict[str, float]:
         """``decode`` and extractors → CPU milliseconds per clip."""
-        rate = self.best(precision).gflop_per_second
         return {DECODE: self.decode_ms} | {
-            name: 1000 * gflop / rate for name, gflop in self.gflop.items()
+            name: 1000 * gflop / self.best(_used(name, precision)).gflop_per_second
+            for name, gflop in self.gflop.items()
         }
 
 
@@ -125,7 +130,6 @@ class Limit:
             "precisions": {one.precision: one.to_json() for one in self.against},
             "rates": [asdict(rate) for rate in self.floor.rates],
             "stages": self.job.to_json(),
-            **machine(),
         }
 
     def _against(self, run: Stages) -> Against:
@@ -169,16 +173,48 @@ def limit(
 def floor_of(
     several: Sequence[Material], wanted: Sequence[str], say: Callable[[str], None]
 ) -> Floor:
-    """The floor of these clips, measured in a process of one thread.
+    """The floor of these clips: the mean of as many processes of one thread as there are workers.
+
+    All at once, as the workers are: a core alone has the machine's memory to itself.
 
     Raises:
-        RunError: it failed.
+        RunError: one failed.
     """
     request = {
         "clips": [str(one.clip) for one in several],
         "texts": [one.text for one in several],
-        "precisions": list(wanted),
+        "precisions": list(dict.fromkeys((*wanted, *FIXED.values()))),
     }
+    with ThreadPoolExecutor(WORKERS) as pool:
+        silent = [pool.submit(_measure, request, lambda _: None) for _ in range(WORKERS - 1)]
+        found = [_measure(request, say), *(one.result() for one in silent)]
+    rates = zip(*(one.pop("rates") for one in found), strict=True)
+    first = found[0]
+    return Floor(
+        decode_ms=statistics.mean(one["decode_ms"] for one in found),
+        clip_seconds=first["clip_seconds"],
+        gflop=first["gflop"],
+        resnet50_gmac_per_picture=first["resnet50_gmac_per_picture"],
+        rates=tuple(map(_mean_rate, rates)),
+    )
+
+
+def _used(extractor: str, precision: str) -> str:
+    """What the extractor's network computes in where others compute in ``precision``."""
+    return FIXED.get(extractor, precision)
+
+
+def _mean_rate(several: Sequence[Mapping[str, Any]]) -> Rate:
+    speed = statistics.mean(one["gflop_per_second"] for one in several)
+    return Rate(**{**several[0], "gflop_per_second": round(speed, 1)})
+
+
+def _measure(request: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """What one process of ``models.bench.limit`` finds.
+
+    Raises:
+        RunError: it failed.
+    """
     found: dict[str, Any] = {}
     with (
         tempfile.TemporaryFile("w+") as errors,
@@ -203,5 +239,4 @@ def floor_of(
             errors.seek(0)
             said = errors.read().strip().rpartition("\n")[2] or f"exit code {child.returncode}"
             raise RunError(f"bench: the floor could not be measured: {said}")
-    rates = tuple(Rate(**rate) for rate in found.pop("rates"))
-    return Floor(**found, rates=rates)
+    return found

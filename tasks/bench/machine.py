@@ -1,8 +1,11 @@
-"""Where a bench ran: hardware and versions, which belong to every figure."""
+"""Where, when and by what a bench ran, which belongs to every figure."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import date
 from typing import Any
 
 from tasks.bench.system import WORKERS
@@ -11,8 +14,17 @@ from tasks.hardware import EXTRACTION_PACKAGES, describe_hardware, describe_vers
 PACKAGES = (*EXTRACTION_PACKAGES, "dask", "distributed", "prefect")
 
 
-def machine() -> dict[str, Any]:
-    """Hardware and versions, as JSON values."""
+def circumstances(arguments: Sequence[str]) -> dict[str, Any]:
+    """Command, date, hardware and versions, as JSON values.
+
+    Args:
+        arguments: what ``meldflow`` was called with.
+    """
     hardware = asdict(describe_hardware(1))
     del hardware["torch_threads"]
-    return {"hardware": hardware | {"workers": WORKERS}, "versions": describe_versions(PACKAGES)}
+    return {
+        "command": shlex.join(("meldflow", *arguments)),
+        "date": date.today().isoformat(),
+        "hardware": hardware | {"workers": WORKERS},
+        "versions": describe_versions(PACKAGES),
+    }

@@ -115,18 +115,15 @@ def orchestrate(utterances: int, say: Callable[[str], None]) -> Orchestration:
 def _cost(up: System, utterances: int) -> Cost:
     """One extraction, measured until the server has recorded it."""
     number = len(list(up.folder.glob("*.csv")))
-    table, store = up.folder / f"corpus-{number}.csv", up.folder / f"store-{number}"
+    table = up.folder / f"corpus-{number}.csv"
     write_corpus(table, utterances)
     partitions = -(-utterances // PARTITION)
     others = [name for name in up.processes if name != "flow"]
     before = {name: cpu_seconds(up.processes[name]) for name in others}
     recorded = up.recorded()
     with peaks(up.processes) as most:
-        done = up.run(
-            *("extract", table, "--store", store, "--cluster", up.profile, "--json"),
-            *("--partition", str(PARTITION)),
-            *(part for one in NOTHING for part in ("--only", one.name)),
-        )
+        only = (part for one in NOTHING for part in ("--only", one.name))
+        done, _ = up.extract(table, utterances, ("--partition", str(PARTITION), *only))
         ended = time.monotonic()
         lost = recorded + partitions - up.settle(recorded + partitions)
     spent = {name: cpu_seconds(up.processes[name]) - before[name] for name in others}

@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 from dask.utils import key_split
 from distributed import Client
 
+from models.computing import choose
+from models.schema import RunError
 from tasks.bench import host
 from tasks.bench.material import Material, material, write_listed
 from tasks.bench.noop import NOTHING, PAUSES, Descriptors, Pictures, Sound, Words, register
@@ -69,8 +71,6 @@ class Real:
     """By round: how long the flow took, from its own report."""
     stage_seconds: Mapping[str, float]
     """Stage → seconds of a worker per clip, mean of the rounds."""
-    failed: int
-    """Rows without features, in one round."""
 
     @property
     def clips_per_second(self) -> float:
@@ -122,6 +122,8 @@ class Busy:
     slept: float
     """Seconds of sleep that the workers had behind them at ``steady_stop``, as ordered: of a batch
     under way, the share that had passed."""
+    fewest: int
+    """Batches of clips that a worker had, at least."""
 
     @property
     def steady_seconds(self) -> float:
@@ -152,14 +154,17 @@ class Busy:
             for batches in spans.values()
         ]
         last: dict[str, float] = defaultdict(float)
+        had: Counter[str] = Counter()
         for span in _clip_batches(spans):
             last[span.worker] = max(last[span.worker], span.stop)
+            had[span.worker] += 1
         steady_stop = min(last.values())
         return cls(
             start=min(span.start for span, _ in ordered),
             steady_stop=steady_stop,
             stop=stop,
             slept=sum(pause * span.share_before(steady_stop) for span, pause in ordered),
+            fewest=min(had.values()),
         )
 
 
@@ -215,6 +220,7 @@ class Scaling:
         return {
             "factor": None if self.factor is None else round(self.factor, 3),
             "linear_until": self.linear_until,
+            "computed": None if not self.real else asdict(choose("auto", "auto", "cpu", None)),
             "clip_seconds": round(self.clip_seconds, 4),
             "real": [one.to_json() for one in self.real],
             "simulated": [one.to_json() for one in self.simulated],
@@ -254,7 +260,8 @@ def scale(
         with server(folder) as up:
             if several:
                 real = _really(up, several, rounds, say)
-                pauses = _pauses(real[0].stage_seconds)
+                # Of the busier machine: on one worker alone, this one's clips may take longer.
+                pauses = _pauses(real[-1].stage_seconds)
             up.environment[PAUSES] = json.dumps(pauses)
             simulated = tuple(_simulate(up, number, pauses, say) for number in sorted(workers))
     return Scaling(real=real, clip_seconds=sum(pauses.values()), simulated=simulated)
@@ -264,8 +271,6 @@ def _really(
     up: System, several: Sequence[Material], rounds: int, say: Callable[[str], None]
 ) -> tuple[Real, ...]:
     """Both numbers of workers, in turns."""
-    table = up.folder / "clips.csv"
-    write_listed(table, several, len(several))
     names = {number: f"real-{number}" for number in REAL}
     reports: dict[int, list[dict[str, Any]]] = {number: [] for number in REAL}
     with ExitStack() as stack:
@@ -274,9 +279,12 @@ def _really(
             stack.enter_context(cluster(up, number, name=name))
             _warm_up(up, number, name, several)
         for one in range(rounds):
-            for number, name in names.items():
+            for number in REAL if one % 2 == 0 else reversed(REAL):
                 say(f"{len(several)} clips, round {one + 1} of {rounds}, workers: {number}")
-                reports[number].append(_extracted(up, table, name, weights_arguments()))
+                table = up.folder / f"clips-{one}-{number}.csv"
+                write_listed(table, several, len(several))
+                _, told = up.extract(table, len(several), weights_arguments(), on=names[number])
+                reports[number].append(told)
     return tuple(_real(number, len(several), found) for number, found in reports.items())
 
 
@@ -284,12 +292,12 @@ def _warm_up(up: System, workers: int, name: str, several: Sequence[Material]) -
     """Loads all there is on every worker: small partitions bring each of everything."""
     table = up.folder / f"warm-up-{workers}.csv"
     write_listed(table, several, 6 * workers)
-    _extracted(up, table, name, (*weights_arguments(), "--partition", "2", "--batch", "1"))
+    options = (*weights_arguments(), "--partition", "2", "--batch", "1")
+    up.extract(table, 6 * workers, options, on=name)
 
 
 def _real(workers: int, clips: int, reports: Sequence[Mapping[str, Any]]) -> Real:
     stages = [report["effort"]["seconds"] for report in reports]
-    failed = {sum(one["failed"] for one in report["failures"]) for report in reports}
     return Real(
         workers=workers,
         clips=clips,
@@ -298,7 +306,6 @@ def _real(workers: int, clips: int, reports: Sequence[Mapping[str, Any]]) -> Rea
             name: round(statistics.mean(one[name] for one in stages) / clips, 5)
             for name in stages[0]
         },
-        failed=max(failed),
     )
 
 
@@ -319,6 +326,9 @@ def _simulate(
         workers: how many.
         pauses: extractor → seconds per utterance.
         say: told what is being done.
+
+    Raises:
+        RunError: it failed, or a worker had next to nothing to do.
     """
     clip_seconds, text_pause = sum(pauses.values()), pauses.get(Words.name, 0.0)
     clips = BATCHES * BATCH * workers
@@ -332,10 +342,14 @@ def _simulate(
         traced(up.processes) as trace,
     ):
         say(f"{workers} workers, {clips:,} clips of {clip_seconds:.2f} s")
-        report = _extracted(
-            up, table, name, tuple(part for one in NOTHING for part in ("--only", one.name))
-        )
+        only = tuple(part for one in NOTHING for part in ("--only", one.name))
+        _, report = up.extract(table, clips, only, on=name)
         busy = Busy.of(stream(), clip_seconds - text_pause, text_pause)
+    if busy.fewest < BATCHES // 2:
+        raise RunError(
+            f"bench: one of {workers} workers had {busy.fewest} batches where {BATCHES} were meant "
+            "for it: too few to say anything of a steady state"
+        )
     # The trace goes on until here, and so covers the time that the workers were busy.
     ideal = workers / clip_seconds
     rate = busy.slept / clip_seconds / busy.steady_seconds
@@ -369,14 +383,3 @@ def _task_stream(address: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
         began = time.time()
         client.get_task_stream(count=0)  # from here on it is kept
         yield lambda: client.get_task_stream(start=began)
-
-
-def _extracted(up: System, table: Path, name: str, options: Sequence[str]) -> dict[str, Any]:
-    """The report of an extraction into a store of its own."""
-    store = up.folder / f"store-{len(list(up.folder.glob('store-*')))}"
-    done = up.run(
-        *("extract", table, "--store", store, "--cluster", up.profile_of(name), "--json"),
-        *options,
-    )
-    report: dict[str, Any] = json.loads(done.output)
-    return report

@@ -1,8 +1,9 @@
 """What each stage of an extraction costs in CPU, and how much of all is not extraction.
 
-Everything is real: a Prefect server, a Dask scheduler with two warm workers, ``meldflow extract``
-in a process of its own, all features, every partition committed. A run of one partition shows what
-a run costs at all, the difference to one of four what each further clip costs.
+Everything is real: a Prefect server, a Dask scheduler with warm workers, ``meldflow extract`` in a
+process of its own, all features, every partition committed. A run of few clips shows what a run
+costs at all, the difference to one of many what each further clip costs; they take turns, since
+the machine's speed changes.
 
 CPU comes from two sources that complete one another: the report of the run tells what encoding and
 writing took of the workers, the system's accounts tell what the processes took as a whole, those
@@ -11,7 +12,7 @@ that decode by themselves. What is left of a worker is Dask's and ours.
 
 from __future__ import annotations
 
-import json
+import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from models import registry
-from tasks.bench.machine import machine
 from tasks.bench.material import Material, material, write_listed
 from tasks.bench.orchestrate import MELD, PARTITION
 from tasks.bench.precisions import arguments, precisions
@@ -30,8 +30,11 @@ from tasks.decoder import MODULE
 CLIPS = 48
 """Distinct clips, by default."""
 
-FURTHER = 3
+FURTHER = 2
 """Partitions that the large run has more than the small one, at least."""
+
+ROUNDS = 2
+"""How often they take turns."""
 
 WARM_UP = 16
 """Utterances per worker of the run that loads the networks."""
@@ -62,6 +65,18 @@ class Spent:
     cpu_seconds: Mapping[str, float]
     """Part → CPU time of whichever processes it runs in; see ``PARTS``."""
 
+    @classmethod
+    def mean(cls, several: Sequence[Spent]) -> Spent:
+        """Of extractions of as many utterances."""
+        return cls(
+            utterances=several[0].utterances,
+            seconds=round(statistics.mean(one.seconds for one in several), 2),
+            cpu_seconds={
+                part: round(statistics.mean(one.cpu_seconds[part] for one in several), 3)
+                for part in PARTS
+            },
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
@@ -80,10 +95,14 @@ class Stages:
 
     @property
     def fixed(self) -> dict[str, float]:
-        """Part → CPU seconds that a run on warm workers costs however few clips it has."""
+        """Part → CPU seconds that a run on warm workers costs however few clips it has.
+
+        Never below nothing, which a difference of noisy figures may be.
+        """
         steady, few = self.per_clip, self.few
         return {
-            part: few.cpu_seconds[part] - few.utterances * steady[part] / 1000 for part in PARTS
+            part: max(0.0, few.cpu_seconds[part] - few.utterances * steady[part] / 1000)
+            for part in PARTS
         }
 
     @property
@@ -131,7 +150,6 @@ class Measured:
             "partition": self.partition,
             "meld": MELD,
             "precisions": {one.precision: one.to_json() for one in self.runs},
-            **machine(),
         }
 
 
@@ -150,7 +168,7 @@ def stages(
         say: told what is being done.
         clips: how many distinct ones.
         asked: precisions; all that the processor has where there is none.
-        partition: utterances per partition, and in the small run.
+        partition: utterances per partition, and in the small run, at least.
 
     Raises:
         UsageError: there are no clips, or a precision cannot be had.
@@ -198,32 +216,31 @@ def _in(
     partition: int,
     say: Callable[[str], None],
 ) -> Stages:
-    # Each clip comes as often among the further ones as every other.
-    further = len(several) * -(-FURTHER * partition // len(several))
+    # Each clip comes as often as every other, in both runs.
+    few = len(several) * -(-partition // len(several))
+    many = few + len(several) * -(-FURTHER * partition // len(several))
     say(f"{precision}: loading the networks")
     # Small partitions, so that each worker gets something of every kind.
     _spent(up, precision, several, WARM_UP * WORKERS, min(partition, WARM_UP // 4))
-    found = []
-    for utterances in (partition, partition + further):
-        say(f"{precision}: extracting {utterances:,} clips")
-        found.append(_spent(up, precision, several, utterances, partition))
-    few, many = found
-    return Stages(precision=precision, few=few, many=many)
+    found: dict[int, list[Spent]] = {few: [], many: []}
+    for number in range(ROUNDS):
+        for utterances, spent in found.items():
+            say(f"{precision}: {utterances:,} clips, round {number + 1} of {ROUNDS}")
+            spent.append(_spent(up, precision, several, utterances, partition))
+    return Stages(precision=precision, few=Spent.mean(found[few]), many=Spent.mean(found[many]))
 
 
 def _spent(
     up: System, precision: str, several: Sequence[Material], utterances: int, partition: int
 ) -> Spent:
     number = len(list(up.folder.glob("*.csv")))
-    table, store = up.folder / f"corpus-{number}.csv", up.folder / f"store-{number}"
+    table = up.folder / f"corpus-{number}.csv"
     write_listed(table, several, utterances)
     recorded, before = up.recorded(), _accounts(up)
-    done = up.run(
-        *("extract", table, "--store", store, "--cluster", up.profile, "--json"),
-        *("--partition", str(partition), *arguments(precision)),
-    )
+    options = ("--partition", str(partition), *arguments(precision))
+    done, report = up.extract(table, utterances, options)
     up.settle(recorded - (-utterances // partition))
-    after, own = _accounts(up), json.loads(done.output)["effort"]["cpu_seconds"]
+    after, own = _accounts(up), report["effort"]["cpu_seconds"]
     spent = {name: after[name] - before[name] for name in after}
     parts = own | spent | {"flow": done.cpu_seconds}
     parts["workers"] -= spent[DECODE] + sum(own.values())

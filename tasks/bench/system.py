@@ -13,17 +13,21 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from models.schema import RunError
 from tasks.bench.usage import cpu_seconds
 from tasks.clusters.environment import worker_environment
+from tasks.clusters.local import Local, worker_bytes
 from tasks.clusters.roles import ROLES, resources_option
 from tasks.server import QUIET, own_server
 from tasks.serving import process
 
-WORKERS = 2
+WORKERS = Local().worker_count()
+"""As many as a run starts by itself: the sides of a comparison have the same cores."""
+
 CLUSTER = "cluster"
 """Name of the only cluster, where there is one."""
 
@@ -41,6 +45,7 @@ _SCHEDULER = (*_DASK, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "
 _WORKER = (
     *(*_DASK, "distributed.cli.dask_worker", "--host", "127.0.0.1", "--nthreads", "1"),
     *("--resources", resources_option(ROLES), "--no-dashboard"),
+    *("--memory-limit", str(worker_bytes(WORKERS))),
     *("--preload", "tasks.stages"),  # what it imports is no part of what a run costs
 )
 
@@ -101,6 +106,38 @@ class System:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Done(output=output, seconds=time.monotonic() - started, cpu_seconds=spent)
+
+    def extract(
+        self, table: Path, utterances: int, options: Sequence[str], *, on: str = CLUSTER
+    ) -> tuple[Done, dict[str, Any]]:
+        """Extracts a table into a new store beside it, and gives its report.
+
+        Args:
+            table: beside which the store will be.
+            utterances: how many the table lists.
+            options: further ones of the command.
+            on: the cluster that does the work.
+
+        Raises:
+            RunError: it failed, or did less than all, or something twice: no figure of it would be
+                that of an extraction.
+        """
+        store = table.with_suffix(".store")
+        done = self.run(
+            *("extract", table, "--store", store, "--cluster", self.profile_of(on), "--json"),
+            *options,
+        )
+        report: dict[str, Any] = json.loads(done.output)
+        failed = sum(one["failed"] for one in report["failures"])
+        short = [name for name, n in report["extracted"].items() if n != utterances]
+        again = report["effort"]["retries"] + report["effort"]["apart"]
+        if failed or short or again or not report["extracted"]:
+            raise RunError(
+                f"bench: of {utterances} utterances {failed} features could not be extracted, "
+                f"{', '.join(short) or 'no extractor'} had fewer, and {again} batches were tried "
+                "again: nothing is measured by that"
+            )
+        return done, report
 
     def recorded(self) -> int:
         """Task runs that the server knows as completed."""

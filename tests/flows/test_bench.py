@@ -71,12 +71,12 @@ def test_two_real_workers_extract_the_clips_that_one_does(tmp_path: Path) -> Non
     one, two = found["real"]
     assert (one["workers"], two["workers"]) == (1, 2)
     for real in (one, two):
-        assert (real["clips"], real["failed"], len(real["seconds"])) == (4, 0, 1)
+        assert (real["clips"], len(real["seconds"])) == (4, 1)
         assert real["clips_per_second"] > 0
     assert found["factor"] == pytest.approx(
         two["clips_per_second"] / one["clips_per_second"], rel=0.01
     )
-    slept = sum(one["stage_seconds"].values())
+    slept = sum(two["stage_seconds"].values())
     assert found["clip_seconds"] == pytest.approx(slept, rel=0.01)
     assert [simulated["workers"] for simulated in found["simulated"]] == [1]
 

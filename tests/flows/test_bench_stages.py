@@ -32,7 +32,7 @@ def test_stages_and_floor_are_measured_in_one_run(clips: Path, tmp_path: Path) -
     done = command.run("bench", "limit", clips, *given, cwd=tmp_path)
     found = json.loads(done.stdout)
     job = found["stages"]["precisions"]["fp32"]
-    assert (job["few"]["utterances"], job["many"]["utterances"]) == (2, 8)
+    assert (job["few"]["utterances"], job["many"]["utterances"]) == (2, 6)
     assert set(job["cpu_ms_per_clip"]) == set(PARTS) == {DECODE, *ENCODE, *REST}
     spent = job["many"]["cpu_seconds"]
     assert min(spent[part] for part in PARTS) > 0
@@ -43,7 +43,7 @@ def test_stages_and_floor_are_measured_in_one_run(clips: Path, tmp_path: Path) -
     assert one["parts"]["audio/librosa"]["multiple"] is None
     fastest = max(rate["gflop_per_second"] for rate in found["rates"])
     assert one["best"]["gflop_per_second"] == fastest
-    assert found["hardware"]["cores"] >= 1
+    assert found["measured"]["hardware"]["cores"] >= 1
     assert [path.name for path in tmp_path.iterdir()] == ["clips"]
 
 

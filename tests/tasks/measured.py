@@ -13,6 +13,7 @@ COST = {
     "cpu_seconds_per_clip": 0.5,
     "peak_mb": 1234.5,
     "worker_mb": 555.5,
+    "loading_mb": 666.5,
     "cold_seconds": 12.0,
 }
 AGREEMENT = {
@@ -49,6 +50,14 @@ def limit() -> Limit:
     return Limit(job=job(), floor=floor)
 
 
+MEASURED: dict[str, Any] = {
+    "command": "meldflow bench limit --json",
+    "date": "2026-11-26",
+    "hardware": {"cpu": "A", "cores": 2, "memory_gib": 8.0, "system": "Linux", "workers": 2},
+    "versions": {"python": "3.11.7", "torch": "2.14"},
+}
+
+
 def samples() -> dict[str, Any]:
     """What each bench prints as JSON, by its name."""
     cores = {"flow": 0.1, "workers": 1.5}
@@ -56,18 +65,19 @@ def samples() -> dict[str, Any]:
         "extract": {
             "ratio": {"fp32": SPREAD, "bf16": None},
             "usual": COST | {"steps": {"ffmpeg": 0.1}},
-            "meldflow": {"fp32": COST},
+            "meldflow": {"fp32": COST | {"precision": "fp32", "backend": "openvino"}},
             "clips": 48,
             "clip_seconds": 3.1,
+            "workers": 2,
         },
-        "limit": limit().to_json(),
+        "limit": limit().to_json() | {"measured": MEASURED},
         "scale": {
             "factor": 1.95,
             "linear_until": 16,
             "clip_seconds": 1.2,
             "real": [
                 {"workers": n, "clips": 48, "clips_per_second": 0.9 * n}
-                | {"seconds": [50.0 / n, 51.0 / n], "failed": 0}
+                | {"seconds": [50.0 / n, 51.0 / n], "stage_seconds": {"load": 0.3, "write": 0.1}}
                 for n in (1, 2)
             ],
             "simulated": [
