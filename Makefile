@@ -11,6 +11,9 @@ STORE_PACKAGES := boto3 dask flask flask-cors hypothesis icechunk moto numpy obs
 	pydantic pytest pytest-timeout rich xarray zarr
 MELDFLOW := $(BIN)/meldflow
 
+# Processes that test side by side: half of the time a test waits for servers and disks.
+TESTERS ?= 2
+
 # Threads that wait sleep: tests run beside the processes that they start.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -26,7 +29,7 @@ demo: $(READY) ## Make a small data set, extract it, train on it, show the resul
 	$(MELDFLOW) demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist loadfile
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -36,17 +36,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-def extract(folder: Path, *more: str) -> dict[str, Any]:
+def extract(folder: Path, api: str) -> dict[str, Any]:
     arguments = ("extract", "--clips", "my clips", "--store", "store", *ONLY)
-    limits = ("--clip-timeout", "0.5", "--max-seconds", "100000")
-    done = command.run(*arguments, *limits, *more, cwd=folder)
+    limits = ("--clip-timeout", "1", "--max-seconds", "100000")
+    done = command.run(*arguments, *limits, cwd=folder, api=api)
     assert "Traceback" not in done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
 
 
-def test_a_folder_of_clips(folder: Path) -> None:
-    report = extract(folder)
+def test_a_folder_of_clips(folder: Path, api: str) -> None:
+    report = extract(folder, api)
     assert report["utterances"] == 5
     store = open_store(str(folder / "store"))
     reasons = {(one.id, one.extractor): one.reason for one in store.failures()}
@@ -59,10 +59,10 @@ def test_a_folder_of_clips(folder: Path) -> None:
     assert len(frames) == pytest.approx(SECONDS * 50, abs=2)
     assert store.clips().loc["clips/angry", "audio_seconds"] == pytest.approx(SECONDS, abs=0.05)
 
-    again = extract(folder)
+    again = extract(folder, api)
     assert again["extracted"] == {}
     good(folder / "my clips" / "another.mp4")
     (folder / "my clips" / "no words.txt").write_text("Now it has some.", encoding="utf-8")
-    third = extract(folder)
+    third = extract(folder, api)
     assert third["extracted"] == {"audio/librosa": 1, "text/minilm": 2}
     assert open_store(str(folder / "store")).row("clips/another") == 5

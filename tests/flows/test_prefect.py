@@ -5,24 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from storage import open_store
-from tasks.server import own_server
 from tasks.synth.dataset import synthesise
 from tests.flows import command
 
 ONLY = ("--only", "audio/librosa", "--partition", "4", "--batch", "2")
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[str]:
-    with own_server() as url:
-        yield url
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def committed_partitions(store: Path) -> int:
     return sum(int(m.split()[0]) for m in messages if m.endswith("partitions"))
 
 
-def test_kill_and_go_on(dataset: Path, tmp_path: Path) -> None:
+def test_kill_and_go_on(dataset: Path, tmp_path: Path, api: str) -> None:
     interrupted, undisturbed = tmp_path / "interrupted", tmp_path / "undisturbed"
     first = command.start("extract", dataset, "--store", interrupted, *ONLY, cwd=tmp_path)
     deadline = time.monotonic() + 240
@@ -47,9 +47,10 @@ def test_kill_and_go_on(dataset: Path, tmp_path: Path) -> None:
     assert open_store(str(interrupted)).is_empty  # main shows nothing of it
     kept = committed_partitions(interrupted)
 
-    second = command.run("extract", dataset, "--store", interrupted, *ONLY, cwd=tmp_path)
+    again = ("extract", dataset, "--store", interrupted, *ONLY)
+    second = command.run(*again, cwd=tmp_path, api=api)
     assert "resumed" in second.stdout
-    command.run("extract", dataset, "--store", undisturbed, *ONLY, cwd=tmp_path)
+    command.run("extract", dataset, "--store", undisturbed, *ONLY, cwd=tmp_path, api=api)
     assert 0 < kept < len(open_store(str(undisturbed)).rows()) / 2
     assert_equal_stores(interrupted, undisturbed)
 
