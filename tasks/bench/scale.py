@@ -122,8 +122,10 @@ class Busy:
     slept: float
     """Seconds of sleep that the workers had behind them at ``steady_stop``, as ordered: of a batch
     under way, the share that had passed."""
+    workers: int
+    """How many had batches of clips."""
     fewest: int
-    """Batches of clips that a worker had, at least."""
+    """Batches of clips that each of these had, at least."""
 
     @property
     def steady_seconds(self) -> float:
@@ -164,6 +166,7 @@ class Busy:
             steady_stop=steady_stop,
             stop=stop,
             slept=sum(pause * span.share_before(steady_stop) for span, pause in ordered),
+            workers=len(had),
             fewest=min(had.values()),
         )
 
@@ -345,10 +348,10 @@ def _simulate(
         only = tuple(part for one in NOTHING for part in ("--only", one.name))
         _, report = up.extract(table, clips, only, on=name)
         busy = Busy.of(stream(), clip_seconds - text_pause, text_pause)
-    if busy.fewest < BATCHES // 2:
+    if busy.workers < workers or busy.fewest < BATCHES // 2:
         raise RunError(
-            f"bench: one of {workers} workers had {busy.fewest} batches where {BATCHES} were meant "
-            "for it: too few to say anything of a steady state"
+            f"bench: {busy.workers} of {workers} workers had work, and one of them {busy.fewest} "
+            f"batches of {BATCHES}: too few to say anything of a steady state"
         )
     # The trace goes on until here, and so covers the time that the workers were busy.
     ideal = workers / clip_seconds

@@ -28,6 +28,7 @@ def test_steady_until_the_first_worker_has_had_its_last_batch() -> None:
     busy = Busy.of(stream, clip_pause=0.5, text_pause=0.01)
     assert (busy.start, busy.steady_stop, busy.stop) == (10, 20, 24)
     assert busy.steady_seconds == 10
+    assert (busy.workers, busy.fewest) == (2, 2)
     # Each batch was to take 4 s: two and a half on a, two on b; no texts yet.
     assert busy.slept == pytest.approx(4.5 * 4)
 
