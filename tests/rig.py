@@ -113,6 +113,8 @@ class Worker(Service):
         for one in found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
+        # What was killed is there for a moment still, and would pass for the next one.
+        wait_until(lambda: not set(found) & set(self._workers()), 20, "the worker is gone")
         return bool(found)
 
     def has_worker(self) -> bool:
