@@ -46,7 +46,7 @@ def orchestrate(
 ) -> None:
     """CPU and memory of all processes for utterances of which nothing is extracted.
 
-    A Prefect server, a Dask scheduler, two workers and the flow run as they do for real, with
+    A Prefect server, a Dask scheduler, its workers and the flow run as they do for real, with
     extractors that do nothing on a corpus of texts.
     """
     from flows.screen_bench import show
@@ -76,7 +76,8 @@ def extract(
     """How much faster than the usual sequential script, on the same clips in turns.
 
     Real processes on both sides: the script with all of torch's threads, and an extraction through
-    Prefect and two warm Dask workers, everything committed to a store. Starts are shown apart.
+    Prefect and a warm Dask worker per core, everything committed to a store. Starts are shown
+    apart.
     """
     from flows.screen_bench import show
     from tasks.bench.extract import compare
@@ -107,7 +108,7 @@ def stages(
 ) -> None:
     """CPU of every stage per clip in real runs, and the share of orchestration and storage.
 
-    A Prefect server, a Dask scheduler, two warm workers and the flow run as they do for real, with
+    A Prefect server, a Dask scheduler, warm workers and the flow run as they do for real, with
     networks of random weights, into stores of their own.
     """
     from flows.screen_bench import show

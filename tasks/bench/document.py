@@ -49,7 +49,7 @@ def document(folder: Path) -> str:
         if found[section.name] is None and found.get(section.within):
             around = found[section.within]
             found[section.name] = around[section.name] | {"measured": around.get("measured")}
-    measured = [one["measured"] for one in found.values() if _is_told(one)]
+    measured = filter(None, map(_measured, found.values()))
     newest: dict[str, Any] = max(measured, key=lambda one: str(one["date"]), default={})
     parts = [INTRODUCTION, *_machine(newest)]
     for section in SECTIONS:
@@ -91,9 +91,10 @@ def _read(folder: Path, name: str) -> Any:
         raise UsageError(f"bench {file}: is no JSON ({error})") from error
 
 
-def _is_told(found: Any) -> bool:
-    """Whether a bench's figures say where and when they were measured."""
-    return isinstance(found, dict) and isinstance(found.get("measured"), dict)
+def _measured(found: Any) -> dict[str, Any]:
+    """Where and when a bench's figures were measured; empty where they do not say."""
+    measured = found.get("measured") if isinstance(found, dict) else None
+    return measured if isinstance(measured, dict) else {}
 
 
 def _machine(newest: Mapping[str, Any]) -> Iterator[str]:
@@ -133,7 +134,7 @@ def _section(section: Section, found: Any, newest: Mapping[str, Any]) -> Iterato
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         yield f"Its figures are of a form that this page does not know ({error!r})."
         yield ""
-    yield _origin(section, found["measured"] if _is_told(found) else {}, newest)
+    yield _origin(section, _measured(found), newest)
 
 
 def _origin(section: Section, measured: Mapping[str, Any], newest: Mapping[str, Any]) -> str:

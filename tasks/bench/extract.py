@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -270,16 +270,25 @@ class _Ours:
                 table, _ = self._extract(precision, WARM_UP * WORKERS, WARM_UP // 4)
             before = time.monotonic() - started
             # Nothing is left to do: this is what its process takes at any rate.
-            again = ("extract", table, "--store", table.with_suffix(".store"))
-            start = self._up.run(
-                *(*again, "--cluster", self._up.profile, "--json"),
-                *self._options(precision, WARM_UP // 4),
-            )
+            start = self._up.run_extract(table, self._options(precision, WARM_UP // 4))
             self._say(f"{which}: meldflow in {precision}")
-            done = self._measured(precision, utterances, start.cpu_seconds)
-        return replace(done, before_seconds=before, loading_mb=loading["workers"] / WORKERS)
+            return self._measured(
+                precision,
+                utterances,
+                start_cpu=start.cpu_seconds,
+                before_seconds=before,
+                loading_mb=loading["workers"] / WORKERS,
+            )
 
-    def _measured(self, precision: str, utterances: int, start_cpu: float) -> Round:
+    def _measured(
+        self,
+        precision: str,
+        utterances: int,
+        *,
+        start_cpu: float,
+        before_seconds: float,
+        loading_mb: float,
+    ) -> Round:
         up = self._up
         others = [one for name in up.processes if name != "flow" for one in up.processes[name]]
         before, recorded = cpu_seconds(others), up.recorded()
@@ -293,8 +302,8 @@ class _Ours:
             cpu_seconds=max(0.0, done.cpu_seconds - start_cpu) + spent,
             peak_mb=sum(most.values()),
             worker_mb=most["workers"] / WORKERS,
-            loading_mb=0.0,
-            before_seconds=0.0,
+            loading_mb=loading_mb,
+            before_seconds=before_seconds,
             steps={},
         )
 

@@ -58,7 +58,7 @@ class Floor:
     def parts(self, precision: str) -> dict[str, float]:
         """``decode`` and extractors → CPU milliseconds per clip."""
         return {DECODE: self.decode_ms} | {
-            name: 1000 * gflop / self.best(_used(name, precision)).gflop_per_second
+            name: 1000 * gflop / self.best(FIXED.get(name, precision)).gflop_per_second
             for name, gflop in self.gflop.items()
         }
 
@@ -197,11 +197,6 @@ def floor_of(
         resnet50_gmac_per_picture=first["resnet50_gmac_per_picture"],
         rates=tuple(map(_mean_rate, rates)),
     )
-
-
-def _used(extractor: str, precision: str) -> str:
-    """What the extractor's network computes in where others compute in ``precision``."""
-    return FIXED.get(extractor, precision)
 
 
 def _mean_rate(several: Sequence[Mapping[str, Any]]) -> Rate:

@@ -130,6 +130,9 @@ class Words(_Nothing):
 
 NOTHING: tuple[type[_Nothing], ...] = (Sound, Descriptors, Pictures, Words)
 
+ONLY_NOTHING = tuple(part for one in NOTHING for part in ("--only", one.name))
+"""What makes ``meldflow extract`` do nothing."""
+
 
 def register(folder: Path) -> None:
     """Makes the extractors known to the processes that have ``folder`` on their path."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from models.schema import EMOTIONS, SPLITS
-from tasks.bench.noop import NOTHING, register
+from tasks.bench.noop import ONLY_NOTHING, register
 from tasks.bench.system import System, system
 from tasks.bench.usage import cpu_seconds, peaks
 
@@ -122,8 +122,8 @@ def _cost(up: System, utterances: int) -> Cost:
     before = {name: cpu_seconds(up.processes[name]) for name in others}
     recorded = up.recorded()
     with peaks(up.processes) as most:
-        only = (part for one in NOTHING for part in ("--only", one.name))
-        done, _ = up.extract(table, utterances, ("--partition", str(PARTITION), *only))
+        options = ("--partition", str(PARTITION), *ONLY_NOTHING)
+        done, _ = up.extract(table, utterances, options)
         ended = time.monotonic()
         lost = recorded + partitions - up.settle(recorded + partitions)
     spent = {name: cpu_seconds(up.processes[name]) - before[name] for name in others}

@@ -28,7 +28,7 @@ from models.computing import choose
 from models.schema import RunError
 from tasks.bench import host
 from tasks.bench.material import Material, material, write_listed
-from tasks.bench.noop import NOTHING, PAUSES, Descriptors, Pictures, Sound, Words, register
+from tasks.bench.noop import ONLY_NOTHING, PAUSES, Descriptors, Pictures, Sound, Words, register
 from tasks.bench.orchestrate import PARTITION, write_corpus
 from tasks.bench.precisions import weights_arguments
 from tasks.bench.system import System, cluster, server
@@ -345,8 +345,7 @@ def _simulate(
         traced(up.processes) as trace,
     ):
         say(f"{workers} workers, {clips:,} clips of {clip_seconds:.2f} s")
-        only = tuple(part for one in NOTHING for part in ("--only", one.name))
-        _, report = up.extract(table, clips, only, on=name)
+        _, report = up.extract(table, clips, ONLY_NOTHING, on=name)
         busy = Busy.of(stream(), clip_seconds - text_pause, text_pause)
     if busy.workers < workers or busy.fewest < BATCHES // 2:
         raise RunError(

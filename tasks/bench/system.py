@@ -122,11 +122,7 @@ class System:
             RunError: it failed, or did less than all, or something twice: no figure of it would be
                 that of an extraction.
         """
-        store = table.with_suffix(".store")
-        done = self.run(
-            *("extract", table, "--store", store, "--cluster", self.profile_of(on), "--json"),
-            *options,
-        )
+        done = self.run_extract(table, options, on=on)
         report: dict[str, Any] = json.loads(done.output)
         failed = sum(one["failed"] for one in report["failures"])
         short = [name for name, n in report["extracted"].items() if n != utterances]
@@ -138,6 +134,18 @@ class System:
                 "again: nothing is measured by that"
             )
         return done, report
+
+    def run_extract(self, table: Path, options: Sequence[str], *, on: str = CLUSTER) -> Done:
+        """``meldflow extract`` of a table into the store beside it, whatever is left to do.
+
+        Raises:
+            RunError: it failed.
+        """
+        store = table.with_suffix(".store")
+        return self.run(
+            *("extract", table, "--store", store, "--cluster", self.profile_of(on), "--json"),
+            *options,
+        )
 
     def recorded(self) -> int:
         """Task runs that the server knows as completed."""

@@ -94,7 +94,7 @@ class Kubernetes(Profile):
             UsageError: dask-kubernetes is not installed, or there is no Kubernetes with the
                 operator, or no pod has the GPUs that the networks are to run on.
         """
-        self.check_gpus(self.gpu)
+        self.check_gpu_group(self.gpu)
         _kube_cluster()
         _ask_for_operator()
 

@@ -52,7 +52,7 @@ class Profile(BaseModel):
             UsageError: something is; the message names it.
         """
 
-    def check_gpus(self, group: object | None) -> None:
+    def check_gpu_group(self, group: object | None) -> None:
         """Refuses networks on GPUs where no group of workers has any.
 
         Raises:

@@ -100,7 +100,7 @@ class Slurm(Profile):
             UsageError: Slurm's commands or dask-jobqueue are not installed, or no job has the
                 GPUs that the networks are to run on.
         """
-        self.check_gpus(self.gpu)
+        self.check_gpu_group(self.gpu)
         _job_class()
         for command in COMMANDS:
             if shutil.which(command) is None:

@@ -155,8 +155,10 @@ def dask_scheduler(site: Site) -> Service:
 def dask_workers(site: Site) -> tuple[Service, ...]:
     """A worker per core, and one per GPU; without GPUs the first offer both roles."""
     roles = ("cpu",) if site.gpus else ROLES
-    cpu = (_worker(site, f"cpu-{n}", roles, "") for n in range(site.cpu_workers))
-    gpu = (_worker(site, f"gpu-{n}", ("model",), one) for n, one in enumerate(site.gpus))
+    number = site.cpu_workers
+    memory = worker_bytes(number + len(site.gpus))
+    cpu = (_worker(site, f"cpu-{n}", roles, "", memory) for n in range(number))
+    gpu = (_worker(site, f"gpu-{n}", ("model",), one, memory) for n, one in enumerate(site.gpus))
     return (*cpu, *gpu)
 
 
@@ -184,14 +186,14 @@ def prefect_worker(site: Site) -> Service:
     )
 
 
-def _worker(site: Site, name: str, roles: tuple[str, ...], devices: str) -> Service:
+def _worker(site: Site, name: str, roles: tuple[str, ...], devices: str, memory: int) -> Service:
     resources = " ".join(f"{role}=1" for role in roles)
     return Service(
         name=f"dask-worker-{name}",
         command=(
             *(*_dask("worker"), site.scheduler, "--name", name, "--host", site.contact),
             *("--nthreads", "1", "--resources", resources, "--no-dashboard"),
-            *("--memory-limit", str(worker_bytes(site.cpu_workers + len(site.gpus)))),
+            *("--memory-limit", str(memory)),
             *("--local-directory", str(site.home.dask)),
         ),
         # The nanny prefers what is in the environment to what Dask's configuration says.
