@@ -49,12 +49,12 @@ chaos: $(READY) ## Kill, restart and cut off what runs depend on, for MINUTES=5
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5)
 
 bench: $(READY) ## Measure how the store grows, how it is read, what orchestration and stages cost
-	$(MELDFLOW) bench store
-	$(MELDFLOW) bench orchestrate
-	$(MELDFLOW) bench limit
+	$(BIN)/python -m tests.bench store
+	$(BIN)/python -m tests.bench orchestrate
+	$(BIN)/python -m tests.bench limit
 
 performance: $(READY) ## Run every bench that bench/ has no figures of, and write docs/performance.md
-	$(BIN)/python -m tasks.bench.document bench docs/performance.md --run
+	$(BIN)/python -m tests.bench.document bench docs/performance.md --run
 
 screenshots: $(READY) ## Take the README's pictures of the UI anew, with Debian's Chromium
 	MELDFLOW_SCREENSHOTS=docs $(BIN)/python -m pytest --basetemp=/tmp/meldflow tests/flows/test_browser.py

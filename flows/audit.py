@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from tasks.audit import AuditReport, markdown, table, take_stock
-from tasks.options import AuditOptions
+from meldflow.tasks.audit.stock import AuditReport, markdown, table, take_stock
+from meldflow.tasks.options import AuditOptions
 
 TABLE_ROWS = 200
 """Findings that the UI shows; the JSON has all of them."""

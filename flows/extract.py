@@ -10,10 +10,11 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from storage import open_store
-from tasks.cluster import MAX_WIDTH, describe_workers, open_cluster
-from tasks.clusters.profile import load_profile
-from tasks.extraction import (
+from meldflow.storage import open_store
+from meldflow.tasks.cluster.connection import MAX_WIDTH, describe_workers, open_cluster
+from meldflow.tasks.cluster.logs import worker_logs
+from meldflow.tasks.cluster.profile import load_profile
+from meldflow.tasks.extraction.committing import (
     ExtractReport,
     FailureLimit,
     begin,
@@ -22,12 +23,11 @@ from tasks.extraction import (
     origin,
     run_partitions,
 )
-from tasks.following import training_after
-from tasks.inputs import wanted_extractors, wanted_utterances
-from tasks.logs import worker_logs
-from tasks.options import ExtractOptions
-from tasks.partition import extraction_of, partition_task
-from tasks.watching.watch import watching
+from meldflow.tasks.extraction.inputs import wanted_extractors, wanted_utterances
+from meldflow.tasks.extraction.partition import extraction_of, partition_task
+from meldflow.tasks.options import ExtractOptions
+from meldflow.tasks.training.start import training_after
+from meldflow.tasks.watching.watch import watching
 
 # A thread per partition under way; how many there are is the cluster's to say.
 RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=MAX_WIDTH)

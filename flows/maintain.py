@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from storage.maintenance import Maintained, maintain_store
-from tasks.options import MaintainOptions
+from meldflow.storage.maintenance import Maintained, maintain_store
+from meldflow.tasks.options import MaintainOptions
 
 
 @flow(name="maintain", flow_run_name="maintain-{options.store}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.audit import audit
-from flows.extract import extract
-from flows.train import train
-from tasks.extraction import ExtractReport
-from tasks.inputs import labelled
-from tasks.options import AuditOptions, ExtractOptions, Training
-from tasks.training import TrainReport
+from meldflow.flows.audit import audit
+from meldflow.flows.extract import extract
+from meldflow.flows.train import train
+from meldflow.tasks.extraction.committing import ExtractReport
+from meldflow.tasks.extraction.inputs import labelled
+from meldflow.tasks.options import AuditOptions, ExtractOptions, Training
+from meldflow.tasks.training.steps import TrainReport
 
 
 @flow(name="pipeline", flow_run_name="pipeline-{extraction.store}")

@@ -8,9 +8,9 @@ from prefect import flow, get_run_logger
 from prefect.settings import PREFECT_API_URL
 from prefect.variables import Variable
 
-from tasks.options import PollOptions
-from tasks.serving.events import tell_changed
-from tasks.serving.looking import Seen, look, memory_of
+from meldflow.flows.serving.changes import Seen, look, memory_of
+from meldflow.flows.serving.events import tell_changed
+from meldflow.tasks.options import PollOptions
 
 
 @flow(name="poll", flow_run_name="poll-{options.dataset}")

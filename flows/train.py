@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from storage import open_store
-from tasks.options import TrainOptions
-from tasks.training import (
+from meldflow.storage import open_store
+from meldflow.tasks.options import TrainOptions
+from meldflow.tasks.training.steps import (
     TrainReport,
     check_training,
     fit_task,
@@ -15,7 +15,7 @@ from tasks.training import (
     table_task,
     track_task,
 )
-from tasks.watching.training import show_training
+from meldflow.tasks.watching.training import show_training
 
 
 @flow(name="train", flow_run_name="train-{options.store}")

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
-from models.schema import EMOTIONS, ArraySpec, FeatureRow, UsageError
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.features import ArraySpec, FeatureRow
+from meldflow.models.schema.utterances import EMOTIONS
 
 UNLABELLED = -1
 """The class of an utterance of which nobody said which emotion it has."""
@@ -49,7 +51,7 @@ class Batch(NamedTuple):
     rows: Tensor
     """Rows in the store, shape (n,)."""
     emotions: Tensor
-    """Positions in ``models.schema.EMOTIONS``, ``UNLABELLED`` where there is none, shape (n,)."""
+    """Positions in ``EMOTIONS``, ``UNLABELLED`` where there is none, shape (n,)."""
     values: dict[str, Tensor]
     """``extractor/array`` → values in the dtype of the store, shape (n, longest, …) if it is
     ragged, else (n, …). Zero behind an utterance's last frame; all NaN (0 in integer arrays)

@@ -11,14 +11,14 @@ import icechunk
 import numpy as np
 from numpy.typing import NDArray
 
-from models.schema import RunError, UsageError
-from storage import location
-from storage.branches import BRANCH_PREFIX, run_branches
-from storage.catalogue import COMPARED, differs
-from storage.columns import ColumnTable
-from storage.layout import NEVER
-from storage.places.place import explained, place_of
-from storage.read import Snapshot, open_store, resolve
+from meldflow.models.schema.errors import RunError, UsageError
+from meldflow.storage.format.catalogue import COMPARED, differs
+from meldflow.storage.format.columns import ColumnTable
+from meldflow.storage.format.layout import NEVER
+from meldflow.storage.places import location
+from meldflow.storage.places.branches import BRANCH_PREFIX, run_branches
+from meldflow.storage.places.place import explained, place_of
+from meldflow.storage.reading.snapshot import Snapshot, open_store, resolve
 
 _TAG = re.compile(r"[\w.-]+")
 

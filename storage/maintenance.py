@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 
-from models.schema import UsageError
-from storage import location
-from storage.places.place import explained, place_of
+from meldflow.models.schema.errors import UsageError
+from meldflow.storage.places import location
+from meldflow.storage.places.place import explained, place_of
 
 MOST_DAYS = 36_500
 

@@ -17,11 +17,11 @@ from pydantic import (
     model_validator,
 )
 
-from models import registry
-from models.computing import AUTO, BACKENDS, PRECISIONS
-from models.judging.protocols import PROTOCOLS, protocol_named
-from models.schema import Reason
-from tasks.decoder import CLIP_TIMEOUT
+from meldflow.models.extractors import registry
+from meldflow.models.judging.protocols import PROTOCOLS, protocol_named
+from meldflow.models.running.computing import AUTO, BACKENDS, PRECISIONS
+from meldflow.models.schema.media import Reason
+from meldflow.tasks.isolated.decoder import CLIP_TIMEOUT
 
 WEIGHTS = ("pretrained", "random")
 """Weights that every extractor can have; one may also have those at a path."""

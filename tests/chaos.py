@@ -25,7 +25,7 @@ from typing import cast, get_args
 from tests import fragile, rig
 from tests.proxy import Outage
 from tests.rig import Extract, Rig
-from tests.storage.places import PLACES
+from tests.storage.kinds import PLACES
 
 PARTITION = 12
 BATCH = 4

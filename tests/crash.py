@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.storage.checker import Checker
-from tests.storage.places import PLACES, s3_server
+from tests.storage.kinds import PLACES, s3_server
 from tests.storage.sidefile import PHASES, Event, SideFile
 from tests.storage.victim import Bench, Moment, open_bench
 from tests.storage.writer import Order
@@ -30,7 +30,7 @@ SERVERS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "folder": nullcontext,
     "s3": s3_server,
 }
-"""Place → what has to run for its stores, as in ``tests.storage.places``."""
+"""Place → what has to run for its stores, as in ``tests.storage.kinds``."""
 
 LAST_STATE = 2
 """The first pass and two more; then a new store is begun, so that its creation is hit as well."""

@@ -27,19 +27,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from models.extractor import Extractor
-from models.options import DecodeOptions
-from models.schema import (
-    ArraySpec,
-    Features,
-    FeatureSpec,
-    Media,
-    Missing,
-    Modality,
-    Reason,
-    Record,
-    Weights,
-)
+from meldflow.models.clips.options import DecodeOptions
+from meldflow.models.extractors.contract import Extractor
+from meldflow.models.schema.features import ArraySpec, Features, FeatureSpec, Record, Weights
+from meldflow.models.schema.media import Media, Missing, Modality, Reason
 
 CLIP_SECONDS = 3.0
 """Time limit per utterance of the runs that hang."""

@@ -24,19 +24,19 @@ from pathlib import Path
 
 import psutil
 
-from storage import open_store
-from storage.location import exists, open_repository
-from storage.run import open_run
-from storage.write import Result, write_partition
-from tasks.extraction import source_of
-from tasks.inputs import wanted_utterances
-from tasks.options import ExtractOptions
+from meldflow.storage import open_store
+from meldflow.storage.places.location import exists, open_repository
+from meldflow.storage.writing.partition import Result, write_partition
+from meldflow.storage.writing.transaction import open_run
+from meldflow.tasks.extraction.committing import source_of
+from meldflow.tasks.extraction.inputs import wanted_utterances
+from meldflow.tasks.options import ExtractOptions
 from tests import fragile
+from tests.paths import ROOT
 from tests.proxy import Proxy, free_port
-from tests.storage.places import s3_server
+from tests.storage.kinds import s3_server
 from tests.storage.truth import Digests, stored_rows
 
-ROOT = Path(__file__).parents[1]
 COLUMNS = ("split", "dialogue_id", "utterance_id", "text", "speaker", "emotion", "clip")
 RESTART_SECONDS = 0.5
 """How soon a supervisor sees that a process is gone."""
@@ -189,7 +189,15 @@ class Rig:
         """Starts `meldflow extract`."""
         number = len(list(self.folder.glob("run-*.err")))
         only = [part for one in fragile.EXTRACTORS for part in ("--only", one.spec.name)]
-        command = [sys.executable, "-m", "flows.cli", "extract", str(dataset), "--store", store]
+        command = [
+            sys.executable,
+            "-m",
+            "meldflow.flows.cli.main",
+            "extract",
+            str(dataset),
+            "--store",
+            store,
+        ]
         command += ["--cluster", str(self.cluster), *only, *arguments]
         out, err = (self.folder / f"run-{number}.{kind}" for kind in ("out", "err"))
         with out.open("wb") as stdout, err.open("wb") as stderr:

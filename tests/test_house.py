@@ -9,22 +9,24 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 PACKAGES = ("flows", "tasks", "models", "storage")
 
 
 @pytest.mark.parametrize(
     "module",
     [
-        "flows.cli",
-        "flows.extract",
-        "flows.train",
-        "flows.pipeline",
-        "tasks.stages",
-        "tasks.train",
-        "models.registry",
-        "models.decode",
-        "storage",
+        "meldflow.flows.cli.main",
+        "meldflow.flows.extract",
+        "meldflow.flows.train",
+        "meldflow.flows.pipeline",
+        "meldflow.tasks.extraction.stages",
+        "meldflow.models.training.run",
+        "meldflow.models.extractors.registry",
+        "meldflow.models.clips.decode",
+        "meldflow.storage",
+        "meldflow",
     ],
 )
 def test_importing_does_not_import_torch(module: str) -> None:

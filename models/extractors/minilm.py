@@ -14,21 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from models.extractor import Extractor
-from models.extractors.backends import room
-from models.extractors.networks import exact_inference, pretrained, quiet, seeded
-from models.places import PublishedModel, package_folder
-from models.schema import (
-    ArraySpec,
-    Features,
-    FeatureSpec,
-    Media,
-    Missing,
-    Modality,
-    Reason,
-    UsageError,
-)
-from models.weights import seed
+from meldflow.models.extractors.contract import Extractor
+from meldflow.models.running.backends import room
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.features import ArraySpec, Features, FeatureSpec
+from meldflow.models.schema.media import Media, Missing, Modality, Reason
+from meldflow.models.weights.find import seed
+from meldflow.models.weights.load import exact_inference, pretrained, quiet, seeded
+from meldflow.models.weights.sources import PublishedModel, package_folder
 
 _SOURCE = PublishedModel(
     model="sentence-transformers/all-MiniLM-L6-v2",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from models.judging.records import BINS, Bin, Reliability
+from meldflow.models.judging.records import BINS, Bin, Reliability
 
 _WIDEST = 4.0
 """Temperatures from exp(-4) to exp(4) are looked at."""

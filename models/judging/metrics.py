@@ -15,8 +15,8 @@ from sklearn.metrics import (
 )
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from models.judging.calibration import reliability
-from models.judging.records import ClassScore, Comparison, Curve, Judgement, Scores
+from meldflow.models.judging.calibration import reliability
+from meldflow.models.judging.records import ClassScore, Comparison, Curve, Judgement, Scores
 
 _DRAWS = 2000
 _CURVE_POINTS = 200

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.judging.records import Use
-from models.schema import MeldflowError, UsageError
-from models.table import FeatureTable
+from meldflow.models.judging.records import Use
+from meldflow.models.judging.table import FeatureTable
+from meldflow.models.schema.errors import MeldflowError, UsageError
 
 Rows = NDArray[np.intp]
 

@@ -15,11 +15,11 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from models.judging.calibration import temperature
-from models.judging.metrics import class_of, weighted_f1
-from models.judging.protocols import Division, Ledger
-from models.judging.records import Candidate
-from models.judging.saved_svm import margins
+from meldflow.models.judging.calibration import temperature
+from meldflow.models.judging.metrics import class_of, weighted_f1
+from meldflow.models.judging.protocols import Division, Ledger
+from meldflow.models.judging.records import Candidate
+from meldflow.models.judging.saved_svm import margins
 
 
 class Grid(Protocol):

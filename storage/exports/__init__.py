@@ -3,8 +3,8 @@
 A new format is one file with a ``write`` and one line in ``registry.FORMATS``.
 """
 
-from storage.exports.registry import FORMATS
-from storage.exports.run import ExportReport, check_target, export
-from storage.exports.selection import Selection, select
+from meldflow.storage.exports.formats import FORMATS
+from meldflow.storage.exports.publish import ExportReport, check_target, export
+from meldflow.storage.exports.selection import Selection, select
 
 __all__ = ["FORMATS", "ExportReport", "Selection", "check_target", "export", "select"]

@@ -15,8 +15,7 @@ A dict ``{"train", "valid", "test"}``, MELD's dev being ``valid``; each split is
 ``classification_labels``
     int64, shape (n_utterances,): 0 negative, 1 neutral, 2 positive.
 ``emotion_labels``
-    int64, shape (n_utterances,): index in ``models.schema.EMOTIONS``, -1 where it is none of
-    them. Not part of MMSA's format, which knows sentiment only; its loader passes over it.
+    int64, shape (n_utterances,): index in ``EMOTIONS``, -1 where it is none of them. Not part of MMSA's format, which knows sentiment only; its loader passes over it.
 
 ``text_bert`` (token ids of a BERT) is not there, since no extractor gives it: models that need
 it (``use_bert``) cannot be trained on this file.
@@ -43,11 +42,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.schema import EMOTIONS, Modality, UsageError
-from storage.arrays import by_partition
-from storage.columns import ColumnTable
-from storage.exports.registry import Advance, Outcome
-from storage.exports.selection import Exported, Selection, Source
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.media import Modality
+from meldflow.models.schema.utterances import EMOTIONS
+from meldflow.storage.exports.formats import Advance, Outcome
+from meldflow.storage.exports.selection import Exported, Selection, Source
+from meldflow.storage.format.arrays import by_partition
+from meldflow.storage.format.columns import ColumnTable
 
 SPLITS = {"train": "train", "dev": "valid", "test": "test"}
 """Our splits → MMSA's."""

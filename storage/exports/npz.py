@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.exports.registry import Advance, Outcome
-from storage.exports.selection import Exported, Selection, Source
+from meldflow.storage.exports.formats import Advance, Outcome
+from meldflow.storage.exports.selection import Exported, Selection, Source
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 """What ZIP calls the beginning of time: the same features give the same bytes."""

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models.schema import ArraySpec
-from storage.exports.registry import Advance, Outcome
-from storage.exports.selection import Exported, Selection, Source
+from meldflow.models.schema.features import ArraySpec
+from meldflow.storage.exports.formats import Advance, Outcome
+from meldflow.storage.exports.selection import Exported, Selection, Source
 
 _TEXT = ("status", "reason", "message", "key")
 """Columns of few distinct values; a dictionary of feature values would only cost space."""

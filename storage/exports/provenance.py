@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from storage.exports.registry import Outcome
-from storage.exports.selection import Exported, Selection
+from meldflow.storage.exports.formats import Outcome
+from meldflow.storage.exports.selection import Exported, Selection
 
 LICENCES = (
     "meldflow's code is under Apache-2.0. That says nothing of the data.",

@@ -13,12 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.schema import NEVER_EXTRACTED, ArraySpec, Modality, UsageError
-from storage import layout
-from storage.arrays import FeatureArray, FixedArray, RaggedArray, by_partition, open_array
-from storage.columns import ColumnTable, group_of
-from storage.plan import stale_mask
-from storage.read import Snapshot
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec
+from meldflow.models.schema.media import Modality
+from meldflow.storage.format import layout
+from meldflow.storage.format.arrays import (
+    FeatureArray,
+    FixedArray,
+    RaggedArray,
+    by_partition,
+    open_array,
+)
+from meldflow.storage.format.columns import ColumnTable, group_of
+from meldflow.storage.planning.plan import stale_mask
+from meldflow.storage.reading.snapshot import Snapshot
 
 STATUS = {layout.NEVER: "never", layout.OK: "ok", layout.FAILED: "failed"}
 """What the number in a ``status`` column means."""

@@ -18,10 +18,10 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from storage import layout
-from storage.columns import CHUNK
-from storage.exports.registry import Advance, Outcome
-from storage.exports.selection import Exported, Selection, Source
+from meldflow.storage.exports.formats import Advance, Outcome
+from meldflow.storage.exports.selection import Exported, Selection, Source
+from meldflow.storage.format import layout
+from meldflow.storage.format.columns import CHUNK
 
 SHARD_ROWS = 512
 """Rows per shard of a fixed-size array: 20 MiB of the ten ResNet-50 frames."""

@@ -21,8 +21,8 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
-from models.schema import BusyError, RunError, UsageError
-from storage.places.place import Holder, cause, create_root, explained
+from meldflow.models.schema.errors import BusyError, RunError, UsageError
+from meldflow.storage.places.place import Holder, cause, create_root, explained
 
 BEAT = 10.0
 """Seconds between two renewals of a lock."""

@@ -18,8 +18,8 @@ from typing import Any
 
 import icechunk
 
-from models.schema import UsageError
-from storage.places.place import Holder, create_root, explained
+from meldflow.models.schema.errors import UsageError
+from meldflow.storage.places.place import Holder, create_root, explained
 
 logger = logging.getLogger("meldflow.store")
 

@@ -18,11 +18,11 @@ from typing import Any, Protocol
 import icechunk
 import zarr
 
-from models.schema import BusyError, MeldflowError, UsageError
+from meldflow.models.schema.errors import BusyError, MeldflowError, UsageError
 
 PLACES = {
-    "file": "storage.places.folder:Folder",
-    "s3": "storage.places.bucket:Bucket",
+    "file": "meldflow.storage.places.folder:Folder",
+    "s3": "meldflow.storage.places.bucket:Bucket",
 }
 """Scheme of an address → the class of its places; a plain path is a ``file``."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models.schema import Video
-from tasks.inspection.record import Inspection
-from tasks.inspection.words import readable, seconds
+from meldflow.models.schema.media import Video
+from meldflow.tasks.inspection.record import Inspection
+from meldflow.tasks.inspection.words import readable, seconds
 
 NOTABLE = 0.1
 """Seconds from which a difference in time is worth a word."""

@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from models.extractors.windows import FRAME, HOP
-from models.schema import Missing, Video
-from tasks.inspection.record import Inspection
-from tasks.inspection.words import why
-from tasks.report.panels import PANEL, WIDE_FROM, Panel
-from tasks.report.themes import Theme
+from meldflow.models.extractors.grid import FRAME, HOP
+from meldflow.models.schema.media import Missing, Video
+from meldflow.tasks.inspection.record import Inspection
+from meldflow.tasks.inspection.words import why
+from meldflow.tasks.pages.panels import PANEL, WIDE_FROM, Panel
+from meldflow.tasks.pages.themes import Theme
 
 Drawn: TypeAlias = tuple[Panel, ...] | Missing
 """The panels of a figure, or why there is nothing to draw."""

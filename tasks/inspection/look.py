@@ -11,23 +11,15 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from models import registry
-from models.extractor import Extractor
-from models.options import DecodeOptions
-from models.schema import (
-    AudioFacts,
-    FeatureSpec,
-    Media,
-    Missing,
-    Probe,
-    Reason,
-    Record,
-    UsageError,
-    VideoFacts,
-)
-from tasks.decoder import Decoder
-from tasks.inspection.record import Inspection, Outcome, Shape
-from tasks.inspection.words import readable
+from meldflow.models.clips.options import DecodeOptions
+from meldflow.models.extractors import registry
+from meldflow.models.extractors.contract import Extractor
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.features import FeatureSpec, Record
+from meldflow.models.schema.media import AudioFacts, Media, Missing, Probe, Reason, VideoFacts
+from meldflow.tasks.inspection.record import Inspection, Outcome, Shape
+from meldflow.tasks.inspection.words import readable
+from meldflow.tasks.isolated.decoder import Decoder
 
 Computed: TypeAlias = Sequence[tuple[FeatureSpec, Record]]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from models.schema import Audio, AudioFacts, Missing, Modality, Video, VideoFacts
-from tasks.inspection.cautions import cautions
-from tasks.inspection.record import Inspection, Outcome
+from meldflow.models.schema.media import Audio, AudioFacts, Missing, Modality, Video, VideoFacts
+from meldflow.tasks.inspection.cautions import cautions
+from meldflow.tasks.inspection.record import Inspection, Outcome
 
 
 def to_json(found: Inspection) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from models.schema import Missing, UsageError
-from tasks.files import write_atomically
-from tasks.inspection import words
-from tasks.inspection.cautions import cautions
-from tasks.inspection.figures import FIGURES, FILES, Drawn, panels
-from tasks.inspection.record import Inspection
-from tasks.report.blocks import Block, Facts, Folded, Pictures, Row, Section, Table, Text
-from tasks.report.document import Document, Note, render_document
-from tasks.report.panels import render
+from meldflow.models.files import write_atomically
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.media import Missing
+from meldflow.tasks.inspection import words
+from meldflow.tasks.inspection.cautions import cautions
+from meldflow.tasks.inspection.figures import FIGURES, FILES, Drawn, panels
+from meldflow.tasks.inspection.record import Inspection
+from meldflow.tasks.pages.blocks import Block, Facts, Folded, Pictures, Row, Section, Table, Text
+from meldflow.tasks.pages.document import Document, Note, render_document
+from meldflow.tasks.pages.panels import render
 
 
 def check_page(file: Path) -> None:

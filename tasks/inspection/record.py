@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.options import DecodeOptions
-from models.schema import AudioFacts, Media, Missing, VideoFacts
+from meldflow.models.clips.options import DecodeOptions
+from meldflow.models.schema.media import AudioFacts, Media, Missing, VideoFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,17 @@ from typing import TypeAlias
 
 from rich.filesize import decimal
 
-from models.schema import Audio, AudioFacts, Missing, Modality, StreamFacts, Video, VideoFacts
-from tasks.inspection.record import Inspection, Outcome, Shape
-from tasks.report.blocks import DASH
+from meldflow.models.schema.media import (
+    Audio,
+    AudioFacts,
+    Missing,
+    Modality,
+    StreamFacts,
+    Video,
+    VideoFacts,
+)
+from meldflow.tasks.inspection.record import Inspection, Outcome, Shape
+from meldflow.tasks.pages.blocks import DASH
 
 Rows: TypeAlias = tuple[tuple[str, str], ...]
 

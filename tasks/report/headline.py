@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from models.judging.records import JUDGED, Scores, TrainResult
-from tasks.report.blocks import spread
-from tasks.report.words import judged_part, over_seeds, rules, spoken
+from meldflow.models.judging.records import JUDGED, Scores
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.blocks import spread
+from meldflow.tasks.report.words import judged_part, over_seeds, rules, spoken
 
 _METRIC = "weighted_f1"
 

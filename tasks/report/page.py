@@ -13,18 +13,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from models.judging.protocols import PROTOCOLS
-from models.judging.records import TrainResult
-from tasks.files import write_atomically
-from tasks.report.document import Document, Note, render_document
-from tasks.report.figures import FIGURES
-from tasks.report.headline import explanation, headline
-from tasks.report.panels import Panel, render, render_svg
-from tasks.report.record import RECORD, load_result, record_of
-from tasks.report.sections import SECTIONS
-from tasks.report.sections.protocols import link_to
-from tasks.report.view import Other, View
-from tasks.report.words import rules
+from meldflow.models.files import write_atomically
+from meldflow.models.judging.protocols import PROTOCOLS
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.document import Document, Note, render_document
+from meldflow.tasks.pages.panels import Panel, render, render_svg
+from meldflow.tasks.report.figures import FIGURES
+from meldflow.tasks.report.headline import explanation, headline
+from meldflow.tasks.report.record import RECORD, load_result, record_of
+from meldflow.tasks.report.sections import SECTIONS
+from meldflow.tasks.report.sections.protocols import link_to
+from meldflow.tasks.report.view import Other, View
+from meldflow.tasks.report.words import rules
 
 RESULT = "official"
 """The protocol whose report is what a reader finds first."""

@@ -7,8 +7,9 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from models.judging.protocols import PROTOCOLS
-from models.judging.records import Judgement, TrainResult
+from meldflow.models.judging.protocols import PROTOCOLS
+from meldflow.models.judging.records import Judgement
+from meldflow.models.training.result import TrainResult
 
 RECORD = "results.json"
 """Name of the file beside a page."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.judging.records import TrainResult
+from meldflow.models.training.result import TrainResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

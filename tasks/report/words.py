@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from models.judging.protocols import Protocol, protocol_named
-from models.judging.records import JUDGED, Attention, Judgement, Spread, TrainResult
-from tasks.ablations import METRICS
-from tasks.report.blocks import model_name
+from meldflow.models.judging.protocols import Protocol, protocol_named
+from meldflow.models.judging.records import JUDGED, Judgement
+from meldflow.models.training.ablations import METRICS
+from meldflow.models.training.result import Attention, Spread, TrainResult
+from meldflow.tasks.pages.blocks import model_name
 
 _SPOKEN = {"svm": "SVM", "majority": "majority baseline"}
 

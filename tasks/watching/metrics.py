@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY, Counter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tasks.watching.load import WorkerLoad
+from meldflow.tasks.watching.load import WorkerLoad
 
 Increment: TypeAlias = tuple[str, tuple[str, ...], float]
 """Name of a counter, values of its labels, how much it grew."""

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from tasks.report.panels import Panel
-from tasks.report.themes import Theme
-from tasks.watching.load import SCHEDULER
-from tasks.watching.words import roughly
+from meldflow.tasks.pages.panels import Panel
+from meldflow.tasks.pages.themes import Theme
+from meldflow.tasks.watching.load import SCHEDULER
+from meldflow.tasks.watching.words import roughly
 
 SIZE = (7.0, 2.7)
 """Inches: text stays readable in the column that the Prefect UI has for it."""

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import numpy as np
 
-from storage import Snapshot
-from tasks.watching.load import SCHEDULER
+from meldflow.storage import Snapshot
+from meldflow.tasks.watching.load import SCHEDULER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

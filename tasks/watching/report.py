@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from storage.run import FailureRate
-from tasks.monitor import Progress
-from tasks.report.panels import Panel, render
-from tasks.watching.load import SCHEDULER
-from tasks.watching.panels import by_worker, load_panels, pace_panel
-from tasks.watching.words import code, how_far, roughly, size, table, text, trouble
+from meldflow.storage.writing.transaction import FailureRate
+from meldflow.tasks.extraction.counts import Progress
+from meldflow.tasks.pages.panels import Panel, render
+from meldflow.tasks.watching.load import SCHEDULER
+from meldflow.tasks.watching.panels import by_worker, load_panels, pace_panel
+from meldflow.tasks.watching.words import code, how_far, roughly, size, table, text, trouble
 
 MAX_WORKERS = 32
 """Workers that the table of loads lists."""

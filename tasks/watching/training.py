@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.judging.records import JUDGED, TrainResult
-from tasks.report.blocks import DASH, fraction, model_name, spread
-from tasks.report.figures import FIGURES
-from tasks.report.headline import explanation, headline
-from tasks.report.sections.ablations import p_value, signed
-from tasks.report.sections.scores import MEASURES
-from tasks.report.words import choice_name, choices, judged_part, over_seeds
-from tasks.watching.artifacts import Artifacts
-from tasks.watching.beat import once
-from tasks.watching.report import inline
-from tasks.watching.words import code, text
+from meldflow.models.judging.records import JUDGED
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.blocks import DASH, fraction, model_name, spread
+from meldflow.tasks.report.figures import FIGURES
+from meldflow.tasks.report.headline import explanation, headline
+from meldflow.tasks.report.sections.ablations import p_value, signed
+from meldflow.tasks.report.sections.scores import MEASURES
+from meldflow.tasks.report.words import choice_name, choices, judged_part, over_seeds
+from meldflow.tasks.watching.artifacts import Artifacts
+from meldflow.tasks.watching.beat import once
+from meldflow.tasks.watching.report import inline
+from meldflow.tasks.watching.words import code, text
 
 SCORES = "train-scores"
 CLASSES = "train-classes"

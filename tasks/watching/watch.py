@@ -10,22 +10,30 @@ from typing import TYPE_CHECKING, Any
 from distributed import Client
 from prefect.exceptions import CancelledRun, TerminationSignal
 
-from models.schema import FeatureSpec, MeldflowError
-from storage.plan import Plan
-from storage.run import FailureRate, Run
-from tasks.cluster import Cluster
-from tasks.extraction import source_of
-from tasks.monitor import Effort, Monitor, Progress
-from tasks.progress import progress
-from tasks.watching import keys
-from tasks.watching.artifacts import Artifacts
-from tasks.watching.beat import Beat, once
-from tasks.watching.load import LoadSeries, WorkerLoad
-from tasks.watching.words import failed_utterances, failure_table, how_far, in_words, size, text
-from tasks.watching.workers import MeasureChildren, exchange
+from meldflow.models.schema.errors import MeldflowError
+from meldflow.models.schema.features import FeatureSpec
+from meldflow.storage.planning.plan import Plan
+from meldflow.storage.writing.transaction import FailureRate, Run
+from meldflow.tasks.cluster.connection import Cluster
+from meldflow.tasks.extraction.committing import source_of
+from meldflow.tasks.extraction.counts import Effort, Monitor, Progress
+from meldflow.tasks.progress import progress
+from meldflow.tasks.watching import keys
+from meldflow.tasks.watching.artifacts import Artifacts
+from meldflow.tasks.watching.beat import Beat, once
+from meldflow.tasks.watching.load import LoadSeries, WorkerLoad
+from meldflow.tasks.watching.words import (
+    failed_utterances,
+    failure_table,
+    how_far,
+    in_words,
+    size,
+    text,
+)
+from meldflow.tasks.watching.workers import MeasureChildren, exchange
 
 if TYPE_CHECKING:
-    from tasks.watching.report import RunReport
+    from meldflow.tasks.watching.report import RunReport
 
 SAMPLE_SECONDS = 5.0
 SHOW_SECONDS = 7.0
@@ -155,7 +163,7 @@ class Watch:
             shown.markdown(keys.FAILED, each, FAILED_WORDS)
 
     def _report(self, shown: Artifacts, rates: Sequence[FailureRate], trouble: str) -> None:
-        from tasks.watching.report import headline, markdown  # which draws
+        from meldflow.tasks.watching.report import headline, markdown  # which draws
 
         report = self._collect(rates, trouble)
         if self._monitor is not None and report.progress is not None:
@@ -166,7 +174,7 @@ class Watch:
         shown.markdown(keys.REPORT, markdown(report), text(headline(report)))
 
     def _collect(self, rates: Sequence[FailureRate], trouble: str) -> RunReport:
-        from tasks.watching.report import RunReport
+        from meldflow.tasks.watching.report import RunReport
 
         stopped = trouble == STOPPED
         return RunReport(
@@ -194,7 +202,7 @@ def watching(run: Run, specs: Sequence[FeatureSpec], origin: Mapping[str, Any]) 
     Args:
         run: the store's run.
         specs: what its extractors give.
-        origin: what the run is, as ``tasks.extraction.origin`` says.
+        origin: what the run is, as ``meldflow.tasks.extraction.committing.origin`` says.
     """
     watch = Watch(run, specs, origin)
     try:

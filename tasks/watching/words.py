@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich.filesize import decimal
 
-from storage.counts import FailedRow
-from tasks.inspection.words import readable
-from tasks.monitor import Effort, Progress
+from meldflow.storage.reading.counts import FailedRow
+from meldflow.tasks.extraction.counts import Effort, Progress
+from meldflow.tasks.inspection.words import readable
 
 FEW = 5
 """Utterances that a table names per reason."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from distributed import WorkerPlugin
 
-from tasks.watching.load import SCHEDULER, WorkerLoad
-from tasks.watching.metrics import Increment, count, serve
+from meldflow.tasks.watching.load import SCHEDULER, WorkerLoad
+from meldflow.tasks.watching.metrics import Increment, count, serve
 
 if TYPE_CHECKING:
     from distributed import Scheduler, Worker

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.clusters.environment import worker_environment
+from meldflow.tasks.cluster.environment import worker_environment
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 FILES = (DEPLOY / "compose.yaml", *sorted((DEPLOY / "kubernetes").glob("*.yaml")))
-PROGRAMS = {"dask": "dask", "prefect": "prefect", "meldflow": "flows.cli"}
+PROGRAMS = {"dask": "dask", "prefect": "prefect", "meldflow": "meldflow.flows.cli.main"}
 
 
 def documents(file: Path) -> list[Any]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MELDFLOW = (sys.executable, "-m", "flows.cli")
+MELDFLOW = (sys.executable, "-m", "meldflow.flows.cli.main")
 
 # Not the full `pretrained`: the networks' real weights need a download.
 RANDOM = ("--weights", "random", "--weights", "text/minilm=pretrained")

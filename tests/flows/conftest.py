@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tasks.server import own_server
+from meldflow.flows.serving.server import own_server
 
 
 @pytest.fixture(scope="session")

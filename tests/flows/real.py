@@ -7,10 +7,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.schema import CLIP_FOLDERS
-from tasks.synth.annotation import COLUMNS
+from meldflow.models.schema.utterances import CLIP_FOLDERS
+from meldflow.tasks.demo.annotation import COLUMNS
+from tests.paths import DATA
 
-CLIPS = Path(__file__).parents[3] / "shared" / "data" / "clips"
+CLIPS = DATA / "clips"
 
 
 @dataclass(frozen=True)

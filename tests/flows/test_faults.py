@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from storage import open_store
+from meldflow.storage import open_store
 from tests import fragile, rig
 from tests.flows.test_prefect import ask, flow_run
 from tests.proxy import Outage
 from tests.rig import Rig
-from tests.storage.places import PLACES
+from tests.storage.kinds import PLACES
 
 PARTITION = 8
 ARGUMENTS = ("--partition", str(PARTITION), "--batch", "4")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from storage import open_store
-from tasks.synth.dataset import synthesise
+from meldflow.storage import open_store
+from meldflow.tasks.demo.dataset import synthesise
 from tests.flows import command
 
 ONLY = ("--only", "audio/librosa", "--partition", "4", "--batch", "2")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import registry
-from models.schema import Modality
-from storage import Snapshot, open_store
+from meldflow.models.extractors import registry
+from meldflow.models.schema.media import Modality
+from meldflow.storage import Snapshot, open_store
 from tests.flows import command
 from tests.flows.real import CLIPS, RealClip, build_tree, utterance_ids
 
@@ -23,7 +23,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]
     """The folder of a finished `meldflow pipeline`, and what it printed."""
     folder = tmp_path_factory.mktemp("real")
     build_tree(folder / "MELD.Raw")
-    # tests/tasks/test_tracking.py has MLflow, which costs seconds.
+    # tests/tasks/training/test_tracking.py has MLflow, which costs seconds.
     training = ("--epochs", "2", "--seeds", "1", "--tracking", "none")
     options = ("--store", "store", "--report", "report", "--partition", "8", *training)
     done = command.run(

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage import open_store
-from storage.location import exists, open_repository
-from tasks.synth.dataset import synthesise
+from meldflow.storage import open_store
+from meldflow.storage.places.location import exists, open_repository
+from meldflow.tasks.demo.dataset import synthesise
 from tests.flows import command
 
 ONLY = ("--only", "audio/librosa", "--only", "text/minilm", "--partition", "2", "--batch", "2")

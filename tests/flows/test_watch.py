@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from storage import open_store
-from tasks.server import own_server
-from tasks.synth.dataset import synthesise
+from meldflow.flows.serving.server import own_server
+from meldflow.storage import open_store
+from meldflow.tasks.demo.dataset import synthesise
 from tests.flows import command
 from tests.flows.test_prefect import ask, flow_run
-from tests.tasks.test_monitor import dashboard_metrics
+from tests.tasks.watching.test_monitor import dashboard_metrics
 
 WORKER = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
 ONLY = ("--only", "audio/librosa", "--only", "text/minilm", "--partition", "4", "--batch", "2")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from models.extractor import Extractor
-from models.registry import build
+from meldflow.models.extractors.contract import Extractor
+from meldflow.models.extractors.registry import build
+from tests.paths import DATA
 
-CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
+CLIPS = DATA / "clips"
 
 
 @pytest.fixture(scope="session", autouse=True)

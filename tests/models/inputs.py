@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.decode import decode
-from models.schema import Audio, Media, Missing, Modality, Reason, Video
+from meldflow.models.clips.decode import decode
+from meldflow.models.schema.media import Audio, Media, Missing, Modality, Reason, Video
 
 NOTHING = Missing(reason=Reason.MISSING_FILE, message="made up")
 

@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from models.schema import EMOTIONS
-from models.table import FeatureTable
+from meldflow.models.judging.table import FeatureTable
+from meldflow.models.schema.utterances import EMOTIONS
 
 DESCRIPTORS = (*(f"mfcc_{i}" for i in range(25)), "centroid", "zcr", "f0", "voiced", "rms")
 STATS = tuple(

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from torch import distributed
 from torch.utils.data import DataLoader
 
-from models.schema import EMOTIONS, ArraySpec, FeatureRow, UsageError
-from models.streaming import UNLABELLED, Batch, PartitionStream, deal, pad, shuffled
-from storage import PartitionReader, open_store
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.features import ArraySpec, FeatureRow
+from meldflow.models.schema.utterances import EMOTIONS
+from meldflow.models.streaming import UNLABELLED, Batch, PartitionStream, deal, pad, shuffled
+from meldflow.storage import PartitionReader, open_store
 from tests.storage.corpus import SPECS, corpus, expected, extract, utterance
 
 FRAMES, MEAN, WORDS = "audio/voice/frames", "audio/voice/mean", "text/words/embedding"

@@ -16,16 +16,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from models.schema import MeldflowError
-from storage import open_store
-from storage.location import exists
-from storage.maintenance import maintain_store
-from storage.run import open_run
+from meldflow.models.schema.errors import MeldflowError
+from meldflow.storage import open_store
+from meldflow.storage.maintenance import maintain_store
+from meldflow.storage.places.location import exists
+from meldflow.storage.writing.transaction import open_run
+from tests.paths import ROOT
 from tests.storage.corpus import extract_all
 from tests.storage.states import PARTITION, state
 from tests.storage.truth import Digests, stored_rows
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import icechunk
 
-from models.schema import MeldflowError
-from storage import open_store
-from storage.location import exists, open_repository
-from storage.read import Snapshot
+from meldflow.models.schema.errors import MeldflowError
+from meldflow.storage import open_store
+from meldflow.storage.places.location import exists, open_repository
+from meldflow.storage.reading.snapshot import Snapshot
 from tests.storage.sidefile import Event
 from tests.storage.states import State, state
 from tests.storage.truth import Digests, Row, stored_rows, true_rows

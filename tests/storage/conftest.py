@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.places import PLACES, s3_server
+from tests.storage.kinds import PLACES, s3_server
 
 
 @pytest.fixture(scope="session")

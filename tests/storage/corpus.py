@@ -9,21 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from models.schema import (
-    ArraySpec,
-    Clip,
-    FeatureSpec,
-    Missing,
-    Modality,
-    Reason,
-    Record,
-    Utterance,
-    Weights,
-)
-from storage.catalogue import ids
-from storage.plan import PartitionPlan
-from storage.run import Run, open_run
-from storage.write import Result, Written, write_partition
+from meldflow.models.schema.features import ArraySpec, FeatureSpec, Record, Weights
+from meldflow.models.schema.media import Missing, Modality, Reason
+from meldflow.models.schema.utterances import Clip, Utterance
+from meldflow.storage.format.catalogue import ids
+from meldflow.storage.planning.plan import PartitionPlan
+from meldflow.storage.writing.partition import Result, Written, write_partition
+from meldflow.storage.writing.transaction import Run, open_run
 
 NO_WEIGHTS = Weights(kind="none", revision="none")
 

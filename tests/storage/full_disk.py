@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from storage import open_store
+from meldflow.storage import open_store
 from tests.storage.attempt import Answer, Wish, attempt
 from tests.storage.states import state
 from tests.storage.truth import stored_rows, true_rows

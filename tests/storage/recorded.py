@@ -9,7 +9,7 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
-from storage import Snapshot, open_store
+from meldflow.storage import Snapshot, open_store
 
 
 class RecordedStore(WrapperStore[Store]):

@@ -10,7 +10,8 @@ import functools
 import random
 from dataclasses import dataclass, replace
 
-from models.schema import FeatureSpec, Utterance
+from meldflow.models.schema.features import FeatureSpec
+from meldflow.models.schema.utterances import Utterance
 from tests.storage.corpus import utterance, voice_spec, words_spec
 
 PARTITION = 4

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.schema import Reason, UsageError
-from storage import history, open_store
-from storage.location import open_repository, writer_lock
-from storage.maintenance import maintain_store as maintain
-from storage.plan import Why
-from storage.preview import preview
-from storage.run import open_run
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.media import Reason
+from meldflow.storage import history, open_store
+from meldflow.storage.maintenance import maintain_store as maintain
+from meldflow.storage.places.location import open_repository, writer_lock
+from meldflow.storage.planning.plan import Why
+from meldflow.storage.planning.preview import preview
+from meldflow.storage.writing.transaction import open_run
 from tests.storage.corpus import (
     corpus,
     do_partition,

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from storage import open_store
-from storage.run import open_run
+from meldflow.storage import open_store
+from meldflow.storage.writing.transaction import open_run
+from tests.paths import ROOT
 from tests.storage.corpus import corpus, extract_all, voice_spec, words_spec
 
 NEWER = os.environ.get("MELDFLOW_NEWER_PYTHON", "")
@@ -20,7 +21,7 @@ GO_ON = """
 import sys
 import numpy as np
 from storage import history, open_store
-from storage.run import open_run
+from meldflow.storage.writing.transaction import open_run
 from tests.storage.corpus import corpus, expected, extract_all, voice_spec, words_spec
 
 specs, url = (voice_spec(), words_spec()), sys.argv[1]
@@ -45,6 +46,6 @@ def test_a_store_goes_on_with_the_newer_packages(tmp_path: Path) -> None:
         run.publish()
     with open_run(url, SPECS, partition=4) as run:  # and dies
         run.sync(corpus(12))
-    root = Path(__file__).parents[2]
+    root = ROOT
     subprocess.run([NEWER, "-c", GO_ON, url], check=True, cwd=root)
     assert len(open_store(url).rows()) == 12  # and back

@@ -12,10 +12,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from models.schema import ArraySpec, FeatureSpec, Missing, Modality, Record, Utterance
-from storage.catalogue import text_checksum
-from storage.layout import FAILED, NEVER, OK
-from storage.read import Snapshot
+from meldflow.models.schema.features import ArraySpec, FeatureSpec, Record
+from meldflow.models.schema.media import Missing, Modality
+from meldflow.models.schema.utterances import Utterance
+from meldflow.storage.format.catalogue import text_checksum
+from meldflow.storage.format.layout import FAILED, NEVER, OK
+from meldflow.storage.reading.snapshot import Snapshot
 from tests.storage.corpus import expected
 
 CATALOGUE = "catalogue"

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage import open_store
-from storage.catalogue import ids
-from storage.location import exists, open_repository
-from storage.plan import PartitionPlan
-from storage.run import Run, open_run
+from meldflow.storage import open_store
+from meldflow.storage.format.catalogue import ids
+from meldflow.storage.places.location import exists, open_repository
+from meldflow.storage.planning.plan import PartitionPlan
+from meldflow.storage.writing.transaction import Run, open_run
 from tests.storage.corpus import do_partition
 from tests.storage.sidefile import Event, SideFile
 from tests.storage.states import PARTITION, State, state

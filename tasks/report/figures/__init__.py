@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from models.judging.records import TrainResult
-from tasks.report.figures import compared, judged, trained
-from tasks.report.panels import Panel
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.panels import Panel
+from meldflow.tasks.report.figures import compared, judged, trained
 
 FIGURES: Mapping[str, Callable[[TrainResult], tuple[Panel, ...]]] = {
     "confusion": judged.confusion_panels,

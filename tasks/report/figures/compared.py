@@ -7,11 +7,11 @@ import re
 import numpy as np
 from matplotlib.axes import Axes
 
-from models.judging.records import TrainResult
-from tasks.report.figures.judged import confusion_panel
-from tasks.report.panels import PANEL, Panel
-from tasks.report.themes import Theme
-from tasks.report.words import choices, judged_part, spoken
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.panels import PANEL, Panel
+from meldflow.tasks.pages.themes import Theme
+from meldflow.tasks.report.figures.judged import confusion_panel
+from meldflow.tasks.report.words import choices, judged_part, spoken
 
 
 def protocol_panels(result: TrainResult) -> tuple[Panel, ...]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from models.judging.records import BINS, Bin, Judgement, Reliability, TrainResult
-from tasks.report.blocks import model_name
-from tasks.report.panels import Panel
-from tasks.report.themes import Theme
-from tasks.report.words import classifiers, judged_part
+from meldflow.models.judging.records import BINS, Bin, Judgement, Reliability
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.blocks import model_name
+from meldflow.tasks.pages.panels import Panel
+from meldflow.tasks.pages.themes import Theme
+from meldflow.tasks.report.words import classifiers, judged_part
 
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 """A line style per class, so that no curve is told by its colour alone."""

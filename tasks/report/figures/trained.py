@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from models.judging.records import TrainResult
-from tasks.report.panels import Panel
-from tasks.report.themes import Theme
-from tasks.report.words import attended
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.panels import Panel
+from meldflow.tasks.pages.themes import Theme
+from meldflow.tasks.report.words import attended
 
 
 def training_panels(result: TrainResult) -> tuple[Panel, ...]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tasks.report.blocks import Section
-from tasks.report.sections import ablations, judged, network, origin, protocols, scores
-from tasks.report.view import View
+from meldflow.tasks.pages.blocks import Section
+from meldflow.tasks.report.sections import ablations, judged, network, origin, protocols, scores
+from meldflow.tasks.report.view import View
 
 Builder = Callable[[View], Section | None]
 """Gives a section, or None when this result has nothing to show there."""

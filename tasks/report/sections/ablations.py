@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from models.judging.records import Comparison
-from tasks.report.blocks import DASH, Cell, Pictures, Section, Table, spread
-from tasks.report.sections.scores import MEASURES
-from tasks.report.view import View
-from tasks.report.words import choice_name, choices, judged_part, spoken
+from meldflow.models.judging.records import Comparison
+from meldflow.tasks.pages.blocks import DASH, Cell, Pictures, Section, Table, spread
+from meldflow.tasks.report.sections.scores import MEASURES
+from meldflow.tasks.report.view import View
+from meldflow.tasks.report.words import choice_name, choices, judged_part, spoken
 
 
 def comparisons(view: View) -> Section | None:

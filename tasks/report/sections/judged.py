@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from models.judging.records import Judgement, Reliability, TrainResult
-from models.target import TARGETS
-from tasks.report.blocks import (
+from meldflow.models.judging.records import Judgement, Reliability
+from meldflow.models.judging.target import TARGETS
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.blocks import (
     DASH,
     Block,
     Cell,
@@ -15,8 +16,8 @@ from tasks.report.blocks import (
     fraction,
     model_name,
 )
-from tasks.report.view import View
-from tasks.report.words import classifiers, judged_part, spoken
+from meldflow.tasks.report.view import View
+from meldflow.tasks.report.words import classifiers, judged_part, spoken
 
 
 def confusion(view: View) -> Section | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from models.judging.records import Candidate, TrainResult
-from tasks.report.blocks import (
+from meldflow.models.judging.records import Candidate
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.blocks import (
     DASH,
     Block,
     Cell,
@@ -14,8 +15,8 @@ from tasks.report.blocks import (
     Text,
     fraction,
 )
-from tasks.report.view import View
-from tasks.report.words import attended, judged_part, rules
+from meldflow.tasks.report.view import View
+from meldflow.tasks.report.words import attended, judged_part, rules
 
 _BYTES = 4
 """Of a parameter, float32."""

@@ -5,21 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from models.judging.records import TrainResult, Use
-from models.schema import SPLITS
-from tasks.report.blocks import (
-    DASH,
-    Cell,
-    Code,
-    Facts,
-    Row,
-    Section,
-    Table,
-    duration,
-)
-from tasks.report.sections.scores import seconds_of
-from tasks.report.view import View
-from tasks.report.words import judged_part, rules
+from meldflow.models.judging.records import Use
+from meldflow.models.schema.utterances import SPLITS
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.blocks import DASH, Cell, Code, Facts, Row, Section, Table, duration
+from meldflow.tasks.report.sections.scores import seconds_of
+from meldflow.tasks.report.view import View
+from meldflow.tasks.report.words import judged_part, rules
 
 
 def data(view: View) -> Section:

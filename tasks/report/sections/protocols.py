@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from models.judging.records import JUDGED, TrainResult
-from tasks.report.blocks import (
+from meldflow.models.judging.records import JUDGED
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.blocks import (
     DASH,
     Block,
     Cell,
@@ -14,8 +15,8 @@ from tasks.report.blocks import (
     model_name,
     spread,
 )
-from tasks.report.view import Other, View
-from tasks.report.words import over_seeds, rules
+from meldflow.tasks.report.view import Other, View
+from meldflow.tasks.report.words import over_seeds, rules
 
 
 def side_by_side(view: View) -> Section | None:

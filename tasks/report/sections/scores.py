@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.judging.records import JUDGED, Scores, SeedResult, TrainResult
-from tasks.report.blocks import (
+from meldflow.models.judging.records import JUDGED, Scores
+from meldflow.models.training.result import SeedResult, TrainResult
+from meldflow.tasks.pages.blocks import (
     DASH,
     Block,
     Cell,
@@ -18,8 +19,8 @@ from tasks.report.blocks import (
     model_name,
     spread,
 )
-from tasks.report.view import View
-from tasks.report.words import judged_part, over_seeds
+from meldflow.tasks.report.view import View
+from meldflow.tasks.report.words import judged_part, over_seeds
 
 MEASURES = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1"}
 """Fields of ``Scores`` that are told over the seeds → their names for people."""

@@ -1,0 +1,1 @@
+"""The command line: commands, their parameters, what the terminal shows."""

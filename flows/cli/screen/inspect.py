@@ -1,0 +1,70 @@
+"""What `meldflow inspect` shows of a clip."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from meldflow.models.schema.media import Missing
+from meldflow.tasks.inspection import words
+from meldflow.tasks.inspection.cautions import cautions
+from meldflow.tasks.inspection.numbers import to_json
+from meldflow.tasks.inspection.record import Inspection
+
+out = Console()
+
+
+def show_inspection(found: Inspection, written: Sequence[Path], *, as_json: bool) -> None:
+    """The facts, what came out of each modality, the chosen frames and the features."""
+    if as_json:
+        # ASCII, since a file's name may hold bytes that no encoding of the screen has.
+        out.print_json(json.dumps(to_json(found)), ensure_ascii=True)
+        return
+    out.print(f"[bold]{_safe(found.path)}[/]: {_safe(words.title(found))}", highlight=False)
+    for one in cautions(found):
+        out.print(f"[yellow]note:[/] {_safe(one)}", highlight=False)
+    for part in _parts(found):
+        out.print()
+        out.print(part, highlight=False)
+    for file in written:
+        out.print(f"wrote {_safe(str(file))}", highlight=False, soft_wrap=True)
+    if not written:
+        out.print("see its curves and frames with --html FILE or --png DIR")
+
+
+def _parts(found: Inspection) -> Iterator[RenderableType]:
+    yield _facts("file", words.container_rows(found))
+    for title, rows in (
+        ("audio stream", words.audio_rows(found.audio_facts)),
+        ("video stream", words.video_rows(found.video_facts)),
+    ):
+        yield _facts(title, rows) if rows else f"no {title}"
+    yield _facts("what came out", words.modality_rows(found))
+    if not isinstance(found.media.video, Missing):
+        chosen = words.chosen_rows(found.media.video)
+        yield _table("chosen frames", words.CHOSEN_HEAD, chosen)
+    yield _table("features", words.FEATURE_HEAD, words.feature_rows(found))
+
+
+def _facts(title: str, rows: words.Rows) -> Table:
+    table = Table.grid("name", "value", padding=(0, 2))
+    table.title, table.title_justify, table.title_style = title, "left", "bold"
+    for name, value in rows:
+        table.add_row(f"[dim]{name}[/]", _safe(value))
+    return table
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(*head, title=title, title_justify="left", title_style="bold")
+    for row in rows:
+        table.add_row(*map(_safe, row))
+    return table
+
+
+def _safe(text: str) -> str:
+    return escape(words.readable(text))

@@ -1,0 +1,43 @@
+"""What `meldflow predict` shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from meldflow.flows.cli.app import out
+from meldflow.tasks.inspection.words import readable
+
+if TYPE_CHECKING:
+    from meldflow.tasks.training.predict import Prediction
+
+BAR = 30
+"""Width of a bar for certainty, in characters."""
+EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+def show_prediction(found: Prediction, *, as_json: bool) -> None:
+    """The classes with their probabilities, the likeliest first, and what to know of them."""
+    if as_json:
+        out.print_json(data=found.to_json())
+        return
+    for note in found.notes:
+        out.print(f"[yellow]note:[/] {escape(readable(note))}", highlight=False, soft_wrap=True)
+    others = [name for name in found.by if name != found.classifier]
+    words = f"[bold]{escape(found.label)}[/], by the {found.classifier}"
+    out.print(words, highlight=False)
+    table = Table("class", "", *(found.classifier, *(f"[dim]{name}[/]" for name in others)))
+    likely = sorted(found.probabilities.items(), key=lambda one: -one[1])
+    for label, probability in likely:
+        beside = (f"[dim]{found.by[name][label]:.3f}[/]" for name in others)
+        table.add_row(escape(label), bar(probability), f"{probability:.3f}", *beside)
+    out.print(table)
+    out.print(f"model {escape(found.model)}", highlight=False, soft_wrap=True)
+
+
+def bar(share: float) -> str:
+    """A bar for a share of 0 to 1, to an eighth of a character; as wide for every share."""
+    whole, rest = divmod(round(share * BAR * 8), 8)
+    return ("█" * whole + EIGHTHS[rest].strip()).ljust(BAR)

@@ -1,0 +1,273 @@
+"""What the commands show: progress, tables, and the same figures as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from meldflow.models.schema.errors import StoppedError
+from meldflow.models.schema.utterances import EMOTIONS
+from meldflow.tasks.progress import console as err
+
+if TYPE_CHECKING:
+    from meldflow.storage import Snapshot
+    from meldflow.storage.exports import ExportReport
+    from meldflow.tasks.audit.stock import AuditReport
+    from meldflow.tasks.demo.dataset import SynthSummary
+    from meldflow.tasks.extraction.committing import ExtractReport
+    from meldflow.tasks.training.steps import TrainReport
+
+out = Console()
+
+
+@contextlib.contextmanager
+def counting(what: str) -> Iterator[Callable[[], None]]:
+    """Counts up on standard error while the total is not known."""
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:.0f}"))
+    with Progress(*columns, TimeElapsedColumn(), console=err) as bar:
+        bar_task = bar.add_task(what, total=None)
+        yield lambda: bar.advance(bar_task)
+
+
+@contextlib.contextmanager
+def prefect() -> Iterator[None]:
+    """A Prefect server for the flow that runs inside, and its address for the curious."""
+    with err.status("waiting for the Prefect server"):
+        from meldflow.flows.serving.server import prefect_server
+
+        stack = contextlib.ExitStack()
+        url = stack.enter_context(prefect_server())
+    with stack:
+        err.print(f"Prefect UI: {url.removesuffix('/api')}", highlight=False)
+        from prefect.exceptions import TerminationSignal
+
+        try:
+            yield
+        except (KeyboardInterrupt, TerminationSignal):
+            raise StoppedError(
+                f"stopped; what was committed is kept, `{typed()}` goes on from there"
+            ) from None
+
+
+def typed() -> str:
+    """The command as it can be typed again."""
+    return shlex.join(["meldflow", *sys.argv[1:]])
+
+
+def show_synth(summary: SynthSummary, *, as_json: bool) -> None:
+    """Rows and emotions of a demo data set."""
+    if as_json:
+        out.print_json(data=asdict(summary), default=str)
+        return
+    what = "reused" if summary.reused else "wrote"
+    out.print(f"{what} {summary.clips} clips, {summary.seconds:.0f} s, in {summary.directory}")
+    table = Table("split", *EMOTIONS, "utterances")
+    for split, one in summary.splits.items():
+        table.add_row(split, *(str(one.emotions.get(e, 0)) for e in EMOTIONS), str(one.rows))
+    out.print(table)
+
+
+def show_extraction(report: ExtractReport, *, as_json: bool) -> None:
+    """What an extraction did, or that there was nothing to do."""
+    if as_json:
+        out.print_json(data=report.to_json())
+        return
+    if not report.extracted:
+        out.print(f"nothing to do: {escape(report.store)} is up to date ({report.catalogue})")
+    else:
+        table = Table(
+            "extractor", "extracted", "failed", "reasons", title=f"store {escape(report.store)}"
+        )
+        for rate in report.failures:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in rate.reasons.items())
+            done = str(report.extracted.get(rate.extractor, 0))
+            table.add_row(rate.extractor, done, str(rate.failed), reasons)
+        out.print(table)
+        per_second = report.utterances / report.seconds if report.seconds else 0.0
+        resumed = "resumed a run that had died; " if report.resumed else ""
+        out.print(
+            f"{resumed}{report.utterances} utterances in {report.seconds:.0f} s "
+            f"({per_second:.1f}/s); catalogue: {report.catalogue}"
+        )
+    if report.findings:
+        found = ", ".join(f"{kind} {number:,}" for kind, number in report.findings.items())
+        out.print(f"noticed in the data set: {found}")
+    if report.random_weights:
+        out.print(f"[yellow]random weights:[/] {', '.join(report.random_weights)}")
+    out.print(f"snapshot {report.snapshot}", highlight=False)
+
+
+FEW = 5
+"""Findings of a kind that a terminal shows."""
+
+
+def show_audit(report: AuditReport, *, as_json: bool) -> None:
+    """Findings by kind and split, and the first of those that nobody knew."""
+    if as_json:
+        out.print_json(data=report.to_json())
+        return
+    from meldflow.tasks.dataset.findings import MEANING
+    from meldflow.tasks.inspection.words import readable
+
+    out.print(report.headline(), style="bold", highlight=False)
+    splits = report.by_split
+    table = Table("finding")
+    for name in ("news", "known", *(split or "other" for split in splits)):
+        table.add_column(name, justify="right")
+    for kind, tally in report.by_kind.items():
+        counts = (tally.news, tally.known, *(found[kind] for found in splits.values()))
+        table.add_row(kind, *(f"{number:,}" for number in counts))
+    out.print(table)
+    for kind, tally in report.by_kind.items():
+        if tally.news:
+            out.print(f"\n[bold]{kind}[/], {tally.news:,} not known before. {MEANING[kind]}")
+        for one in report.of_kind(kind)[: min(FEW, tally.news)]:
+            subject, detail, decision = (
+                escape(readable(part)) for part in (one.subject, one.detail, one.decision)
+            )
+            out.print(f"  [cyan]{subject}[/]: {detail}", highlight=False, soft_wrap=True)
+            out.print(f"    [dim]{decision}[/]", highlight=False, soft_wrap=True)
+        if tally.news > FEW:
+            out.print(f"  and {tally.news - FEW:,} more", highlight=False)
+    memory = report.peak_memory_bytes / 2**20
+    out.print(
+        f"{report.seconds:.1f} s, at most {memory:.0f} MiB; all findings: --json, --html FILE"
+    )
+
+
+def show_training(report: TrainReport, *, as_json: bool) -> None:
+    """The result beside the baseline, and where to read more."""
+    if as_json:
+        out.print_json(data=report.to_json())
+        return
+    for warning in report.warnings:
+        out.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
+    table = Table(
+        "model",
+        "accuracy",
+        "weighted F1",
+        title=f"{report.protocol}: {report.test_utterances:,} utterances judged",
+    )
+    for name, score in report.weighted_f1.items():
+        chosen = " (chosen on dev)" if report.dev and name == report.model else ""
+        table.add_row(f"{name}{chosen}", f"{report.accuracy[name]:.3f}", f"{score:.3f}")
+    for name, less in report.ablations.items():
+        table.add_row(f"[dim]{name}[/]", "", f"[dim]{less.mean:.3f}[/]")
+    out.print(table)
+    best, floor = report.test["weighted_f1"], report.weighted_f1["majority"]
+    spread = "" if best.sd is None else f" ± {best.sd:.3f} over {len(report.seeds)} seeds"
+    words = f"weighted F1 {best.mean:.3f}{spread}, majority baseline {floor:.3f}"
+    out.print(words, style="bold", highlight=False)
+    for part, scores in report.beside.items():
+        words = f"the same models on {part}: weighted F1 {scores['weighted_f1'].mean:.3f}"
+        out.print(words, style="bold", highlight=False)
+    out.print(f"report {escape(report.report)}", highlight=False, soft_wrap=True)
+    python = min(sys.executable, os.path.relpath(sys.executable), key=len)
+    opener = shlex.join([python, "-m", "webbrowser", report.report])
+    out.print(f"open it with: {escape(opener)}", highlight=False, soft_wrap=True)
+    if report.tracking:
+        from meldflow.tasks.training.mlflow_run import how_to_look
+
+        words = f"MLflow has the run; look at it with: {how_to_look(report.tracking)}"
+        out.print(escape(words), highlight=False, soft_wrap=True)
+
+
+def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
+    """Utterances by split, extractor and state."""
+    counts = snapshot.counts()
+    if as_json:
+        splits: dict[str, dict[str, Any]] = {
+            split: {"utterances": len(snapshot.rows(split))}
+            | {extractor: asdict(one) for extractor, one in by_extractor.items()}
+            for split, by_extractor in counts.items()
+        }
+        out.print_json(data={"snapshot": snapshot.id, "splits": splits})
+        return
+    table = Table(
+        "split", "extractor", "ok", "failed", "stale", "never", title=f"snapshot {snapshot.id}"
+    )
+    for split, by_extractor in counts.items():
+        for extractor, one in by_extractor.items():
+            cells = (one.ok, one.failed, one.stale, one.never)
+            table.add_row(split, extractor, *map(str, cells))
+        table.add_section()
+    out.print(table)
+    if random := snapshot.random_weights():
+        out.print(f"[yellow]random weights:[/] {', '.join(random)}")
+
+
+def show_clips(snapshot: Snapshot, *, damaged: bool, as_json: bool) -> None:
+    """What decoding showed of every clip, or of the damaged ones."""
+    table = snapshot.clips()
+    damage = table[["audio_damage", "video_damage"]].fillna("")
+    if damaged:
+        table, damage = table[damage.any(axis=1)], damage[damage.any(axis=1)]
+    if as_json:
+        clips = json.loads(table.reset_index().to_json(orient="records"))
+        out.print_json(data={"snapshot": snapshot.id, "clips": clips})
+        return
+    shown = Table("utterance", "sound", "s", "picture", "frames", "damage")
+    known = table.astype(object).where(table.notna(), None)
+    for (name, one), lost in zip(known.iterrows(), damage.to_numpy(), strict=True):
+        sound = [one.audio_codec, one.audio_layout, one.audio_rate and f"{one.audio_rate:.0f} Hz"]
+        size = one.video_width and f"{one.video_width:.0f}x{one.video_height:.0f}"
+        picture = [one.video_codec, size, one.video_rate and f"{one.video_rate:.5g}/s"]
+        shown.add_row(
+            escape(str(name)),
+            " ".join(filter(None, sound)),
+            "" if one.audio_seconds is None else f"{one.audio_seconds:.2f}",
+            " ".join(filter(None, picture)),
+            f"{one.video_frames_decoded:.0f}" if one.video_codec else "",
+            "; ".join(filter(None, lost)),
+        )
+    out.print(shown)
+    out.print(f"{len(table)} clips, {int(damage.any(axis=1).sum())} of them damaged")
+
+
+def show_export(report: ExportReport, *, as_json: bool) -> None:
+    """What an export holds, what it lacks, and what must not be overlooked."""
+    if as_json:
+        out.print_json(data=report.to_json())
+        return
+    table = Table("extractor", "ok", "missing", "reasons", title=f"snapshot {report.snapshot}")
+    for name, counts in report.extractors.items():
+        reasons = ", ".join(f"{reason} {n}" for reason, n in report.reasons[name].items())
+        table.add_row(name, str(counts["ok"]), str(counts["missing"]), reasons)
+    out.print(table)
+    for warning in report.warnings:
+        out.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
+    for why, number in report.left_out.items():
+        out.print(f"left out: {number} utterances, {why}", highlight=False)
+    size = f"{report.n_bytes / 2**20:.1f} MiB"
+    out.print(
+        f"{report.utterances} utterances, {size}, as {report.format} in {escape(report.path)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.print(f"where it comes from: {escape(report.provenance)}", highlight=False, soft_wrap=True)
+
+
+def show_failures(snapshot: Snapshot, *, as_json: bool) -> None:
+    """Every utterance without a feature, with its reason."""
+    failed = snapshot.failures()
+    if as_json:
+        out.print_json(data={"snapshot": snapshot.id, "failures": [asdict(one) for one in failed]})
+        return
+    if not failed:
+        out.print("no failures")
+        return
+    table = Table("utterance", "extractor", "reason", "message")
+    for one in failed:
+        table.add_row(*map(escape, (one.id, one.extractor, one.reason, one.message)))
+    out.print(table)

@@ -1,0 +1,129 @@
+"""What the commands about a store's states show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from meldflow.flows.cli.app import out
+
+if TYPE_CHECKING:
+    from meldflow.storage.format.catalogue import CatalogueChange
+    from meldflow.storage.history import Diff, State
+    from meldflow.storage.maintenance import Maintained
+    from meldflow.storage.planning.plan import Plan
+
+FEW = 10
+"""Utterances that a terminal lists of a kind."""
+
+
+def show_plan(store: str, change: CatalogueChange, plan: Plan, *, as_json: bool) -> None:
+    """Utterances by extractor and by the reason why they would be extracted."""
+    if as_json:
+        out.print_json(
+            data={
+                "store": store,
+                "catalogue": asdict(change),
+                "utterances": plan.n_utterances,
+                "partitions": len(plan.partitions),
+                "extractors": plan.why,
+            }
+        )
+        return
+    out.print(f"catalogue: {change}", highlight=False)
+    if not plan.why:
+        out.print(f"nothing to extract: {escape(store)} is up to date")
+        return
+    reasons = list(dict.fromkeys(why for counts in plan.why.values() for why in counts))
+    table = Table("extractor", title=f"what a run on {escape(store)} would extract")
+    for name in (*reasons, "in all"):
+        table.add_column(name, justify="right")
+    for extractor, counts in plan.why.items():
+        numbers = (*(counts.get(why, 0) for why in reasons), sum(counts.values()))
+        table.add_row(extractor, *(f"{number:,}" for number in numbers))
+    out.print(table)
+    out.print(f"{plan.n_utterances:,} utterances in {len(plan.partitions):,} partitions")
+
+
+def show_log(states: Sequence[State], *, as_json: bool) -> None:
+    """Published states, the newest first."""
+    if as_json:
+        out.print_json(data=[asdict(one) for one in states])
+        return
+    for one in states:
+        named = f" [yellow]({escape(', '.join(one.tags))})[/]" if one.tags else ""
+        out.print(f"[bold]{one.snapshot}[/]{named}  {one.time}  {one.run}", highlight=False)
+        out.print(f"    {escape(one.summary)}", highlight=False, soft_wrap=True)
+
+
+def show_diff(found: Diff, *, as_json: bool) -> None:
+    """Utterances and extractors that differ."""
+    if as_json:
+        out.print_json(data=asdict(found))
+        return
+    out.print(f"[bold]{found.before}[/] → [bold]{found.after}[/]", highlight=False)
+    _names("new utterances", found.added)
+    _names("removed utterances", found.removed)
+    _names(
+        "changed utterances",
+        (f"{name} ({', '.join(columns)})" for name, columns in found.changed.items()),
+    )
+    for extractor, one in found.extractors.items():
+        out.print(f"[bold]{extractor}[/]", highlight=False)
+        if one.key_before != one.key_after:
+            before, after = one.key_before or "not there", one.key_after or "not there"
+            out.print(f"  key {before} → {after}", highlight=False, soft_wrap=True)
+        _names("  new results", one.added)
+        _names("  other results", one.changed)
+        _names("  results gone", one.removed)
+    if not (found.added or found.removed or found.changed or found.extractors):
+        out.print("no difference")
+
+
+def show_tags(tags: Mapping[str, str], *, as_json: bool) -> None:
+    """Names of states."""
+    if as_json:
+        out.print_json(data=dict(tags))
+        return
+    for name, snapshot in tags.items():
+        out.print(f"{escape(name)}  {snapshot}", highlight=False)
+    if not tags:
+        out.print("no tags")
+
+
+def show_rollback(current: str, rescued: str, *, as_json: bool) -> None:
+    """What is current now, and how to get back."""
+    if as_json:
+        out.print_json(data={"snapshot": current, "rescued": rescued})
+        return
+    out.print(f"current now: {current}", highlight=False)
+    out.print(f"what was current is kept as {rescued}", highlight=False)
+
+
+def show_maintenance(done: Maintained, *, dry_run: bool, as_json: bool) -> None:
+    """What was forgotten and freed."""
+    if as_json:
+        out.print_json(data=asdict(done))
+        return
+    if dry_run:
+        what = f"{done.objects:,} objects, {decimal(done.bytes)}, would be deleted"
+        out.print(f"{what}; states that would be forgotten first are not counted")
+        return
+    out.print(
+        f"{done.expired:,} snapshots forgotten, {done.objects:,} objects deleted, "
+        f"{decimal(done.bytes)} freed"
+    )
+
+
+def _names(title: str, names: Iterable[str]) -> None:
+    listed = list(names)
+    if not listed:
+        return
+    shown = ", ".join(listed[:FEW])
+    more = f" and {len(listed) - FEW:,} more" if len(listed) > FEW else ""
+    out.print(f"{title}: {len(listed):,}: {escape(shown)}{more}", highlight=False, soft_wrap=True)

@@ -1,0 +1,181 @@
+"""The commands about what a store was, is and would become, and about taking it elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meldflow.flows.cli.app import Json, Ref, Store, err, example
+from meldflow.flows.cli.parameters import extraction, takes
+from meldflow.models.schema.errors import UsageError
+
+if TYPE_CHECKING:
+    from meldflow.tasks.options import ExtractOptions
+
+store_commands = typer.Typer()
+
+
+@store_commands.command(
+    epilog=example(
+        "meldflow plan MELD.Raw --store store",
+        "meldflow plan MELD.Raw --store store --retry-failed timeout crashed --json",
+    )
+)
+@takes(options=extraction)
+def plan(options: ExtractOptions, as_json: Json = False) -> None:
+    """Show what `extract` would do with the same options, and why, without doing it."""
+    from meldflow.flows.cli.screen import store as shown
+    from meldflow.storage.planning.preview import preview
+    from meldflow.tasks.extraction.committing import known_clips
+    from meldflow.tasks.extraction.inputs import check_inputs, wanted_extractors, wanted_utterances
+
+    with err.status("looking for the networks' weights"):
+        check_inputs(options)
+        specs = [extractor.spec for extractor in wanted_extractors(options)]
+    utterances = wanted_utterances(options, known_clips(options.store)).utterances
+    change, found = preview(
+        options.store, specs, utterances, partition=options.partition, retry=options.retry
+    )
+    shown.show_plan(options.store, change, found, as_json=as_json)
+
+
+@store_commands.command(
+    epilog=example("meldflow log store", "meldflow log s3://bucket/store --json")
+)
+def log(store: Store, as_json: Json = False) -> None:
+    """List the published states of a store, the newest first."""
+    from meldflow.flows.cli.screen import store as shown
+    from meldflow.storage import history as states
+
+    shown.show_log(states.log(store), as_json=as_json)
+
+
+@store_commands.command(
+    epilog=example("meldflow diff store paper-1", "meldflow diff store paper-1 main --json")
+)
+def diff(
+    store: Store,
+    before: Annotated[str, typer.Argument(help="Branch, tag or snapshot id.", metavar="A")],
+    after: Annotated[str, typer.Argument(help="Branch, tag or snapshot id.", metavar="B")] = "main",
+    as_json: Json = False,
+) -> None:
+    """Show which utterances and extractors differ between two states of a store."""
+    from meldflow.flows.cli.screen import store as shown
+    from meldflow.storage import history as states
+
+    shown.show_diff(states.diff(store, before, after), as_json=as_json)
+
+
+@store_commands.command(
+    epilog=example(
+        "meldflow tag store", "meldflow tag store paper-1", "meldflow tag store x --ref ID"
+    )
+)
+def tag(
+    store: Store,
+    name: Annotated[
+        str | None, typer.Argument(help="The name; without one, the tags are listed.")
+    ] = None,
+    ref: Ref = "main",
+    delete: Annotated[bool, typer.Option("--delete", help="Forget the name.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Name a state of a store, so that it is kept for good; or list the names."""
+    from meldflow.flows.cli.screen import store as shown
+    from meldflow.storage import history as states
+
+    if delete and name is None:
+        raise UsageError("--delete: name the tag to forget")
+    if name is not None and delete:
+        states.untag(store, name)
+    elif name is not None:
+        states.tag(store, name, ref)
+    shown.show_tags(states.tags(store), as_json=as_json)
+
+
+@store_commands.command(epilog=example("meldflow rollback store paper-1"))
+def rollback(
+    store: Store,
+    ref: Annotated[str, typer.Argument(help="Tag or snapshot id of a published state.")],
+    as_json: Json = False,
+) -> None:
+    """Make an earlier published state the current one; what was current keeps a tag."""
+    from meldflow.flows.cli.screen import store as shown
+    from meldflow.storage import history as states
+
+    current, rescued = states.rollback(store, ref)
+    shown.show_rollback(current, rescued, as_json=as_json)
+
+
+@store_commands.command(
+    epilog=example("meldflow maintain store --dry-run", "meldflow maintain store --older-than 7")
+)
+def maintain(
+    store: Store,
+    older_than: Annotated[
+        float, typer.Option(min=0, help="Age of the states to forget, days.", metavar="DAYS")
+    ] = 30.0,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Tell what is unused already, without what only old states need; change nothing.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Forget old states and free what only they need; tags and the current state stay."""
+    from meldflow.flows.cli.screen import store as shown
+    from meldflow.storage.maintenance import maintain_store
+
+    with err.status("looking for what nothing needs any more"):
+        done = maintain_store(store, older_than_days=older_than, dry_run=dry_run)
+    shown.show_maintenance(done, dry_run=dry_run, as_json=as_json)
+
+
+@store_commands.command(
+    epilog=example(
+        "meldflow export store --format zarr --to features.zarr",
+        "meldflow export store --format parquet --to features --only text/minilm",
+        "meldflow export store --format mmsa --to meld.pkl --only audio/wav2vec2 "
+        "--only video/resnet50 --only text/minilm",
+    )
+)
+def export(
+    store: Store,
+    format_name: Annotated[
+        str,
+        typer.Option(
+            "--format", help="zarr, parquet, npz, mmsa or mmsa-aligned.", metavar="FORMAT"
+        ),
+    ],
+    to: Annotated[Path, typer.Option(help="A path that does not exist yet.", metavar="PATH")],
+    ref: Ref = "main",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", help="Export this extractor only; may be given again.", metavar="NAME"
+        ),
+    ] = None,
+    complete: Annotated[
+        bool,
+        typer.Option("--complete", help="Leave out utterances that lack one of the features."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a snapshot for other tools, with a record of where it comes from."""
+    from meldflow.flows.cli.screen import results
+    from meldflow.storage import exports, open_store
+    from meldflow.tasks.progress import progress
+
+    exports.check_target(to, store=store, format_name=format_name)
+    chosen = exports.select(
+        open_store(store, ref), ref=ref, only=tuple(only or ()), complete=complete
+    )
+    with progress("exporting", chosen.total, "feature rows") as advance:
+        report = exports.export(
+            chosen, format_name=format_name, target=to, command=results.typed(), advance=advance
+        )
+    results.show_export(report, as_json=as_json)

@@ -1,0 +1,75 @@
+"""The commands about runs: which there are, and what one of them is doing now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meldflow.flows.cli.app import Json, example
+from meldflow.models.schema.errors import StoppedError
+
+if TYPE_CHECKING:
+    from meldflow.flows.serving.runs import RunView
+
+watch_commands = typer.Typer()
+
+
+@watch_commands.command(
+    epilog=example("meldflow runs", "meldflow runs --limit 50 --json", "meldflow runs store")
+)
+def runs(
+    store: Annotated[
+        str | None,
+        typer.Argument(
+            help="List the runs that made this store, with the load of their workers, instead of "
+            "those that the Prefect server knows.",
+            metavar="STORE",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="The newest so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List runs: those of the Prefect server, or those that made a store."""
+    from meldflow.flows.cli.screen import watch
+
+    if store is not None:
+        from meldflow.storage import open_store
+        from meldflow.tasks.watching.recorded import recorded_runs
+
+        watch.show_recorded(recorded_runs(open_store(store), limit), as_json=as_json)
+        return
+    from meldflow.flows.serving.runs import prefect_server_in_use
+
+    with prefect_server_in_use() as server:
+        watch.show_runs(server.runs(limit), as_json=as_json)
+
+
+@watch_commands.command(
+    epilog=example("meldflow watch", "meldflow watch extract-store", "meldflow watch ID --json")
+)
+def watch(
+    run: Annotated[
+        str | None,
+        typer.Argument(help="Name or id of a run; by default the newest.", metavar="RUN"),
+    ] = None,
+    interval: Annotated[
+        float, typer.Option(min=0.5, max=60, help="Between two looks, seconds.")
+    ] = 2.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a line of JSON whenever something changed.")
+    ] = False,
+) -> None:
+    """Follow a run to its end: progress, failures, retries, load of the workers.
+
+    Exit code: 0 if it completed, 1 if it failed or crashed, 130 if it was cancelled.
+    """
+    from meldflow.flows.cli.screen import watch
+    from meldflow.flows.serving.runs import ENDS, prefect_server_in_use
+
+    with prefect_server_in_use() as server, watch.following(as_json=as_json) as show:
+        try:
+            last: RunView = server.follow(server.find(run), interval, show)
+        except KeyboardInterrupt:
+            raise StoppedError("stopped watching; the run goes on") from None
+    raise typer.Exit(ENDS[last.run.kind])

@@ -1,0 +1,1 @@
+"""The Prefect server: one of our own, deployments, events, runs."""

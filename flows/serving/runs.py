@@ -1,0 +1,247 @@
+"""Runs as the Prefect server knows them: their states, and how far they are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from meldflow.flows.serving.connection import find_api
+from meldflow.models.schema.errors import RunError, UsageError
+from meldflow.tasks.watching import keys
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+ANSWER_SECONDS = 10.0
+PATIENCE_SECONDS = 300.0
+"""How long a server may be away from those who watch."""
+
+ENDS = {"COMPLETED": 0, "FAILED": 1, "CRASHED": 1, "CANCELLED": 130}
+"""Type of a state that no run leaves → exit code of the command that watched it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSeen:
+    """A run, as the server has it now."""
+
+    id: str
+    name: str
+    flow: str
+    state: str
+    """Its name for people, such as ``AwaitingRetry``."""
+    kind: str
+    """Its type, such as ``SCHEDULED``."""
+    message: str
+    started: str
+    """UTC, ISO 8601; empty before it did."""
+    seconds: float
+    """How long it has been running, or did."""
+    progress: Mapping[str, str]
+    """Figures of its progress artifact, as ``meldflow.tasks.watching.watch.figures`` makes them."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.kind in ENDS
+
+    @property
+    def share(self) -> float | None:
+        """Done among planned features; None where the run does not extract, or not yet."""
+        planned = int(self.progress.get("planned", 0))
+        return int(self.progress["done"]) / planned if planned else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """A run with what its artifacts say."""
+
+    run: RunSeen
+    words: str
+    """The sentences below the progress bar, Markdown."""
+    failures: Sequence[Mapping[str, Any]]
+    """A row per extractor and reason, the most frequent first."""
+    workers: Sequence[Mapping[str, Any]]
+    """A row per worker, the busiest first."""
+
+
+@contextlib.contextmanager
+def prefect_server_in_use() -> Iterator[Server]:
+    """The server of ``PREFECT_API_URL``, else that of `meldflow up`.
+
+    Raises:
+        UsageError: none answers.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    url = find_api("")
+    with (
+        temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}),
+        get_client(sync_client=True, httpx_settings={"timeout": ANSWER_SECONDS}) as client,
+    ):
+        yield Server(url, client)
+
+
+class Server:
+    """The Prefect server that is asked."""
+
+    def __init__(self, url: str, client: SyncPrefectClient) -> None:
+        self.url = url
+        self._client = client
+
+    def runs(self, limit: int) -> list[RunSeen]:
+        """The newest runs; those that are only scheduled are left out."""
+        return self._seen(self._runs(limit))
+
+    def find(self, named: str | None) -> str:
+        """The id of a run, by its id or name, the newest of that name; else of the newest at all.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if named is None:
+            # What a pipeline starts ends before the pipeline does.
+            found = self._runs(1, parent_task_run_id={"is_null_": True})
+        else:
+            found = self._runs(1, **{"id" if _is_id(named) else "name": {"any_": [named]}})
+        if not found:
+            what = "there is no run yet" if named is None else f"no run is called {named!r}"
+            raise UsageError(f"prefect server {self.url}: {what}; `meldflow runs` lists them")
+        return str(found[0]["id"])
+
+    def look(self, run_id: str) -> RunView:
+        """A run and its artifacts, those of the runs that it started included.
+
+        Raises:
+            UsageError: it is not there any more.
+        """
+        found = self._ask("flow_runs", flow_runs={"id": {"any_": [run_id]}})
+        if not found:
+            raise UsageError(f"prefect server {self.url}: the run {run_id} was deleted")
+        ids = [run_id, *self._children([run_id])]
+        newest = {
+            one["key"]: one
+            for one in self._artifacts(ids, keys.PROGRESS, keys.FAILURES, keys.WORKERS)
+        }
+        (run,) = self._seen(found)
+        return RunView(
+            run=run,
+            words=newest.get(keys.PROGRESS, {}).get("description") or "",
+            failures=_rows(newest.get(keys.FAILURES)),
+            workers=[] if run.ended else _rows(newest.get(keys.WORKERS)),
+        )
+
+    def follow(self, run_id: str, interval: float, show: Callable[[RunView, str], None]) -> RunView:
+        """Shows a run again and again until it ends; gives it as it ended.
+
+        Args:
+            run_id: whose.
+            interval: between two looks, seconds.
+            show: called with the run and what is wrong with the server, if anything is.
+
+        Raises:
+            UsageError: it is not there any more.
+            RunError: the server is gone, and did not come back.
+        """
+        view = self.look(run_id)
+        heard = time.monotonic()
+        show(view, "")
+        while not view.run.ended:
+            time.sleep(interval)
+            try:
+                view = self.look(run_id)
+                heard = time.monotonic()
+                show(view, "")
+            except ConnectionError as error:
+                silent = time.monotonic() - heard
+                if silent > PATIENCE_SECONDS:
+                    raise RunError(f"{error}; nothing was heard for {silent:.0f} s") from error
+                show(view, f"the server does not answer, since {silent:.0f} s")
+        return view
+
+    def _runs(self, limit: int, **conditions: Any) -> list[dict[str, Any]]:
+        conditions["state"] = {"name": {"not_any_": ["Scheduled"]}}
+        order = "EXPECTED_START_TIME_DESC"
+        return self._ask("flow_runs", flow_runs=conditions, limit=limit, sort=order)
+
+    def _seen(self, runs: Sequence[Mapping[str, Any]]) -> list[RunSeen]:
+        if not runs:
+            return []
+        flows = self._ask("flows", flows={"id": {"any_": sorted({run["flow_id"] for run in runs})}})
+        names = {flow["id"]: flow["name"] for flow in flows}
+        ids = [run["id"] for run in runs]
+        parents = self._children(ids)
+        progress: dict[str, Mapping[str, str]] = {}
+        for one in self._artifacts([*ids, *parents], keys.PROGRESS):
+            own, figures = one["flow_run_id"], one["metadata_"] or {}
+            progress[own] = progress[parents.get(own, own)] = figures
+        return [
+            RunSeen(
+                id=run["id"],
+                name=run["name"],
+                flow=names.get(run["flow_id"], ""),
+                state=(run["state"] or {}).get("name", ""),
+                kind=(run["state"] or {}).get("type", ""),
+                message=(run["state"] or {}).get("message") or "",
+                started=_moment(run["start_time"]),
+                seconds=round(run["estimated_run_time"] or 0.0, 1),
+                progress=progress.get(run["id"], {}),
+            )
+            for run in runs
+        ]
+
+    def _children(self, ids: Sequence[str]) -> dict[str, str]:
+        """Runs that these runs started → the one that started them."""
+        found = self._ask("flow_runs", flow_runs={"parent_flow_run_id": {"any_": list(ids)}})
+        # A run that another one starts hangs on a task run of its parent.
+        hooks = [one["parent_task_run_id"] for one in found]
+        tasks = self._ask("task_runs", task_runs={"id": {"any_": hooks}}) if hooks else []
+        parents = {one["id"]: one["flow_run_id"] for one in tasks}
+        return {one["id"]: parents.get(one["parent_task_run_id"], "") for one in found}
+
+    def _artifacts(self, ids: Sequence[str], *names: str) -> list[dict[str, Any]]:
+        """Artifacts of these runs by key, the oldest first."""
+        conditions = {"key": {"any_": list(names)}, "flow_run_id": {"any_": list(ids)}}
+        return self._ask("artifacts", artifacts=conditions, sort="CREATED_DESC")[::-1]
+
+    def _ask(self, what: str, **body: Any) -> list[dict[str, Any]]:
+        """Records that a filter of the API gives, 200 at most.
+
+        Raises:
+            ConnectionError: the server did not answer, or not in a way that we understand.
+        """
+        from httpx import HTTPError
+
+        try:
+            path: Any = f"/{what}/filter"  # the client's type lists every path that there is
+            answer = self._client.request("POST", path, json={"limit": 200, **body})
+            records: list[dict[str, Any]] = answer.json()
+        except (HTTPError, ValueError) as error:
+            first_line = str(error).strip().partition("\n")[0]
+            raise ConnectionError(f"prefect server {self.url}: {first_line}") from error
+        return records
+
+
+def _rows(artifact: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(artifact["data"]) if artifact else []
+    return rows
+
+
+def _moment(time: str | None) -> str:
+    if not time:
+        return ""
+    return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _is_id(named: str) -> bool:
+    try:
+        UUID(named)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""`meldflow up`: all services of one machine, and who looks after them."""

@@ -1,0 +1,249 @@
+"""The processes of `meldflow up`, as a table."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from meldflow.flows.serving.process import healthy
+from meldflow.flows.serving.server import FRUGAL, PATIENT, QUIET, answers, server_command
+from meldflow.flows.serving.site.home import Home
+from meldflow.models.files import write_atomically
+from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster.environment import (
+    NO_SPINNING,
+    SAFE_PATH,
+    dask_seldom,
+    worker_environment,
+)
+from meldflow.tasks.cluster.local import Local, visible_gpus, worker_bytes
+from meldflow.tasks.cluster.profile import VARIABLE
+from meldflow.tasks.cluster.roles import ROLES
+
+POOL = "meldflow"
+"""The work pool that all deployments run in."""
+
+ANYWHERE = ("0.0.0.0", "::")
+"""Hosts that mean every address of the machine; whoever connects needs one of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One process."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    log: Path
+    is_ready: Callable[[], bool]
+    """Whether it does its work; asked again and again after a start."""
+    stop_seconds: float = 15.0
+    """How long it may take to end when asked to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where everything listens, and how many workers there are."""
+
+    home: Home
+    host: str = "127.0.0.1"
+    port: int = 4200
+    scheduler_port: int = 8786
+    dashboard_port: int = 8787
+    workers: int | None = None
+    """CPU workers; None for as many as cores and memory allow."""
+    gpus: tuple[str, ...] = field(default_factory=lambda: tuple(visible_gpus()))
+
+    @property
+    def contact(self) -> str:
+        """The host as others, and the services among themselves, reach it."""
+        return "127.0.0.1" if self.host in ANYWHERE else self.host
+
+    @property
+    def ui(self) -> str:
+        """The Prefect UI."""
+        return f"http://{self.contact}:{self.port}"
+
+    @property
+    def api(self) -> str:
+        """The Prefect API."""
+        return f"{self.ui}/api"
+
+    @property
+    def scheduler(self) -> str:
+        """The Dask scheduler."""
+        return f"tcp://{self.contact}:{self.scheduler_port}"
+
+    @property
+    def dashboard(self) -> str:
+        """The Dask dashboard."""
+        return f"http://{self.contact}:{self.dashboard_port}"
+
+    @property
+    def cpu_workers(self) -> int:
+        """CPU workers to start.
+
+        Raises:
+            UsageError: they would have more threads than the machine has cores.
+        """
+        local = Local(kind="local", workers=self.workers, gpus=len(self.gpus))
+        return local.worker_count()
+
+    def check(self) -> None:
+        """Finds out what is wrong before anything is started.
+
+        Raises:
+            UsageError: a port is taken, the host is none, or there are too many workers.
+        """
+        _ = self.cpu_workers
+        options = {
+            "--port": self.port,
+            "--scheduler-port": self.scheduler_port,
+            "--dashboard-port": self.dashboard_port,
+        }
+        for option, port in options.items():
+            if list(options.values()).count(port) > 1:
+                raise UsageError(f"port {port}: {option} and another option both name it")
+            _check_port(self.host, port, option)
+
+    def write_profile(self) -> None:
+        """Tells flows which cluster is theirs."""
+        profile = {
+            "kind": "address",
+            "address": self.scheduler,
+            "device": "cuda" if self.gpus else "cpu",
+        }
+        write_atomically(self.home.profile, yaml.safe_dump(profile).encode())
+
+
+def prefect_server(site: Site) -> Service:
+    """The API, the UI, the scheduler of runs, and the automations."""
+    return Service(
+        name="prefect-server",
+        command=server_command(site.host, site.port),
+        environment={
+            **QUIET,
+            **FRUGAL,
+            "PREFECT_HOME": str(site.home.prefect),
+            "PREFECT_API_URL": site.api,
+            # By the browser's own address, since that may be another than ours.
+            "PREFECT_SERVER_UI_API_URL": "/api",
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        },
+        log=site.home.log("prefect-server"),
+        is_ready=lambda: answers(site.api),
+    )
+
+
+def dask_scheduler(site: Site) -> Service:
+    """Knows the workers and hands out the work."""
+    where = ("--host", site.host, "--port", str(site.scheduler_port))
+    dashboard = f"{site.host}:{site.dashboard_port}"
+    return Service(
+        name="dask-scheduler",
+        command=(*_dask("scheduler"), *where, "--dashboard-address", dashboard),
+        # A batch that killed a worker is encoded apart; three more workers need not die for it.
+        environment={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1", **dask_seldom()},
+        log=site.home.log("dask-scheduler"),
+        is_ready=lambda: healthy(f"{site.dashboard}/health"),
+    )
+
+
+def dask_workers(site: Site) -> tuple[Service, ...]:
+    """A worker per core, and one per GPU; without GPUs the first offer both roles."""
+    roles = ("cpu",) if site.gpus else ROLES
+    number = site.cpu_workers
+    memory = worker_bytes(number + len(site.gpus))
+    cpu = (_worker(site, f"cpu-{n}", roles, "", memory) for n in range(number))
+    gpu = (_worker(site, f"gpu-{n}", ("model",), one, memory) for n, one in enumerate(site.gpus))
+    return (*cpu, *gpu)
+
+
+def prefect_worker(site: Site) -> Service:
+    """Starts a process for every flow run that is due."""
+    name = f"{socket.gethostname()}-{site.port}"
+    return Service(
+        name="prefect-worker",
+        command=(
+            *(sys.executable, "-P", "-m", "prefect", "worker", "start"),
+            *("--pool", POOL, "--name", name, "--type", "process", "--install-policy", "never"),
+        ),
+        environment={
+            **QUIET,
+            **PATIENT,
+            **NO_SPINNING,
+            **SAFE_PATH,
+            "PREFECT_HOME": str(site.home.prefect),
+            "PREFECT_API_URL": site.api,
+            "PREFECT_WORKER_QUERY_SECONDS": "5",
+            VARIABLE: str(site.home.profile),
+        },
+        log=site.home.log("prefect-worker"),
+        is_ready=lambda: _has_polled(site, name),
+        stop_seconds=45.0,  # a flow run that is stopped commits first
+    )
+
+
+def _worker(site: Site, name: str, roles: tuple[str, ...], devices: str, memory: int) -> Service:
+    resources = " ".join(f"{role}=1" for role in roles)
+    return Service(
+        name=f"dask-worker-{name}",
+        command=(
+            *(*_dask("worker"), site.scheduler, "--name", name, "--host", site.contact),
+            *("--nthreads", "1", "--resources", resources, "--no-dashboard"),
+            *("--memory-limit", str(memory)),
+            *("--local-directory", str(site.home.dask)),
+        ),
+        # The nanny prefers what is in the environment to what Dask's configuration says.
+        environment={**worker_environment(1), "CUDA_VISIBLE_DEVICES": devices},
+        log=site.home.log(f"dask-worker-{name}"),
+        is_ready=lambda: name in _workers(site),
+    )
+
+
+def _dask(command: str) -> tuple[str, ...]:
+    return (sys.executable, "-P", "-m", "dask", command)
+
+
+def _workers(site: Site) -> set[str]:
+    """Names of the workers that the scheduler knows."""
+    identity = _ask(f"{site.dashboard}/json/identity.json")
+    return {str(worker["name"]) for worker in identity.get("workers", {}).values()}
+
+
+def _has_polled(site: Site, name: str) -> bool:
+    """Whether the Prefect worker has shown itself to the server."""
+    found = _ask(f"{site.api}/work_pools/{POOL}/workers/filter", {"limit": 200})
+    return any(one["name"] == name and one["status"] == "ONLINE" for one in found)
+
+
+def _ask(url: str, body: object = None) -> Any:
+    """A server's answer; an empty one where it has none."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return json.load(answer)
+    except (OSError, ValueError):
+        return {}
+
+
+def _check_port(host: str, port: int, option: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise UsageError(
+                f"port {port} of {host}: cannot be used ({why}); name another with {option}"
+            ) from error

@@ -1,1 +1,0 @@
-"""Benches of what is computed: its limits, and how far methods, precisions and backends agree."""

@@ -1,0 +1,15 @@
+"""TODO."""
+
+from __future__ import annotations
+
+FRAME = 400
+"""Samples that one frame sees."""
+
+
+HOP = 320
+"""Samples from one frame to the next."""
+
+
+def frames_in(n_samples: int) -> int:
+    """Frames that fit into ``n_samples`` samples."""
+    return max(0, (n_samples - FRAME) // HOP + 1)

@@ -1,0 +1,1 @@
+"""``audio/librosa``: acoustic descriptors."""

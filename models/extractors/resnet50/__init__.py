@@ -1,0 +1,1 @@
+"""``video/resnet50``: features of the chosen frames."""

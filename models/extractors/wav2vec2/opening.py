@@ -1,0 +1,113 @@
+"""The first convolution of wav2vec 2.0 with its group norm, as one product of matrices per clip.
+
+The norm has one group per channel and its statistics run over time, so once they are known it
+scales and shifts each channel. They follow from the sound itself: with ``w`` a channel's kernel,
+``m`` the mean and ``C`` the covariance of the ten samples under it over all its steps, the channel
+has mean ``w m`` and variance ``w C w``. So both are found without convolving, in double precision,
+from the clip alone; and scaled kernels, the shift as a tap of its own, give what is normalised
+already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meldflow.models.extractors.grid import frames_in
+
+_UPPER = np.uint32(0xFFFF0000)
+"""The bits of a float32 that bf16 has too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A first convolution (one channel in) and its norm."""
+
+    kernels: NDArray[np.float64]
+    """Shape (n_channels, n_samples)."""
+    stride: int
+    scale: NDArray[np.float64]
+    """The norm's weight, shape (n_channels,)."""
+    shift: NDArray[np.float64]
+    """The norm's bias, shape (n_channels,)."""
+    epsilon: float
+
+    @classmethod
+    def of(cls, model: Any) -> Self:
+        """That of a ``Wav2Vec2Model`` with group norm; a convolution's bias goes in the norm."""
+        layer = model.feature_extractor.conv_layers[0]
+        kernels, scale, shift = (
+            one.detach().double().numpy()
+            for one in (layer.conv.weight, layer.layer_norm.weight, layer.layer_norm.bias)
+        )
+        return cls(
+            kernels=kernels[:, 0],
+            stride=int(layer.conv.stride[0]),
+            scale=scale,
+            shift=shift,
+            epsilon=float(layer.layer_norm.eps),
+        )
+
+    @property
+    def taps(self) -> int:
+        """Columns of ``pieces``."""
+        samples: int = self.kernels.shape[1]
+        return 2 * (samples + 1)
+
+    def inputs(self, waves: Sequence[NDArray[np.float32]], step: int = 1) -> list[NDArray[Any]]:
+        """The waves as one batch for ``meldflow.models.extractors.wav2vec2.exact.Exact``.
+
+        Every number is there twice, as its upper bits and the rest: where the network computes in
+        bf16, sound of 8 bits would be too coarse.
+
+        Args:
+            waves: 16 kHz sound, 400 samples or more, shape (n_samples,) each.
+            step: what the batch's length in samples is a multiple of.
+
+        Returns:
+            Pieces, zero past a wave's end, shape (n_waves, n_steps, n_taps), fp32; normalised
+            kernels, shape (n_waves, n_taps, n_channels), fp32; frames of each wave, shape
+            (n_waves,), int64.
+        """
+        longest = -(-max(wave.size for wave in waves) // step) * step
+        pieces = np.zeros((len(waves), self._steps(longest), self.taps), np.float32)
+        weights = np.empty((len(waves), self.taps, len(self.kernels)), np.float32)
+        for wave, piece, weight in zip(waves, pieces, weights, strict=True):
+            n = self._steps(wave.size)
+            kernels, shift = self._normalised(self._unfolded(wave))
+            weight[:] = np.concatenate([kernels, kernels, *_halves(shift[None])])
+            upper, rest = (self._unfolded(one) for one in _halves(wave))
+            piece[:n] = np.concatenate([upper, rest, np.ones((n, 2), np.float32)], axis=1)
+        return [pieces, weights, np.array([frames_in(wave.size) for wave in waves], np.int64)]
+
+    def _normalised(
+        self, unfolded: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Kernels, shape (n_samples, n_channels), and shift, shape (n_channels,), of one wave."""
+        wide = unfolded.astype(np.float64)
+        mean = wide.mean(axis=0)
+        covariance = wide.T @ wide / len(wide) - np.outer(mean, mean)
+        variance = np.einsum("cs,st,ct->c", self.kernels, covariance, self.kernels)
+        scale = self.scale / np.sqrt(variance.clip(0) + self.epsilon)
+        kernels = (self.kernels * scale[:, None]).T
+        shift = self.shift - mean @ kernels
+        return kernels.astype(np.float32), shift.astype(np.float32)
+
+    def _steps(self, n_samples: int) -> int:
+        taken: int = self.kernels.shape[1]
+        return (n_samples - taken) // self.stride + 1
+
+    def _unfolded(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The samples under the kernel at each step, shape (n_steps, n_samples)."""
+        view = np.lib.stride_tricks.sliding_window_view(wave, self.kernels.shape[1])
+        return view[:: self.stride]
+
+
+def _halves(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Upper bits and the rest of each value; their sum is exact."""
+    upper = (values.view(np.uint32) & _UPPER).view(np.float32)
+    return upper, values - upper

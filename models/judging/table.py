@@ -1,0 +1,202 @@
+"""What a pinned snapshot gives to training: one row per utterance, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meldflow.models.judging.target import EMOTION, Target
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.utterances import utterance_id
+
+MODALITY_ARRAYS: Mapping[str, tuple[str, ...]] = {
+    "audio": ("audio/wav2vec2/mean", "audio/librosa/stats", "audio/librosa/tempo"),
+    "video": ("video/resnet50/features",),
+    "text": ("text/minilm/embedding",),
+}
+"""The arrays that the reference network reads, by modality; a path is ``extractor/array``."""
+
+_SEQUENCE_ARRAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "audio": (
+        ("audio/wav2vec2/frames", "audio/wav2vec2/mean"),
+        ("audio/librosa/frames", "audio/librosa/stats"),
+    ),
+    "video": (("video/resnet50/features",),),
+    "text": (("text/minilm/layers", "text/minilm/embedding"),),
+}
+"""The arrays that context fusion reads, by modality: the first of each that a store has."""
+
+SEQUENCES = frozenset({"audio/wav2vec2/frames", "audio/librosa/frames", "video/resnet50/features"})
+"""The arrays whose first axis after the row is time."""
+
+UNDEFINED = SEQUENCES | {"audio/librosa/stats", "audio/librosa/tempo"}
+"""The arrays of our own extractors in which NaN says that something is undefined there."""
+
+SEGMENT = 5
+"""Frames of sound averaged to one step, 100 ms, in clips that need no more than ``SEGMENTS``."""
+SEGMENTS = 32
+"""Steps that the sound of a clip has at most: MELD's mean of 3.1 s keeps its 100 ms."""
+
+
+def wanted(
+    network: str, modalities: Collection[str], held: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """The arrays that a network reads of a store, by modality.
+
+    Args:
+        network: ``reference`` or ``fusion``.
+        modalities: those to use.
+        held: the arrays that the store has, as ``extractor/array``.
+    """
+    if network == "reference":
+        return {name: paths for name, paths in MODALITY_ARRAYS.items() if name in modalities}
+    return {
+        name: tuple(next((one for one in some if one in held), some[0]) for some in choices)
+        for name, choices in _SEQUENCE_ARRAYS.items()
+        if name in modalities
+    }
+
+
+def extractor_of(path: str) -> str:
+    """The extractor of an ``extractor/array``."""
+    return path.rpartition("/")[0]
+
+
+def segments(frames: NDArray[Any]) -> NDArray[np.float16]:
+    """``frames`` (n_frames, width) averaged over stretches of equal length.
+
+    Returns:
+        shape (``SEGMENTS``, width), NaN beyond the last stretch. A stretch in which a column
+        is never finite has NaN there.
+    """
+    count = min(SEGMENTS, -(-len(frames) // SEGMENT))
+    found = np.full((SEGMENTS, frames.shape[1]), np.nan, dtype=np.float16)
+    if count:
+        values = frames.astype(np.float32)
+        finite = np.isfinite(values)
+        starts = np.arange(count) * len(frames) // count
+        total = np.add.reduceat(np.where(finite, values, 0), starts, axis=0)
+        number = np.add.reduceat(finite.astype(np.float32), starts, axis=0)
+        found[:count] = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureTable:
+    """Utterances with their labels and features, all columns of length n."""
+
+    snapshot: str
+    """Id of the snapshot that the rows were read from."""
+    store: str
+    """Address of the store."""
+    keys: Mapping[str, str]
+    """Extractor → the key of its stored rows; an extractor never run is not here."""
+    weights: Mapping[str, str]
+    """Extractor → ``pretrained``, ``random``, ``folder`` or ``none``."""
+    split: NDArray[Any]
+    """``train``, ``dev`` or ``test``."""
+    dialogue: NDArray[Any]
+    """Number of the dialogue within its split."""
+    utterance: NDArray[Any]
+    """Number of the utterance within its dialogue."""
+    speaker: NDArray[Any]
+    text: NDArray[Any]
+    label: NDArray[Any]
+    """One of the classes of ``target``."""
+    features: Mapping[str, NDArray[Any]]
+    """``extractor/array`` → values, first axis n; a row without the feature is all NaN."""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """``extractor/array`` → names along the last axis, where they have names."""
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Extractor → what it was extracted with, JSON values; part of its key."""
+    missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Extractor → reason → number of utterances without its feature."""
+    undefined: Collection[str] = UNDEFINED
+    """``extractor/array`` of those in which NaN says that something is undefined there."""
+    arrays: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MODALITY_ARRAYS)
+    """Modality → the arrays that were asked for, whether or not the store has them."""
+    target: Target = EMOTION
+    """What the labels are of."""
+    unlabelled: int = 0
+    """Utterances that were left out because nobody said which class they are of."""
+    seconds: float = 0.0
+    """How long reading it from the store took."""
+
+    def __post_init__(self) -> None:
+        """Check that every column and feature has one row per utterance.
+
+        Raises:
+            UsageError: a column or a feature has another length than ``split``.
+        """
+        named = {name: getattr(self, name) for name in _COLUMNS} | dict(self.features)
+        for name, values in named.items():
+            if len(values) != len(self.split):
+                raise UsageError(
+                    f"feature table: {name} has {len(values)} rows, split has {len(self.split)}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def only(self, modalities: Collection[str]) -> FeatureTable:
+        """The same utterances, of which only these modalities are known."""
+        arrays = {name: paths for name, paths in self.arrays.items() if name in modalities}
+        known = {path for paths in arrays.values() for path in paths}
+        features = {path: values for path, values in self.features.items() if path in known}
+        return replace(self, arrays=arrays, features=features)
+
+    def rows(self, split: str) -> NDArray[np.intp]:
+        """Row numbers of ``split``, ascending, shape (n_rows,)."""
+        return np.flatnonzero(self.split == split)
+
+    def ids(self) -> list[str]:
+        """The name of every utterance, e.g. ``train/dia12_utt3``."""
+        named = zip(self.split, self.dialogue, self.utterance, strict=True)
+        return [utterance_id(*key) for key in named]
+
+    def present(self, path: str) -> NDArray[np.bool_]:
+        """Which utterances have the array ``path`` (any value that is not NaN), shape (n,)."""
+        values = self.features.get(path)
+        if values is None:
+            return np.zeros(len(self), dtype=bool)
+        if values.ndim == 1:
+            return np.asarray(~np.isnan(values))
+        # A NaN row is NaN throughout, so one frame or vector at a time keeps this small.
+        return np.fromiter((not np.isnan(row).all() for row in values), bool, count=len(self))
+
+    def not_finite(self) -> dict[str, int]:
+        """Array → utterances with values in it that nobody may have written; only where any.
+
+        That is infinity, and NaN among numbers where NaN does not say "undefined here".
+        """
+        counts = {
+            path: sum(map(_spoilt if path not in self.undefined else _infinite, values))
+            for path, values in self.features.items()
+        }
+        return {path: count for path, count in counts.items() if count}
+
+    def present_modality(self, modality: str) -> NDArray[np.bool_]:
+        """Which utterances have at least one array of ``modality``, shape (n,).
+
+        Raises:
+            KeyError: ``modality`` is not one of ``arrays``.
+        """
+        flags = [self.present(path) for path in self.arrays[modality]]
+        return np.asarray(np.logical_or.reduce(flags), dtype=bool)
+
+
+_COLUMNS = ("dialogue", "utterance", "speaker", "text", "label")
+
+
+def _infinite(values: NDArray[Any]) -> bool:
+    return bool(np.isinf(values).any())
+
+
+def _spoilt(values: NDArray[Any]) -> bool:
+    """Whether some values are not finite; all NaN says that the feature is missing."""
+    finite = np.isfinite(values)
+    return bool(not finite.all() and not np.isnan(values).all())

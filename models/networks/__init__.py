@@ -1,0 +1,1 @@
+"""The networks that are trained: context fusion and the published one, and their saved form."""

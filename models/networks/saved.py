@@ -1,0 +1,107 @@
+"""A trained model read back and used: safetensors and JSON only, nothing is unpickled."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from meldflow.models.judging.calibration import log_probabilities
+from meldflow.models.judging.saved_svm import SavedSvm
+from meldflow.models.judging.table import FeatureTable
+from meldflow.models.schema.errors import UsageError
+
+Network = Callable[[FeatureTable], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Table → logits (n, k) and fused vectors (n, width)."""
+
+ARCHITECTURES: Mapping[str, str] = {
+    "reference": "meldflow.models.networks.reference.saved",
+    "fusion": "meldflow.models.networks.fusion.saved",
+}
+"""Name of a network → module whose ``load_network(described, state, scalers)`` gives it."""
+
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+"""What reading or using a model raises whose files hold something else than they should."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedModel:
+    """A model as ``tasks.keeping.save_model`` wrote it."""
+
+    network: Network
+    svm: SavedSvm
+    described: Mapping[str, Any]
+    """What ``config.json`` says."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What it tells apart."""
+        return tuple(self.described["classes"])
+
+    @property
+    def winner(self) -> str:
+        """``network`` or ``svm``: what dev preferred."""
+        return str(self.described["winner"])
+
+    def probabilities(self, table: FeatureTable) -> dict[str, NDArray[np.float64]]:
+        """Probability of each class, shape (n, k), by ``network`` and by ``svm``.
+
+        Context fusion looks at what was said around an utterance: the table should hold whole
+        dialogues. A class that training never saw has probability 0 by the SVM.
+        """
+        logits, fused = self.network(table)
+        said: dict[str, NDArray[np.floating[Any]]] = {
+            "network": logits,
+            "svm": self.svm.scores(fused),
+        }
+        warmth = {"network": self.described["temperature"], "svm": self.svm.temperature}
+        return {name: np.exp(log_probabilities(said[name], warmth[name])) for name in said}
+
+    def predict(self, table: FeatureTable) -> dict[str, NDArray[Any]]:
+        """The likeliest class of each row, shape (n,), by ``network`` and by ``svm``."""
+        classes = np.array(self.classes)
+        likely = self.probabilities(table).items()
+        return {name: classes[one.argmax(axis=1)] for name, one in likely}
+
+
+def load_model(folder: Path) -> SavedModel:
+    """The model in ``folder``: the ``model/`` of a training run, or the run's report.
+
+    Raises:
+        UsageError: the folder holds no such model, or a damaged one.
+    """
+    folder = folder if (folder / "config.json").is_file() else folder / "model"
+    if not (folder / "config.json").is_file():
+        raise UsageError(
+            f"no model in {folder.parent}: neither config.json nor model/config.json is there; "
+            "name the report folder of a training run, or the folder model in it"
+        )
+    try:
+        described = json.loads((folder / "config.json").read_text("utf-8"))
+        network = importlib.import_module(ARCHITECTURES[described["architecture"]])
+        state, scalers, svm = (
+            load_file(folder / f"{name}.safetensors") for name in ("network", "scalers", "svm")
+        )
+        return SavedModel(
+            network=network.load_network(described, state, scalers),
+            svm=SavedSvm.of(svm, described["svm"], len(described["classes"])),
+            described=described,
+        )
+    except (OSError, SafetensorError, *DAMAGE) as error:
+        raise damaged(folder, error) from error
+
+
+def damaged(folder: Path, error: BaseException) -> UsageError:
+    """What to say of a model whose files do not hold what they should, in one line."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, KeyError):
+        reason = f"{reason} is not there"
+    return UsageError(f"the model in {folder} cannot be read: {reason}")

@@ -1,0 +1,1 @@
+"""What networks run on: hardware, precision, backends, a GPU and its memory."""

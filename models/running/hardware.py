@@ -1,0 +1,75 @@
+"""What machine and which versions a result was made with."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """Where the run took place."""
+
+    cpu: str
+    cores: int
+    """Cores that the process may use."""
+    torch_threads: int
+    memory_gib: float
+    """Main memory of the machine, GiB."""
+    system: str
+    """Operating system and processor architecture."""
+
+
+PACKAGES = ("meldflow", "torch", "scikit-learn", "numpy")
+
+
+EXTRACTION_PACKAGES = (
+    *("meldflow", "av", "soxr", "numpy", "librosa", "opencv-python-headless", "pillow"),
+    *("torch", "torchvision", "transformers", "sentence-transformers", "openvino"),
+    *("zarr", "icechunk"),
+)
+"""What features depend on."""
+
+
+def describe_hardware(torch_threads: int) -> Hardware:
+    """The machine of this process."""
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return Hardware(
+        cpu=_cpu(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        torch_threads=torch_threads,
+        memory_gib=round(pages * page / 2**30, 1),
+        system=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def describe_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Python and the packages that a result depends on → version."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+@functools.cache  # workers that share a process ask hundreds of times
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu() -> str:
+    """The processor's name; its architecture where the system does not tell."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,1 @@
+"""A training run: what is fitted, compared and judged, and its result."""

@@ -1,0 +1,298 @@
+"""One fit: the inputs of a network, the network, the SVM behind it, and what they are worth.
+
+Inputs are prepared once for all seeds. A new network is an adapter here, a line in ``NETWORKS``
+and one in ``meldflow.models.networks.saved.ARCHITECTURES``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import typing
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meldflow.models.files import write_atomically
+from meldflow.models.judging.protocols import Division, Ledger, Protocol
+from meldflow.models.judging.records import Judgement
+from meldflow.models.judging.table import FeatureTable
+from meldflow.models.networks.common import Epoch
+from meldflow.models.networks.fusion.config import FusionConfig
+from meldflow.models.networks.reference.config import TrainConfig
+from meldflow.models.training.result import Attention, SeedResult
+
+if TYPE_CHECKING:
+    from meldflow.models.judging.svm import Svm
+    from meldflow.models.networks.fitted import Fitted
+    from meldflow.models.networks.fusion.checkpoint import Checkpoints
+
+Config: TypeAlias = TrainConfig | FusionConfig
+
+Watch: TypeAlias = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
+"""What is done, how much of it, in which unit → what is told each amount done."""
+
+OnEpoch: TypeAlias = Callable[[Epoch], None]
+
+
+FitNetwork: TypeAlias = "Callable[[Config, Ledger, OnEpoch, Path | None], Fitted]"
+"""Fits a network with one seed; the file holds the state of a training that goes on."""
+
+
+class _Inputs(typing.Protocol):
+    """What any network's inputs can say of themselves."""
+
+    @property
+    def scalers(self) -> Mapping[str, Any]:
+        """Input → its fitted scaler."""
+
+    def flat(self) -> NDArray[np.float32]:
+        """What an SVM without a network sees of every row, shape (n, width)."""
+
+
+def unwatched(what: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
+    """A ``Watch`` that shows nothing."""
+    del what, total, unit
+    return nullcontext(lambda _: None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A table as a network sees it, the same for every seed."""
+
+    table: FeatureTable
+    division: Division
+    ledger: Ledger
+    """What was fitted so far."""
+    scalers: Mapping[str, NDArray[np.float64]]
+    """``<input>.mean`` and ``<input>.scale`` of everything that was standardised."""
+    flat: Callable[[], NDArray[np.float32]]
+    """What an SVM without a network sees of every row, shape (n, width)."""
+    fit: FitNetwork
+    seconds: float
+    """How long it took."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What was fitted with one seed, judged, and what it said of every row."""
+
+    result: SeedResult
+    network: Fitted
+    svm: Svm
+    ledger: Ledger
+
+
+def prepare(table: FeatureTable, division: Division, config: Config, rules: Protocol) -> Prepared:
+    """The inputs of the network that ``config`` is for; scalers see the fit rows only."""
+    from meldflow.models.networks.scaling import arrays_of
+
+    clock = time.perf_counter()
+    ledger = Ledger(protocol=rules, split=table.split)
+    inputs, fit = NETWORKS[type(config)](table, division, config, ledger)
+    return Prepared(
+        table=table,
+        division=division,
+        ledger=ledger,
+        scalers=arrays_of(inputs.scalers),
+        flat=inputs.flat,
+        fit=fit,
+        seconds=round(time.perf_counter() - clock, 3),
+    )
+
+
+def fit_network(
+    prepared: Prepared,
+    config: Config,
+    ledger: Ledger,
+    *,
+    name: str = "",
+    watch: Watch = unwatched,
+    resume: Path | None = None,
+) -> Fitted:
+    """The network with one seed.
+
+    Args:
+        prepared: its inputs.
+        config: every setting.
+        ledger: gets what is fitted and chosen.
+        name: what it is called where its progress is shown.
+        watch: shows it.
+        resume: folder for the state of context fusion's training while it runs.
+    """
+    what = f"training{name and f' on {name}'}, seed {config.seed}"
+    with watch(what, config.epochs, "epochs at most") as advance:
+        file = resume / f"{name or 'all'}-seed-{config.seed}.safetensors" if resume else None
+        return prepared.fit(config, ledger, lambda _: advance(1), file)
+
+
+def fit_and_judge(
+    prepared: Prepared, config: Config, *, watch: Watch = unwatched, resume: Path | None = None
+) -> Fit:
+    """Network and SVM with one seed, judged; see ``fit_network`` for the arguments."""
+    from meldflow.models.judging.svm import fit_svm
+
+    durations = {"inputs": prepared.seconds}
+    clock = time.perf_counter()
+
+    def timed(stage: str) -> None:
+        nonlocal clock
+        now = time.perf_counter()
+        durations[stage] = round(now - clock, 3)
+        clock = now
+
+    division, ledger = prepared.division, prepared.ledger.copy()
+    network = fit_network(prepared, config, ledger, watch=watch, resume=resume)
+    timed("network")
+    machines = len(config.svm_c) * len(config.svm_gamma)
+    with watch(f"fitting the SVM, seed {config.seed}", machines, "machines") as advance:
+        svm = fit_svm(network.fused, division, config, ledger, on_machine=lambda: advance(1))
+    timed("svm")
+    judged, beside = _judge(network, svm, division, ledger)
+    timed("judging")
+    result = SeedResult(
+        seed=config.seed,
+        judged=judged,
+        beside=beside,
+        history=network.history,
+        best_epoch=network.best_epoch,
+        svm_chosen=svm.chosen,
+        svm_grid=svm.grid,
+        attention=_attention(network, division),
+        durations=durations,
+    )
+    return Fit(result=result, network=network, svm=svm, ledger=ledger)
+
+
+def _judge(
+    network: Fitted, svm: Svm, division: Division, ledger: Ledger
+) -> tuple[dict[str, Judgement], dict[str, dict[str, Judgement]]]:
+    """Each classifier's judgement on the protocol's rows, once, and on those beside."""
+    from meldflow.models.judging.metrics import judge, majority
+
+    labels, classes = division.labels, division.classes
+    common = majority(labels[ledger.fit("majority", division.fit)])
+    scores: dict[str, tuple[Callable[[NDArray[np.intp]], NDArray[np.floating]], float]] = {
+        "network": (lambda rows: network.logits[rows], network.temperature),
+        "svm": (lambda rows: svm.scores(network.fused[rows]), svm.temperature),
+    }
+
+    def on(part: NDArray[np.intp]) -> dict[str, Judgement]:
+        found = {
+            name: judge_scores(of, part, division, ledger, name, temperature)
+            for name, (of, temperature) in scores.items()
+        }
+        rows, dev = ledger.judge("majority", part), division.choose
+        found["majority"] = judge(
+            dev=(labels[dev], np.full_like(dev, common)) if len(dev) else None,
+            test=(labels[rows], np.full_like(rows, common)),
+            classes=classes,
+        )
+        return found
+
+    return on(division.judge), {part: on(rows) for part, rows in division.beside.items()}
+
+
+def judge_scores(
+    scores: Callable[[NDArray[np.intp]], NDArray[np.floating]],
+    part: NDArray[np.intp],
+    division: Division,
+    ledger: Ledger,
+    name: str,
+    temperature: float,
+) -> Judgement:
+    """The judgement of a classifier by its scores, on ``part`` and on dev.
+
+    Args:
+        scores: rows → scores of shape (len(rows), k); a class never seen cannot win.
+        part: the rows to judge on.
+        division: all rows by purpose.
+        ledger: gets the use of ``part``.
+        name: what the classifier is called there.
+        temperature: what the scores are divided by before they become probabilities.
+    """
+    from meldflow.models.judging.metrics import class_of, judge, only_seen
+
+    labels, dev, rows = division.labels, division.choose, ledger.judge(name, part)
+    seen = np.unique(labels[division.fit])
+    known = only_seen(scores(rows), seen)
+    return judge(
+        dev=(labels[dev], class_of(only_seen(scores(dev), seen))) if len(dev) else None,
+        test=(labels[rows], class_of(known)),
+        classes=division.classes,
+        scores=known,
+        temperature=temperature,
+    )
+
+
+def _attention(network: Fitted, division: Division) -> Attention:
+    """What the network looked at, on the mean, in the judged rows of each class."""
+    rows, labels = division.judge, division.labels
+    by_class = {
+        label: tuple(network.attention[own].mean(axis=0, dtype=np.float64).round(4).tolist())
+        for i, label in enumerate(division.classes)
+        if len(own := rows[labels[rows] == i])
+    }
+    return Attention(modalities=network.attended, by_class=by_class)
+
+
+def _reference(
+    table: FeatureTable, division: Division, config: Config, ledger: Ledger
+) -> tuple[_Inputs, FitNetwork]:
+    from meldflow.models.networks.reference.inputs import prepare
+    from meldflow.models.networks.reference.training import fit_network
+
+    assert isinstance(config, TrainConfig)
+    inputs = prepare(table, division.fit, ledger, config.projection_seed)
+
+    def fit(config: Config, ledger: Ledger, on_epoch: OnEpoch, file: Path | None) -> Fitted:
+        del file  # its training takes minutes
+        assert isinstance(config, TrainConfig)
+        return fit_network(inputs, division, config, ledger, on_epoch)
+
+    return inputs, fit
+
+
+def _fusion(
+    table: FeatureTable, division: Division, config: Config, ledger: Ledger
+) -> tuple[_Inputs, FitNetwork]:
+    from meldflow.models.networks.fusion.inputs import prepare
+    from meldflow.models.networks.fusion.training import fit_network
+
+    assert isinstance(config, FusionConfig)
+    inputs = prepare(table, division.fit, ledger, config)
+
+    def fit(config: Config, ledger: Ledger, on_epoch: OnEpoch, file: Path | None) -> Fitted:
+        assert isinstance(config, FusionConfig)
+        checkpoints = _checkpoints(file, table, config, ledger)
+        return fit_network(inputs, division, config, ledger, on_epoch, checkpoints)
+
+    return inputs, fit
+
+
+NETWORKS: Mapping[
+    type[Config],
+    Callable[[FeatureTable, Division, Config, Ledger], tuple[_Inputs, FitNetwork]],
+] = {TrainConfig: _reference, FusionConfig: _fusion}
+"""Settings of a network → what prepares its inputs and what fits it."""
+
+
+def _checkpoints(
+    file: Path | None, table: FeatureTable, config: FusionConfig, ledger: Ledger
+) -> Checkpoints | None:
+    """The checkpoint in ``file``, of this snapshot, these arrays and these settings."""
+    from meldflow.models.networks.fusion.checkpoint import Checkpoints
+
+    if file is None:
+        return None
+    of = [table.snapshot, table.store, table.target.name, table.arrays, ledger.protocol.name]
+    return Checkpoints(
+        identity=json.dumps([*of, asdict(config)]),
+        read=lambda: file.read_bytes() if file.is_file() else None,
+        write=lambda content: write_atomically(file, content),
+    )

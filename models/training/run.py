@@ -1,0 +1,288 @@
+"""A training run: a network and the SVM behind it, seed by seed, judged and compared."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meldflow.models.judging.protocols import Division, Protocol, divide, protocol_named
+from meldflow.models.judging.records import Comparison, Judgement
+from meldflow.models.judging.table import FeatureTable
+from meldflow.models.networks.fusion.config import FusionConfig
+from meldflow.models.networks.reference.config import TrainConfig
+from meldflow.models.running.hardware import describe_hardware, describe_versions
+from meldflow.models.schema.utterances import SPLITS
+from meldflow.models.training.ablations import Ablated, ablate
+from meldflow.models.training.cautions import Situation, cautions, repeated_texts
+from meldflow.models.training.fit import (
+    Config,
+    Fit,
+    Prepared,
+    Watch,
+    fit_and_judge,
+    prepare,
+    unwatched,
+)
+from meldflow.models.training.result import Data, Hard, TrainResult
+
+CONFIGS: Mapping[str, type[Config]] = {"reference": TrainConfig, "fusion": FusionConfig}
+"""Network → its settings."""
+
+HARDEST = 20
+"""Utterances that a report shows of those that were hardest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a training run gives: the record, and the model that it shows."""
+
+    result: TrainResult
+    arrays: Mapping[str, Mapping[str, NDArray[Any]]]
+    """File stem (``network``, ``scalers``, ``svm``) → array name → values."""
+    described: Mapping[str, Any]
+    """What a saved model needs beside its arrays and the record, JSON values."""
+
+
+def config_for(
+    protocol: str, network: str = "", *, seed: int = 0, epochs: int | None = None, **more: Any
+) -> Config:
+    """The settings of a network under a protocol.
+
+    Args:
+        protocol: its name; it may have settings of its own.
+        network: ``reference`` or ``fusion``; "" for the one that the protocol is about.
+        seed: the first seed.
+        epochs: upper bound; None for the network's own.
+        more: other settings; those that the network does not have are left aside.
+
+    Raises:
+        UsageError: the protocol is unknown, or a value is out of its range.
+    """
+    rules = protocol_named(protocol)
+    kind = CONFIGS[network or rules.network]
+    known = set(kind.__dataclass_fields__)
+    settings = {name: value for name, value in more.items() if name in known}
+    bound = {} if epochs is None else {"epochs": epochs}
+    return replace(kind(), **{**rules.settings, **settings, **bound}, seed=seed)
+
+
+def train_and_judge(
+    table: FeatureTable,
+    config: Config,
+    *,
+    protocol: str = "official",
+    seeds: int = 1,
+    ablations: bool = False,
+    watch: Watch = unwatched,
+    resume: Path | None = None,
+) -> Trained:
+    """Fit, choose and judge under ``protocol``, once per seed.
+
+    Args:
+        table: a pinned snapshot in memory.
+        config: every setting; its type says which network, its seed is the first one.
+        protocol: a name of ``meldflow.models.judging.protocols.PROTOCOLS``.
+        seeds: how many seeds, one after another.
+        ablations: whether the same is done with less to go on, for comparison.
+        watch: shows how far each step has come.
+        resume: folder that holds the state of context fusion's training while it runs; one
+            that this very run left there is gone on from.
+
+    Raises:
+        UsageError: the protocol is unknown, or the table lacks what it needs.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    rules = protocol_named(protocol)
+    division = divide(table, rules)
+    prepared = prepare(table, division, config, rules)
+    numbers = range(config.seed, config.seed + seeds)
+    fits = [
+        fit_and_judge(prepared, replace(config, seed=seed), watch=watch, resume=resume)
+        for seed in numbers
+    ]
+    less = list(ablate(prepared, config, rules, numbers, watch)) if ablations else []
+    winner = _winner(fits, rules)
+    result = TrainResult(
+        protocol=rules.name,
+        started=started.isoformat(timespec="seconds"),
+        command=_command(table, config, rules, seeds, ablations=ablations),
+        network=_name(config),
+        modalities=tuple(table.arrays),
+        target=table.target.name,
+        classes=division.classes,
+        config=config,
+        data=_data(table, division),
+        hardware=describe_hardware(fits[0].network.threads),
+        versions=describe_versions(),
+        seconds=round(table.seconds + time.perf_counter() - clock, 3),
+        read_seconds=round(table.seconds, 3),
+        layers=fits[0].network.layers,
+        seeds=tuple(fit.result for fit in fits),
+        winner=winner,
+        ablations=tuple(one.record for one in less),
+        test_ids=tuple(np.array(table.ids())[division.judge].tolist()),
+        test_truth=tuple(division.classes[i] for i in division.labels[division.judge]),
+    )
+    shown = next(fit for fit in fits if fit.result is result.shown)
+    return Trained(
+        result=_with_details(result, shown, table, division, rules, less),
+        arrays={
+            "network": shown.network.state,
+            "scalers": dict(prepared.scalers),
+            "svm": shown.svm.arrays(),
+        },
+        described=_described(prepared, shown),
+    )
+
+
+def _with_details(
+    result: TrainResult,
+    shown: Fit,
+    table: FeatureTable,
+    division: Division,
+    rules: Protocol,
+    less: Sequence[Ablated],
+) -> TrainResult:
+    """The record with what concerns the shown seed only."""
+    situation = Situation(
+        table=table,
+        protocol=rules,
+        division=division,
+        judged=result.judged,
+        winner=result.winner,
+    )
+    return replace(
+        result,
+        comparisons=_comparisons(result, division, less),
+        hardest=_hardest(result.judged[result.winner], table, division),
+        fitted=tuple(shown.ledger.fitted),
+        chosen=tuple(shown.ledger.chosen),
+        judgements=tuple(shown.ledger.judged),
+        warnings=cautions(situation),
+    )
+
+
+def _winner(fits: Sequence[Fit], rules: Protocol) -> str:
+    """``network`` or ``svm``: what is better on dev, mean over the seeds; the SVM without dev.
+
+    The published protocol, which has no dev, judges the SVM.
+    """
+    if not rules.choose:
+        return "svm"
+
+    def on_dev(name: str) -> float:
+        scores = (fit.result.judged[name].dev for fit in fits)
+        return sum(one.weighted_f1 for one in scores if one is not None)
+
+    return max(("svm", "network"), key=on_dev)
+
+
+def _comparisons(
+    result: TrainResult, division: Division, less: Sequence[Ablated]
+) -> tuple[Comparison, ...]:
+    """The chosen classifier against every other, on the judged rows."""
+    from meldflow.models.judging.metrics import compare
+
+    truth, number = division.labels[division.judge], division.classes.index
+    rivals = {
+        name: np.array([number(label) for label in one.predicted], dtype=np.intp)
+        for name, one in result.judged.items()
+    }
+    own = rivals.pop(result.winner)
+    rivals |= {one.record.name: one.predicted for one in less}
+    return tuple(
+        compare((result.winner, name), truth, (own, other), division.classes)
+        for name, other in rivals.items()
+    )
+
+
+def _hardest(judged: Judgement, table: FeatureTable, division: Division) -> tuple[Hard, ...]:
+    """The judged utterances whose truth the classifier thought least likely."""
+    rows, ids = division.judge, table.ids()
+    order = np.argsort(judged.probability, kind="stable")[:HARDEST]
+    return tuple(
+        Hard(
+            utterance=ids[row],
+            speaker=str(table.speaker[row]),
+            text=str(table.text[row]),
+            truth=division.classes[division.labels[row]],
+            predicted=judged.predicted[i],
+            probability=judged.probability[i],
+        )
+        for i, row in zip(order.tolist(), rows[order].tolist(), strict=True)
+        if judged.predicted[i] != division.classes[division.labels[row]]
+    )
+
+
+def _described(prepared: Prepared, shown: Fit) -> dict[str, Any]:
+    table, network = prepared.table, shown.network
+    return {
+        **network.described,
+        "arrays": {name: list(paths) for name, paths in table.arrays.items()},
+        "columns": {path: list(names) for path, names in table.columns.items()},
+        "extractors": {name: dict(parameters) for name, parameters in table.parameters.items()},
+        "temperature": network.temperature,
+        "svm": {
+            "c": shown.svm.chosen.c,
+            "gamma": shown.svm.chosen.gamma,
+            "temperature": shown.svm.temperature,
+        },
+    }
+
+
+def _data(table: FeatureTable, division: Division) -> Data:
+    paths = [path for paths in table.arrays.values() for path in paths]
+    present = {path: table.present(path) for path in paths}
+    rows = {split: table.rows(split) for split in SPLITS}
+    return Data(
+        snapshot=table.snapshot,
+        store=table.store,
+        keys=dict(table.keys),
+        weights=dict(table.weights),
+        rows={split: len(own) for split, own in rows.items()},
+        labels={
+            split: {label: int((table.label[own] == label).sum()) for label in division.classes}
+            for split, own in rows.items()
+        },
+        present={
+            path: {split: int(there[own].sum()) for split, own in rows.items()}
+            for path, there in present.items()
+        },
+        missing={extractor: dict(reasons) for extractor, reasons in table.missing.items()},
+        repeated_texts=repeated_texts(table, division),
+    )
+
+
+def _name(config: Config) -> str:
+    """The network that ``config`` is for."""
+    return next(name for name, kind in CONFIGS.items() if isinstance(config, kind))
+
+
+def _command(
+    table: FeatureTable, config: Config, rules: Protocol, seeds: int, *, ablations: bool
+) -> str:
+    options = {
+        "--snapshot": table.snapshot,
+        "--protocol": rules.name,
+        "--network": _name(config),
+        "--modalities": ",".join(table.arrays),
+        "--target": table.target.name,
+        "--seed": str(config.seed),
+        "--seeds": str(seeds),
+        "--epochs": str(config.epochs),
+    }
+    words = (word for pair in options.items() for word in pair)
+    flags = {
+        "--causal": isinstance(config, FusionConfig) and config.causal,
+        "--no-ablations": not ablations,
+    }
+    last = (flag for flag, given in flags.items() if given)
+    return shlex.join(("meldflow", "train", table.store, *words, *last))

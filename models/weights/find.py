@@ -1,0 +1,167 @@
+"""Where the weights of a network come from, and how to tell them from others.
+
+``weights`` is ``pretrained``, ``random`` or a path. ``find`` runs in the flow's process,
+before any work is handed out, and loads neither torch nor transformers; the extractors load
+what it found. Nothing ever goes from ``pretrained`` to ``random`` by itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import struct
+from pathlib import Path
+
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.features import Weights
+from meldflow.models.weights.sources import PLACES, PublishedModel
+
+NO_WEIGHTS = Weights(kind="none", revision="none")
+"""For extractors that have nothing to load."""
+
+_SEED = 0
+_SUFFIXES = (".pth", ".pt", ".safetensors", ".bin")
+
+
+def find(source: PublishedModel, wanted: str, *, download: bool = True) -> Weights:
+    """The weights that ``wanted`` names for the model of ``source``.
+
+    ``pretrained`` looks into the installed package, the hub's cache and torch's cache, and
+    downloads if they have nothing (not where ``HF_HUB_OFFLINE`` is set). The revision of
+    weights from a file is the start of the SHA-256 of its bytes, so the same weights have
+    the same key wherever they came from; that of random weights is their seed.
+
+    Args:
+        source: the model.
+        wanted: ``pretrained``, ``random`` or the path of a checkpoint.
+        download: whether the network may be used.
+
+    Raises:
+        UsageError: there are none, or they are damaged or of another architecture.
+    """
+    if wanted == "random":
+        return Weights(kind="random", revision=f"random-{_SEED}", model=source.model)
+    if wanted != "pretrained":
+        return _described(source, "folder", _from_path(source, Path(wanted).expanduser()))
+    looked = []
+    for place, look in PLACES.items():
+        if place == "download" and not download:
+            continue
+        found, where = look(source)
+        if found is not None:
+            return _described(source, "pretrained", found)
+        if where:
+            looked.append(f"{place} ({where})")
+    raise UsageError(_nothing_found(source, looked))
+
+
+def check(weights: Weights) -> Path:
+    """The weight file, after making sure that its bytes are still those that were found.
+
+    A worker may see another disk than the flow that looked the weights up.
+
+    Raises:
+        UsageError: the file is not there or holds other bytes.
+    """
+    file = Path(weights.location)
+    if not file.is_file():
+        raise UsageError(f"{weights.model}: no weights at {file} on this machine")
+    revision = _revision(file)
+    if revision != weights.revision:
+        raise UsageError(
+            f"{weights.model}: {file} has revision {revision} here, expected {weights.revision}"
+        )
+    return file
+
+
+def seed(weights: Weights) -> int | None:
+    """The seed of random weights, None for weights from a file."""
+    return int(weights.revision.rpartition("-")[2]) if weights.kind == "random" else None
+
+
+def _described(source: PublishedModel, kind: str, file: Path) -> Weights:
+    _check_config(source, file.parent)
+    if file.suffix == ".safetensors":
+        _check_safetensors(source, file)
+    revision = _revision(file)
+    if kind == "pretrained" and source.digest and not revision.startswith(source.digest):
+        raise UsageError(f"{source.model}: {file} is damaged, its SHA-256 starts {revision}")
+    return Weights(kind=kind, revision=revision, location=str(file), model=source.model)
+
+
+def _check_config(source: PublishedModel, folder: Path) -> None:
+    for name in source.beside:
+        if not (folder / name).is_file():
+            raise UsageError(f"{source.model}: {folder} holds no {name}")
+    if not source.architecture:
+        return
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        found = {name: config.get(name) for name in source.architecture}
+    except (ValueError, AttributeError) as error:
+        raise UsageError(f"{source.model}: {folder}/config.json is damaged: {error}") from error
+    for name, expected in source.architecture.items():
+        if found[name] != expected:
+            raise UsageError(
+                f"{source.model}: the checkpoint in {folder} has another architecture: "
+                f"{name} is {found[name]!r}, expected {expected!r}"
+            )
+
+
+def _check_safetensors(source: PublishedModel, file: Path) -> None:
+    """Whether the file is as long as its header says.
+
+    The format: 8 bytes with the header's length, a JSON header whose entries name where in
+    the rest their bytes end (https://github.com/huggingface/safetensors).
+    """
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(min(length, 100_000_000)))
+        ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{source.model}: {file} is damaged: no safetensors header") from error
+    expected, size = 8 + length + max(ends, default=0), file.stat().st_size
+    if size != expected:
+        raise UsageError(f"{source.model}: {file} is damaged: {size} bytes, expected {expected}")
+
+
+def _from_path(source: PublishedModel, path: Path) -> Path:
+    if not path.exists():
+        raise UsageError(
+            f"{source.model}: weights={path} is no path that exists "
+            "(give 'pretrained', 'random' or the path of a checkpoint)"
+        )
+    if path.is_file():
+        if path.suffix not in _SUFFIXES:
+            raise UsageError(f"{source.model}: {path} is no weight file ({', '.join(_SUFFIXES)})")
+        return path
+    named = [path / name for name in source.files if (path / name).is_file()]
+    loose = [one for one in sorted(path.iterdir()) if one.suffix in _SUFFIXES]
+    if named:
+        return named[0]
+    if not source.beside and len(loose) == 1:
+        return loose[0]
+    raise UsageError(f"{source.model}: {path} holds none of {', '.join(source.files)}")
+
+
+def _nothing_found(source: PublishedModel, looked: list[str]) -> str:
+    get = f"`hf download {source.model}`" if source.hub else f"download {source.url}"
+    return (
+        f"no pretrained weights of {source.model}; looked in: {'; '.join(looked)}. "
+        f"To get them: {get} on a connected machine, and either copy its cache here or give "
+        "the path of the checkpoint as weights. weights=random runs the same network "
+        "untrained: its features mean nothing."
+    )
+
+
+def _revision(file: Path) -> str:
+    facts = file.stat()
+    return _digest(str(file), facts.st_size, facts.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: str, size: int, mtime_ns: int) -> str:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""meldflow: multimodal features of the MELD clips, extracted on a cluster, versioned and judged."""

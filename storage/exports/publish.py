@@ -1,0 +1,159 @@
+"""Writing an export: whole, with its provenance, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from meldflow.models.schema.errors import RunError, UsageError
+from meldflow.storage.exports import provenance
+from meldflow.storage.exports.formats import Advance, Format, format_called
+from meldflow.storage.exports.selection import Selection
+from meldflow.storage.places.place import icechunk_explained, place_of
+
+PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What an export holds."""
+
+    format: str
+    path: str
+    provenance: str
+    """The file that says where it comes from."""
+    snapshot: str
+    utterances: int
+    left_out: Mapping[str, int]
+    """Why rows of the store are not in it → how many."""
+    extractors: Mapping[str, Mapping[str, int]]
+    """Extractor → utterances that are ``ok``, ``missing`` or ``stale``."""
+    reasons: Mapping[str, Mapping[str, int]]
+    """Extractor → why features are missing → how many."""
+    warnings: tuple[str, ...]
+    n_bytes: int
+    """Size on disk, bytes, without the provenance."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return asdict(self)
+
+
+def check_target(target: Path, *, store: str, format_name: str) -> None:
+    """Finds out whether an export could be written to ``target``, and creates nothing.
+
+    Raises:
+        UsageError: it could not; the message says why.
+    """
+    kind = format_called(format_name)
+    path = target.absolute()
+    if not path.name:
+        raise UsageError(f"export {target}: name a path that does not exist yet")
+    for one in (path, _provenance(path, kind)):
+        if os.path.lexists(one):
+            raise UsageError(f"export {one}: it exists; name a path that does not")
+    if place_of(store).contains(path):
+        raise UsageError(f"export {path}: it would lie inside the store; name another path")
+    nearest = next(folder for folder in path.parents if os.path.lexists(folder))
+    if not nearest.is_dir():
+        raise UsageError(f"export {path}: {nearest} is a file; name another path")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UsageError(f"export {path}: {nearest} cannot be written; name another path")
+
+
+def export(
+    selection: Selection, *, format_name: str, target: Path, command: str, advance: Advance
+) -> ExportReport:
+    """Writes ``selection`` to ``target``, with a provenance file.
+
+    Args:
+        selection: what to export.
+        format_name: a name in ``registry.FORMATS``.
+        target: a path that does not exist; missing folders above it are made.
+        command: what the user typed, for the provenance.
+        advance: told of every amount done; ``selection.total`` in all.
+
+    Raises:
+        UsageError: the target exists or cannot be written, or the format cannot hold the
+            selection.
+        RunError: the disk failed or is full; nothing stays behind.
+    """
+    check_target(target, store=selection.snapshot.url, format_name=format_name)
+    kind, path = format_called(format_name), target.absolute()
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _draft_folder(path) as folder:
+            draft = folder / path.name
+            with icechunk_explained(selection.snapshot.url, "cannot be read", RunError):
+                outcome = kind.load()(selection, draft, advance)
+            size = _size(draft)
+            record = provenance.describe(outcome, format_name=format_name, command=command)
+            content = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            _provenance(draft, kind).write_text(content, encoding="utf-8")
+            _publish(draft, path, kind)
+    kept = outcome.selection
+    return ExportReport(
+        format=format_name,
+        path=str(path),
+        provenance=str(_provenance(path, kind)),
+        snapshot=kept.snapshot.id,
+        utterances=len(kept.rows),
+        left_out=dict(kept.left_out),
+        extractors={one.name: provenance.counts(one, kept) for one in kept.extractors},
+        reasons={one.name: provenance.missing_reasons(one, kept) for one in kept.extractors},
+        warnings=provenance.warnings(outcome),
+        n_bytes=size,
+    )
+
+
+def _provenance(path: Path, kind: Format) -> Path:
+    """Inside a folder, so that it moves with it; beside a file."""
+    return path.with_name(f"{path.name}.{PROVENANCE}") if kind.is_file else path / PROVENANCE
+
+
+@contextlib.contextmanager
+def _draft_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside ``path``, on the same disk, that is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(draft: Path, path: Path, kind: Format) -> None:
+    """The rename that makes the export appear; its provenance is there before it."""
+    if os.path.lexists(path):
+        raise UsageError(f"export {path}: something else has been put there meanwhile")
+    if not kind.is_file:
+        draft.rename(path)
+        return
+    beside = _provenance(path, kind)
+    _provenance(draft, kind).rename(beside)
+    try:
+        draft.rename(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    return sum(one.stat().st_size for one in files)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"export {path}: cannot be written ({error.strerror or error}); nothing stays behind"
+        ) from error

@@ -1,0 +1,1 @@
+"""The layout of a store: groups, columns, arrays and tables."""

@@ -1,0 +1,131 @@
+"""What decoding a clip showed, kept beside its features: one table per modality.
+
+The columns are the fields of the record, so that a new fact is one field. The rows are the
+catalogue's; ``source_sha`` says which file the facts are of, and is zero where none was ever
+decoded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from meldflow.models.schema.media import AudioFacts, Modality, VideoFacts
+from meldflow.storage.format.columns import Column, ColumnTable, group_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Facts: TypeAlias = AudioFacts | VideoFacts
+
+RECORDS: Mapping[Modality, type[Facts]] = {
+    Modality.AUDIO: AudioFacts,
+    Modality.VIDEO: VideoFacts,
+}
+
+GROUP = "facts"
+
+_SOURCE = Column("source_sha", "uint8", 0, (32,))
+_STORED: Mapping[type, tuple[str, Any]] = {
+    str: ("str", ""),
+    int: ("int64", 0),
+    float: ("float64", math.nan),
+    bool: ("bool", False),
+}
+"""Python type of a field → dtype of its column, and what a row without facts holds."""
+
+
+def fact_columns(modality: Modality) -> tuple[Column, ...]:
+    """The columns of a modality's table."""
+    types = get_type_hints(RECORDS[modality])
+    names = (one.name for one in dataclasses.fields(RECORDS[modality]))
+    return (*(Column(name, *_STORED[types[name]]) for name in names), _SOURCE)
+
+
+def make_room(root: zarr.Group, modality: Modality, n_rows: int) -> ColumnTable:
+    """The modality's table, created where it is not there, grown to ``n_rows``."""
+    path, columns = f"{GROUP}/{modality.value}", fact_columns(modality)
+    if path not in root:
+        return ColumnTable.create(root.create_group(path), columns, n_rows=n_rows)
+    group = group_of(root, path)
+    table = ColumnTable.read(group, columns)
+    table.grow(n_rows)
+    table.write(group)
+    return table
+
+
+def write(root: zarr.Group, modality: Modality, table: ColumnTable) -> None:
+    """Writes what changed in the modality's table."""
+    table.write(group_of(root, f"{GROUP}/{modality.value}"))
+
+
+def put(table: ColumnTable, facts: Mapping[int, Facts], checksums: NDArray[np.uint8]) -> None:
+    """Sets the facts of rows.
+
+    Args:
+        table: a modality's table.
+        facts: row → facts of that modality.
+        checksums: of the clips of all rows, shape (n_rows, 32).
+    """
+    rows, records = list(facts), [dataclasses.asdict(one) for one in facts.values()]
+    values = {name: [record[name] for record in records] for name in records[0]}
+    table.put(rows, values | {"source_sha": checksums[rows]})
+
+
+def decoded_seconds(table: ColumnTable, checksums: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """How much of every clip was decoded, gaps and a late start included; NaN where none was.
+
+    Args:
+        table: a modality's table.
+        checksums: of the clips of all rows, as they are now, shape (n_rows, 32).
+
+    Returns:
+        Seconds, shape (n_rows,).
+    """
+    seconds = table["seconds"] + np.nan_to_num(np.maximum(table["start"], 0.0))
+    if "gaps" in table:
+        seconds = seconds + table["gaps"]
+    current = (table["source_sha"] == checksums).all(axis=1) & checksums.any(axis=1)
+    return np.where(current, seconds, np.nan)
+
+
+def records(table: ColumnTable, modality: Modality, rows: NDArray[np.int64]) -> list[Facts]:
+    """The facts of ``rows``, as they were put."""
+    kind = RECORDS[modality]
+    names = [one.name for one in dataclasses.fields(kind)]
+    values = zip(*(table[name][rows].tolist() for name in names), strict=True)
+    return [kind(**dict(zip(names, one, strict=True))) for one in values]
+
+
+def read(root: zarr.Group, modality: Modality) -> ColumnTable:
+    """The modality's table, as it is stored."""
+    return ColumnTable.read(group_of(root, f"{GROUP}/{modality.value}"), fact_columns(modality))
+
+
+def clip_table(
+    root: zarr.Group, utterances: ColumnTable, rows: NDArray[np.int64], ids: Sequence[str]
+) -> pd.DataFrame:
+    """What decoding showed of the clips of ``rows``, indexed by ``ids``; see ``Snapshot.clips``."""
+    import pandas as pd
+
+    index = pd.Index(ids, name="utterance")
+    shown = pd.DataFrame({"clip": utterances["clip_path"][rows]}, index=index)
+    checksums = utterances["clip_sha"][rows]
+    for modality in RECORDS:
+        stored = read(root, modality)
+        source = stored["source_sha"][rows]
+        decoded = (source == checksums).all(axis=1) & source.any(axis=1)
+        cells = [
+            dataclasses.asdict(one) | {"damage": one.damage}
+            for one in records(stored, modality, rows[decoded])
+        ]
+        names = [one.name for one in dataclasses.fields(RECORDS[modality])]
+        columns = pd.DataFrame(cells, index=index[decoded], columns=[*names, "damage"])
+        shown = shown.join(columns.add_prefix(f"{modality}_"))
+    return shown

@@ -1,0 +1,133 @@
+"""Whether a store is at an address, a new one, and who may write to it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+import icechunk
+import zarr
+
+from meldflow.models.schema.errors import BusyError, UsageError
+from meldflow.storage.places.leaving import end_well
+from meldflow.storage.places.place import Lock, explained, place_of
+
+SCHEMA = 3
+"""Version of the layout; a store of another version is refused, never guessed at."""
+
+BETWEEN_TRIES = 2.0
+"""Seconds between two tries to take the lock of a busy store."""
+
+# Icechunk warns at every open that a local disk is unsafe for concurrent commits; our lock is the
+# answer to it, so the line would only worry people.
+icechunk.set_logs_filter("icechunk=error")
+end_well()
+
+
+def exists(url: str) -> bool:
+    """Whether a store is there. Creates nothing."""
+    return place_of(url).holds_store()
+
+
+def create(url: str, *, partition: int) -> None:
+    """A new, empty store: there whole, or not at all.
+
+    Args:
+        url: a folder that does not exist or is empty, or ``s3://bucket/name``.
+        partition: consecutive utterances per partition, fixed for the store's life.
+
+    Raises:
+        UsageError: something else is there, or it cannot be written.
+    """
+    place = place_of(url)
+    place.check_vacant()
+    place.create({"schema": SCHEMA, "partition": partition})
+
+
+def open_repository(url: str) -> icechunk.Repository:
+    """The repository of an existing store.
+
+    Raises:
+        UsageError: no store is there, or it is one of another schema.
+    """
+    place = place_of(url)
+    if not place.holds_store():
+        raise UsageError(f"store {place.name}: no store is here; `meldflow extract` creates one")
+    with explained(place.name, "cannot be read"):
+        repository = icechunk.Repository.open(place.storage())
+        try:
+            root = zarr.open_group(repository.readonly_session("main").store, mode="r")
+        except FileNotFoundError:
+            raise UsageError(f"store {place.name}: it is damaged; its root is gone") from None
+    found = root.attrs.get("schema")
+    if found != SCHEMA:
+        raise UsageError(
+            f"store {place.name}: its schema is {found!r}, this meldflow reads {SCHEMA}; "
+            "extract into a new store, or use the version that wrote it"
+        )
+    return repository
+
+
+@contextlib.contextmanager
+def writer_lock(
+    url: str, *, wait: float = 0.0, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Lock]:
+    """Holds the store for one writer; readers need no lock.
+
+    Args:
+        url: the store's folder, or ``s3://bucket/name``.
+        wait: how long to wait for another writer, seconds.
+        say: told, in one line and once, if there is one to wait for.
+
+    Raises:
+        BusyError: another run holds it still; the message says who.
+        UsageError: it cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        yield _take(stack, url, time.monotonic() + wait, say)
+
+
+def _take(
+    stack: contextlib.ExitStack, url: str, deadline: float, say: Callable[[str], None]
+) -> Lock:
+    said = False
+    while True:
+        try:
+            return stack.enter_context(place_of(url).lock())
+        except BusyError as error:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+            if not said:
+                say(f"{error}; waiting, {left:.0f} s at most")
+                said = True
+            time.sleep(min(left, BETWEEN_TRIES))
+
+
+@contextlib.contextmanager
+def locked(url: str) -> Iterator[tuple[icechunk.Repository, Lock]]:
+    """The repository of an existing store, held for one writer.
+
+    Raises:
+        UsageError: no store is there (and no lock is left for it), or see ``writer_lock``.
+    """
+    open_repository(url)
+    with writer_lock(url) as lock:
+        yield open_repository(url), lock
+
+
+def check_writable(url: str) -> None:
+    """Finds out whether a run could write to ``url``, without creating a store.
+
+    Raises:
+        UsageError: it could not; the message says why.
+    """
+    place = place_of(url)
+    if not place.holds_store():  # and nothing is left where none will be
+        place.check_vacant()
+        place.check_writable()
+        return
+    open_repository(url)
+    with place.lock():
+        place.check_writable()

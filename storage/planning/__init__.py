@@ -1,0 +1,1 @@
+"""What a run would do: stored rows compared with what is wanted."""

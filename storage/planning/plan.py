@@ -1,0 +1,151 @@
+"""What a run has to do: the rows whose features are not those that are wanted, and why.
+
+A row is stale when its stored (source checksum, extractor key) differs from the wanted one.
+That one comparison gives resume, re-extraction on new data, re-extraction of one changed
+extractor and, on request, another try at failures. It reads small columns only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meldflow.models.schema.features import FeatureSpec
+from meldflow.models.schema.media import Modality
+from meldflow.storage.format.columns import ColumnTable
+from meldflow.storage.format.layout import FAILED, NEVER
+
+SOURCE_COLUMN = {
+    Modality.AUDIO: "clip_sha",
+    Modality.VIDEO: "clip_sha",
+    Modality.TEXT: "text_sha",
+}
+"""The checksum that a feature of each modality depends on."""
+
+
+class Why(StrEnum):
+    """Why a row is stale; of several reasons the first one counts."""
+
+    NEVER = "never extracted"
+    EXTRACTOR = "extractor changed"
+    CLIP = "clip changed"
+    TEXT = "text changed"
+    RETRY = "failed before"
+
+
+SOURCE_CHANGED = {Modality.AUDIO: Why.CLIP, Modality.VIDEO: Why.CLIP, Modality.TEXT: Why.TEXT}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PartitionPlan:
+    """The stale rows of one partition."""
+
+    partition: int
+    rows: Mapping[str, NDArray[np.int64]]
+    """Extractor name → stale rows, ascending; only extractors that have some. Views of arrays that
+    all partitions share: as Python's numbers, a million rows would take a hundred megabytes."""
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same work; arrays do not compare as a whole by themselves."""
+        return (
+            isinstance(other, PartitionPlan)
+            and self.partition == other.partition
+            and self.rows.keys() == other.rows.keys()
+            and all(np.array_equal(rows, other.rows[name]) for name, rows in self.rows.items())
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def all_rows(self) -> NDArray[np.int64]:
+        """Every row that some extractor has to redo, ascending."""
+        return np.unique(np.concatenate(list(self.rows.values())))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The work of a run, by partition; no partition is there twice."""
+
+    partitions: tuple[PartitionPlan, ...]
+    why: Mapping[str, Mapping[Why, int]]
+    """Extractor name → reason → stale rows; only extractors and reasons that have some."""
+
+    @property
+    def n_utterances(self) -> int:
+        """Utterances with at least one stale feature."""
+        return sum(len(part.all_rows) for part in self.partitions)
+
+    def stale(self) -> dict[str, int]:
+        """Extractor name → number of stale rows."""
+        return {name: sum(reasons.values()) for name, reasons in self.why.items()}
+
+
+def stale_rows(
+    utterances: ColumnTable,
+    state: ColumnTable,
+    *,
+    modality: Modality,
+    key: str,
+    retry: Collection[str] = (),
+) -> dict[Why, NDArray[np.bool_]]:
+    """Why → which active rows are stale for that reason, shape (n_rows,); no row is in two.
+
+    Args:
+        utterances: the catalogue.
+        state: the extractor's.
+        modality: the extractor's.
+        key: the extractor's, as it is wanted.
+        retry: reasons of failures that are worth another try.
+    """
+    wanted = utterances[SOURCE_COLUMN[modality]]
+    tests = {
+        Why.NEVER: state["status"] == NEVER,
+        Why.EXTRACTOR: state["key"] != key,
+        SOURCE_CHANGED[modality]: (state["source_sha"] != wanted).any(axis=1),
+        Why.RETRY: (state["status"] == FAILED) & np.isin(state["reason"].astype(str), list(retry)),
+    }
+    left = np.asarray(utterances["active"] == 1, dtype=bool)
+    found: dict[Why, NDArray[np.bool_]] = {}
+    for why, test in tests.items():
+        found[why] = left & test.astype(bool)
+        left = left & ~found[why]
+    return found
+
+
+def stale_mask(
+    utterances: ColumnTable, state: ColumnTable, *, modality: Modality, key: str
+) -> NDArray[np.bool_]:
+    """Which active rows are not up to date, for whatever reason, shape (n_rows,)."""
+    found = stale_rows(utterances, state, modality=modality, key=key)
+    return np.asarray(np.logical_or.reduce(list(found.values())), dtype=bool)
+
+
+def plan(
+    utterances: ColumnTable,
+    states: Mapping[str, ColumnTable],
+    specs: Sequence[FeatureSpec],
+    *,
+    partition: int,
+    retry: Collection[str] = (),
+) -> Plan:
+    """The stale rows of every extractor in ``specs``, gathered by partition."""
+    work: dict[int, dict[str, NDArray[np.int64]]] = {}
+    why: dict[str, dict[Why, int]] = {}
+    for spec in specs:
+        found = stale_rows(
+            utterances, states[spec.name], modality=spec.modality, key=spec.key, retry=retry
+        )
+        counts = {reason: int(rows.sum()) for reason, rows in found.items() if rows.any()}
+        if counts:
+            why[spec.name] = counts
+        rows = np.flatnonzero(np.logical_or.reduce(list(found.values())))
+        bounds = np.flatnonzero(np.diff(rows // partition)) + 1
+        for group in np.split(rows, bounds) if rows.size else []:
+            work.setdefault(int(group[0]) // partition, {})[spec.name] = group
+    return Plan(
+        partitions=tuple(PartitionPlan(partition=p, rows=work[p]) for p in sorted(work)), why=why
+    )

@@ -1,0 +1,1 @@
+"""Reading: a pinned snapshot, as arrays, as xarray, as partitions."""

@@ -1,0 +1,1 @@
+"""Writing: one transaction per run, partition by partition."""

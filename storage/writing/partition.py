@@ -1,0 +1,237 @@
+"""Writing one partition: whole chunks through a fork, no commit.
+
+A worker gets a fork of the run's session, writes the feature arrays of its partition and
+sends the fork back. Chunks and shards that it touches belong to this partition alone, so
+doing it twice gives the same bytes and no two workers ever meet. What a killed worker left
+is unreferenced and invisible.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import icechunk
+import numpy as np
+import zarr
+from icechunk import IcechunkStore
+from numpy.typing import NDArray
+from zarr.core.buffer import Buffer
+from zarr.storage import WrapperStore
+
+from meldflow.models.schema.errors import RunError
+from meldflow.models.schema.features import ArraySpec, FeatureSpec, Record
+from meldflow.models.schema.media import Missing, Modality, Reason
+from meldflow.storage.format.clip_facts import Facts
+from meldflow.storage.format.columns import array_of, group_of
+from meldflow.storage.format.layout import FAILED, OK, SHARD_FRAMES, ragged_arrays
+
+Fork: TypeAlias = icechunk.ForkSession
+"""What a worker writes through; it pickles to a few hundred bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What an extractor gave for one row, and the seconds it took."""
+
+    record: Record
+    seconds: float
+    facts: Facts | None = None
+    """What decoding showed of the clip; None where nothing was decoded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """New values of an extractor's small columns, for the committer to write."""
+
+    extractor: str
+    rows: NDArray[np.int64]
+    columns: Mapping[str, list[Any]]
+    """Column name → one value per row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A written partition on its way to the committer."""
+
+    partition: int
+    fork: Fork
+    states: tuple[Update, ...]
+    """Status, reason, message and seconds of the rows extracted, per extractor."""
+    ends: tuple[Update, ...]
+    """Where the frames of all the partition's rows lie now, per extractor."""
+    facts: Mapping[Modality, Mapping[int, Facts]]
+    """Modality → row → what decoding showed of the clip."""
+    n_bytes: int
+    """What the chunks take in the store, compressed."""
+
+
+class _Counting(WrapperStore[IcechunkStore]):
+    """A store that counts the bytes it is given."""
+
+    def __init__(self, store: IcechunkStore) -> None:
+        super().__init__(store)
+        self.n_bytes = 0
+
+    async def set(self, key: str, value: Buffer) -> None:
+        self.n_bytes += len(value)
+        await super().set(key, value)
+
+
+def write_partition(
+    fork: Fork,
+    partition: int,
+    results: Mapping[str, Mapping[int, Result]],
+    specs: Sequence[FeatureSpec],
+    *,
+    partition_size: int,
+) -> Written:
+    """Writes ``results`` (extractor name → row → result) into the fork.
+
+    Rows of the partition that are not in ``results`` keep what they hold.
+
+    Raises:
+        RunError: the disk is full; trying again would not help.
+    """
+    try:
+        return _write(fork, partition, results, specs, partition_size)
+    except icechunk.IcechunkError as error:
+        if any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
+            raise RunError(
+                "the store's disk is full; what was committed is kept: make room and run again"
+            ) from None
+        raise
+
+
+def _write(
+    fork: Fork,
+    partition: int,
+    results: Mapping[str, Mapping[int, Result]],
+    specs: Sequence[FeatureSpec],
+    partition_size: int,
+) -> Written:
+    store = _Counting(fork.store)
+    root = zarr.open_group(store, mode="r+")
+    states, ends = [], []
+    facts: dict[Modality, dict[int, Facts]] = {}
+    for spec in specs:
+        if spec.name in results:
+            shown = {row: one.facts for row, one in results[spec.name].items() if one.facts}
+            facts.setdefault(spec.modality, {}).update(shown)
+            writer = _PartitionWriter(root, spec, partition, partition_size)
+            state, end = writer.write(results[spec.name])
+            states.append(state)
+            ends.append(end)
+    return Written(
+        partition=partition,
+        fork=fork,
+        states=tuple(states),
+        ends=tuple(ends),
+        facts=facts,
+        n_bytes=store.n_bytes,
+    )
+
+
+class _PartitionWriter:
+    """One extractor's part of one partition: rows ``first`` to ``last`` (exclusive)."""
+
+    def __init__(self, root: zarr.Group, spec: FeatureSpec, partition: int, size: int) -> None:
+        self.group = group_of(root, spec.name)
+        self.spec = spec
+        self.partition = partition
+        self.first = partition * size
+        self.last = min(self.first + size, array_of(self.group, "status").shape[0])
+
+    def write(self, results: Mapping[int, Result]) -> tuple[Update, Update]:
+        """Writes every array; gives the new state and the new places of the frames."""
+        records = {row: results[row].record for row in sorted(results)}
+        ends: dict[str, list[Any]] = {}
+        for array in ragged_arrays(self.spec):
+            ends |= self._write_ragged(array, records)
+        for array in self.spec.arrays:
+            if array.rate is None:
+                self._write_fixed(array, records)
+        missing = [one if isinstance(one, Missing) else None for one in records.values()]
+        state: dict[str, list[Any]] = {
+            "status": [FAILED if one else OK for one in missing],
+            "reason": [one.reason.value if one else "" for one in missing],
+            "message": [one.message if one else "" for one in missing],
+            "seconds": [results[row].seconds for row in records],
+        }
+        everywhere = np.arange(self.first, self.last, dtype=np.int64)
+        return (
+            Update(extractor=self.spec.name, rows=np.array(list(records)), columns=state),
+            Update(extractor=self.spec.name, rows=everywhere, columns=ends),
+        )
+
+    def _write_fixed(self, array: ArraySpec, records: Mapping[int, Record]) -> None:
+        stored = array_of(self.group, array.name)
+        if len(records) == self.last - self.first:  # nothing is kept, so nothing is read
+            block = np.empty((len(records), *array.shape), array.dtype)
+        else:
+            block = np.array(stored[self.first : self.last])
+        for row, record in records.items():
+            value = stored.fill_value if isinstance(record, Missing) else record[array.name]
+            block[row - self.first] = value
+        stored[self.first : self.last] = block
+
+    def _write_ragged(self, array: ArraySpec, records: dict[int, Record]) -> dict[str, list[int]]:
+        """Lays the partition's frames into its slot; gives start and row_size of every row."""
+        stored = array_of(self.group, array.name)
+        base, room = map(
+            int, np.asarray(array_of(self.group, f"{array.name}_slot")[self.partition])
+        )
+        kept = self._kept_frames(array, stored, records)
+        _fail_what_does_not_fit(array, records, room - sum(map(len, kept.values())))
+        empty = np.empty((0, *array.shape), array.dtype)
+        frames = {row: _frames(record, array, empty) for row, record in records.items()} | kept
+        pieces = [frames.get(row, empty) for row in range(self.first, self.last)]
+        sizes = [len(piece) for piece in pieces]
+        # Whole shards, always: writing part of a shard would read and merge the rest.
+        n_frames = max(1, -(-sum(sizes) // SHARD_FRAMES)) * SHARD_FRAMES
+        block = np.full((n_frames, *array.shape), stored.fill_value, array.dtype)
+        np.concatenate(pieces, out=block[: sum(sizes)])
+        stored[base : base + n_frames] = block
+        starts = base + np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        return {f"{array.name}_start": starts.tolist(), f"{array.name}_row_size": sizes}
+
+    def _kept_frames(
+        self, array: ArraySpec, stored: zarr.Array[Any], records: Mapping[int, Record]
+    ) -> dict[int, NDArray[Any]]:
+        """Frames of the partition's other rows, which move with the new block."""
+        others = [row for row in range(self.first, self.last) if row not in records]
+        if not others:
+            return {}
+        start = np.asarray(array_of(self.group, f"{array.name}_start")[self.first : self.last])
+        size = np.asarray(array_of(self.group, f"{array.name}_row_size")[self.first : self.last])
+        spans = {row: (int(start[row - self.first]), int(size[row - self.first])) for row in others}
+        return {
+            row: np.asarray(stored[begin : begin + length])
+            for row, (begin, length) in spans.items()
+            if length
+        }
+
+
+def _frames(record: Record, array: ArraySpec, empty: NDArray[Any]) -> NDArray[Any]:
+    return empty if isinstance(record, Missing) else record[array.name]
+
+
+def _fail_what_does_not_fit(array: ArraySpec, records: dict[int, Record], room: int) -> None:
+    """Turns the longest rows into ``too_long`` until the rest fits into the slot.
+
+    It happens only where a clip holds more than its container declares, or far more than is
+    assumed of one that declares nothing. The row fails, and its partition does not; retried, it
+    gets the room that it needs, since its length is known by then.
+    """
+    empty = np.empty((0, *array.shape), array.dtype)
+    sizes = {row: len(_frames(record, array, empty)) for row, record in records.items()}
+    excess = sum(sizes.values()) - room
+    for row in sorted(sizes, key=lambda row: -sizes[row]):
+        if excess <= 0:
+            return
+        message = f"{array.name}: {sizes[row]} frames do not fit the partition's slot of {room}"
+        records[row] = Missing(reason=Reason.TOO_LONG, message=message)
+        excess -= sizes[row]

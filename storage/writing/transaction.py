@@ -1,0 +1,345 @@
+"""A run's transaction: its own branch, one committer, publication at the end.
+
+Readers of ``main`` see whole runs only. The run commits on the branch ``run-<id>`` every few
+partitions; ``publish`` moves ``main`` there. A run that died leaves its branch behind, and
+the next run on the same ``main`` goes on from its last commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import icechunk
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from meldflow.models.schema.errors import RunError
+from meldflow.models.schema.features import FeatureSpec, rows_needed
+from meldflow.models.schema.media import Modality
+from meldflow.models.schema.utterances import Utterance
+from meldflow.storage.format import clip_facts, layout
+from meldflow.storage.format.catalogue import CatalogueChange, change_between, merge_catalogue
+from meldflow.storage.format.columns import ColumnTable, group_of
+from meldflow.storage.format.run_table import Runs
+from meldflow.storage.format.tables import (
+    partition_of,
+    refuse_other_data,
+    state_table,
+    utterance_table,
+)
+from meldflow.storage.places import location
+from meldflow.storage.places.branches import BRANCH_PREFIX, resumable, run_branches
+from meldflow.storage.places.place import Lock, explained, icechunk_explained, place_of
+from meldflow.storage.planning.plan import SOURCE_COLUMN, Plan, plan
+from meldflow.storage.writing.partition import Fork, Written
+
+COMMIT_PARTITIONS = 8
+COMMIT_SECONDS = 30.0
+"""A commit is due after this many partitions or seconds, whichever comes first."""
+
+UNKNOWN_SECONDS = 60.0
+"""Room for a clip whose header does not say how long it is. Shards that nobody fills cost nothing;
+where it is too little, the next run knows better, by what this one decoded."""
+
+logger = logging.getLogger("meldflow.store")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRate:
+    """How an extractor fared on the rows that a run wrote."""
+
+    extractor: str
+    tried: int
+    failed: int
+    reasons: dict[str, int]
+
+    @property
+    def rate(self) -> float:
+        """Failed rows among those tried."""
+        return self.failed / self.tried if self.tried else 0.0
+
+
+@contextlib.contextmanager
+def open_run(
+    url: str,
+    specs: Sequence[FeatureSpec],
+    *,
+    partition: int,
+    origin: Mapping[str, Any] | None = None,
+    wait: float = 0.0,
+    say: Callable[[str], None] = logger.warning,
+) -> Iterator[Run]:
+    """Locks the store, creates it where there is none, and resumes a run that died.
+
+    Args:
+        url: the store's folder, or ``s3://bucket/name``.
+        specs: the extractors whose features are wanted.
+        partition: utterances per partition, used only when the store is created.
+        origin: what the run is and runs on, as JSON values; kept in the store.
+        wait: how long to wait while another run writes to it, seconds.
+        say: told, in one line, if there is one.
+
+    Raises:
+        UsageError: the store is busy, unwritable, or of another schema.
+        RunError: the store could not be read or written inside the block.
+    """
+    stopped = "the run stopped; what was committed is kept, and the next run goes on from there"
+    with location.writer_lock(url, wait=wait, say=say) as lock:
+        if not location.exists(url):
+            location.create(url, partition=partition)
+        with icechunk_explained(place_of(url).name, stopped, RunError):
+            yield Run(url, specs, lock, origin or {})
+
+
+class Run:
+    """The one writer of a store, from ``sync`` to ``publish``."""
+
+    def __init__(
+        self, url: str, specs: Sequence[FeatureSpec], lock: Lock, origin: Mapping[str, Any]
+    ) -> None:
+        self.url = url
+        self._name = place_of(url).name
+        self._lock = lock
+        self._repository = location.open_repository(url)
+        self._specs = tuple(specs)
+        self._base = self._repository.lookup_branch("main")
+        self.branch, self.resumed = self._claim_branch()
+        self._session: icechunk.Session | None = None
+        self._pending = 0
+        self._last_commit = time.monotonic()
+        root = self._read(self.branch)
+        self.partition = partition_of(root)
+        self.utterances = utterance_table(root)
+        self._states = {spec.name: state_table(root, spec) for spec in specs}
+        self._facts: dict[Modality, ColumnTable] = {}
+        self._runs = Runs(root, self.branch, origin)
+
+    @property
+    def snapshot(self) -> str:
+        """Id of the run's last commit."""
+        return self._repository.lookup_branch(self.branch)
+
+    def sync(self, utterances: Sequence[Utterance]) -> CatalogueChange:
+        """Brings the catalogue up to date and makes room for every new row."""
+        session = self._repository.writable_session(self.branch)
+        root = zarr.open_group(session.store, mode="r+")
+        if layout.UTTERANCES not in root:
+            layout.create_utterances(root)
+        refuse_other_data(self._name, self.utterances, utterances)
+        change = merge_catalogue(self.utterances, utterances)
+        self.utterances.write(group_of(root, layout.UTTERANCES))
+        for modality in clip_facts.RECORDS:
+            self._facts[modality] = clip_facts.make_room(root, modality, len(self.utterances))
+        for spec in self._specs:
+            self._states[spec.name] = self._make_room(root, spec)
+        self._make_room_elsewhere(root)
+        if session.has_uncommitted_changes:
+            self._commit(session, f"catalogue: {change}")
+        return change
+
+    def plan(self, *, retry: Collection[str] = ()) -> Plan:
+        """The stale rows, by partition; ``retry`` are reasons of failures to try again."""
+        return plan(
+            self.utterances, self._states, self._specs, partition=self.partition, retry=retry
+        )
+
+    def fork(self) -> Fork:
+        """What the workers of this run write through; one fork serves them all."""
+        return self._repository.writable_session(self.branch).fork()
+
+    def merge(self, written: Written) -> None:
+        """Takes a partition over, and commits when a commit is due."""
+        if self._session is None:
+            self._session = self._repository.writable_session(self.branch)
+        self._session.merge(written.fork)
+        keys = {spec.name: spec.key for spec in self._specs}
+        sources = {spec.name: SOURCE_COLUMN[spec.modality] for spec in self._specs}
+        for update in written.states:
+            sha = self.utterances[sources[update.extractor]][update.rows]
+            table = self._states[update.extractor]
+            table.put(update.rows, update.columns)
+            table.put(update.rows, {"key": keys[update.extractor], "run": self._runs.row})
+            table.put(update.rows, {"source_sha": sha})
+        for update in written.ends:
+            self._states[update.extractor].put(update.rows, update.columns)
+        for modality, shown in written.facts.items():
+            if shown:
+                clip_facts.put(self._facts[modality], shown, self.utterances["clip_sha"])
+        self._pending += 1
+        if self._pending >= COMMIT_PARTITIONS or self._since_commit() > COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Makes every merged partition durable on the run's branch."""
+        if self._session is None:
+            return
+        root = zarr.open_group(self._session.store, mode="r+")
+        with self._explained("a commit failed"):
+            for spec in self._specs:
+                self._states[spec.name].write(group_of(root, spec.name))
+            for modality, table in self._facts.items():
+                clip_facts.write(root, modality, table)
+        self._commit(self._session, f"{self._pending} partitions")
+        self._session, self._pending = None, 0
+
+    def failure_rates(self, *, besides: Plan | None = None) -> list[FailureRate]:
+        """How each extractor fared on the rows that this run, resumed or not, has written.
+
+        Args:
+            besides: rows that do not count, since they are to be tried again.
+        """
+        rates = []
+        for spec in self._specs:
+            state = self._states[spec.name]
+            tried = np.isin(state["run"], self._runs.rows)
+            for part in besides.partitions if besides else ():
+                tried[list(part.rows.get(spec.name, ()))] = False
+            reasons = Counter(str(r) for r in state["reason"][tried] if r)
+            rates.append(
+                FailureRate(
+                    extractor=spec.name,
+                    tried=int(tried.sum()),
+                    failed=reasons.total(),
+                    reasons=dict(reasons.most_common()),
+                )
+            )
+        return rates
+
+    def note(self, name: str, value: Any) -> None:
+        """Adds to the run's origin what was not known when it began."""
+        self._runs.note(name, value)
+
+    def attach(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Keeps small arrays with the run, in its next commit; ``Snapshot.attached`` reads them.
+
+        Args:
+            name: what they are, such as ``load``; a second one of that name replaces the first.
+            columns: name → numbers or text, shape (n,), the same ``n`` for all.
+        """
+        self._runs.attach(name, columns)
+
+    def publish(self) -> str:
+        """Moves ``main`` to the run's last commit and gives its snapshot id.
+
+        Raises:
+            RunError: ``main`` moved since the run began, or the lock was lost.
+        """
+        self.commit()
+        if self.snapshot != self._base:
+            self._finish()
+        tip = self.snapshot
+        if self._repository.lookup_branch("main") != self._base:
+            raise RunError(f"store {self._name}: its main branch moved during the run; run again")
+        if tip != self._base:
+            self._lock.check()
+            self._repository.reset_branch("main", tip, from_snapshot_id=self._base)
+        self._repository.delete_branch(self.branch)
+        if tip != self._base:
+            self._give_up_the_dead()
+        return tip
+
+    def _finish(self) -> None:
+        """The commit that readers will see, which says what the run did."""
+        rates = ", ".join(
+            f"{one.extractor} {one.tried}" + (f" ({one.failed} failed)" if one.failed else "")
+            for one in self.failure_rates()
+            if one.tried
+        )
+        # Against main, since a resumed run finds what it did before it died.
+        change = change_between(utterance_table(self._read("main")), self.utterances)
+        summary = "; ".join(filter(None, (str(change), rates)))
+        self._runs.finish(summary)
+        session = self._repository.writable_session(self.branch)
+        self._commit(session, summary, published=True)
+
+    def _claim_branch(self) -> tuple[str, bool]:
+        """The branch of a dead run that this one may go on with, else a new one."""
+        found = resumable(self._repository, self._specs)
+        if found is not None:
+            return found, True
+        branch = f"{BRANCH_PREFIX}{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
+        self._repository.create_branch(branch, self._base)
+        return branch, False
+
+    def _give_up_the_dead(self) -> None:
+        """Dead runs that started from what ``main`` was can never be published now."""
+        for branch in run_branches(self._repository):
+            if next(self._repository.ancestry(branch=branch)).metadata.get("base") == self._base:
+                logger.warning("the work of %s, which died, is given up: main moved on", branch)
+            self._repository.delete_branch(branch)
+
+    def _make_room(self, root: zarr.Group, spec: FeatureSpec) -> ColumnTable:
+        """The extractor's state table, its arrays grown to the catalogue's length."""
+        n_rows = len(self.utterances)
+        described = layout.describe(spec)
+        if spec.name in root:
+            group = group_of(root, spec.name)
+            if not layout.fits(group, spec):
+                # Other dims need other arrays. Every row is stale anyway: the key differs.
+                del root[spec.name]
+            elif dict(group.attrs) != described:
+                group.attrs.put(described)
+        if spec.name not in root:
+            layout.create_extractor(root, spec, n_rows=n_rows, partition=self.partition)
+        group = group_of(root, spec.name)
+        state = ColumnTable.read(group, layout.state_columns(spec))
+        slots = ColumnTable.read(group, layout.slot_columns(spec))
+        state.grow(n_rows)
+        slots.grow(-(-n_rows // self.partition))
+        for array in layout.ragged_arrays(spec):
+            frames = rows_needed(array, self._seconds())
+            starts = np.arange(0, n_rows, self.partition)
+            layout.allocate_slots(slots, array, np.add.reduceat(frames, starts))
+        state.write(group)
+        slots.write(group)
+        layout.resize_features(group, spec, n_rows, slots)
+        return state
+
+    def _seconds(self) -> NDArray[np.float64]:
+        """How long every clip may be: by its row, its header, and what was decoded of it."""
+        known = [self.utterances["seconds"], self.utterances["clip_seconds"]]
+        known += [
+            clip_facts.decoded_seconds(table, self.utterances["clip_sha"])
+            for table in self._facts.values()
+        ]
+        of_clip = np.isfinite(np.stack(known[1:])).any(axis=0)
+        longest: NDArray[np.float64] = np.nan_to_num(np.stack(known, dtype=np.float64)).max(axis=0)
+        longest[~of_clip] = np.maximum(longest[~of_clip], UNKNOWN_SECONDS)
+        return longest
+
+    def _make_room_elsewhere(self, root: zarr.Group) -> None:
+        """Rows for the extractors that do not run: every table is as long as the catalogue."""
+        mine = {spec.name for spec in self._specs}
+        for modality in Modality:
+            held = group_of(root, modality).groups() if modality in root else ()
+            for name, group in held:
+                if f"{modality}/{name}" not in mine:
+                    layout.resize_rows(group, len(self.utterances))
+
+    def _read(self, branch: str) -> zarr.Group:
+        return zarr.open_group(self._repository.readonly_session(branch).store, mode="r")
+
+    def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
+        again = "what was committed before is kept; free the disk and run again"
+        return explained(self._name, f"{what}; {again}", RunError)
+
+    def _since_commit(self) -> float:
+        return time.monotonic() - self._last_commit
+
+    def _commit(self, session: icechunk.Session, message: str, *, published: bool = False) -> None:
+        self._lock.check()
+        self._runs.begin()
+        with self._explained("a commit failed"):
+            self._runs.write(zarr.open_group(session.store, mode="r+"))
+            about = {"run": self.branch, "base": self._base, "published": published}
+            asked = [spec.name for spec in self._specs]
+            session.commit(message, metadata=about | {"extractors": asked})
+        self._last_commit = time.monotonic()

@@ -1,0 +1,1 @@
+"""The audit: everything amiss in a data set, and its page."""

@@ -1,0 +1,195 @@
+"""The audit: what intake found about a data set, counted, and as records for every reader."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from meldflow.models.files import write_atomically
+from meldflow.models.running.hardware import describe_versions
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.utterances import EMOTIONS
+from meldflow.tasks.dataset import Intake, take_in
+from meldflow.tasks.dataset.findings import MEANING, Finding, Kind
+from meldflow.tasks.options import AuditOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How many findings, and how many of them nobody knew before."""
+
+    all: int
+    news: int
+    """Those that no entry of the fix list names."""
+
+    @property
+    def known(self) -> int:
+        """Those that the fix list names."""
+        return self.all - self.news
+
+    @classmethod
+    def of(cls, findings: Iterable[Finding]) -> Tally:
+        """The tally of ``findings``."""
+        known = [bool(one.known) for one in findings]
+        return cls(all=len(known), news=known.count(False))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditReport:
+    """What an audit found, and what it cost."""
+
+    options: AuditOptions
+    intake: Intake
+    seconds: float
+    """Run time, wall clock."""
+    peak_memory_bytes: int
+    """The peak of this process and that of its largest child, added."""
+
+    @property
+    def tally(self) -> Tally:
+        """Over all findings."""
+        return Tally.of(self.intake.findings)
+
+    @property
+    def by_kind(self) -> Mapping[Kind, Tally]:
+        """Kind → its tally, in the order of ``Kind``; kinds without a finding are left out."""
+        groups = {kind: self.of_kind(kind) for kind in Kind}
+        return {kind: Tally.of(group) for kind, group in groups.items() if group}
+
+    @property
+    def by_split(self) -> Mapping[str, Counter[Kind]]:
+        """Split → findings by kind; splits in the order of the data set."""
+        counts: dict[str, Counter[Kind]] = {split: Counter() for split in self.intake.splits}
+        for one in self.intake.findings:
+            counts.setdefault(one.split, Counter())[one.kind] += 1
+        return counts
+
+    def of_kind(self, kind: Kind) -> tuple[Finding, ...]:
+        """The findings of ``kind``, those that are news first."""
+        return tuple(
+            sorted((f for f in self.intake.findings if f.kind == kind), key=lambda f: bool(f.known))
+        )
+
+    @property
+    def clips(self) -> Mapping[str, int]:
+        """What became of the clips: how many headers were read, and how many were not."""
+        kinds = Counter(one.kind for one in self.intake.findings)
+        return {
+            "read": len(self.intake.durations),
+            "unreadable": kinds[Kind.UNREADABLE_CLIP],
+            "missing": kinds[Kind.MISSING_CLIP],
+            "without_row": kinds[Kind.CLIP_WITHOUT_ROW],
+        }
+
+    def headline(self) -> str:
+        """One sentence: utterances, clips and findings."""
+        tally, read = self.tally, self.clips["read"]
+        clips = "clips left alone" if self.options.annotations_only else f"{read:,} clips read"
+        return (
+            f"{len(self.intake.utterances):,} utterances, {clips}, {tally.all:,} findings "
+            f"of which {tally.known:,} are in the list of known defects"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; a split has its ``rows``, ``dialogues``, ``emotions``, ``findings``."""
+        found = self.by_split
+        return {
+            "meldflow": describe_versions()["meldflow"],
+            "dataset": str(self.options.dataset),
+            "annotations_only": self.options.annotations_only,
+            "files": [str(file) for file in self.intake.files],
+            "splits": {
+                split: {
+                    "rows": one.rows,
+                    "dialogues": one.dialogues,
+                    "emotions": {emotion: one.emotions.get(emotion, 0) for emotion in EMOTIONS},
+                    "findings": dict(found[split]),
+                }
+                for split, one in self.intake.splits.items()
+            },
+            "clips": dict(self.clips),
+            "fixes": {
+                "version": self.intake.fixes_version,
+                "applied": [asdict(fix) for fix in self.intake.fixes],
+            },
+            "findings": [asdict(finding) for finding in self.intake.findings],
+            "seconds": self.seconds,
+            "peak_memory_bytes": self.peak_memory_bytes,
+        }
+
+
+def take_stock(options: AuditOptions) -> AuditReport:
+    """Reads the annotations and, unless told otherwise, the header of every clip.
+
+    Raises:
+        UsageError: the data set cannot be read.
+    """
+    started = time.monotonic()
+    intake = take_in(
+        options.dataset,
+        checksums=False,
+        clips=not options.annotations_only,
+        fixes=options.fixes,
+    )
+    return AuditReport(
+        options=options,
+        intake=intake,
+        seconds=round(time.monotonic() - started, 2),
+        peak_memory_bytes=peak_memory(),
+    )
+
+
+def peak_memory() -> int:
+    """The peak of this process and that of its largest child so far, added, bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(resource.getrusage(one).ru_maxrss for one in who) * unit
+
+
+def check_page(file: Path) -> None:
+    """Finds out whether a page can be written before anything is read for it.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if file.is_dir():
+        raise UsageError(f"report {file}: is a folder; name a file, such as {file / 'audit.html'}")
+    try:
+        probe = write_atomically(file.with_name(f".{file.name}.check"), b"")
+    except OSError as error:
+        raise UsageError(
+            f"report {file}: cannot be written ({error.strerror}); name another file"
+        ) from error
+    probe.unlink()
+
+
+def markdown(report: AuditReport) -> str:
+    """The headline and the findings by kind and split, as Markdown."""
+    splits = report.by_split
+    head = ["finding", "news", "known", *(split or "other" for split in splits), "meaning"]
+    rows = [
+        [
+            kind,
+            *map(str, (tally.news, tally.known, *(counts[kind] for counts in splits.values()))),
+            MEANING[kind],
+        ]
+        for kind, tally in report.by_kind.items()
+    ]
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join([f"**{report.headline()}**", "", *lines])
+
+
+def table(report: AuditReport, limit: int) -> list[dict[str, str]]:
+    """The first ``limit`` findings, news first; a last row says how many more there are."""
+    findings = sorted(report.intake.findings, key=lambda one: bool(one.known))
+    rows = [{name: str(value) for name, value in asdict(one).items()} for one in findings[:limit]]
+    if len(findings) > limit:
+        more = f"and {len(findings) - limit:,} more"
+        rows.append({"kind": more, "subject": "`meldflow audit --json` has all"})
+    return rows

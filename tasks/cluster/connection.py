@@ -1,0 +1,293 @@
+"""The connection of a run to its Dask cluster: checked when it is made, made again when it breaks.
+
+A scheduler may be restarted, and workers may come and go, while a run lasts. Whoever submits
+work asks for the client anew each time; where the connection was lost, everybody waits for a
+new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import math
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from distributed import Client
+from distributed.deploy.cluster import Cluster as DaskCluster
+from distributed.utils import LoopRunner
+from tornado.ioloop import IOLoop
+
+from meldflow.models.running.hardware import (
+    EXTRACTION_PACKAGES,
+    describe_hardware,
+    describe_versions,
+)
+from meldflow.models.schema.errors import RunError, UsageError
+from meldflow.tasks.cluster.gpus import check_gpus
+from meldflow.tasks.cluster.profile import Profile
+from meldflow.tasks.cluster.roles import ROLES
+from meldflow.tasks.cluster.versions import (
+    check_scheduler,
+    check_workers,
+    guard_versions,
+    silence_dask,
+)
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 60
+"""How long a scheduler may take to answer when a run begins."""
+
+AGAIN_SECONDS = 5
+"""How long one try to reach a scheduler again may take."""
+
+MAX_WIDTH = 256
+"""Partitions under way at most; each has a thread in the run's process."""
+
+COUNT_SECONDS = 5.0
+"""Between two counts of the workers, which may come and go."""
+
+RETURN_SECONDS = 600
+"""How long a run waits for a scheduler that went away."""
+
+# A lost connection is our business: Dask's client would print a traceback for each.
+logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+
+
+class Cluster:
+    """A cluster as a run sees it."""
+
+    def __init__(self, scheduler: str | DaskCluster, profile: Profile) -> None:
+        """Joins the cluster.
+
+        Args:
+            scheduler: its address, or a cluster in this process.
+            profile: what it was opened by.
+
+        Raises:
+            UsageError: the scheduler does not answer, a role is not offered, the scheduler or a
+                worker runs other versions, or a worker's GPU cannot be used.
+        """
+        self.profile = profile
+        self.device = profile.device
+        self._scheduler = scheduler
+        self._lock = threading.Lock()
+        self._closed = False
+        self._width, self._counted = 2, -math.inf
+        self._on_join: list[Callable[[Client], None]] = []
+        self._client = self._join()
+        self._joined = _scheduler_of(self._client)
+        try:
+            self._is_uniform = self.ask(self._check)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def client(self) -> Client:
+        """A client whose connection stands.
+
+        Raises:
+            RunError: the scheduler went away and did not come back, or the run is over.
+        """
+        with self._lock:
+            if self._closed:
+                raise RunError("the run is over")
+            if self._client.status != "running" or _scheduler_of(self._client) != self._joined:
+                self._client = self._join_again()
+                self._joined = _scheduler_of(self._client)
+            return self._client
+
+    @property
+    def connected(self) -> Client | None:
+        """The client, if its connection stands: for those who rather do without than wait."""
+        client = self._client
+        return client if client.status == "running" and not self._closed else None
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run has left it."""
+        return self._closed
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether every worker that was there at the start offered every role."""
+        return self._is_uniform
+
+    def width(self) -> int:
+        """How many partitions to keep under way: enough for every worker, and one that waits."""
+        if time.monotonic() - self._counted > COUNT_SECONDS:
+            with contextlib.suppress(OSError, TimeoutError, RunError):
+                threads = sum(self.client.nthreads().values())
+                self._width = min(MAX_WIDTH, max(2, threads + 1))
+            self._counted = time.monotonic()
+        return self._width
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the scheduler's page."""
+        return str(self.client.dashboard_link)
+
+    def on_join(self, prepare: Callable[[Client], None]) -> None:
+        """Calls ``prepare`` with the client now, and with every later one."""
+        self.ask(prepare)
+        self._on_join.append(prepare)
+
+    def ask(self, question: Callable[[Client], T]) -> T:
+        """What the cluster answers; asked again where it goes away meanwhile.
+
+        Raises:
+            RunError: see ``client``.
+        """
+        deadline = time.monotonic() + RETURN_SECONDS
+        while True:
+            try:
+                return question(self.client)
+            except (OSError, TimeoutError, CancelledError) as error:
+                self._give_up_after(deadline, error)
+
+    def close(self) -> None:
+        """Leaves the cluster: what it still has to do for this run is dropped."""
+        self._closed = True
+        with contextlib.suppress(OSError, TimeoutError):
+            self._client.close(timeout=10)
+
+    def _connect(self, seconds: float) -> Client:
+        scheduler = self._scheduler
+        address = scheduler if isinstance(scheduler, str) else scheduler.scheduler_address
+        return Client(address, timeout=seconds, set_as_default=False, loop=_loop())
+
+    def _join(self) -> Client:
+        silence_dask()
+        try:
+            return self._connect(ANSWER_SECONDS)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise UsageError(
+                f"cluster {self._scheduler}: no scheduler answers there ({error}); start it, or "
+                "mend `address` in the cluster profile"
+            ) from error
+
+    def _join_again(self) -> Client:
+        """A new client: one that saw its scheduler go says so in a future or two, then closes."""
+        self._leave(self._client)
+        deadline = time.monotonic() + RETURN_SECONDS
+        while True:
+            try:
+                return self._prepared(self._connect(AGAIN_SECONDS))
+            except (OSError, TimeoutError, CancelledError) as error:
+                self._give_up_after(deadline, error)
+
+    def _prepared(self, client: Client) -> Client:
+        try:
+            for prepare in self._on_join:
+                prepare(client)
+        except BaseException:
+            self._leave(client)
+            raise
+        return client
+
+    def _leave(self, client: Client) -> None:
+        with contextlib.suppress(OSError, TimeoutError, CancelledError):
+            client.close(timeout=1)
+
+    def _give_up_after(self, deadline: float, error: Exception) -> None:
+        if self._closed or time.monotonic() > deadline:
+            raise RunError(
+                f"cluster {self._scheduler}: the scheduler went away and did not come back within "
+                f"{RETURN_SECONDS} s; start it and run again"
+            ) from error
+        time.sleep(0.5)
+
+    def _check(self, client: Client) -> bool:
+        """Whether all workers are alike, once it is clear that they will do."""
+        check_scheduler(client)
+        is_uniform = self._wait_for_roles(client)
+        check_workers(client)
+        if self.device == "cuda":
+            check_gpus(client)
+        self.on_join(_keep_checking)
+        return is_uniform
+
+    def _wait_for_roles(self, client: Client) -> bool:
+        """Workers may be queued or starting; a run begins with one of every role.
+
+        Whether all of them offer every role.
+        """
+        limit = self.profile.join_seconds
+        deadline = time.monotonic() + limit
+        while True:
+            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            offered = {role for worker in workers for role in worker["resources"]}
+            missing = [role for role in ROLES if role not in offered]
+            if not missing:
+                return all(set(ROLES) <= set(worker["resources"]) for worker in workers)
+            if time.monotonic() > deadline:
+                raise UsageError(
+                    f"cluster {self._scheduler}: none of {len(workers)} workers offers "
+                    f"{' or '.join(missing)} after {limit:g} s; start workers with "
+                    '--resources "cpu=1 model=1", or raise `join_seconds` in the cluster profile'
+                )
+            time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def open_cluster(profile: Profile) -> Iterator[Cluster]:
+    """The profile's cluster; what was started here is stopped at the end.
+
+    Raises:
+        UsageError: see ``Profile.open`` and ``Cluster``.
+    """
+    with profile.open() as scheduler:
+        cluster = Cluster(scheduler, profile)
+        try:
+            yield cluster
+        finally:
+            cluster.close()
+
+
+def _keep_checking(client: Client) -> None:
+    check_scheduler(client)
+    guard_versions(client)
+
+
+@functools.cache
+def _loop() -> IOLoop:
+    """The event loop of all clients, which outlives them.
+
+    A client's own loop stops when the client closes; a thread that asks it for something in that
+    moment waits for ever.
+    """
+    runner = LoopRunner()
+    runner.start()
+    loop: IOLoop = runner.loop
+    return loop
+
+
+def _scheduler_of(client: Client) -> str:
+    """Id of the scheduler that a client is connected to; a restarted one has another.
+
+    A client may find it by itself, and has forgotten then all that it was prepared for.
+    """
+    return str(client._scheduler_identity.get("id"))
+
+
+def describe_workers(client: Client) -> list[dict[str, Any]]:
+    """What the features are made on: software and hardware, with how many workers are alike."""
+    found = Counter(client.run(_origin_of_worker).values())
+    return [{"workers": number} | json.loads(one) for one, number in found.items()]
+
+
+def _origin_of_worker() -> str:
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    hardware = describe_hardware(int(threads) if threads.isdigit() else os.cpu_count() or 1)
+    versions = describe_versions(EXTRACTION_PACKAGES)
+    return json.dumps({"versions": versions, "hardware": asdict(hardware)}, sort_keys=True)

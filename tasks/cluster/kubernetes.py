@@ -1,0 +1,263 @@
+"""Workers as pods, by the Dask operator, for the length of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from distributed.deploy.cluster import Cluster
+from pydantic import BaseModel, ConfigDict, Field
+
+from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster.environment import worker_environment
+from meldflow.tasks.cluster.profile import Profile
+from meldflow.tasks.cluster.roles import resources_option, roles_of_cpu_workers
+
+PORT, DASHBOARD = 8786, 8787
+
+OPERATOR = "DaskCluster/kubernetes.dask.org/v1"
+"""Kind of object that the operator looks after."""
+
+QUANTITY = r"^\d+(\.\d+)?(m|[KMGT]i?)?$"
+"""An amount as Kubernetes writes it, e.g. 500m or 4Gi."""
+
+LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+"""A name as Kubernetes allows it."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Workers(_Part):
+    """Worker pods that are alike, of one process and one task at a time each."""
+
+    pods: int = Field(2, ge=1, description="How many pods.")
+    threads: int = Field(1, ge=1, description="Cores of a pod, and threads of its libraries.")
+    memory: str = Field("4Gi", description="Memory of a pod.", pattern=QUANTITY)
+    node_selector: dict[str, str] = Field(
+        default_factory=dict, description="Labels that a node must have."
+    )
+
+
+class GpuWorkers(Workers):
+    """Worker pods with a GPU each."""
+
+    resource: str = Field(
+        "nvidia.com/gpu", description="What the nodes call their GPUs; a pod asks for one."
+    )
+
+
+class Volume(_Part):
+    """A volume claim, mounted in every worker."""
+
+    claim: str = Field(description="Name of the persistent volume claim.", pattern=LABEL)
+    path: str = Field(description="Where it is mounted: the same path as in the flow.")
+    read_only: bool = Field(False, description="Whether workers may not write there.")
+
+
+class Kubernetes(Profile):
+    """A Dask cluster of pods: a scheduler, CPU workers and, where there are GPUs, GPU workers."""
+
+    kind: Literal["kubernetes"]
+    join_seconds: float = Field(
+        600.0, gt=0, description="How long pods may take to start when a run begins, seconds."
+    )
+    image: str = Field(description="Container image with this version of meldflow.")
+    namespace: str | None = Field(
+        None, description="By default the one of the current context.", pattern=LABEL
+    )
+    service_account: str | None = Field(None, description="Account that the pods run as.")
+    pull_secret: str | None = Field(None, description="Secret to pull the image with.")
+    cpu: Workers = Field(
+        Workers(), description="Pods that decode and, without GPUs, run the networks."
+    )
+    gpu: GpuWorkers | None = Field(None, description="Pods that run the networks.")
+    volumes: tuple[Volume, ...] = Field(
+        (), description="Where data set and store are, unless the store is on S3."
+    )
+    environment: dict[str, str] = Field(
+        default_factory=dict, description="Further variables of the workers, e.g. HF_HOME."
+    )
+    secrets: tuple[str, ...] = Field(
+        (), description="Secrets whose entries become variables, e.g. the store's credentials."
+    )
+
+    def check(self) -> None:
+        """Finds out whether the operator can be asked from here.
+
+        Raises:
+            UsageError: dask-kubernetes is not installed, or there is no Kubernetes with the
+                operator, or no pod has the GPUs that the networks are to run on.
+        """
+        self.check_gpu_group(self.gpu)
+        _kube_cluster()
+        _ask_for_operator()
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Cluster]:
+        """Has the operator start the pods; they are deleted at the end.
+
+        Raises:
+            UsageError: there is no Kubernetes here, no operator in it, or it refuses.
+        """
+        self.check()
+        kube_cluster = _kube_cluster()
+        name = f"meldflow-{uuid.uuid4().hex[:8]}"
+        with contextlib.ExitStack() as stack:
+            try:
+                cluster: Any = kube_cluster(
+                    namespace=self.namespace,
+                    custom_cluster_spec=self.cluster_manifest(name),
+                    resource_timeout=int(self.join_seconds),
+                    shutdown_on_close=True,
+                    quiet=True,
+                )
+                stack.enter_context(cluster)
+                if self.gpu:
+                    cluster.add_worker_group("gpu", custom_spec=self.gpu_workers())
+            except Exception as error:  # each layer below has kinds of its own
+                why = " ".join(str(error).split()) or type(error).__name__
+                raise UsageError(f"cluster: Kubernetes starts no workers: {why}") from error
+            yield cluster
+
+    def cluster_manifest(self, name: str) -> dict[str, Any]:
+        """The ``DaskCluster`` that the operator is asked for, with the CPU workers."""
+        roles = roles_of_cpu_workers(self.gpu.pods if self.gpu else 0)
+        return {
+            "apiVersion": "kubernetes.dask.org/v1",
+            "kind": "DaskCluster",
+            "metadata": {"name": name},
+            "spec": {
+                "worker": self._workers(self.cpu, roles),
+                "scheduler": {"spec": self._scheduler(), "service": _service(name)},
+            },
+        }
+
+    def gpu_workers(self) -> dict[str, Any]:
+        """The ``worker`` of a ``DaskWorkerGroup``."""
+        if self.gpu is None:
+            raise ValueError("this profile has no GPU workers")
+        return self._workers(self.gpu, ("model",), {self.gpu.resource: "1"})
+
+    def _workers(
+        self, workers: Workers, roles: Sequence[str], devices: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        amounts = {"cpu": str(workers.threads), "memory": workers.memory} | (devices or {})
+        container = {
+            "name": "worker",
+            "image": self.image,
+            "args": [
+                *("dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--nthreads", "1"),
+                *("--memory-limit", workers.memory),
+                *("--dashboard", "--dashboard-address", "8788"),
+                *("--resources", resources_option(roles)),
+            ],
+            "env": _variables(worker_environment(workers.threads) | self.environment),
+            "envFrom": [{"secretRef": {"name": name}} for name in self.secrets],
+            "resources": {"requests": amounts, "limits": amounts},
+            "ports": [{"name": "http-dashboard", "containerPort": 8788, "protocol": "TCP"}],
+            "volumeMounts": [
+                {"name": one.claim, "mountPath": one.path, "readOnly": one.read_only}
+                for one in self.volumes
+            ],
+        }
+        spec = self._pod(container) | {
+            "nodeSelector": dict(workers.node_selector),
+            "volumes": [
+                {"name": one.claim, "persistentVolumeClaim": {"claimName": one.claim}}
+                for one in self.volumes
+            ],
+        }
+        return {"replicas": workers.pods, "spec": spec}
+
+    def _scheduler(self) -> dict[str, Any]:
+        container = {
+            "name": "scheduler",
+            "image": self.image,
+            "args": ["dask", "scheduler", "--host", "0.0.0.0"],
+            "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}},
+            "ports": [
+                {"name": "tcp-comm", "containerPort": PORT, "protocol": "TCP"},
+                {"name": "http-dashboard", "containerPort": DASHBOARD, "protocol": "TCP"},
+            ],
+            "readinessProbe": _probe(5, 10),
+            "livenessProbe": _probe(15, 20),
+        }
+        return self._pod(container)
+
+    def _pod(self, container: dict[str, Any]) -> dict[str, Any]:
+        spec: dict[str, Any] = {"containers": [container]}
+        if self.service_account:
+            spec["serviceAccountName"] = self.service_account
+        if self.pull_secret:
+            spec["imagePullSecrets"] = [{"name": self.pull_secret}]
+        return spec
+
+
+def _variables(environment: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in environment.items()]
+
+
+def _probe(delay: int, period: int) -> dict[str, Any]:
+    at = {"port": "http-dashboard", "path": "/health"}
+    return {"httpGet": at, "initialDelaySeconds": delay, "periodSeconds": period}
+
+
+def _service(name: str) -> dict[str, Any]:
+    ports = {"tcp-comm": PORT, "http-dashboard": DASHBOARD}
+    return {
+        "type": "ClusterIP",
+        "selector": {"dask.org/cluster-name": name, "dask.org/component": "scheduler"},
+        "ports": [
+            {"name": port, "protocol": "TCP", "port": number, "targetPort": port}
+            for port, number in ports.items()
+        ],
+    }
+
+
+@functools.cache
+def _kube_cluster() -> type[Any]:
+    try:
+        from dask_kubernetes.operator import KubeCluster
+    except ImportError as error:
+        raise UsageError(
+            "cluster: kind kubernetes needs dask-kubernetes; install meldflow[kubernetes]"
+        ) from error
+
+    class PodCluster(KubeCluster):  # type: ignore[misc]
+        """Deletes what it asked for when it does not come up."""
+
+        async def _start(self) -> None:
+            try:
+                await super()._start()
+            except BaseException:
+                with contextlib.suppress(Exception):  # the reason is what counts
+                    await self._close(timeout=30)
+                raise
+
+    return PodCluster
+
+
+def _ask_for_operator() -> None:
+    """Looks for the operator's kind of object, before anything is left half made."""
+    import kr8s
+
+    try:
+        api = kr8s.api()
+        kinds = {f"{kind['kind']}/{kind['version']}" for kind in api.api_resources()}
+    except Exception as error:  # no configuration, no server, no rights: kinds of three packages
+        where = os.environ.get("KUBECONFIG", "~/.kube/config")
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(
+            f"cluster: kind kubernetes, and no cluster answers ({why}); mend {where}, or start "
+            "the run in a pod with a service account"
+        ) from error
+    if OPERATOR not in kinds:
+        raise UsageError(
+            "cluster: this Kubernetes has no Dask operator; install it (docs/clusters.md)"
+        )

@@ -1,0 +1,61 @@
+"""The workers' log records, in the flow run's own log."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from distributed import Client, WorkerPlugin
+from prefect.context import FlowRunContext
+from prefect.logging.handlers import APILogHandler
+
+from meldflow.tasks.cluster.connection import Cluster
+
+NAME = "meldflow"
+"""Name of the logger that all code on the workers logs below."""
+
+
+@contextlib.contextmanager
+def worker_logs(cluster: Cluster) -> Iterator[None]:
+    """Sends what workers log below ``meldflow`` to the flow run that is current here."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        yield
+        return
+    handler = APILogHandler()
+    # Records from a worker carry no run context; without an id Prefect drops them.
+    handler.addFilter(_StampFlowRun(str(context.flow_run.id)))
+    logger = logging.getLogger(NAME)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    cluster.on_join(_forward)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _forward(client: Client) -> None:
+    client.register_plugin(_LetInfoThrough())
+    client.forward_logging(NAME, level=logging.INFO)
+
+
+class _StampFlowRun(logging.Filter):
+    def __init__(self, flow_run_id: str) -> None:
+        super().__init__()
+        self._flow_run_id = flow_run_id
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.flow_run_id = self._flow_run_id
+        return True
+
+
+class _LetInfoThrough(WorkerPlugin):
+    """Sets the level on every worker, also on one that joins or is restarted later."""
+
+    name = "meldflow-log-level"
+
+    def setup(self, worker: object) -> None:
+        """Called once per worker process."""
+        logging.getLogger(NAME).setLevel(logging.INFO)

@@ -1,0 +1,111 @@
+"""Cluster profiles: YAML files that say which Dask cluster does the work.
+
+A kind of cluster is a profile class in a module of its own and one line in ``KINDS``. The flows
+know none of them: they get a scheduler's address and workers that offer roles.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from distributed.deploy.cluster import Cluster
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.options import first_problem
+
+KINDS = {
+    "local": "meldflow.tasks.cluster.local:Local",
+    "address": "meldflow.tasks.cluster.address:Address",
+    "kubernetes": "meldflow.tasks.cluster.kubernetes:Kubernetes",
+    "slurm": "meldflow.tasks.cluster.slurm:Slurm",
+}
+"""Kind → the class of its profiles."""
+
+VARIABLE = "MELDFLOW_CLUSTER"
+"""Environment variable that names the profile of runs that name none."""
+
+
+class Profile(BaseModel):
+    """What every profile says; a kind of cluster adds its own fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the networks run.")
+    join_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="How long workers may take to join when a run begins, until every role is "
+        "offered, seconds.",
+    )
+
+    def check(self) -> None:
+        """Finds out what is wrong with it before anything is started.
+
+        Raises:
+            UsageError: something is; the message names it.
+        """
+
+    def check_gpu_group(self, group: object | None) -> None:
+        """Refuses networks on GPUs where no group of workers has any.
+
+        Raises:
+            UsageError: so it is.
+        """
+        if self.device == "cuda" and group is None:
+            raise UsageError(
+                f"cluster: kind {self.kind} and device cuda, but no group `gpu` that has GPUs; add "
+                "it to the cluster profile, or set `device: cpu`"
+            )
+
+    def open(self) -> AbstractContextManager[str | Cluster]:
+        """The scheduler's address, or a cluster in this process; stopped at the end.
+
+        Raises:
+            UsageError: there is none.
+        """
+        raise NotImplementedError
+
+
+def load_profile(named: str) -> Profile:
+    """The profile in a YAML file.
+
+    Args:
+        named: the file; empty means the one that ``MELDFLOW_CLUSTER`` names, else all cores of
+            this machine.
+
+    Raises:
+        UsageError: the file is not there or does not describe a cluster.
+    """
+    file = named or os.environ.get(VARIABLE, "")
+    content = _read(Path(file)) if file else {}
+    if not isinstance(content, dict):
+        raise UsageError(f"cluster profile {file}: not a list of settings")
+    kind = content.get("kind", "local")
+    if kind not in KINDS:
+        known = ", ".join(KINDS)
+        raise UsageError(f"cluster profile {file}: kind {kind!r} is none; known: {known}")
+    module, _, name = KINDS[kind].partition(":")
+    try:
+        profile: Profile = getattr(importlib.import_module(module), name).model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"cluster profile {file}: {first_problem(error)}") from error
+    return profile
+
+
+def _read(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text()) or {}
+    except OSError as error:
+        raise UsageError(f"cluster profile {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"cluster profile {file}: not UTF-8 text") from error
+    except yaml.YAMLError as error:
+        why = " ".join(str(error).split())
+        raise UsageError(f"cluster profile {file}: not YAML ({why})") from error

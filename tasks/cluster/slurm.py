@@ -1,0 +1,204 @@
+"""Workers as Slurm jobs, for the length of a run; the scheduler is in the flow's process."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import shlex
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from distributed import Scheduler, Status
+from pydantic import BaseModel, ConfigDict, Field
+
+from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster.environment import worker_environment
+from meldflow.tasks.cluster.jobs import JobCluster
+from meldflow.tasks.cluster.profile import Profile
+from meldflow.tasks.cluster.roles import resources_option, roles_of_cpu_workers
+
+COMMANDS = ("sbatch", "scancel")
+
+SIZE = r"^\d+(\.\d+)? ?[kKMGT]i?B$"
+"""A number of bytes as Dask reads it."""
+
+
+class Jobs(BaseModel):
+    """Jobs that are alike, of one worker process each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    jobs: int = Field(1, ge=1, description="How many jobs.")
+    threads: int = Field(
+        1, ge=1, description="Threads of each worker's numerical libraries: cores per process."
+    )
+    memory: str = Field(
+        "4GiB", description="Memory of a job, shared by its processes, e.g. 32GiB.", pattern=SIZE
+    )
+    walltime: str = Field(
+        "08:00:00",
+        description="Time limit of a job; one that ends before the run does is submitted anew.",
+        pattern=r"^(\d+-)?\d+(:\d\d){0,2}$",
+    )
+    queue: str | None = Field(None, description="Partition of the Slurm cluster.")
+    account: str | None = Field(None, description="Account that is charged.")
+    options: tuple[str, ...] = Field(
+        (), description="Further options of sbatch, e.g. --constraint=avx512."
+    )
+
+
+class CpuJobs(Jobs):
+    """Jobs without GPUs, which may hold several worker processes."""
+
+    processes: int = Field(
+        1, ge=1, description="Worker processes per job, each with one task at a time."
+    )
+
+
+class GpuJobs(Jobs):
+    """Jobs of one worker process with a GPU."""
+
+    gres: str = Field("gpu:1", description="The GPU of a job, as in sbatch --gres.")
+
+
+class Slurm(Profile):
+    """Jobs of CPU workers and, where the cluster has GPUs, jobs of GPU workers."""
+
+    kind: Literal["slurm"]
+    join_seconds: float = Field(
+        3600.0, gt=0, description="How long jobs may wait in the queue when a run begins, seconds."
+    )
+    cpu: CpuJobs = Field(
+        CpuJobs(), description="Jobs that decode and, without GPUs, run the networks."
+    )
+    gpu: GpuJobs | None = Field(None, description="Jobs that run the networks.")
+    interface: str | None = Field(
+        None, description="Network interface that the nodes reach each other by, e.g. ib0."
+    )
+    host: str | None = Field(
+        None, description="Instead of an interface, this node's address for the workers."
+    )
+    python: str | None = Field(
+        None, description="Python of the environment on the nodes; by default this one's path."
+    )
+    prologue: tuple[str, ...] = Field(
+        (), description="Shell commands before a worker starts, e.g. module load cuda."
+    )
+    logs: Path = Field(Path("slurm-logs"), description="Folder for what the jobs print.")
+    scratch: str | None = Field(
+        None, description="Local folder of the nodes for what Dask spills, e.g. $TMPDIR."
+    )
+
+    def check(self) -> None:
+        """Finds out whether jobs can be submitted from here.
+
+        Raises:
+            UsageError: Slurm's commands or dask-jobqueue are not installed, or no job has the
+                GPUs that the networks are to run on.
+        """
+        self.check_gpu_group(self.gpu)
+        _job_class()
+        for command in COMMANDS:
+            if shutil.which(command) is None:
+                raise UsageError(
+                    f"cluster: kind slurm, and {command} is not on PATH; start the run on a "
+                    "login node of the Slurm cluster"
+                )
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[JobCluster]:
+        """Submits the jobs; cancels them at the end.
+
+        Raises:
+            UsageError: Slurm refuses the jobs.
+        """
+        self.check()
+        options = {"host": self.host, "interface": self.interface, "dashboard_address": ":0"}
+        try:
+            cluster = JobCluster(  # type: ignore[no-untyped-call]
+                workers=self.job_specs(),
+                scheduler={"cls": Scheduler, "options": options},
+                silence_logs=logging.ERROR,
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            why = " ".join(str(error).split())
+            why = why.partition("stderr:")[2].strip() or why
+            raise UsageError(f"cluster: Slurm takes no jobs: {why}") from error
+        with cluster:
+            yield cluster
+
+    def job_specs(self) -> dict[str, dict[str, Any]]:
+        """Name → the job, as Dask starts it.
+
+        Raises:
+            UsageError: dask-jobqueue is not installed.
+        """
+        roles = roles_of_cpu_workers(self.gpu.jobs if self.gpu else 0)
+        cpu = self._spec(self.cpu, roles, self.cpu.processes)
+        specs = {f"cpu-{n}": cpu for n in range(self.cpu.jobs)}
+        if self.gpu:
+            gpu = self._spec(self.gpu, ("model",), directives=[f"--gres={self.gpu.gres}"])
+            specs |= {f"gpu-{n}": gpu for n in range(self.gpu.jobs)}
+        return specs
+
+    def _spec(
+        self,
+        jobs: Jobs,
+        roles: Sequence[str],
+        processes: int = 1,
+        directives: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        environment = worker_environment(jobs.threads)
+        exports = [f"export {name}={shlex.quote(one)}" for name, one in environment.items()]
+        options = {
+            "queue": jobs.queue,
+            "account": jobs.account,
+            "walltime": jobs.walltime,
+            "memory": jobs.memory,
+            "processes": processes,
+            # Dask threads per process: cores over processes. One; Slurm is told of the others.
+            "cores": processes,
+            "job_cpu": processes * jobs.threads,
+            "job_extra_directives": [*directives, *jobs.options],
+            "job_script_prologue": [*exports, *self.prologue],
+            "worker_extra_args": ["--resources", shlex.quote(resources_option(roles))],
+            "interface": self.interface,
+            "python": self.python,
+            "local_directory": self.scratch,
+            "log_directory": str(self.logs),
+            "job_name": "meldflow",
+        }
+        group = {"group": [f"-{n}" for n in range(processes)]} if processes > 1 else {}
+        return {"cls": _job_class(), "options": options} | group
+
+
+@functools.cache
+def _job_class() -> type[Any]:
+    ctrl_c = signal.getsignal(signal.SIGINT)
+    try:
+        from dask_jobqueue.slurm import SLURMJob
+    except ImportError as error:
+        raise UsageError(
+            "cluster: kind slurm needs dask-jobqueue; install meldflow[slurm]"
+        ) from error
+    signal.signal(signal.SIGINT, ctrl_c)  # which that import makes a mere exit
+
+    class Job(SLURMJob):  # type: ignore[misc]
+        """Says how it ended, which a cluster insists on when it closes."""
+
+        async def start(self) -> None:
+            try:
+                await super().start()
+            except BaseException:
+                self.status = Status.failed
+                raise
+
+        async def close(self) -> None:
+            await super().close()
+            self.status = Status.closed
+
+    return Job

@@ -1,0 +1,134 @@
+"""Scheduler, workers and flow run the same versions, or the run says who differs and in what.
+
+Features of two versions in one store would be told apart by nobody, and what one version of
+Dask pickles another may not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from distributed import Client, Status, Worker, WorkerPlugin
+from distributed.versions import VersionMismatchWarning
+
+from meldflow.models.running.hardware import EXTRACTION_PACKAGES, describe_versions
+from meldflow.models.schema.errors import UsageError
+
+MESSAGING = ("meldflow", "dask", "distributed", "cloudpickle", "msgpack", "tornado")
+"""What a scheduler and its clients understand each other by."""
+
+COMPARED = tuple(dict.fromkeys((*MESSAGING, *EXTRACTION_PACKAGES)))
+"""What has to be the same on workers and in the flow."""
+
+TOPIC = "meldflow-versions"
+"""Dask's event topic on which refused workers say why."""
+
+Versions = Mapping[str, str]
+
+logger = logging.getLogger("meldflow.versions")
+
+
+def versions_here(packages: Sequence[str] = COMPARED) -> dict[str, str]:
+    """Package → version in this process, as far as it matters: no patch of Python, no build."""
+    found = {name: one.partition("+")[0] for name, one in describe_versions(packages).items()}
+    return found | {"python": ".".join(found["python"].split(".")[:2])}
+
+
+def differences(there: Versions, here: Versions) -> str:
+    """What differs, e.g. ``torch 2.13.0 instead of 2.14.1``; empty if nothing does."""
+    return ", ".join(
+        f"{name} {there.get(name, 'not installed')} instead of {version}"
+        for name, version in here.items()
+        if there.get(name) != version
+    )
+
+
+def check_scheduler(client: Client) -> None:
+    """Compares the scheduler with this process.
+
+    Raises:
+        UsageError: it runs other versions.
+    """
+    try:
+        there = client.run_on_scheduler(versions_here, MESSAGING)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(_refusal("the scheduler", _cannot_tell(error))) from error
+    if found := differences(there, versions_here(MESSAGING)):
+        raise UsageError(_refusal("the scheduler", f"runs {found}"))
+
+
+def check_workers(client: Client) -> None:
+    """Compares the workers with this process.
+
+    Raises:
+        UsageError: one runs other versions.
+    """
+    here, refused = versions_here(), []
+    names = {
+        address: worker["name"]
+        for address, worker in client.scheduler_info(n_workers=-1)["workers"].items()
+    }
+    for address, there in client.run(versions_here, on_error="return").items():
+        who = f"worker {names.get(address, '')} at {address}"
+        if isinstance(there, OSError | TimeoutError):
+            continue  # it left meanwhile
+        if isinstance(there, Exception):
+            refused.append(_refusal(who, _cannot_tell(there)))
+        elif found := differences(there, here):
+            refused.append(_refusal(who, f"runs {found}"))
+    if refused:
+        more = f" ({len(refused)} workers differ)" if len(refused) > 1 else ""
+        raise UsageError(refused[0] + more)
+
+
+def guard_versions(client: Client) -> None:
+    """Refuses workers of other versions that join later; this process' log says which and why."""
+    client.subscribe_topic(TOPIC, _tell)
+    client.register_plugin(_Guard(versions_here()))
+
+
+def silence_dask() -> None:
+    """Keeps Dask's own table of versions off the terminal: ours is one line."""
+    warnings.simplefilter("ignore", VersionMismatchWarning)
+
+
+class _Guard(WorkerPlugin):
+    """Closes a worker of other versions when it joins, before it gets to do anything."""
+
+    name = "meldflow-versions"
+
+    def __init__(self, expected: Versions) -> None:
+        self.expected = dict(expected)
+        self._leaving: asyncio.Task[None] | None = None
+
+    async def setup(self, worker: Worker) -> None:
+        """Called once per worker process."""
+        found = differences(versions_here(), self.expected)
+        if found:
+            line = _refusal(f"worker {worker.name} at {worker.address}", f"runs {found}")
+            logger.error("%s", line)
+            worker.log_event(TOPIC, line)
+            worker.status = Status.closing_gracefully  # it takes no work from here on
+            self._leaving = asyncio.create_task(_leave(worker, line))
+
+
+async def _leave(worker: Worker, why: str) -> None:
+    """Closes a worker with its nanny, which listens once the worker has started."""
+    await asyncio.sleep(1)
+    await worker.close(reason=why, nanny=True)
+
+
+def _tell(event: tuple[float, Any]) -> None:
+    logger.warning("refused: %s", event[1])
+
+
+def _refusal(who: str, why: str) -> str:
+    return f"cluster: {who} {why}; install there what runs here"
+
+
+def _cannot_tell(error: Exception) -> str:
+    return f"does not run this meldflow ({type(error).__name__}: {error})"

@@ -1,0 +1,218 @@
+"""MELD's annotation files: which of those in a tree are read, and the rows that they give."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.utterances import EMOTIONS, SPLITS
+from meldflow.tasks.dataset.cells import Cells, read_table, repair_text
+from meldflow.tasks.dataset.findings import Finding, Kind
+from meldflow.tasks.dataset.records import Row, Table
+from meldflow.tasks.dataset.tree import Tree
+
+FIELDS = {
+    "text": "Utterance",
+    "speaker": "Speaker",
+    "emotion": "Emotion",
+    "dialogue": "Dialogue_ID",
+    "utterance": "Utterance_ID",
+    "start": "StartTime",
+    "end": "EndTime",
+}
+"""Field → the column that an annotation file must have for it."""
+
+OPTIONAL = {
+    "sentiment": "Sentiment",
+    "old_dialogue": "Old_Dialogue_ID",
+    "old_utterance": "Old_Utterance_ID",
+}
+"""Field → a column that is read where it is there; the old ids are MELD_Dyadic's."""
+
+LARGEST_ID = 2**31 - 1
+"""The store keeps ids in 32 bits."""
+
+_NAME = re.compile(rf"({'|'.join(SPLITS)})_sent_emo(_dya)?\.csv", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """An annotation file of a tree."""
+
+    split: str
+    file: Path
+    dyadic: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The annotation files of a tree."""
+
+    chosen: tuple[Source, ...]
+    """Those to read, in the order train, dev, test."""
+    others: tuple[Source, ...]
+    """Further copies of those."""
+
+
+def find_sources(tree: Tree) -> Sources:
+    """The plain file of each split that is nearest to the root, or else MELD_Dyadic's.
+
+    Raises:
+        UsageError: there is none.
+    """
+    matches = ((file, _NAME.fullmatch(file.name)) for file in tree.files)
+    found = [Source(split=m[1].lower(), file=file, dyadic=bool(m[2])) for file, m in matches if m]
+    if not found:
+        raise UsageError(f"dataset {tree.root}: {_nothing(tree)}")
+    found.sort(key=lambda one: (one.dyadic, len(one.file.parts), str(one.file)))
+    first = {one.split: one for one in reversed(found)}
+    chosen = tuple(first[split] for split in SPLITS if split in first)
+    return Sources(chosen=chosen, others=tuple(one for one in found if one not in chosen))
+
+
+def read_source(source: Source) -> Table:
+    """The rows of an annotation file, texts repaired, labels in lower case.
+
+    Raises:
+        UsageError: the file cannot be read, lacks columns, holds an id or an emotion that is
+            none, or names an utterance twice.
+    """
+    cells = read_table(source.file)
+    columns = list(FIELDS.values())
+    if source.dyadic:
+        columns += [OPTIONAL["old_dialogue"], OPTIONAL["old_utterance"]]
+    cells.require(columns, "Is this MELD's *_sent_emo.csv?")
+    rows = tuple(read_rows(cells, FIELDS | OPTIONAL, split=source.split))
+    return Table(split=source.split, file=source.file, rows=rows, dyadic=source.dyadic)
+
+
+def read_rows(
+    cells: Cells, fields: Mapping[str, str], *, split: str = "", unlabelled: bool = False
+) -> Iterator[Row]:
+    """The rows of a table.
+
+    Args:
+        cells: the table.
+        fields: field → column, of those columns that may be there.
+        split: of all rows; by default they name it themselves.
+        unlabelled: whether a row may have no emotion.
+
+    Raises:
+        UsageError: see ``read_source``; it names the file, the row and the column.
+    """
+    emotions = (*EMOTIONS, "") if unlabelled else EMOTIONS
+    seen: set[str] = set()
+    for number, record in enumerate(cells.records, start=1):
+        one = {field: record[name] for field, name in fields.items() if name in record}
+        mistake = next(_mistakes(one, emotions), None)
+        if mistake is None:
+            row = _row(one, split)
+            if row.id not in seen:
+                seen.add(row.id)
+                yield row
+                continue
+            mistake = "utterance", "there twice in this dialogue"
+        field, wrong = mistake
+        raise UsageError(
+            f"annotations {cells.file}, row {number}: {fields[field]} {one[field]!r} is {wrong}"
+        )
+
+
+def other_copies(sources: Sources, tables: Sequence[Table]) -> Iterator[Finding]:
+    """A finding for each annotation file that is not the one to read, or not the usual one."""
+    read = {table.split: table for table in tables}
+    for source in sources.others:
+        chosen = read[source.split]
+        yield Finding(
+            kind=Kind.OTHER_COPY,
+            split=source.split,
+            subject=str(source.file),
+            detail=_difference(source, chosen),
+            decision=f"not used; {chosen.file} is",
+        )
+    for table in tables:
+        if table.dyadic:
+            yield Finding(
+                kind=Kind.OTHER_COPY,
+                split=table.split,
+                subject=str(table.file),
+                detail=f"MELD_Dyadic's annotations, and no {table.split}_sent_emo.csv",
+                decision="used; its clips are MELD's, under the old ids",
+            )
+
+
+def _row(cells: Mapping[str, str], split: str) -> Row:
+    return Row(
+        split=split or cells["split"].strip(),
+        dialogue=int(cells["dialogue"]),
+        utterance=int(cells["utterance"]),
+        text=repair_text(cells.get("text", "")),
+        speaker=repair_text(cells.get("speaker", "")),
+        emotion=cells.get("emotion", "").strip().lower(),
+        start=cells.get("start", ""),
+        end=cells.get("end", ""),
+        cells=cells,
+    )
+
+
+def _mistakes(cells: Mapping[str, str], emotions: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Fields of a row that cannot be read, and what is wrong with them."""
+    for field in ("dialogue", "utterance", "old_dialogue", "old_utterance"):
+        if field in cells and not _is_id(cells[field].strip()):
+            yield field, "not a whole number"
+    if cells.get("emotion", "").strip().lower() not in emotions:
+        yield "emotion", f"none of {', '.join(EMOTIONS)}"
+    split = cells.get("split", "split").strip()
+    if not split or "/" in split:
+        yield "split", "no name of a split: it must not be empty or hold a slash"
+
+
+def _is_id(cell: str) -> bool:
+    return cell.isdecimal() and len(cell) <= len(str(LARGEST_ID)) and int(cell) <= LARGEST_ID
+
+
+def _difference(source: Source, chosen: Table) -> str:
+    """What the utterances of another copy are, seen from the one that is read."""
+    if source.dyadic:
+        return "MELD_Dyadic's annotations of this split"
+    try:
+        ours, theirs = _content(chosen.rows), _content(read_source(source).rows)
+    except UsageError as error:
+        return f"another copy, which is none: {error}"
+    if list(ours.items()) == list(theirs.items()):
+        return f"another copy; it gives the same {len(ours):,} utterances"
+    differ = [key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)]
+    if not differ:
+        return "another copy; it gives the same utterances in another order"
+    dialogue, utterance = min(differ)
+    return (
+        f"another copy; {len(differ):,} of its utterances differ, "
+        f"the first is {source.split}/dia{dialogue}_utt{utterance}"
+    )
+
+
+def _content(rows: Iterable[Row]) -> dict[tuple[int, int], tuple[str, ...]]:
+    return {row.key: (row.text, row.speaker, row.emotion, row.start, row.end) for row in rows}
+
+
+def _nothing(tree: Tree) -> str:
+    """Why a tree without annotation files is none of MELD's, and what to do."""
+    names = ", ".join(f"{split}_sent_emo.csv" for split in SPLITS)
+    missing = f"none of {names} is in it or below it"
+    tables = sorted((file for file in tree.files if file.suffix.lower() == ".csv"), key=_depth)
+    if not tables:
+        return f"{missing}; unpack MELD.Raw.tar.gz there, or try `meldflow synth DIR`"
+    name, columns = tables[0].relative_to(tree.root), read_table(tables[0]).columns
+    if lacking := [column for column in FIELDS.values() if column not in columns]:
+        return (
+            f"{missing}. {name} is none of them: it has no column {', '.join(lacking)}. "
+            "If it is a table of your own, name the file, not the folder"
+        )
+    return f"{missing}. {name} has their columns: give it one of these names"
+
+
+def _depth(file: Path) -> tuple[int, str]:
+    return len(file.parts), str(file)

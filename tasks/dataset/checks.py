@@ -1,0 +1,229 @@
+"""What is looked for in annotations: each check is one function, and one line in ``CHECKS``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+
+from meldflow.models.schema.utterances import EMOTIONS
+from meldflow.tasks.dataset.cells import is_ambiguous, parse_seconds
+from meldflow.tasks.dataset.findings import Finding, Kind
+from meldflow.tasks.dataset.records import Row, SplitCounts, Table
+
+
+def _split(rows: int, dialogues: int, *emotions: int) -> SplitCounts:
+    counts = dict(zip(EMOTIONS, emotions, strict=True))
+    return SplitCounts(rows=rows, dialogues=dialogues, emotions=counts)
+
+
+PUBLISHED = {
+    # rows, dialogues, then neutral, surprise, fear, sadness, joy, disgust, anger.
+    # MELD's page says 1,039 dialogues for train: its ids reach 1038, but 60 is left out.
+    "train": _split(9989, 1038, 4710, 1205, 268, 683, 1743, 271, 1109),
+    "dev": _split(1109, 114, 470, 150, 40, 111, 163, 22, 153),
+    "test": _split(2610, 280, 1256, 281, 50, 208, 402, 68, 345),
+}
+"""Split → counts; https://github.com/declare-lab/MELD."""
+
+
+SHORTEST = 0.1
+"""Seconds; a syllable takes about 0.2. MELD has 10 rows of 84 ms and less: two frames of video,
+where its aligner found no words."""
+
+
+LONGEST = 30.0
+"""Seconds; MELD's longest utterance that people find right lasts 28.5."""
+
+
+NEARLY_ALL = 0.9
+"""A split with fewer of its published rows is taken for a subset, whose counts say nothing."""
+
+
+Check = Callable[[Sequence[Table]], Iterable[Finding]]
+
+
+def repaired_encoding(tables: Sequence[Table]) -> Iterator[Finding]:
+    """Texts and speakers with cp1252 punctuation or hard spaces."""
+    for row in _rows(tables):
+        if (row.text, row.speaker) != (row.cells.get("text", ""), row.cells.get("speaker", "")):
+            garbled = {
+                c for c in row.cells.get("text", "") + row.cells.get("speaker", "") if _is_odd(c)
+            }
+            codes = ", ".join(f"U+{ord(character):04X}" for character in sorted(garbled))
+            yield _about(row, Kind.REPAIRED_ENCODING, f"holds {codes}", f"read as {row.text!r}")
+
+
+def label_spelling(tables: Sequence[Table]) -> Iterator[Finding]:
+    """Emotions in upper case or with spaces."""
+    for row in _rows(tables):
+        if (cell := row.cells.get("emotion", "")) != row.emotion:
+            yield _about(row, Kind.LABEL_SPELLING, f"emotion {cell!r}", f"read as {row.emotion!r}")
+
+
+def unreadable_time(tables: Sequence[Table]) -> Iterator[Finding]:
+    """Time stamps that are none."""
+    for row in _rows(tables):
+        for stamp in (row.start, row.end):
+            if math.isnan(parse_seconds(stamp)):
+                decision = "kept; its duration is not known"
+                yield _about(row, Kind.UNREADABLE_TIME, f"{stamp!r} is no time", decision)
+
+
+def ambiguous_time(tables: Sequence[Table]) -> Iterator[Finding]:
+    """Time stamps with fewer than three digits behind the comma."""
+    for row in _rows(tables):
+        for stamp in (row.start, row.end):
+            if is_ambiguous(stamp):
+                seconds = math.modf(parse_seconds(stamp))[0]
+                decision = f"read as a decimal fraction: {seconds * 1000:.0f} ms"
+                detail = f"{stamp} does not have three digits of milliseconds"
+                yield _about(row, Kind.AMBIGUOUS_TIME, detail, decision)
+
+
+def odd_duration(tables: Sequence[Table]) -> Iterator[Finding]:
+    """Rows that last no time, less than none, or longer or shorter than speech can."""
+    for row in _rows(tables):
+        kind = _odd(row.seconds)
+        if kind is not None:
+            detail = f"lasts {row.seconds:.3f} s, from {row.start} to {row.end}"
+            yield _about(row, kind, detail, "kept; features come from the clip as it is")
+
+
+def id_order(tables: Sequence[Table]) -> Iterator[Finding]:
+    """Rows whose ids are smaller than those of the row before."""
+    for before, row in _neighbours(tables):
+        if row.key < before.key:
+            detail = f"stands behind {before.id}"
+            yield _about(row, Kind.OUT_OF_ORDER, detail, "kept in the file's order")
+
+
+def time_order(tables: Sequence[Table]) -> Iterator[Finding]:
+    """Rows that start before the row before them in their dialogue."""
+    for before, row in _neighbours(tables):
+        if row.dialogue == before.dialogue and _start(row) < _start(before):
+            detail = f"starts at {row.start}, before {before.id} at {before.start}"
+            yield _about(row, Kind.OUT_OF_ORDER, detail, "kept in the file's order")
+
+
+def id_gaps(tables: Sequence[Table]) -> Iterator[Finding]:
+    """Dialogues, and utterances within a dialogue, that are left out."""
+    for table in tables:
+        dialogues: dict[int, list[int]] = {}
+        for row in table.rows:
+            dialogues.setdefault(row.dialogue, []).append(row.utterance)
+        for first, last in _gaps(dialogues):
+            what = f"no dialogue {_range(first, last)}"
+            yield _gap(table, first, what)
+        for dialogue, utterances in dialogues.items():
+            if gaps := list(_gaps(utterances)):
+                what = f"no utterance {', '.join(_range(*gap) for gap in gaps)}"
+                yield _gap(table, dialogue, what)
+
+
+def duplicate_text(tables: Sequence[Table]) -> Iterator[Finding]:
+    """Texts that an earlier split has as well, but for case, spaces and punctuation."""
+    seen: dict[str, Row] = {}
+    for table in tables:
+        words = [(_words(row.text), row) for row in table.rows]
+        for text, row in words:
+            if text in seen:
+                detail = f"says what {seen[text].id} says: {row.text!r}"
+                yield _about(row, Kind.DUPLICATE_TEXT, detail, "kept in both splits")
+        for text, row in words:
+            if text:
+                seen.setdefault(text, row)
+
+
+def published_counts(tables: Sequence[Table]) -> Iterator[Finding]:
+    """Counts that are not those of the published MELD."""
+    for table in tables:
+        published, counts = PUBLISHED.get(table.split), table.counts
+        if published is None or table.dyadic or counts.rows < NEARLY_ALL * published.rows:
+            continue
+        found = _flat(counts)
+        for name, number in _flat(published).items():
+            if found[name] != number:
+                yield Finding(
+                    kind=Kind.COUNT_DIFFERS,
+                    split=table.split,
+                    subject=f"{table.split}: {name}",
+                    detail=f"{found[name]:,}; published are {number:,}",
+                    decision="used as it is",
+                )
+
+
+OWN_CHECKS: tuple[Check, ...] = (repaired_encoding, label_spelling, duplicate_text)
+"""For data in the own-data schema, whose ids and order are its owner's."""
+
+
+CHECKS: tuple[Check, ...] = (
+    *OWN_CHECKS,
+    unreadable_time,
+    ambiguous_time,
+    odd_duration,
+    id_order,
+    time_order,
+    id_gaps,
+    published_counts,
+)
+"""For MELD."""
+
+
+def _rows(tables: Sequence[Table]) -> Iterator[Row]:
+    return (row for table in tables for row in table.rows)
+
+
+def _neighbours(tables: Sequence[Table]) -> Iterator[tuple[Row, Row]]:
+    return (pair for table in tables for pair in pairwise(table.rows))
+
+
+def _about(row: Row, kind: Kind, detail: str, decision: str) -> Finding:
+    return Finding(kind=kind, split=row.split, subject=row.id, detail=detail, decision=decision)
+
+
+def _is_odd(character: str) -> bool:
+    return "\x80" <= character <= "\xa0"
+
+
+def _odd(seconds: float) -> Kind | None:
+    if seconds == 0:
+        return Kind.ZERO_DURATION
+    if seconds < 0:
+        return Kind.NEGATIVE_DURATION
+    return Kind.ABSURD_DURATION if seconds < SHORTEST or seconds > LONGEST else None
+
+
+def _start(row: Row) -> float:
+    return parse_seconds(row.start)
+
+
+def _gap(table: Table, dialogue: int, detail: str) -> Finding:
+    return Finding(
+        kind=Kind.ID_GAP,
+        split=table.split,
+        subject=f"{table.split}/dia{dialogue}",
+        detail=detail,
+        decision="nothing is put in its place",
+    )
+
+
+def _gaps(ids: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """First and last of every run of ids that is left out, from 0 to the largest id."""
+    for before, after in pairwise((-1, *sorted(ids))):
+        if after > before + 1:
+            yield before + 1, after - 1
+
+
+def _range(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first} to {last}"
+
+
+def _words(text: str) -> str:
+    """Letters and digits of a text: MELD has both kinds of apostrophe in the same line."""
+    return "".join(filter(str.isalnum, text.casefold()))
+
+
+def _flat(counts: SplitCounts) -> dict[str, int]:
+    emotions = {f"emotion {name}": number for name, number in counts.emotions.items()}
+    return {"rows": counts.rows, "dialogues": counts.dialogues, **emotions}

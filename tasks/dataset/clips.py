@@ -1,0 +1,251 @@
+"""The clip of every utterance: which file it is, what its header says, what its bytes are.
+
+Headers are read in child processes, so that no clip can end the intake. A file that was
+catalogued before, with the same size and time of change, is not read again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.media import Missing, Reason
+from meldflow.models.schema.utterances import Clip
+from meldflow.storage.format.catalogue import NO_FILE
+from meldflow.tasks.dataset.findings import Finding, Kind
+from meldflow.tasks.dataset.layout import is_recut
+from meldflow.tasks.isolated.decoder import probe_all
+from meldflow.tasks.progress import progress
+
+TOLERANCE_SECONDS = 0.5
+"""A clip and its row may differ by so much. MELD's clips are cut on video frames (42 ms) and
+their sound ends on a packet (21 ms), so a tenth of a second is ordinary and half of one is not."""
+
+TOLERANCE_SHARE = 0.1
+"""Or by this share of the row: a 25 fps broadcast of 24 fps film runs 4 % faster."""
+
+ABSENT = Clip(path="", sha256=NO_FILE, size=0, mtime_ns=0, seconds=math.nan)
+"""The clip of an utterance that has none."""
+
+Header: TypeAlias = float | Missing
+"""Seconds that a file's header declares (NaN: none), or why it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """An utterance that wants a clip."""
+
+    id: str
+    split: str
+    seconds: float
+    """Duration by its row; NaN where it is not known."""
+    candidates: tuple[Path, ...]
+    """Files that may be its clip, in order of preference."""
+    expected: Path | None
+    """Where the clip should be if there is no candidate; None where nobody can tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """Clips, in the order of the utterances that want them."""
+
+    clips: tuple[Clip, ...]
+    findings: tuple[Finding, ...]
+    durations: tuple[tuple[str, float, float], ...]
+    """Utterance id, seconds by its row, seconds by its clip's header, for every clip that can be
+    opened; NaN where either does not say."""
+
+
+def leave_clips(wanted: Sequence[Wanted]) -> Taken:
+    """No clip for any utterance, and nothing said about it."""
+    return Taken(clips=(ABSENT,) * len(wanted), findings=(), durations=())
+
+
+def take_clips(
+    wanted: Sequence[Wanted], *, known: Mapping[str, Clip], checksums: bool = True
+) -> Taken:
+    """Chooses, reads and checks the clip of every utterance.
+
+    Args:
+        wanted: the utterances.
+        known: path → clip as catalogued before.
+        checksums: whether the chosen files' bytes are hashed.
+
+    Raises:
+        UsageError: a path is not valid Unicode, so that no store can keep it.
+    """
+    paths = dict.fromkeys(_absolute(path) for one in wanted for path in one.candidates)
+    files = {path: _look(path, known.get(path)) for path in paths}
+    headers = _read_headers(files)
+    chosen = [_choose(one, headers) for one in wanted]
+    digests = _hash(dict.fromkeys(filter(None, chosen)), files) if checksums else {}
+    clips = []
+    for one, path in zip(wanted, chosen, strict=True):
+        if path is None:
+            clips.append(_clip_at(_absolute(one.expected)) if one.expected else ABSENT)
+        else:
+            clips.append(_clip(path, files[path], headers[path], digests.get(path, NO_FILE)))
+    pairs = list(zip(wanted, chosen, strict=True))
+    findings = (finding for one, path in pairs for finding in _findings(one, path, headers))
+    durations = (
+        (one.id, one.seconds, header)
+        for one, path in pairs
+        if path is not None and not isinstance(header := headers[path], Missing)
+    )
+    return Taken(clips=tuple(clips), findings=tuple(findings), durations=tuple(durations))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    """A file as the disk lists it, and the clip that it was when it was last read."""
+
+    size: int = 0
+    mtime_ns: int = 0
+    before: Clip | None = None
+    regular: bool = False
+    """Whether it is there and no folder, pipe or device."""
+
+
+def _look(path: str, before: Clip | None) -> _File:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):  # a null byte in the name; the decoder will say why
+        return _File()
+    if not stat.S_ISREG(status.st_mode):
+        return _File()
+    same = before and (before.size, before.mtime_ns) == (status.st_size, status.st_mtime_ns)
+    return _File(
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        before=before if same else None,
+        regular=True,
+    )
+
+
+def _read_headers(files: Mapping[str, _File]) -> dict[str, Header]:
+    """Path → header; one that was read before and declared a duration still does."""
+    headers: dict[str, Header] = {
+        path: file.before.seconds
+        for path, file in files.items()
+        if file.before and not math.isnan(file.before.seconds)
+    }
+    unread = [path for path in files if path not in headers]
+    with progress("reading headers", len(unread), "clips") as advance:
+        probes = probe_all(unread, advance)
+    for path, probe in zip(unread, probes, strict=True):
+        headers[path] = probe if isinstance(probe, Missing) else probe.seconds
+    return headers
+
+
+def _choose(wanted: Wanted, headers: Mapping[str, Header]) -> str | None:
+    """The readable candidate whose duration is nearest to the row's, ties to the first."""
+
+    def distance(path: str) -> tuple[bool, float]:
+        header = headers[path]
+        if isinstance(header, Missing):
+            return True, math.inf
+        apart = abs(header - wanted.seconds)
+        return False, math.inf if math.isnan(apart) else round(apart, 3)
+
+    return min(map(_absolute, wanted.candidates), key=distance, default=None)
+
+
+def _hash(paths: Iterable[str], files: Mapping[str, _File]) -> dict[str, bytes]:
+    """Path → SHA-256; ``NO_FILE`` for one that cannot be read to its end."""
+    unread = [path for path in paths if files[path].regular and not files[path].before]
+
+    def one(path: str) -> bytes:
+        try:
+            with Path(path).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").digest()
+        except OSError:
+            return NO_FILE
+        finally:
+            advance(1)
+
+    with (
+        progress("reading clips", len(unread), "clips") as advance,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        return dict(zip(unread, pool.map(one, unread), strict=True))
+
+
+def _clip(path: str, file: _File, header: Header, digest: bytes) -> Clip:
+    seconds = math.nan if isinstance(header, Missing) else header
+    if file.before is not None:
+        return dataclasses.replace(file.before, seconds=seconds)
+    if digest == NO_FILE:  # so that it is read again next time
+        return _clip_at(path)
+    return Clip(path=path, sha256=digest, size=file.size, mtime_ns=file.mtime_ns, seconds=seconds)
+
+
+def _clip_at(path: str) -> Clip:
+    """A clip that is not there."""
+    return Clip(path=path, sha256=NO_FILE, size=0, mtime_ns=0, seconds=math.nan)
+
+
+def _findings(wanted: Wanted, path: str | None, headers: Mapping[str, Header]) -> Iterator[Finding]:
+    def finding(kind: Kind, detail: str, decision: str) -> Finding:
+        return Finding(
+            kind=kind, split=wanted.split, subject=wanted.id, detail=detail, decision=decision
+        )
+
+    if path is None:
+        where = f"no file {wanted.expected}" if wanted.expected else "no file is named for it"
+        yield finding(Kind.MISSING_CLIP, where, _without(Reason.MISSING_FILE))
+        return
+    header = headers[path]
+    if detail := _twins(wanted, headers):
+        yield finding(Kind.TWIN, detail, f"{Path(path).name} is used")
+    if isinstance(header, Missing):
+        if header.reason is Reason.MISSING_FILE:
+            yield finding(Kind.MISSING_CLIP, header.message, _without(header.reason))
+        else:
+            detail = f"{path}: {header.message}"
+            yield finding(Kind.UNREADABLE_CLIP, detail, _without(header.reason))
+    elif _differs(wanted.seconds, header):
+        detail = f"its row lasts {wanted.seconds:.3f} s, its clip {header:.3f} s"
+        yield finding(Kind.DURATION_DIFFERS, detail, "the whole clip is used")
+
+
+def _without(reason: Reason) -> str:
+    return f"its sound and pictures end as {reason.value}, its text is used"
+
+
+def _twins(wanted: Wanted, headers: Mapping[str, Header]) -> str:
+    """What is to be said of several files, or of a re-cut one alone; empty where nothing is."""
+    paths = wanted.candidates
+    if len(paths) == 1:
+        return f"there is only {paths[0].name}, cut again" if is_recut(paths[0]) else ""
+    said = [f"{path.name} ({_said(headers[_absolute(path)])})" for path in paths]
+    row = "" if math.isnan(wanted.seconds) else f"; its row lasts {wanted.seconds:.3f} s"
+    return f"{' and '.join(said)}{row}"
+
+
+def _said(header: Header) -> str:
+    if isinstance(header, Missing):
+        return header.reason.value
+    return "of no declared duration" if math.isnan(header) else f"{header:.3f} s"
+
+
+def _differs(row: float, clip: float) -> bool:
+    """Whether a clip is not as long as its row, where the row's length makes sense."""
+    return row > 0 and abs(clip - row) > max(TOLERANCE_SECONDS, TOLERANCE_SHARE * row)
+
+
+def _absolute(path: Path) -> str:
+    text = str(path.absolute())
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"clip {text!r}: its path is not valid Unicode; rename it") from None
+    return text

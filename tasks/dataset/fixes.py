@@ -1,0 +1,139 @@
+"""The fix list: defects of MELD that are known, and what to do about those that have a cure.
+
+It lies beside this module as ``fixes.yaml``. An entry explains one kind of finding about one
+utterance; some also correct a time. Texts and labels are never touched: a benchmark's labels
+are not ours to change.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.dataset.findings import Finding, Kind
+from meldflow.tasks.dataset.records import Change, Fix, Row, Table
+
+FILE = Path(__file__).with_name("fixes.yaml")
+
+FIELDS = {"StartTime": "start", "EndTime": "end"}
+"""Columns that an entry may set → the fields that they are read into."""
+
+_DIGEST = re.compile(r"[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixList:
+    """A version of the list."""
+
+    version: int
+    """0: no list is used."""
+    entries: tuple[Fix, ...] = ()
+
+    def about(self, tables: Sequence[Table]) -> FixList:
+        """Only the entries that speak of these rows."""
+        rows = {table.split: sorted(table.rows, key=lambda row: row.key) for table in tables}
+        fitting = tuple(one for one in self.entries if _fits(one, rows.get(one.place[0], [])))
+        return dataclasses.replace(self, entries=fitting)
+
+    def mend(self, table: Table) -> Table:
+        """The table with the times that the list corrects."""
+        corrections = {one.utterance: one for one in self.entries if one.set}
+        rows = tuple(_mended(row, corrections.get(row.id)) for row in table.rows)
+        return dataclasses.replace(table, rows=rows)
+
+    def explain(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+        """The findings, those that the list knows with its id and decision."""
+        entries = {(one.kind, one.utterance): one for one in self.entries}
+        for finding in findings:
+            subject = entries.get((finding.kind, finding.subject))
+            entry = subject or entries.get((finding.kind, finding.split))
+            yield finding if entry is None else _explained(finding, entry)
+
+    def reports(self) -> Iterator[Finding]:
+        """A finding for every defect that no check can see."""
+        for one in self.entries:
+            if one.kind is Kind.REPORTED:
+                yield Finding(
+                    kind=one.kind,
+                    split=one.place[0],
+                    subject=one.utterance,
+                    detail=one.why,
+                    decision="used as it is",
+                    known=one.id,
+                )
+
+    def seen(self, findings: Iterable[Finding]) -> tuple[Fix, ...]:
+        """The entries that explain one of ``findings``."""
+        known = {finding.known for finding in findings}
+        return tuple(one for one in self.entries if one.id in known)
+
+
+NONE = FixList(version=0)
+"""The list that knows nothing."""
+
+
+def digest(text: str) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of a text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def load_fixes(file: Path = FILE) -> FixList:
+    """The fix list of a file.
+
+    Raises:
+        UsageError: it is none; the message names the entry and what is wrong with it.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        version, entries = content["version"], content["fixes"]
+        return FixList(version=int(version), entries=tuple(map(_entry, entries)))
+    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())  # YAML's complaints have many lines
+        raise UsageError(f"fix list {file}: {type(error).__name__}: {why}") from error
+
+
+def _entry(content: Mapping[str, Any]) -> Fix:
+    changes = {name: Change(**change) for name, change in content.get("set", {}).items()}
+    try:
+        entry = Fix(**{**content, "kind": Kind(content["kind"]), "set": changes})
+        entry.place  # noqa: B018
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"entry {content.get('id', content)!r}: {error}") from error
+    if unknown := sorted(changes.keys() - FIELDS.keys()):
+        raise ValueError(f"entry {entry.id!r} sets {unknown}; it may set {sorted(FIELDS)}")
+    if _DIGEST.fullmatch(entry.text) is None:
+        raise ValueError(f"entry {entry.id!r}: text {entry.text!r} is no digest")
+    return entry
+
+
+def _fits(entry: Fix, rows: Sequence[Row]) -> bool:
+    """Whether the rows, sorted by their ids, have the entry's text at its place."""
+    _, key = entry.place
+    if key is None:
+        return digest("\n".join(row.text for row in rows)) == entry.text
+    position = bisect.bisect_right(rows, key, key=lambda row: row.key)
+    return position > 0 and digest(rows[position - 1].text) == entry.text
+
+
+def _mended(row: Row, entry: Fix | None) -> Row:
+    if entry is None:
+        return row
+    changes = {FIELDS[column]: change for column, change in entry.set.items()}
+    now: dict[str, Any] = {
+        name: one.now for name, one in changes.items() if getattr(row, name) == one.was
+    }
+    return dataclasses.replace(row, **now)
+
+
+def _explained(finding: Finding, entry: Fix) -> Finding:
+    decision = "; ".join(f"{name} is read as {one.now}" for name, one in entry.set.items())
+    return dataclasses.replace(finding, known=entry.id, decision=decision or finding.decision)

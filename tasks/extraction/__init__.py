@@ -1,0 +1,1 @@
+"""Extraction: a partition goes through its stages, and its run is committed."""

@@ -1,0 +1,237 @@
+"""Around the partitions of an extraction: what goes in, what is committed, what is said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import islice
+from queue import SimpleQueue
+from typing import Any
+
+from prefect.futures import PrefectFuture
+
+from meldflow.models.running.hardware import EXTRACTION_PACKAGES, describe_versions
+from meldflow.models.schema.errors import MeldflowError, RunError
+from meldflow.models.schema.features import FeatureSpec
+from meldflow.models.schema.media import Reason
+from meldflow.models.schema.utterances import Clip
+from meldflow.storage import open_store
+from meldflow.storage.format.catalogue import CatalogueChange, ids
+from meldflow.storage.format.columns import ColumnTable
+from meldflow.storage.places import location
+from meldflow.storage.planning.plan import PartitionPlan, Plan
+from meldflow.storage.writing.transaction import FailureRate, Run, open_run
+from meldflow.tasks.extraction.counts import Effort, Monitor
+from meldflow.tasks.extraction.stages import Source, Stored
+from meldflow.tasks.options import ExtractOptions
+
+MIN_TRIED = 20
+"""Rows below which a failure rate says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractReport:
+    """What an extraction did."""
+
+    store: str
+    snapshot: str
+    """Id of the snapshot that ``main`` points to now."""
+    resumed: bool
+    """Whether it went on where a run that died had stopped."""
+    utterances: int
+    """Utterances with something to extract."""
+    catalogue: CatalogueChange
+    extracted: Mapping[str, int]
+    """Extractor → rows extracted now."""
+    failures: tuple[FailureRate, ...]
+    """By extractor; rows written by a resumed run count as well."""
+    random_weights: tuple[str, ...]
+    """Extractors whose networks have random weights."""
+    findings: Mapping[str, int]
+    """Kind → what the intake found amiss in the data set."""
+    effort: Effort
+    """Seconds per stage, retries, bytes."""
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def origin(options: ExtractOptions) -> dict[str, Any]:
+    """What a run is, for the store to keep; what it runs on is known once there are workers."""
+    return {
+        "options": options.model_dump(mode="json"),
+        "versions": describe_versions(EXTRACTION_PACKAGES),
+    }
+
+
+def begin(
+    options: ExtractOptions,
+    specs: Sequence[FeatureSpec],
+    about: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> AbstractContextManager[Run]:
+    """Opens the store for a run that is ``about`` this; waits for another one if it may.
+
+    Raises:
+        UsageError: see ``meldflow.storage.writing.transaction.open_run``.
+    """
+    return open_run(
+        options.store,
+        specs,
+        partition=options.partition,
+        origin=about,
+        wait=options.wait,
+        say=say,
+    )
+
+
+def known_clips(store: str) -> dict[str, Clip]:
+    """Path → clip as the store has it; empty where there is no store yet."""
+    if not location.exists(store):
+        return {}
+    snapshot = open_store(store)
+    if snapshot.is_empty:
+        return {}
+    table = snapshot.utterances
+    columns = ("clip_path", "clip_sha", "clip_size", "clip_mtime_ns", "clip_seconds")
+    return {
+        path: Clip(path=path, sha256=sha.tobytes(), size=size, mtime_ns=mtime, seconds=seconds)
+        for path, sha, size, mtime, seconds in zip(
+            *(table[name] if name == "clip_sha" else table[name].tolist() for name in columns),
+            strict=True,
+        )
+    }
+
+
+def source_of(utterances: ColumnTable) -> Callable[[int], Source]:
+    """Row → what a worker needs of it; made when it is asked for, since there may be a million."""
+    names = ids(utterances)
+    clips, texts = utterances["clip_path"], utterances["text"]
+
+    def source(row: int) -> Source:
+        return Source(row=row, id=names[row], clip=clips[row], text=texts[row])
+
+    return source
+
+
+def run_partitions(
+    run: Run,
+    partitions: Iterable[PartitionPlan],
+    submit: Callable[[PartitionPlan], PrefectFuture[Stored]],
+    *,
+    width: Callable[[], int],
+    monitor: Monitor,
+    limit: FailureLimit,
+) -> None:
+    """Keeps ``width`` partitions under way, and merges them in the order in which they end.
+
+    What was merged is never lost. Partitions wait here, not in the scheduler: a corpus of a
+    million utterances takes no more of its memory than a small one.
+
+    Raises:
+        RunError: partitions failed for good, or it is certain that too many rows fail. The others
+            are committed on the run's branch.
+        MeldflowError: what a partition ended in, where no partition can do better.
+    """
+    ended: SimpleQueue[PrefectFuture[Stored]] = SimpleQueue()
+    waiting, live, lost = iter(partitions), 0, []
+    limit.check(monitor.failures)
+    try:
+        while True:
+            for part in islice(waiting, max(0, width() - live)):
+                submit(part).add_done_callback(ended.put)
+                live += 1
+            if not live:
+                break
+            result: object = ended.get().result(raise_on_failure=False)
+            live -= 1
+            if isinstance(result, Stored):
+                run.merge(result.written)
+                monitor.merged(result)
+                limit.check(monitor.failures)
+            elif isinstance(result, MeldflowError):
+                raise result  # the other partitions would end in the same way
+            else:
+                first_line = str(result).strip().partition("\n")[0]
+                lost.append(f"{type(result).__name__}: {first_line}")
+    finally:
+        run.commit()
+    if lost:
+        raise RunError(
+            f"{len(lost)} partitions failed ({lost[0]}); the others are kept, and the same command "
+            "goes on from there"
+        )
+
+
+class FailureLimit:
+    """Ends a run as soon as it is certain that it has to fail: half a night is not spent on it."""
+
+    def __init__(
+        self, limit: float, *, before: Iterable[FailureRate], planned: Mapping[str, int]
+    ) -> None:
+        """Sets the limit.
+
+        Args:
+            limit: largest share of failed rows among those that an extractor tries.
+            before: what a resumed run has done already, besides the rows planned now.
+            planned: extractor → rows to extract.
+        """
+        self._limit, self._planned = limit, dict(planned)
+        self._before = tuple(before)
+
+    @classmethod
+    def of(cls, run: Run, plan: Plan, limit: float) -> FailureLimit:
+        """For what ``run`` has done and what it is about to do."""
+        return cls(limit, before=run.failure_rates(besides=plan), planned=plan.stale())
+
+    def check(self, failures: Mapping[tuple[str, str], int]) -> None:
+        """Refuses to go on where even success on every row that is left would be too late.
+
+        Args:
+            failures: extractor and reason → rows that failed since the run began or was resumed.
+
+        Raises:
+            RunError: see ``check_failures``.
+        """
+        check_failures(map(partial(self._at_best, failures), self._before), self._limit)
+
+    def _at_best(self, failures: Mapping[tuple[str, str], int], before: FailureRate) -> FailureRate:
+        own = {reason: n for (name, reason), n in failures.items() if name == before.extractor}
+        reasons = Counter(before.reasons) + Counter(own)
+        return FailureRate(
+            extractor=before.extractor,
+            tried=before.tried + self._planned.get(before.extractor, 0),
+            failed=reasons.total(),
+            reasons=dict(reasons.most_common()),
+        )
+
+
+def check_failures(rates: Iterable[FailureRate], limit: float) -> None:
+    """Refuses a run in which something is wrong with more than single clips.
+
+    An utterance without words, as all of a plain folder may be, is no failure to read them.
+
+    Raises:
+        RunError: an extractor failed on a larger share than ``limit`` of the rows it tried.
+    """
+    for rate in map(_of_what_was_there, rates):
+        if rate.tried >= MIN_TRIED and rate.rate > limit:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in rate.reasons.items())
+            raise RunError(
+                f"{rate.extractor} failed on {rate.failed} of {rate.tried} utterances ({reasons}); "
+                f"the limit is {limit:.0%}, so nothing was published. Mend the cause and run again "
+                "with --retry-failed, or accept it with --max-failure-rate"
+            )
+
+
+def _of_what_was_there(rate: FailureRate) -> FailureRate:
+    reasons = {reason: n for reason, n in rate.reasons.items() if reason != Reason.NO_TEXT}
+    wordless = rate.reasons.get(Reason.NO_TEXT, 0)
+    return replace(
+        rate, tried=rate.tried - wordless, failed=rate.failed - wordless, reasons=reasons
+    )

@@ -1,0 +1,228 @@
+"""What is known of a run while it goes on: how far it is, what failed, what was tried again.
+
+The partitions tell it from their threads, the flow and those who watch read it. It only watches:
+nothing that goes wrong here may cost the run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from meldflow.storage.format.layout import FAILED
+from meldflow.storage.reading.counts import FailedRow
+from meldflow.tasks.extraction.stages import Source, Stored
+
+KEEP_FAILED = 300
+"""Failed rows that are kept with their message; beyond that they are only counted."""
+
+PACE_SECONDS = 120.0
+"""The rate is that of the last two minutes: the start, when weights load, tells little."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """What a run took."""
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """``load``, extractor names and ``write`` → seconds of workers, over all utterances."""
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+    """The same → CPU seconds of workers, without their children, which decode."""
+    retries: int = 0
+    """Tries of partitions after the first."""
+    apart: int = 0
+    """Batches that killed workers and were encoded apart."""
+    written_bytes: int = 0
+    """What the chunks of features take in the store, compressed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is."""
+
+    planned: int
+    """Features to extract."""
+    done: int
+    """Features extracted; never more than planned."""
+    partitions: int
+    """Partitions in the run's transaction."""
+    planned_partitions: int
+    elapsed: float
+    """Seconds since the first partition was submitted."""
+    rate: float
+    """Features per second, lately."""
+    failed: int
+    """Features that came out as failures."""
+    effort: Effort
+
+    @property
+    def share(self) -> float:
+        """Done among planned, within [0, 1]."""
+        return self.done / self.planned if self.planned else 1.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until it is done, if it goes on like this; None while nobody can tell."""
+        return (self.planned - self.done) / self.rate if self.rate > 0 else None
+
+
+class Monitor:
+    """Counts what happens in a run."""
+
+    def __init__(
+        self,
+        planned: Mapping[str, int],
+        advance: Callable[[int], None],
+        *,
+        partitions: int = 0,
+        source: Callable[[int], Source] | None = None,
+    ) -> None:
+        """Starts counting.
+
+        Args:
+            planned: extractor → rows to extract.
+            advance: told of every number of features that were extracted; less than nothing when
+                a partition starts anew.
+            partitions: how many there are to do.
+            source: row → what the person is told of it; without it, failures are only counted.
+        """
+        self._lock = threading.Lock()
+        self._advance = advance
+        self._source = source
+        self.started = time.monotonic()
+        self._pace: deque[tuple[float, int]] = deque([(self.started, 0)])
+        self._live: Counter[int] = Counter()
+        self.planned = dict(planned)
+        self.planned_partitions = partitions
+        self.extracted = 0
+        """Features extracted."""
+        self.retries: Counter[int] = Counter()
+        """Partition → how often it was tried again."""
+        self.apart: Counter[int] = Counter()
+        """Partition → batches that killed workers and were encoded apart."""
+        self.partitions = 0
+        """Partitions merged."""
+        self.merged_rows: Counter[str] = Counter()
+        """Extractor → rows merged."""
+        self.failures: Counter[tuple[str, str]] = Counter()
+        """Extractor and reason → rows merged that failed."""
+        self.failed: list[FailedRow] = []
+        """The first of them."""
+        self.written_bytes = 0
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        """Stage → seconds that workers spent on it."""
+        self.cpu_seconds: defaultdict[str, float] = defaultdict(float)
+        """Stage → CPU seconds that it took of the workers themselves."""
+
+    def rows(self, partition: int, number: int) -> None:
+        """An extractor is done with so many rows of a partition."""
+        with self._lock:
+            self.extracted += number
+            self._live[partition] += number
+        self._advance(number)
+
+    def retried(self, partition: int) -> None:
+        """A partition is tried again, from its start."""
+        with self._lock:
+            self.retries[partition] += 1
+            again = self._live.pop(partition, 0)
+            self.extracted -= again
+        self._advance(-again)
+
+    def encoded_apart(self, partition: int, extractor: str, rows: int) -> None:
+        """So many rows killed workers, or a child, and are encoded apart."""
+        with self._lock:
+            self.apart[partition] += 1
+
+    def merged(self, stored: Stored) -> None:
+        """A partition is in the run's transaction."""
+        with self._lock:
+            self._live.pop(stored.written.partition, None)
+            self.partitions += 1
+            self.written_bytes += stored.written.n_bytes
+            for stage, seconds in stored.seconds.items():
+                self.seconds[stage] += seconds
+            for stage, seconds in stored.cpu_seconds.items():
+                self.cpu_seconds[stage] += seconds
+            for update in stored.written.states:
+                self.merged_rows[update.extractor] += len(update.rows)
+                columns = (update.columns[name] for name in ("status", "reason", "message"))
+                for row, status, reason, message in zip(update.rows, *columns, strict=True):
+                    if status == FAILED:
+                        self._failed(update.extractor, int(row), reason, message)
+
+    def effort(self) -> Effort:
+        """What it took so far."""
+        with self._lock:
+            return Effort(
+                seconds=_rounded(self.seconds),
+                cpu_seconds=_rounded(self.cpu_seconds),
+                retries=self.retries.total(),
+                apart=self.apart.total(),
+                written_bytes=self.written_bytes,
+            )
+
+    def progress(self) -> Progress:
+        """How far it is, at what rate since it was asked two minutes ago."""
+        effort = self.effort()
+        with self._lock:
+            now, done = time.monotonic(), self.extracted
+            self._pace.append((now, done))
+            while len(self._pace) > 2 and now - self._pace[1][0] > PACE_SECONDS:
+                self._pace.popleft()
+            since, before = self._pace[0]
+            return Progress(
+                planned=sum(self.planned.values()),
+                done=min(done, sum(self.planned.values())),
+                partitions=self.partitions,
+                planned_partitions=self.planned_partitions,
+                elapsed=now - self.started,
+                rate=max(0.0, (done - before) / (now - since)) if now > since else 0.0,
+                failed=self.failures.total(),
+                effort=effort,
+            )
+
+    def totals(self) -> dict[tuple[str, tuple[str, ...]], float]:
+        """Counter and labels → its value, by the names of ``tasks.watching.metrics.COUNTERS``."""
+        with self._lock:
+            failed: Counter[str] = Counter()
+            for (extractor, _), number in self.failures.items():
+                failed[extractor] += number
+            values: dict[tuple[str, tuple[str, ...]], float] = {
+                ("partitions", ("merged",)): self.partitions,
+                ("partitions", ("retried",)): self.retries.total(),
+                ("partitions", ("apart",)): self.apart.total(),
+                ("written_bytes", ()): self.written_bytes,
+            }
+            for extractor, number in self.merged_rows.items():
+                values["features", (extractor, "ok")] = number - failed[extractor]
+                values["features", (extractor, "failed")] = failed[extractor]
+            values |= {("failures", key): number for key, number in self.failures.items()}
+            values |= {("stage_seconds", (name,)): one for name, one in self.seconds.items()}
+        return values
+
+    def failed_rows(self) -> tuple[dict[tuple[str, str], int], list[FailedRow]]:
+        """Failures by extractor and reason, and the first of them."""
+        with self._lock:
+            return dict(self.failures.most_common()), list(self.failed)
+
+    def _failed(self, extractor: str, row: int, reason: str, message: str) -> None:
+        self.failures[extractor, reason] += 1
+        if self._source is not None and len(self.failed) < KEEP_FAILED:
+            source = self._source(row)
+            self.failed.append(
+                FailedRow(
+                    id=source.id,
+                    extractor=extractor,
+                    reason=reason,
+                    message=message,
+                    clip=source.clip,
+                )
+            )
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(one, 3) for name, one in seconds.items()}

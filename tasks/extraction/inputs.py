@@ -1,0 +1,103 @@
+"""What an extraction starts from, as its options say: extractors and utterances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from meldflow.models.extractors import registry
+from meldflow.models.extractors.contract import Extractor
+from meldflow.models.running.computing import Computing, choose
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.utterances import Clip
+from meldflow.storage import open_store
+from meldflow.storage.places import location
+from meldflow.tasks.cluster.profile import load_profile
+from meldflow.tasks.dataset import Intake, check_folder, check_source, take_in, take_in_folder
+from meldflow.tasks.options import ExtractOptions
+
+
+def wanted_extractors(options: ExtractOptions) -> tuple[Extractor, ...]:
+    """The extractors, with their weights found but nothing loaded.
+
+    Raises:
+        UsageError: see ``extractors.registry.build`` and ``running.computing.choose``.
+    """
+    built = registry.build(
+        options.only,
+        options.weights_of,
+        options.weights,
+        decoding={"strict": options.strict, "max_seconds": options.max_seconds},
+    )
+    device, had = load_profile(options.cluster).device, _computed_by(options.store)
+    return tuple(
+        one
+        if one.computing is None
+        else replace(
+            one,
+            computing=choose(options.backend, options.precision, device, had.get(one.spec.name)),
+        )
+        for one in built
+    )
+
+
+def wanted_utterances(options: ExtractOptions, known: Mapping[str, Clip]) -> Intake:
+    """The utterances of the data set or of the folder of clips.
+
+    Args:
+        options: which of them, and where.
+        known: path → clip as catalogued before, so that it is not read again.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    if options.dataset is None:
+        return take_in_folder(_clips(options), known=known)
+    return take_in(options.dataset, known=known, fixes=options.fixes)
+
+
+def check_inputs(options: ExtractOptions) -> None:
+    """Finds what is wrong with the inputs, without reading a clip or loading a network.
+
+    Raises:
+        UsageError: see the functions above.
+    """
+    if options.dataset is None:
+        check_folder(_clips(options))
+    else:
+        check_source(options.dataset)
+    wanted_extractors(options)
+
+
+def _computed_by(store: str) -> dict[str, Computing]:
+    """Extractor → what the features in the store were computed with, as far as it says."""
+    if not location.exists(store):
+        return {}
+    snapshot = open_store(store)
+    if snapshot.is_empty:
+        return {}
+    found = {
+        name: Computing.of(snapshot.attributes(name)["parameters"]) for name in snapshot.extractors
+    }
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def _clips(options: ExtractOptions) -> Path:
+    if options.clips is None:
+        raise AssertionError("the options name a dataset or clips")
+    return options.clips
+
+
+def labelled(options: ExtractOptions) -> Path:
+    """The data set, which may have labels to train on.
+
+    Raises:
+        UsageError: it is a plain folder of clips, which has none.
+    """
+    if options.dataset is None:
+        raise UsageError(
+            f"clips {options.clips}: a plain folder has no labels to train on; "
+            "`meldflow extract --clips` gives its features"
+        )
+    return options.dataset

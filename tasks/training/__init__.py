@@ -1,0 +1,1 @@
+"""The steps of the flow `train`, the saved model and its predictions, MLflow."""

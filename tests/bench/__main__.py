@@ -1,0 +1,14 @@
+"""``python -m tests.bench``: the benches, from the checkout's root."""
+
+from __future__ import annotations
+
+import os
+
+from meldflow.flows.cli.main import answer
+from tests.bench.cli import bench_commands
+from tests.paths import ROOT
+
+if __name__ == "__main__":
+    # Workers and children find the benches' own extractors there, whatever folder they start in.
+    os.environ["PYTHONPATH"] = str(ROOT)
+    answer(bench_commands)

@@ -1,0 +1,141 @@
+"""`meldflow up` in a process of its own, and what its servers say."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from meldflow.flows.serving.events import ask
+from meldflow.flows.serving.process import free_port
+from tests.flows.command import MELDFLOW
+
+MARK = "MELDFLOW_TEST_MARK"
+OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+ONLY = ("audio/librosa",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A running `up`."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    port: int
+    dashboard_port: int
+    mark: str
+
+    @property
+    def ui(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def api(self) -> str:
+        return f"{self.ui}/api"
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "up.log").read_text()
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{self.api}/{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        (found,) = ask(self.api, "deployments/filter", {"deployments": {"name": {"any_": [name]}}})
+        return dict(found)
+
+    def start(self, deployment: str, parameters: Mapping[str, Any]) -> str:
+        id_ = self.deployment(deployment)["id"]
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        return str(ask(self.api, f"deployments/{id_}/create_flow_run", body)["id"])
+
+    def state(self, run: str) -> str:
+        return str(self.get(f"flow_runs/{run}")["state_type"])
+
+    def finish(self, run: str) -> str:
+        until(lambda: self.state(run) in OVER, 150)
+        return self.state(run)
+
+    def runs(self, deployment: str) -> list[dict[str, Any]]:
+        return list(
+            ask(self.api, "flow_runs/filter", {"deployments": {"name": {"any_": [deployment]}}})
+        )
+
+    def logs(self, run: str) -> str:
+        found = ask(self.api, "logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
+        return "\n".join(one["message"] for one in found)
+
+    def dask(self) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.dashboard_port}/json/counts.json"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return dict(json.load(answer))
+
+    def processes(self, *words: str) -> list[psutil.Process]:
+        """Processes of this `up`, itself and those of its flow runs among them."""
+        found = []
+        for one in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if one.environ().get(MARK) == self.mark and one.status() != "zombie":
+                    line = one.cmdline()
+                    if all(word in line for word in words):
+                        found.append(one)
+        return found
+
+
+@contextlib.contextmanager
+def up(folder: Path, *arguments: str) -> Iterator[Served]:
+    """Serves from a folder, in which relative paths are meant, until the block ends."""
+    ports = [free_port() for _ in range(3)]
+    options = zip(("--port", "--scheduler-port", "--dashboard-port"), map(str, ports), strict=True)
+    command = [*MELDFLOW, "up", "--home", str(folder / "home"), *arguments]
+    mark = uuid.uuid4().hex
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    with (folder / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, *(part for option in options for part in option)],
+            cwd=folder,
+            env={**environment, MARK: mark, "COLUMNS": "200"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    served = Served(
+        process=process, folder=folder, port=ports[0], dashboard_port=ports[2], mark=mark
+    )
+    try:
+        until(lambda: "Ctrl-C" in served.said or process.poll() is not None, 180)
+        assert process.poll() is None, served.said
+        yield served
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(90)
+        left = served.processes()
+        for one in left:
+            one.kill()
+        assert not left
+
+
+def until(happened: Callable[[], bool], seconds: float) -> None:
+    """Waits for something to happen."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
+
+
+def extraction(dataset: Path, store: Path, **more: Any) -> dict[str, Any]:
+    """Parameters of `extract` for a run of many small partitions."""
+    small = {"only": list(ONLY), "partition": 2, "batch": 1}
+    return {"options": {"dataset": str(dataset), "store": str(store), **small, **more}}

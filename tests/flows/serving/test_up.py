@@ -1,0 +1,210 @@
+"""`meldflow up`, `deploy`, `notify` and the deployments, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from meldflow.flows.serving.events import ask
+from meldflow.storage import open_store
+from meldflow.storage.places import location
+from meldflow.tasks.demo.dataset import synthesise
+from tests.flows import command
+from tests.flows.servers import Served, extraction, until, up
+from tests.flows.test_resume import committed_partitions
+
+REGISTERED = {"id", "parameters", "entrypoint", "parameter_openapi_schema", "pull_steps"}
+REGISTERED |= {"job_variables"}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("up")
+    synthesise(folder / "data", dialogues=6, seed=3)
+    defaults = ("--dataset", "data", "--store", "store", "--only", "audio/librosa")
+    with up(folder, *defaults) as running:
+        yield running
+
+
+@pytest.fixture
+def data(served: Served) -> Path:
+    return served.folder / "data"
+
+
+def test_what_is_registered_and_that_registering_again_changes_nothing(served: Served) -> None:
+    names = ("audit", "extract", "train", "pipeline", "maintain", "poll")
+    before = {name: served.deployment(name) for name in names}
+    assert before["extract"]["concurrency_options"] == {
+        "collision_strategy": "ENQUEUE",
+        "grace_period_seconds": None,
+    }
+    alive = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+    assert all(one["job_variables"] == {"env": alive} for one in before.values())
+    assert before["train"]["parameters"] == {"options": {"store": str(served.folder / "store")}}
+    (nightly,) = before["extract"]["schedules"]
+    assert (nightly["slug"], nightly["active"]) == ("nightly", False)
+    automations = {one["name"]: one for one in ask(served.api, "automations/filter", {})}
+    assert set(automations) == {"extract when a data set changed", "mark dead runs Crashed"}
+
+    switch(served, "extract", on=True)
+    shown = command.run(
+        "deploy", "--directory", served.folder, "--json", cwd=served.folder, api=served.api
+    )
+    (slugs,) = [
+        one["schedules"]
+        for one in json.loads(shown.stdout)["deployments"]
+        if one["name"] == "extract"
+    ]
+    assert slugs == ["nightly"]
+    for name in names:
+        after = served.deployment(name)
+        for field in (
+            "id",
+            "parameters",
+            "entrypoint",
+            "parameter_openapi_schema",
+            "pull_steps",
+            "job_variables",
+        ):
+            assert after[field] == before[name][field]
+    again = {one["name"]: one["id"] for one in ask(served.api, "automations/filter", {})}
+    assert again == {name: one["id"] for name, one in automations.items()}
+    switch(served, "extract", on=False)
+
+
+def switch(served: Served, deployment: str, *, on: bool) -> None:
+    found = served.deployment(deployment)
+    (schedule,) = found["schedules"]
+    url = f"{served.api}/deployments/{found['id']}/schedules/{schedule['id']}"
+    request = urllib.request.Request(
+        url,
+        json.dumps({"active": on}).encode(),
+        {"Content-Type": "application/json"},
+        method="PATCH",
+    )
+    with urllib.request.urlopen(request, timeout=30):
+        pass
+
+
+def test_notify_starts_a_run_and_that_one_a_training(served: Served, data: Path) -> None:
+    told = command.run("notify", data, "--json", cwd=served.folder, api=served.api)
+    (run,) = json.loads(told.stdout)["runs"]
+    assert served.finish(run) == "COMPLETED", served.logs(run)
+    found = served.get(f"flow_runs/{run}")
+    assert found["name"] == f"extract-{served.folder / 'store'}"
+    assert found["parameters"]["options"]["dataset"] == str(data)
+    snapshot = open_store(str(served.folder / "store"))
+
+    options = extraction(data, served.folder / "store", then_train=True)
+    follow = served.start("extract", options)
+    assert served.finish(follow) == "COMPLETED", served.logs(follow)
+    (training,) = served.runs("train")
+    assert training["parameters"]["options"]["snapshot"] == snapshot.id
+    cancel(served, training["id"])
+
+
+@pytest.mark.slow
+def test_the_poll_tells_of_a_change_that_has_settled(served: Served, data: Path) -> None:
+    known = {one["id"] for one in served.runs("extract")}
+    looks = [served.start("poll", {"options": {"dataset": str(data)}}) for _ in range(2)]
+    assert [served.finish(one) for one in looks] == ["COMPLETED"] * 2
+    # Logs arrive a little later than states.
+    until(lambda: sum("files): told" in served.logs(one) for one in looks) == 1, 20)
+    until(lambda: {one["id"] for one in served.runs("extract")} > known, 30)
+    (started,) = [one for one in served.runs("extract") if one["id"] not in known]
+    assert started["created_by"]["type"] == "AUTOMATION"
+    assert served.finish(started["id"]) == "COMPLETED"
+    until(lambda: "stale: " in served.logs(started["id"]), 20)
+
+
+def test_a_cancelled_run_stops_and_goes_on_later(served: Served, data: Path) -> None:
+    store = served.folder / "cancelled"
+    run = served.start("extract", extraction(data, store))
+    until(lambda: committed_partitions(store) > 0, 90)
+    cancel(served, run)
+    until(lambda: served.dask()["processing"] == 0, 10)
+    assert served.finish(run) == "CANCELLED"
+    with location.writer_lock(str(store)):
+        kept = committed_partitions(store)
+    assert kept > 0
+    again = served.start("extract", extraction(data, store))
+    assert served.finish(again) == "COMPLETED"
+    rows = len(open_store(str(store)).rows())
+    until(lambda: f"stale: {{'audio/librosa': {rows - 2 * kept}}}" in served.logs(again), 20)
+
+
+def cancel(served: Served, run: str) -> None:
+    ask(served.api, f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+
+
+@pytest.mark.slow
+def test_a_run_waits_for_a_busy_store(served: Served, data: Path) -> None:
+    store = served.folder / "busy"
+    with location.writer_lock(str(store)):
+        run = served.start("extract", extraction(data, store, wait=60, partition=64, batch=8))
+        until(lambda: "waiting, " in served.logs(run), 60)
+    assert served.finish(run) == "COMPLETED"
+
+
+def test_what_dies_is_started_again(served: Served) -> None:
+    (scheduler,) = served.processes("scheduler")
+    (server,) = served.processes("server", "--port")
+    scheduler.send_signal(signal.SIGKILL)
+    server.send_signal(signal.SIGKILL)
+    # Each death is found on a look of its own: neither line waits for the other.
+    for name in ("dask-scheduler", "prefect-server"):
+        line = f"{name} ended (SIGKILL), restarting in 1 s"
+        until(lambda line=line: line in served.said, 30)
+
+    def back() -> bool:
+        try:
+            return served.dask()["workers"] > 0 and bool(served.deployment("extract"))
+        except Exception:
+            return False
+
+    until(back, 90)
+
+
+def test_a_second_up_on_the_same_home_or_port_is_refused(served: Served, tmp_path: Path) -> None:
+    home = served.folder / "home"
+    done = command.run("up", "--home", home, "--port", "4999", cwd=tmp_path, code=2)
+    assert f"is running on it already (process {served.process.pid})" in done.stderr
+    taken = ("--port", str(served.port))
+    done = command.run("up", "--home", tmp_path / "home", *taken, cwd=tmp_path, code=2)
+    assert f"port {served.port} of 127.0.0.1: cannot be used" in done.stderr
+    (tmp_path / "file").write_text("")
+    done = command.run("up", "--home", tmp_path / "file" / "home", cwd=tmp_path, code=2)
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
+def test_nothing_is_left_running(how: str, tmp_path: Path) -> None:
+    with up(tmp_path) as running:
+        assert len(running.processes()) > 4
+        os.kill(running.process.pid, getattr(signal, how))
+        running.process.wait(60)
+        until(lambda: not running.processes(), 30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("deploy",), "it does not answer; start one with `meldflow up`"),
+        (("notify", "."), "it does not answer"),
+        (("notify", "nowhere"), "nowhere: does not exist"),
+        (("deploy", "--weights", "/no/model"), "as NAME=PATH"),
+        (("deploy", "--only", "audio/none"), "no extractor is called 'audio/none'"),
+    ],
+)
+def test_without_a_server(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    done = command.run(*arguments, cwd=tmp_path, code=2, api="http://127.0.0.1:9/api")
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

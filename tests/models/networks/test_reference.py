@@ -1,0 +1,254 @@
+"""The reference network, its inputs, its training and the guard around them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from meldflow.models.judging.calibration import log_probabilities
+from meldflow.models.judging.protocols import PROTOCOLS, LeakError, Ledger, divide
+from meldflow.models.judging.table import FeatureTable
+from meldflow.models.networks.common import Epoch, best, class_weights
+from meldflow.models.networks.fitted import layers_of
+from meldflow.models.networks.reference.config import TrainConfig
+from meldflow.models.networks.reference.inputs import (
+    WIDTH,
+    mean_of_frames,
+    prepare,
+    standardise,
+    to_width,
+)
+from meldflow.models.networks.reference.network import PARAMETERS, Batch, ReferenceNetwork
+from meldflow.models.networks.reference.training import fit_network
+from meldflow.models.networks.scaling import arrays_of
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.utterances import EMOTIONS
+from tests.models.tables import STATS, make_table
+
+QUICK = TrainConfig(epochs=2, batch_size=32)
+
+
+def ledger_of(table: FeatureTable) -> Ledger:
+    return Ledger(protocol=PROTOCOLS["official"], split=table.split)
+
+
+def prepared(table: FeatureTable):
+    return prepare(table, table.rows("train"), ledger_of(table), seed=1)
+
+
+def test_parameter_count_is_the_published_one():
+    layers = layers_of(ReferenceNetwork())
+    assert sum(layer.parameters for layer in layers) == PARAMETERS == 5_813_255
+    assert sum(p.numel() for p in ReferenceNetwork().parameters()) == PARAMETERS
+
+
+def test_forward_shapes_and_attention_sums_to_one():
+    batch = Batch(*(torch.randn(4, n) for n in (512, 25, 25, 512, 512)))
+    output = ReferenceNetwork().eval()(batch)
+    assert output.logits.shape == (4, 7)
+    assert output.fused.shape == (4, 512)
+    assert output.attention.shape == (4, 3, 3)
+    torch.testing.assert_close(output.attention.sum(-1), torch.ones(4, 3))
+
+
+def test_every_parameter_that_one_step_can_reach_gets_a_gradient():
+    batch = Batch(*(torch.randn(4, n) for n in (512, 25, 25, 512, 512)))
+    network = ReferenceNetwork()
+    network(batch).logits.sum().backward()
+    # The state before the only step is zero, so recurrent weights are the one exception.
+    still = {n for n, p in network.named_parameters() if not p.grad.abs().sum() > 0}
+    assert {name for name in still if "weight_hh" not in name} == set()
+
+
+def test_inputs_have_the_published_widths_and_are_finite():
+    table = make_table(missing=0.3)
+    inputs = prepared(table)
+    widths = {"voice": 512, "mfcc": 25, "scalars": 25, "text": 512, "video": 512}
+    for name, width in widths.items():
+        values = getattr(inputs, name)
+        assert values.shape == (len(table), width)
+        assert values.dtype == np.float32
+        assert np.isfinite(values).all()
+    assert not inputs.text[:, 384:].any()
+
+
+def test_scalars_are_repeated_five_times_in_order():
+    inputs = prepared(make_table())
+    np.testing.assert_array_equal(inputs.scalars[:, :5], inputs.scalars[:, 20:])
+    assert np.unique(inputs.scalars[0, :5]).size == 5
+
+
+def test_missing_rows_become_the_train_mean():
+    table = make_table(missing=0.3)
+    inputs = prepared(table)
+    gone = ~inputs.present["voice"]
+    assert gone.any()
+    assert not inputs.voice[gone].any()
+
+
+def test_absent_extractor_gives_zeros_and_no_scaler():
+    table = make_table(without=("audio/librosa", "video/resnet50"))
+    ledger = ledger_of(table)
+    inputs = prepare(table, table.rows("train"), ledger, seed=1)
+    assert [use.object for use in ledger.fitted] == [
+        "StandardScaler(audio/wav2vec2/mean)",
+        "StandardScaler(text/minilm/embedding)",
+    ]
+    assert not inputs.video.any()
+    assert not inputs.mfcc.any()
+    assert set(inputs.scalers) == {"voice", "text"}
+
+
+def test_column_never_seen_in_train_stays_out():
+    table = make_table()
+    tempo = table.features["audio/librosa/tempo"].copy()
+    tempo[table.rows("train")] = np.nan
+    table = replace(table, features=table.features | {"audio/librosa/tempo": tempo})
+    assert not prepared(table).scalars[:, 3].any()
+
+
+def test_mean_of_frames_ignores_masked_frames():
+    table = make_table(sizes=(2, 1, 1))
+    frames = np.full((4, 10, 2048), np.nan, np.float16)
+    frames[0, :2] = np.array([1, 3], np.float16)[:, None]
+    frames[1] = 60000  # ten of these overflow float16
+    means = mean_of_frames(replace(table, features={"video/resnet50/features": frames}))
+    np.testing.assert_array_equal(means[:2, 0], [2, 60000])
+    assert np.isnan(means[2:]).all()
+
+
+def test_infinity_counts_as_missing():
+    scaler = prepared(make_table()).scalers["text"]
+    values = np.full((1, 384), np.inf, np.float32)
+    assert not standardise(values, scaler).any()
+
+
+def test_projection_keeps_distances_and_reads_no_data():
+    values = np.random.default_rng(0).normal(size=(20, 2048)).astype(np.float32)
+    projected = to_width(values, seed=3)
+    assert projected.shape == (20, WIDTH)
+    ratio = np.linalg.norm(projected[1:] - projected[0], axis=1) / np.linalg.norm(
+        values[1:] - values[0], axis=1
+    )
+    assert np.abs(ratio - 1).max() < 0.15
+    np.testing.assert_allclose(to_width(values[:1], seed=3), projected[:1], rtol=1e-4, atol=1e-4)
+    assert not np.allclose(to_width(values, seed=4), projected)
+
+
+def test_missing_column_names_it():
+    table = make_table()
+    columns = {"audio/librosa/stats": STATS[1:]}
+    with pytest.raises(UsageError, match="no column mfcc_0_mean"):
+        prepared(replace(table, columns=columns))
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_fitting_outside_train_raises(split):
+    table = make_table()
+    rows = np.append(table.rows("train"), table.rows(split)[0])
+    with pytest.raises(LeakError, match=f"may fit on train rows only, got rows of {split}"):
+        prepare(table, rows, ledger_of(table), seed=1)
+    division = replace(divide(table, PROTOCOLS["official"]), fit=rows)
+    with pytest.raises(LeakError, match="ReferenceNetwork"):
+        fit_network(prepared(table), division, QUICK, ledger_of(table))
+
+
+def test_ledger_judges_once_and_chooses_on_dev_only():
+    table = make_table()
+    ledger = ledger_of(table)
+    ledger.judge("svm", table.rows("test"))
+    with pytest.raises(LeakError, match="once"):
+        ledger.judge("svm", table.rows("test"))
+    with pytest.raises(LeakError, match="may choose on dev"):
+        ledger.choose("epoch", table.rows("test"))
+
+
+def test_same_seed_same_bits_and_global_state_untouched():
+    table = make_table()
+    division = divide(table, PROTOCOLS["official"])
+    before = torch.random.get_rng_state()
+    seen: list[Epoch] = []
+    runs = [
+        fit_network(prepared(table), division, config, ledger_of(table), seen.append)
+        for config in (QUICK, QUICK, replace(QUICK, seed=1))
+    ]
+    assert torch.equal(before, torch.random.get_rng_state())
+    np.testing.assert_array_equal(runs[0].logits, runs[1].logits)
+    np.testing.assert_array_equal(runs[0].fused, runs[1].fused)
+    assert not np.array_equal(runs[0].logits, runs[2].logits)
+    assert [epoch.epoch for epoch in seen] == [1, 2] * 3
+    np.testing.assert_allclose(np.exp(log_probabilities(runs[0].logits, 2.0)).sum(axis=1), 1)
+
+
+def test_best_epoch_is_restored_and_patience_ends_training():
+    table = make_table(signal=0.0)
+    division = divide(table, PROTOCOLS["official"])
+    config = TrainConfig(epochs=30, patience=1)
+    fitted = fit_network(prepared(table), division, config, ledger_of(table))
+    assert len(fitted.history) < 30
+    assert fitted.best_epoch == len(fitted.history) - 1
+    predicted = fitted.logits[division.choose].argmax(axis=1)
+    from sklearn.metrics import f1_score
+
+    f1 = f1_score(division.labels[division.choose], predicted, average="weighted", zero_division=0)
+    assert f1 == pytest.approx(best(fitted.history).dev_weighted_f1)
+
+
+def test_test_rows_influence_nothing_that_is_fitted():
+    table = make_table()
+    rows = table.rows("test")
+    features = {path: values.copy() for path, values in table.features.items()}
+    for values in features.values():
+        values[rows] = 7
+    emotion = table.label.copy()
+    emotion[rows] = emotion[rows][::-1]
+    other = replace(table, features=features, label=emotion)
+    fits = []
+    for one in (table, other):
+        inputs = prepared(one)
+        division = divide(one, PROTOCOLS["official"])
+        fits.append((inputs, fit_network(inputs, division, QUICK, ledger_of(one))))
+    for name, values in arrays_of(fits[0][0].scalers).items():
+        np.testing.assert_array_equal(values, arrays_of(fits[1][0].scalers)[name])
+    for name, values in fits[0][1].state.items():
+        np.testing.assert_array_equal(values, fits[1][1].state[name])
+
+
+@pytest.mark.parametrize(("kind", "ratio"), [("none", 1.0), ("sqrt", 3.0), ("balanced", 9.0)])
+def test_class_weights(kind, ratio):
+    labels = np.array([0] * 9 + [1], dtype=np.intp)
+    weights = class_weights(labels, len(EMOTIONS), kind)
+    assert weights[1] / weights[0] == pytest.approx(ratio)
+    assert weights[labels].mean() == pytest.approx(1)
+    assert not weights[2:].any()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("epochs", 0),
+        ("learning_rate", 0.0),
+        ("dropout", 1.0),
+        ("seed", -1),
+        ("svm_c", ()),
+        ("svm_gamma", (1.0, -1.0)),
+        ("class_weighting", "inverse"),
+    ],
+)
+def test_config_names_the_bad_setting(setting, value):
+    with pytest.raises(UsageError, match=setting):
+        TrainConfig(**{setting: value})
+
+
+def test_table_refuses_columns_of_different_lengths():
+    table = make_table()
+    with pytest.raises(UsageError, match="speaker has 1 rows"):
+        replace(table, speaker=table.speaker[:1])
+
+
+def test_table_names_its_rows():
+    table = make_table(sizes=(2, 1, 1))
+    assert table.ids() == ["train/dia0_utt0", "train/dia0_utt1", "dev/dia0_utt2", "test/dia0_utt3"]

@@ -1,0 +1,25 @@
+"""Processes that used a store end with their own exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meldflow.storage.places import location
+
+ABORTED = -6
+"""SIGABRT: what a thread of Icechunk's does to a process that ends under it."""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="such threads hang there, and harm nobody")
+@pytest.mark.parametrize("cured", [True, False])
+def test_a_process_may_end_while_icechunk_wakes_the_event_loop(tmp_path: Path, cured: bool) -> None:
+    store = str(tmp_path / "store")
+    location.create(store, partition=4)
+    script = f"from tests.storage import leaver; leaver.main({store!r}, cured={cured})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "read\n"
+    assert done.returncode == (0 if cured else ABORTED), done.stderr

@@ -1,0 +1,190 @@
+"""The Kubernetes profile: what it asks the operator for, and an API server that records it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.resources
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster.connection import open_cluster
+from meldflow.tasks.cluster.kubernetes import GpuWorkers, Kubernetes
+from meldflow.tasks.cluster.profile import load_profile
+from tests.tasks.cluster.processes import ROOT
+
+GROUP = "kubernetes.dask.org"
+KINDS = {"daskclusters": "DaskCluster", "daskworkergroups": "DaskWorkerGroup"}
+
+
+def deployed() -> Kubernetes:
+    profile = load_profile(str(ROOT / "deploy" / "clusters" / "kubernetes.yaml"))
+    assert isinstance(profile, Kubernetes)
+    return profile
+
+
+def with_gpus() -> Kubernetes:
+    gpu = GpuWorkers(pods=3, threads=4, memory="16Gi", node_selector={"gpu": "a100"})
+    more = {"device": "cuda", "gpu": gpu, "secrets": ("s3",), "pull_secret": "registry"}
+    return deployed().model_copy(update=more)
+
+
+def schema(kind: str) -> dict[str, Any]:
+    """The operator's own schema, with unknown fields refused instead of dropped."""
+    operator = importlib.resources.files("dask_kubernetes") / "operator" / "deployment" / "helm"
+    file = operator / "dask-kubernetes-operator" / "crds" / f"{kind}.yaml"
+    definition = yaml.safe_load(file.read_text())
+    closed: dict[str, Any] = _closed(definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+    closed["properties"] |= {name: {} for name in ("apiVersion", "kind", "metadata")}
+    return closed
+
+
+def _closed(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_closed(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {key: _closed(value) for key, value in node.items()}
+    if "x-kubernetes-int-or-string" in node:
+        return {"type": ["integer", "string"]}
+    if isinstance(node.get("properties"), dict) and "type" in node:
+        closed["additionalProperties"] = False
+    return closed
+
+
+def test_the_manifests_are_what_the_operator_describes() -> None:
+    profile = with_gpus()
+    cluster = profile.cluster_manifest("meldflow-x")
+    jsonschema.validate(cluster, schema("daskcluster"))
+    group = {"spec": {"cluster": "meldflow-x", "worker": profile.gpu_workers()}}
+    jsonschema.validate(group, schema("daskworkergroup"))
+    wrong = profile.cluster_manifest("meldflow-x")
+    wrong["spec"]["worker"]["spec"]["container"] = []
+    with pytest.raises(jsonschema.ValidationError, match="container"):
+        jsonschema.validate(wrong, schema("daskcluster"))
+
+
+def test_gpu_pods_take_the_networks() -> None:
+    profile = with_gpus()
+    cpu = profile.cluster_manifest("x")["spec"]["worker"]
+    gpu = profile.gpu_workers()
+    assert (cpu["replicas"], gpu["replicas"]) == (4, 3)
+    (cpu_container,), (gpu_container,) = cpu["spec"]["containers"], gpu["spec"]["containers"]
+    assert cpu_container["args"][-2:] == ["--resources", "cpu=1"]
+    assert gpu_container["args"][-2:] == ["--resources", "model=1"]
+    assert gpu_container["args"][gpu_container["args"].index("--memory-limit") + 1] == "16Gi"
+    with pytest.raises(UsageError, match="no group `gpu`"):
+        deployed().model_copy(update={"device": "cuda"}).check()
+    assert gpu_container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert "nvidia.com/gpu" not in cpu_container["resources"]["limits"]
+    assert {"name": "OMP_NUM_THREADS", "value": "4"} in gpu_container["env"]
+    assert gpu["spec"]["nodeSelector"] == {"gpu": "a100"}
+    alone = deployed().cluster_manifest("x")["spec"]["worker"]["spec"]["containers"][0]
+    assert alone["args"][-2:] == ["--resources", "cpu=1 model=1"]
+
+
+class Api(ThreadingHTTPServer):
+    """A Kubernetes API of which only the beginning is there."""
+
+    operator = True
+    created: list[dict[str, Any]]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Api
+
+    def do_GET(self) -> None:
+        groups = [GROUP] if self.server.operator else []
+        version = {"groupVersion": f"{GROUP}/v1", "version": "v1"}
+        resources = [
+            {"name": name, "kind": kind, "namespaced": True, "singularName": name[:-1]}
+            for name, kind in KINDS.items()
+        ]
+        answers: dict[str, Any] = {
+            "/version": {"major": "1", "minor": "32", "gitVersion": "v1.32.0"},
+            "/api": {"versions": ["v1"]},
+            "/api/v1": {"resources": []},
+            "/apis": {"groups": [{"name": one, "versions": [version]} for one in groups]},
+            f"/apis/{GROUP}/v1": {"resources": resources},
+        }
+        path = self.path.partition("?")[0].rstrip("/")
+        self.answer(200 if path in answers else 404, answers.get(path, {"message": "not found"}))
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.created.append(json.loads(body))
+        self.answer(403, {"message": "exceeded quota: pods", "code": 403, "kind": "Status"})
+
+    def answer(self, code: int, content: Any) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silent."""
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    with Api(("127.0.0.1", 0), _Handler) as server:
+        server.created = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        configure(tmp_path, monkeypatch, f"http://127.0.0.1:{server.server_port}")
+        yield server
+        server.shutdown()
+
+
+def configure(folder: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> None:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        "clusters": [{"name": "here", "cluster": {"server": server}}],
+        "users": [{"name": "me", "user": {"token": "none"}}],
+    }
+    (folder / "config").write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("KUBECONFIG", str(folder / "config"))
+    kr8s = importlib.import_module("kr8s._api")
+    monkeypatch.setattr(kr8s.Api, "_instances", {})  # connections to an earlier test's server
+
+
+def refusal(profile: Kubernetes) -> str:
+    with pytest.raises(UsageError) as refused, open_cluster(profile):
+        pass
+    line = str(refused.value)
+    assert "\n" not in line
+    return line
+
+
+def test_the_operator_is_asked_and_its_no_is_passed_on(api: Api) -> None:
+    assert "exceeded quota: pods" in refusal(with_gpus())
+    created, *_ = api.created  # a 403 is tried again with fresh credentials
+    name = created["metadata"]["name"]
+    expected = with_gpus().cluster_manifest(name)
+    assert created["spec"] == expected["spec"]
+
+
+def test_without_the_operator(api: Api) -> None:
+    api.operator = False
+    assert "has no Dask operator; install it (docs/clusters.md)" in refusal(deployed())
+    assert not api.created
+
+
+def test_without_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert f"mend {tmp_path / 'none'}, or start the run in a pod" in refusal(deployed())
+    configure(tmp_path, monkeypatch, "http://127.0.0.1:1")
+    assert "no cluster answers" in refusal(deployed())

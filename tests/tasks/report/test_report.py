@@ -1,0 +1,598 @@
+"""The report: one page that needs no network and hides nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from meldflow.models.files import write_atomically
+from meldflow.models.judging.target import SENTIMENT
+from meldflow.models.networks.fitted import Layer
+from meldflow.models.training.result import Attention, Caution, Hard
+from meldflow.models.training.run import config_for, train_and_judge
+from meldflow.tasks.pages import document
+from meldflow.tasks.pages.blocks import Folded, Link, Section, Table, duration, spread
+from meldflow.tasks.pages.panels import render, render_svg
+from meldflow.tasks.pages.themes import THEMES
+from meldflow.tasks.report import sections
+from meldflow.tasks.report.figures import FIGURES
+from meldflow.tasks.report.headline import explanation, headline
+from meldflow.tasks.report.page import folder_of, render_page, write_report
+from meldflow.tasks.report.record import load_result, record_of
+from meldflow.tasks.report.sections import SECTIONS
+from meldflow.tasks.report.view import Other, View
+from meldflow.tasks.watching import training as watching
+from tests.models.tables import make_table
+
+VOID = {"meta", "link", "img", "source", "br", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order; keeps attributes and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+SMALL = {"official": {"svm_c": (1.0,), "svm_gamma": (0.3,)}, "leaky-80-20": {}}
+"""Protocol → settings that leave one SVM to fit; the leaky protocol has its own."""
+
+
+def trained(table, *, protocol="official", **more):
+    config = config_for(protocol, "reference", epochs=2, **SMALL[protocol])
+    return train_and_judge(table, config, protocol=protocol, **more).result
+
+
+@pytest.fixture(scope="module")
+def result():
+    """One seed, three modalities of which one is missing, nothing left out."""
+    return trained(make_table(missing=0.1, weights="random", without=("video/resnet50",)))
+
+
+@pytest.fixture(scope="module")
+def pair():
+    table = make_table((42, 14, 28), signal=0.15, without=("video/resnet50",))
+    return table.only(("audio", "text"))
+
+
+@pytest.fixture(scope="module")
+def several(pair):
+    """Two seeds, two modalities, each left out in turn."""
+    return trained(pair, seeds=2, ablations=True)
+
+
+@pytest.fixture(scope="module")
+def leaky(pair):
+    return trained(pair, protocol="leaky-80-20")
+
+
+@pytest.fixture(scope="module")
+def sentiment():
+    """Three classes, one modality."""
+    table = make_table((70, 21, 28))
+    label = np.array(SENTIMENT.classes)[np.arange(len(table)) % 3]
+    return trained(replace(table, label=label, target=SENTIMENT).only(("text",)))
+
+
+@pytest.fixture(scope="module")
+def folder(result, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report")
+    assert write_report(result, path / "new") == path / "new" / "index.html"
+    return path / "new"
+
+
+@pytest.fixture(scope="module")
+def both(several, leaky, tmp_path_factory):
+    """A folder with the reports of both protocols, the wrong one written last; undrawn."""
+    path = tmp_path_factory.mktemp("both")
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch)
+        patch.setattr("meldflow.tasks.report.page._write_figures", lambda *_: None)
+        write_report(several, path)
+        assert write_report(leaky, path) == path / "leaky-80-20" / "index.html"
+    return path
+
+
+def draw_nothing(patch):
+    picture = document._Picture(light="", dark="", alt="", width=1, height=1, wide=False)
+    patch.setattr(document, "_picture", lambda _: picture)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages without their pictures, which take seconds to draw."""
+    draw_nothing(monkeypatch)
+
+
+def section(anchor, result, *others):
+    return SECTIONS[anchor](View(result=result, others=others))
+
+
+def tables(section):
+    """Its tables by caption, folded ones too, cells as texts."""
+    blocks = [
+        inner
+        for block in section.blocks
+        for inner in (block.blocks if isinstance(block, Folded) else (block,))
+    ]
+    return {
+        block.caption: [
+            [cell if isinstance(cell, str) else cell.text for cell in row] for row in block.rows
+        ]
+        for block in blocks
+        if isinstance(block, Table)
+    }
+
+
+def numbers(cell):
+    """``0.612 ± 0.004`` as numbers."""
+    return [float(one) for one in cell.split(" ± ")]
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return Page((folder / "index.html").read_text())
+
+
+def test_page_is_well_formed_and_fetches_nothing(page):
+    assert page.open == []
+    for _, attributes in page.tags:
+        for name in ("src", "href", "srcset"):
+            value = attributes.get(name) or ""
+            assert not re.match(r"(https?:)?//", value)
+    assert not page.all("script")
+
+
+def test_links_lead_somewhere(page, folder):
+    anchors = {attributes.get("id") for _, attributes in page.tags}
+    for link in page.all("a"):
+        target = link["href"]
+        assert target[1:] in anchors if target.startswith("#") else (folder / target).exists()
+
+
+def test_every_picture_has_words_and_every_table_headers(page):
+    assert page.all("img")
+    assert all(len(image["alt"]) > 30 for image in page.all("img"))
+    assert all(header["scope"] in ("col", "row") for header in page.all("th"))
+    assert len(page.all("caption")) == len(page.all("table"))
+
+
+def test_page_opens_with_the_result_and_its_cautions(page, result):
+    assert headline(result) in page.text
+    assert "Random weights: audio/wav2vec2, text/minilm" in page.text
+    assert "No video at all" in page.text
+    assert page.text.index("No video at all") < page.text.index("Weighted averages")
+
+
+def test_page_names_where_it_comes_from(page, result):
+    for wanted in (result.data.snapshot, result.data.store, result.command, result.hardware.cpu):
+        assert wanted in page.text
+    for key in result.data.keys.values():
+        assert key in page.text
+    assert "StandardScaler(fused)" in page.text
+    assert "Majority baseline" in page.text
+
+
+def drawn(result):
+    return {name for name, build in FIGURES.items() if build(result)}
+
+
+def test_figures_are_pictures_of_a_legible_size(folder, result):
+    assert drawn(result) == set(FIGURES) - {"protocols", "ablations"}
+    for name in drawn(result):
+        with Image.open(folder / f"{name}.png") as image:
+            assert image.format == "PNG"
+            assert image.width >= 800
+        assert b"<svg" in (folder / f"{name}.svg").read_bytes()[:1000]
+
+
+def test_figures_are_the_same_bytes_each_time(several):
+    for draw in (render, render_svg):
+        assert draw(FIGURES["ablations"](several)) == draw(FIGURES["ablations"](several))
+    assert b"<dc:date>" not in render_svg(FIGURES["ablations"](several))
+
+
+def test_figures_that_not_every_page_has_are_drawn_light_and_dark(several, leaky):
+    for name, one in (("ablations", several), ("protocols", leaky)):
+        light, dark = (render(FIGURES[name](one), theme) for theme in THEMES)
+        assert light != dark
+
+
+def test_numbers_lie_beside_the_page(folder, result):
+    assert load_result(folder / "results.json") == result
+    with (folder / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 40
+    right = sum(row["emotion"] == row["svm"] for row in rows)
+    assert right / 40 == pytest.approx(result.judged["svm"].test.accuracy)
+
+
+def test_nothing_temporary_stays(folder, result):
+    assert {path.name for path in folder.iterdir()} == {
+        "index.html",
+        "results.json",
+        "predictions.csv",
+        *(f"{name}.{ending}" for name in drawn(result) for ending in ("png", "svg")),
+    }
+
+
+def test_figures_of_an_earlier_run_do_not_stay(result, tmp_path, monkeypatch, undrawn):
+    monkeypatch.setattr("meldflow.tasks.report.page.FIGURES", {"ablations": FIGURES["ablations"]})
+    monkeypatch.setattr("meldflow.tasks.report.page.SECTIONS", {})
+    for ending in ("png", "svg"):
+        (tmp_path / f"ablations.{ending}").write_text("old")
+    write_report(result, tmp_path)
+    assert not list(tmp_path.glob("ablations.*"))
+
+
+def test_failed_write_keeps_the_old_file(tmp_path):
+    path = write_atomically(tmp_path / "file", b"old")
+    with pytest.raises(TypeError):
+        write_atomically(path, "not bytes")  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_markup_in_data_is_shown_not_run(result, undrawn):
+    data = replace(result.data, store="<script>alert(1)</script>")
+    caution = Caution(kind="x", message="a <b> & c")
+    hard = Hard(
+        utterance="u", speaker="<i>", text="<script>x</script> é " + "ha" * 200, truth="joy",
+        predicted="fear", probability=0.01,
+    )  # fmt: skip
+    html = render_page(replace(result, data=data, warnings=(caution,), hardest=(hard,)))
+    assert "<script" not in html
+    assert "&lt;script&gt;x&lt;/script&gt; é haha" in html
+    assert "a &lt;b&gt; &amp; c" in html
+
+
+def test_a_new_section_is_one_line(result, monkeypatch, undrawn):
+    monkeypatch.setitem(SECTIONS, "extra", lambda _: Section(title="Something new"))
+    monkeypatch.setitem(SECTIONS, "nothing", lambda _: None)
+    page = Page(render_page(result))
+    assert "Something new" in page.text
+    assert "nothing" not in {attributes.get("id") for _, attributes in page.tags}
+    assert sections.SECTIONS is SECTIONS
+
+
+def test_headline_is_a_plain_sentence(result):
+    pattern = (
+        r"On 40 test utterances the (SVM|reference network) reaches weighted F1 [01]\.\d\d; "
+        r"always answering neutral gives 0\.\d\d\."
+    )
+    assert re.fullmatch(pattern, headline(result))
+
+
+def test_no_mistake_is_not_called_certainty(result):
+    test = replace(result.judged["svm"].test, accuracy=1.0, rows=60)
+    judged = {**result.judged, "svm": replace(result.judged["svm"], test=test)}
+    seeds = (replace(result.shown, judged=judged),)
+    words = explanation(replace(result, seeds=seeds, winner="svm"))
+    assert "up to 5 %" in words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.44, "0.4 s"), (12.2, "12 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s")]
+)
+def test_duration(seconds, shown):
+    assert duration(seconds) == shown
+
+
+def test_one_seed_has_no_table_of_seeds(result):
+    assert [caption.split(",")[0] for caption in tables(section("scores", result))] == [
+        "Test",
+        "Dev",
+    ]
+
+
+def test_several_seeds_are_told_as_mean_and_deviation(several):
+    found = tables(section("scores", several))
+    spreads = {row[0]: row for row in found["Mean ± standard deviation over 2 seeds"]}
+    values = [one.judged["svm"].test.weighted_f1 for one in several.seeds]
+    mean, sd = numbers(spreads["SVM"][1])
+    assert mean == pytest.approx(np.mean(values), abs=6e-4)
+    assert sd == pytest.approx(np.std(values, ddof=1), abs=6e-4)
+    assert "±" not in " ".join(spreads["Majority baseline"])
+    words = r"0\.\d{3} ± \d\.\d{3} \(mean and standard deviation of 2 s"
+    assert re.search(words, headline(several))
+    assert f"seed {several.shown.seed}, the best of 2 on dev" in explanation(several)
+
+
+def test_the_seed_on_the_page_is_marked(several):
+    table = next(
+        block
+        for block in section("scores", several).blocks
+        if isinstance(block, Table) and block.head[0] == "Seed"
+    )
+    marked = [row[0].text for row in table.rows if row[0].strong]
+    assert marked == [str(several.shown.seed)]
+    assert len(table.rows) == 2
+
+
+def test_a_wrong_protocol_says_so_at_first_sight(leaky, undrawn):
+    words = headline(leaky)
+    assert words.startswith("No result: by a protocol that judges on rows the network was fitted")
+    on_test = leaky.shown.beside["test"]["svm"].test.weighted_f1
+    assert f"on test the very same models reach {on_test:.2f}" in words
+    html = render_page(leaky)
+    page = Page(html)
+    assert "protocol leaky-80-20, which is wrong" in page.text
+    assert re.search(r'class="banner grave"[^>]*>This is no result', html)
+    assert "do not quote it" in page.text
+    assert "no dev curve" in page.text
+
+
+def test_a_wrong_protocol_shows_what_its_models_reach_on_test(leaky):
+    found = section("protocols", leaky)
+    ((_, own, test),) = (row for row in next(iter(tables(found).values())) if row[0] == "SVM")
+    assert float(own) == pytest.approx(leaky.judged["svm"].test.weighted_f1, abs=6e-4)
+    assert float(test) == pytest.approx(
+        leaky.shown.beside["test"]["svm"].test.weighted_f1, abs=6e-4
+    )
+    assert len(FIGURES["protocols"](leaky)) == 2
+    assert len(FIGURES["training"](leaky)) == 1
+
+
+def test_protocols_in_one_folder_know_of_each_other(both):
+    for page, link in (
+        (both / "index.html", "leaky-80-20/index.html"),
+        (both / "leaky-80-20" / "index.html", "../index.html"),
+    ):
+        found = Page(page.read_text())
+        links = {attributes["href"] for attributes in found.all("a")}
+        assert link in links
+        assert (page.parent / link).exists()
+        for words in ("official, on test", "leaky-80-20, on train-20", "leaky-80-20, on test"):
+            assert words in found.text
+
+
+def test_a_page_is_the_same_from_its_record(both, several, undrawn):
+    again = load_result(both / "results.json")
+    assert again == several
+    assert render_page(again) == render_page(several)
+
+
+def test_other_snapshots_targets_and_damaged_records_are_left_alone(
+    both, several, leaky, sentiment, tmp_path, undrawn, monkeypatch
+):
+    monkeypatch.setattr("meldflow.tasks.report.page.FIGURES", {})
+    monkeypatch.setattr("meldflow.tasks.report.page.SECTIONS", {"protocols": SECTIONS["protocols"]})
+    monkeypatch.setattr(
+        "meldflow.tasks.report.sections.protocols.Pictures",
+        lambda figure: Link(text=figure, href="figure"),
+    )
+    whole = (both / "leaky-80-20" / "results.json").read_bytes()
+    elsewhere = replace(leaky, data=replace(leaky.data, snapshot="OTHER1"))
+    headless = json.loads(whole)
+    headless["seeds"][0]["judged"].pop("svm")
+    beside = folder_of(tmp_path, "leaky-80-20") / "results.json"
+    beside.parent.mkdir()
+    for content in (
+        b"",
+        b"{}",
+        whole[: len(whole) // 2],
+        json.dumps(headless).encode(),
+        record_of(replace(leaky, seeds=())),
+        record_of(several),
+        record_of(elsewhere),
+        record_of(replace(leaky, target="sentiment")),
+    ):
+        beside.write_bytes(content)
+        page = Page(write_report(several, tmp_path).read_text())
+        assert "leaky" not in page.text
+        assert not (beside.parent / "index.html").exists()
+    beside.write_bytes(whole)
+    assert "leaky" in write_report(several, tmp_path).read_text()
+    assert (beside.parent / "index.html").exists()
+
+
+def test_what_is_not_a_number_breaks_no_json(result, tmp_path):
+    history = (replace(result.shown.history[0], train_loss=math.nan, dev_loss=math.inf),)
+    odd = replace(result, seeds=(replace(result.shown, history=history, best_epoch=1),))
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    json.loads(record_of(odd), parse_constant=refuse)
+    (tmp_path / "file").write_bytes(record_of(odd))
+    epoch = load_result(tmp_path / "file").shown.history[0]
+    assert math.isnan(epoch.train_loss)
+    assert epoch.dev_loss == math.inf
+    assert render(FIGURES["training"](odd))
+
+
+def test_sentiments_are_called_sentiments(sentiment, undrawn):
+    page = Page(render_page(sentiment))
+    assert "Sentiment by sentiment" in page.text
+    assert "One sentiment against the rest" in page.text
+    for word in ("emotion", "surprise", "disgust"):
+        assert word not in page.text.lower()
+    for name in ("confusion", "per_class", "roc"):
+        assert render(FIGURES[name](sentiment))
+
+
+def test_one_modality_has_all_the_attention(sentiment):
+    assert section("attention", sentiment) is None
+    assert FIGURES["attention"](sentiment) == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "weights", "shown"),
+    [
+        (("audio", "text", "none there"), (0.25, 0.75, 0.0), ("audio", "text")),
+        (("audio", "text", "none there"), (0.2, 0.7, 0.1), ("audio", "text", "none there")),
+        (("text", "none there"), (0.9, 0.1), None),
+    ],
+)
+def test_attention_leaves_out_what_nobody_looked_at(several, names, weights, shown):
+    attention = Attention(modalities=names, by_class={"joy": weights})
+    found = section(
+        "attention",
+        replace(several, seeds=(replace(several.shown, attention=attention),)),
+    )
+    if shown is None:
+        assert found is None
+    else:
+        (rows,) = tables(found).values()
+        assert rows == [["joy", *(f"{one:.1%}" for one in weights[: len(shown)])]]
+
+
+def test_reliability_counts_every_utterance(several):
+    found = tables(section("reliability", several))
+    for caption in ("Network, from unsure to sure", "SVM, from unsure to sure"):
+        assert sum(int(row[0]) for row in found[caption]) == 28
+    assert len(FIGURES["reliability"](several)) == 2
+    error = several.judged["svm"].reliability.error
+    assert ["SVM", f"{error:.3f}"] in [row[:2] for row in next(iter(found.values()))]
+
+
+def test_ablations_stand_between_the_whole_and_the_majority(several, result):
+    assert section("ablations", result) is None
+    ((*rows, last),) = tables(section("ablations", several)).values()
+    assert [row[0] for row in rows] == [
+        "SVM behind it, audio + text",
+        "Network, audio + text",
+        "Network, audio",
+        "Network, text",
+        "SVM alone: audio + text",
+    ]
+    assert last[0] == "Majority baseline"
+    assert last[-1] == "–"
+    assert numbers(rows[2][2])[0] == pytest.approx(
+        several.ablations[0].test["weighted_f1"].mean, abs=6e-4
+    )
+
+
+def test_every_rival_is_compared(several, undrawn):
+    (rows,) = tables(section("comparisons", several)).values()
+    assert len(rows) == len(several.comparisons) == 5
+    for row, one in zip(rows, several.comparisons, strict=True):
+        assert float(row[1].replace("−", "-")) == pytest.approx(one.difference, abs=6e-4)
+        assert row[2:4] == [str(one.only_one), str(one.only_other)]
+
+
+def test_hardest_utterances_are_told_in_their_words(several):
+    (rows,) = tables(section("hardest", several)).values()
+    assert [row[0] for row in rows] == [one.utterance for one in several.hardest]
+    assert all(text.startswith("line ") for _, _, text, *_ in rows)
+    assert section("hardest", replace(several, hardest=())) is None
+
+
+def test_network_is_summed_up(result, several):
+    assert "5,813,255 trainable parameters, 22.18 MiB" in section("network", result).lead
+    two = replace(
+        several,
+        layers=(
+            Layer(name="one", kind="LSTM", parameters=3 * 2**18),
+            Layer(name="two", kind="Linear", parameters=2**18),
+        ),
+    )
+    (rows,) = tables(section("network", two)).values()
+    assert rows == [
+        ["one", "786,432", "75.0 %"],
+        ["two", "262,144", "25.0 %"],
+        ["all", "1,048,576", "100.0 %"],
+    ]
+
+
+def test_durations_add_up(several):
+    slow = replace(several, seconds=500.0, read_seconds=100.0)
+    facts = next(
+        block for block in section("provenance", slow).blocks
+        if getattr(block, "title", "") == "Time"
+    )  # fmt: skip
+    told = dict(facts.facts)
+    assert told["reading from the store"] == "1 min 40 s"
+    assert told["everything"] == "8 min 20 s"
+    assert "ablations and the rest" in told
+
+
+def test_links_stay_within_the_report(leaky, several):
+    for href in ("https://example.org", "javascript:alert(1)", "/etc/passwd", "//example.org"):
+        with pytest.raises(ValueError, match="within the report"):
+            Link(text="x", href=href)
+    other = Other(result=leaky, href="leaky-80-20/index.html")
+    links = [b for b in section("protocols", several, other).blocks if isinstance(b, Link)]
+    assert links == [Link(text="See what the wrong protocol “leaky-80-20” gives", href=other.href)]
+    assert section("protocols", several) is None
+
+
+def test_spread_without_seeds_is_a_number(several):
+    assert spread(None) == "–"
+    assert "±" in spread(several.over_seeds("svm", "accuracy"))
+
+
+class Kept:
+    """Stands for the artifacts of a flow run."""
+
+    def __init__(self):
+        self.tables, self.texts = {}, {}
+
+    def table(self, key, rows, words=""):
+        self.tables[key] = rows
+
+    def markdown(self, key, words, description=""):
+        self.texts[key] = words
+
+
+@pytest.fixture
+def shown(monkeypatch, tmp_path):
+    """What a result leaves in the UI, pictures as their words."""
+
+    def show(result):
+        kept = Kept()
+        watching._show(kept, result, tmp_path / "index.html")
+        return kept
+
+    monkeypatch.setattr(watching, "inline", lambda panel: f"![{panel.alt}]")
+    return show
+
+
+def test_ui_has_the_same_pieces(shown, several):
+    kept = shown(several)
+    assert len(kept.tables[watching.SCORES]) == 3
+    assert "±" in kept.tables[watching.SCORES][0]["Weighted F1 on test"]
+    assert len(kept.tables[watching.CLASSES]) == 7
+    assert len(kept.tables[watching.ABLATIONS]) == 6
+    assert len(kept.tables[watching.COMPARISONS]) == 5
+    words = kept.texts[watching.REPORT]
+    for wanted in ("Confusion matrix", "ROC", "Reliability", "loss", "Attention", "4K7QW2"):
+        assert wanted in words
+    assert "Note:" in words
+
+
+def test_ui_says_that_a_wrong_protocol_is_wrong(shown, leaky):
+    kept = shown(leaky)
+    assert kept.tables[watching.ABLATIONS] == []
+    assert set(kept.tables[watching.SCORES][0]) >= {
+        "Weighted F1 on train-20",
+        "Weighted F1 on test",
+    }
+    assert kept.texts[watching.REPORT].startswith("## No result")
