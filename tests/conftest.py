@@ -6,5 +6,5 @@ import os
 
 from tests.paths import ROOT
 
-# Children of tests find the modules of tests, whatever folder they start in.
-os.environ["PYTHONPATH"] = str(ROOT)
+# Children of tests find this checkout and its tests, whatever folder they start in.
+os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "src"), str(ROOT)))

@@ -15,7 +15,8 @@ A dict ``{"train", "valid", "test"}``, MELD's dev being ``valid``; each split is
 ``classification_labels``
     int64, shape (n_utterances,): 0 negative, 1 neutral, 2 positive.
 ``emotion_labels``
-    int64, shape (n_utterances,): index in ``EMOTIONS``, -1 where it is none of them. Not part of MMSA's format, which knows sentiment only; its loader passes over it.
+    int64, shape (n_utterances,): index in ``EMOTIONS``, -1 where it is none of
+    them. Not part of MMSA's format, which knows sentiment only; its loader passes over it.
 
 ``text_bert`` (token ids of a BERT) is not there, since no extractor gives it: models that need
 it (``use_bert``) cannot be trained on this file.

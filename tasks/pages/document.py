@@ -78,7 +78,7 @@ def render_document(document: Document) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("report.html.j2")
+    template = environment.get_template("page.html.j2")
     return template.render(document=document, pictures=pictures)
 
 

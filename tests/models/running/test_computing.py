@@ -164,7 +164,7 @@ def test_a_full_disk_is_one_line_with_what_to_do() -> None:
         "from dataclasses import replace\n"
         "from meldflow.models.running.computing import Computing\n"
         "from meldflow.models.extractors.registry import build\n"
-        "from meldflow.models.schema import RunError\n"
+        "from meldflow.models.schema.errors import RunError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
         "(one,) = build(['video/resnet50'], {}, 'random')\n"
         "computing = Computing(backend='openvino', precision='fp32')\n"
