@@ -1,28 +1,29 @@
-"""Parameters that several commands share, declared once.
+"""The declarations of ``tasks.options`` as parameters of commands.
 
-``takes`` gives a command the parameters of another function, whose result it gets as one of its
-own arguments.
+``takes`` gives a command the options of models, and the models that were made of them as its own
+arguments.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from functools import wraps
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
+from annotated_types import Ge, Gt, Le
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Reason
-
-if TYPE_CHECKING:
-    from meldflow.tasks.options import ExtractOptions, TrainOptions
-
-Store = Annotated[str, typer.Option(help="The feature store: a folder, or s3://bucket/name.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
-
+from meldflow.tasks.options import Cli, Options
 
 RETRY = "--retry-failed"
 ALL = "all"
@@ -47,273 +48,201 @@ def spread_reasons(arguments: Sequence[str]) -> list[str]:
     return spread
 
 
-def _reasons(given: Sequence[str]) -> tuple[Any, ...]:
-    for one in given:
-        if one not in (*Reason, ALL):
-            known = ", ".join(Reason)
-            raise UsageError(f"{RETRY}: {one!r} is no reason; it may be {known}")
-    return tuple(given)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A field of options as the command line has it."""
+
+    name: str
+    field: FieldInfo
+    choices: tuple[str, ...]
+    cli: Cli
+
+    @property
+    def flag(self) -> str:
+        """What a user types, and reads where the value cannot be used."""
+        if self.cli.argument:
+            return self.name.upper()
+        return (self.cli.flags or (f"--{self.name.replace('_', '-')}",))[0]
+
+    @property
+    def key(self) -> str:
+        """The name among a command's parameters, on which two models may not agree."""
+        return self.flag.lstrip("-").replace("-", "_").lower()
+
+    def optional(self) -> Option:
+        """The same with a flag and without a default: what nobody says stays open."""
+        field = copy(self.field)
+        field.default, field.default_factory = None, None
+        return replace(self, field=field, cli=replace(self.cli, argument=False, default=None))
+
+    def parameter(self, panel: str | None) -> inspect.Parameter:
+        """The parameter that typer makes its own of."""
+        kind = self._typed()
+        default: Any = inspect.Parameter.empty
+        if self.cli.default is not None or not self.field.is_required():
+            default = self._default(kind)
+        info = typer.Argument if self.cli.argument else self._option(kind, default, panel)
+        shown = info(
+            help=self._help(kind),
+            metavar=self._metavar(kind),
+            show_default=default not in (None, ""),
+        )
+        return inspect.Parameter(
+            self.key,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=Annotated[kind | None if default is None else kind, shown],
+        )
+
+    def _option(self, kind: Any, default: Any, panel: str | None) -> Callable[..., Any]:
+        flags = self.cli.flags or (self.flag,)
+        if kind is bool and default is True:
+            flags = (f"{self.flag}/--no-{self.flag.lstrip('-')}",)
+        return partial(typer.Option, *flags, rich_help_panel=panel)
+
+    def _help(self, kind: Any) -> str:
+        bounds = [
+            f"{words} {getattr(one, of):,}"
+            for bound, of, words in ((Ge, "ge", "from"), (Gt, "gt", "above"), (Le, "le", "to"))
+            for one in self.field.metadata
+            if isinstance(one, bound)
+        ]
+        said = [
+            self.field.description or "",
+            f"{' '.join(bounds).capitalize()}." if bounds else "",
+            "May be given again." if kind == list[str] else "",
+        ]
+        return " ".join(filter(None, said))
+
+    def read(self, typed: Any) -> Mapping[str, Any]:
+        """The fields that were typed; none of those that were not."""
+        if typed in (None, []):
+            return {}
+        if self.cli.fills is not None:
+            return self.cli.fills(typed)
+        if self.cli.path:
+            return {self.name: str(Path(typed).expanduser().absolute())}
+        if self.cli.commas:
+            parts = (one.strip() for one in typed.split(","))
+            return {self.name: tuple(dict.fromkeys(one for one in parts if one))}
+        return {self.name: typed}
+
+    def _typed(self) -> Any:
+        """What typer reads it as; pydantic says what is wrong with a text that is none of some."""
+        if self.cli.path:
+            return Path
+        kind = self.field.annotation
+        kinds = [one for one in get_args(kind) if one is not NoneType]
+        if NoneType in get_args(kind):
+            (kind,) = kinds
+        if kind in (bool, int, float, Path):
+            return kind
+        several = get_origin(kind) in (tuple, dict) and not self.cli.commas
+        return list[str] if several or self.cli.fills else str
+
+    def _default(self, kind: Any) -> Any:
+        if self.cli.default is not None:
+            return self.cli.default
+        default = self.field.get_default(call_default_factory=True)
+        if self.cli.commas:
+            return ",".join(default)
+        return None if kind == list[str] or (kind is Path and not default) else default
+
+    def _metavar(self, kind: Any) -> str | None:
+        if self.cli.metavar or self.cli.argument or kind is bool:
+            return self.cli.metavar or (self.flag if self.cli.argument else None)
+        unit = re.search(r"\((\w+)", self.field.title or "")
+        return "|".join(self.choices) or (unit and unit[1].upper()) or None
 
 
-def weights_of(given: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """The values of ``--weights``: those for all extractors, or "", and those by name.
+def options_of(model: type[Options]) -> tuple[Option, ...]:
+    """Those of a model that the command line has."""
+    schema = model.model_json_schema()["properties"]
+    found = (
+        Option(
+            name=name,
+            field=field,
+            choices=tuple(filter(None, schema[name].get("enum", ()))),
+            cli=next((one for one in reversed(field.metadata) if isinstance(one, Cli)), Cli()),
+        )
+        for name, field in model.model_fields.items()
+    )
+    return tuple(one for one in found if not one.cli.hidden)
 
-    Raises:
-        UsageError: two are for all.
-    """
-    named = dict(one.split("=", 1) for one in given if "=" in one)
-    for_all = [one for one in given if "=" not in one]
-    if len(for_all) > 1:
-        raise UsageError(f"--weights: {for_all[0]} and {for_all[1]} both for all extractors")
-    return (for_all[0] if for_all else ""), named
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Options of a command, and what is made of the fields that were typed."""
+
+    options: Sequence[Option]
+    build: Callable[[Mapping[str, Any]], Any]
+    panel: str | None = None
+
+    @property
+    def parameters(self) -> Iterable[inspect.Parameter]:
+        """Those that typer gets."""
+        return (one.parameter(self.panel) for one in self.options)
+
+    def take(self, given: Mapping[str, Any]) -> Any:
+        """Out of all that a command was given.
+
+        Raises:
+            UsageError: a value cannot be used; it is named as on the command line.
+        """
+        read = (one.read(given[one.key]) for one in self.options)
+        try:
+            return self.build({name: value for some in read for name, value in some.items()})
+        except ValidationError as error:
+            problem = error.errors()[0]
+            flags = {one.name: one.flag for one in self.options}
+            where = "".join(f"{flags.get(str(one), one)}: " for one in problem["loc"][:1])
+            said = problem["msg"].removeprefix("Value error, ")
+            raise UsageError(where + said) from error
 
 
-def takes(**builders: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Replaces arguments of a command by the parameters of the functions that build them.
+def takes(
+    **wanted: type[Options] | Group,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replaces arguments of a command by options.
 
     Args:
-        builders: argument of the command → function that makes its value. Parameters of the
-            same name are one, and declared alike.
+        wanted: argument of the command → the model that it is an instance of, or the options
+            that it is made of. The options of each of several stand in a panel of their own.
+
+    Raises:
+        TypeError: two of the options have one name.
     """
+    groups = {
+        name: one
+        if isinstance(one, Group)
+        else Group(
+            options_of(one),
+            one.model_validate,
+            name.capitalize() if len(wanted) > 1 else None,
+        )
+        for name, one in wanted.items()
+    }
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        taken = {name: _parameters(builder) for name, builder in builders.items()}
-        own = {name: p for name, p in _parameters(command).items() if name not in builders}
-        merged: dict[str, inspect.Parameter] = {}
-        for name, one in (pair for some in taken.values() for pair in some.items()):
-            if merged.setdefault(name, one) != one and name not in own:
+        hints = get_type_hints(command, include_extras=True)
+        own = [
+            one.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, one in inspect.signature(command).parameters.items()
+            if name not in groups
+        ]
+        every = [*(one for group in groups.values() for one in group.parameters), *own]
+        names = [one.name for one in every]
+        for name in names:
+            if names.count(name) > 1:
                 raise TypeError(f"{command.__name__}: two different parameters called {name}")
-        merged |= own  # the command's own say is the last
 
         @wraps(command)
         def run(**given: Any) -> None:
-            built = {
-                name: builder(**{one: given[one] for one in taken[name]})
-                for name, builder in builders.items()
-            }
-            command(**built, **{name: given[name] for name in own})
+            made = {name: group.take(given) for name, group in groups.items()}
+            command(**made, **{one.name: given[one.name] for one in own})
 
-        run.__signature__ = inspect.Signature(list(merged.values()))  # type: ignore[attr-defined]
-        run.__annotations__ = {name: one.annotation for name, one in merged.items()}
+        run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in every}
         return run
 
     return decorate
-
-
-def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    hints = get_type_hints(function, localns=_lazy_hints(), include_extras=True)
-    return {
-        name: one.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, one in inspect.signature(function).parameters.items()
-    }
-
-
-def _lazy_hints() -> dict[str, Any]:
-    """Stand-ins for names that are imported for the type checker only."""
-    names = ("ExtractOptions", "TrainOptions", "Defaults", "Site")
-    return dict.fromkeys(names, object)
-
-
-def extraction(
-    dataset: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Folder with MELD's CSV files and clips, or a .csv or .parquet file that lists "
-            "clips of your own.",
-            show_default=False,
-        ),
-    ] = None,
-    store: Store = "store",
-    clips: Annotated[
-        Path | None,
-        typer.Option(help="Instead of DATASET: a plain folder of clips.", metavar="DIR"),
-    ] = None,
-    fixes: Annotated[
-        bool, typer.Option(help="Apply the list of known defects of MELD's files.")
-    ] = True,
-    only: Annotated[
-        list[str] | None,
-        typer.Option("--only", help="Run this extractor only; may be given again.", metavar="NAME"),
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weights",
-            help="`pretrained`, `random` or a checkpoint's path, for all extractors or as "
-            "NAME=WEIGHTS for one; may be given again.",
-            metavar="[NAME=]WEIGHTS",
-        ),
-    ] = None,
-    backend: Annotated[
-        str,
-        typer.Option(
-            help="What runs wav2vec 2.0 and ResNet-50: torch, openvino, or auto: what the store "
-            "has, else OpenVINO on CPUs where it is installed."
-        ),
-    ] = "auto",
-    precision: Annotated[
-        str,
-        typer.Option(
-            help="Their numbers: fp32, bf16, fp16, or auto: what the store has, else bf16 on CPUs "
-            "with instructions for it."
-        ),
-    ] = "auto",
-    partition: Annotated[
-        int, typer.Option(min=1, max=1024, help="Utterances per partition of a new store.")
-    ] = 64,
-    batch: Annotated[
-        int, typer.Option(min=1, max=256, help="Clips decoded and encoded together.")
-    ] = 8,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse damaged clips; else their good part is kept.")
-    ] = False,
-    max_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Refuse clips that run longer, seconds.")
-    ] = 600.0,
-    clip_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Give up on a clip after decoding so long, seconds.")
-    ] = 120.0,
-    partition_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Try a partition again that takes longer, seconds.")
-    ] = 3600.0,
-    retry_failed: Annotated[
-        list[str] | None,
-        typer.Option(
-            RETRY,
-            help="Try utterances again that failed before: all, or those with these reasons.",
-            metavar="[REASON…]",
-        ),
-    ] = None,
-    max_failure_rate: Annotated[
-        float,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="Fail the run if an extractor fails on a larger share of the rows it tried (20 at "
-            "least; texts that are empty do not count).",
-        ),
-    ] = 0.25,
-    wait: Annotated[
-        float,
-        typer.Option(min=0.0, help="Wait so long while another run writes to the store, seconds."),
-    ] = 0.0,
-    then_train: Annotated[
-        bool,
-        typer.Option(
-            "--then-train",
-            help="Then start the deployment `train` on the new snapshot: for `extract` on a "
-            "server that has it (`meldflow up`, `meldflow deploy`).",
-        ),
-    ] = False,
-    cluster: Annotated[
-        Path | None,
-        typer.Option(help="Cluster profile, YAML; by default the cores of this machine."),
-    ] = None,
-) -> ExtractOptions:
-    """What to extract, and where to, from the command line."""
-    from meldflow.tasks.options import ExtractOptions
-
-    if (dataset is None) == (clips is None):
-        raise UsageError("name a DATASET or a folder with --clips: one of them, not both")
-    for_all, named = weights_of(weights or ())
-    return ExtractOptions(
-        dataset=dataset and dataset.absolute(),
-        clips=clips and clips.absolute(),
-        fixes=fixes,
-        store=store,
-        only=tuple(only or ()),
-        weights=for_all or "pretrained",
-        weights_of=named,
-        backend=backend,
-        precision=precision,
-        partition=partition,
-        batch=batch,
-        strict=strict,
-        max_seconds=max_seconds,
-        clip_timeout=clip_timeout,
-        partition_timeout=partition_timeout,
-        retry_failed=_reasons(retry_failed or ()),
-        max_failure_rate=max_failure_rate,
-        wait=wait,
-        then_train=then_train,
-        cluster=str(cluster.absolute()) if cluster else "",
-    )
-
-
-def training(
-    store: Store = "store",
-    report: Annotated[Path, typer.Option(help="Folder for the report and the model.")] = Path(
-        "report"
-    ),
-    protocol: Annotated[
-        str,
-        typer.Option(
-            help="How to fit and judge: official, or leaky-80-20, as published and no result."
-        ),
-    ] = "official",
-    network: Annotated[
-        str,
-        typer.Option(
-            help="fusion, with the dialogue around, or reference, as published; by default what "
-            "the protocol is about, fusion under official.",
-            show_default=False,
-        ),
-    ] = "",
-    modalities: Annotated[
-        str, typer.Option(help="What the network is given, e.g. text or audio,text.")
-    ] = "audio,video,text",
-    target: Annotated[
-        str, typer.Option(help="What is told apart: emotion (7) or sentiment (3).")
-    ] = "emotion",
-    seed: Seed = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="Training runs, each with the next seed.")] = 3,
-    ablations: Annotated[
-        bool,
-        typer.Option(
-            help="Also train on every smaller choice of modalities, and an SVM without a network."
-        ),
-    ] = True,
-    epochs: Annotated[
-        int, typer.Option(min=0, help="Upper bound on the epochs; 0 for the network's own.")
-    ] = 0,
-    tracking: Annotated[
-        str,
-        typer.Option(
-            help="Where MLflow keeps the run: a server's address, a folder, or none; by default "
-            "what MLFLOW_TRACKING_URI names, else the folder mlruns beside the report.",
-            show_default=False,
-        ),
-    ] = "",
-    causal: Annotated[
-        bool,
-        typer.Option(
-            "--causal", help="Context fusion sees only what was said before, for live use."
-        ),
-    ] = False,
-    device: Annotated[
-        str, typer.Option(help="What context fusion trains on: cpu, cuda or auto.")
-    ] = "cpu",
-    training_precision: Annotated[
-        str, typer.Option(help="Context fusion's numbers: 32-true, bf16-mixed or 16-mixed.")
-    ] = "32-true",
-) -> TrainOptions:
-    """What to train, from the command line; on the newest snapshot unless told otherwise."""
-    from meldflow.tasks.options import TrainOptions
-
-    named = (one.strip() for one in modalities.split(","))
-    return TrainOptions(
-        store=store,
-        report=report,
-        protocol=protocol,
-        network=network,  # pydantic says what is wrong with it, or with the others
-        modalities=tuple(dict.fromkeys(one for one in named if one)),
-        target=target,  # likewise
-        seed=seed,
-        seeds=seeds,
-        ablations=ablations,
-        epochs=epochs,
-        tracking=tracking,
-        causal=causal,
-        device=device,
-        precision=training_precision,
-    )

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from meldflow.flows.cli.app import Json, err, example, out
-from meldflow.flows.cli.parameters import takes
+from meldflow.flows.cli.app import SERVING, Json, command, err, out
+from meldflow.flows.cli.parameters import Group, options_of, takes
+from meldflow.flows.serving.defaults import FIELDS, Defaults, make_defaults
 from meldflow.models.schema.errors import StoppedError
+from meldflow.tasks.options import PollOptions
 
-if TYPE_CHECKING:
-    from meldflow.flows.serving.defaults import Defaults
-    from meldflow.flows.serving.site.services import Site
-
-serve_commands = typer.Typer()
+DEFAULTS = Group(
+    [
+        one.optional()
+        for model, names in FIELDS.items()
+        for one in options_of(model)
+        if one.name in names
+    ],
+    make_defaults,
+    "Defaults of the deployments",
+)
 
 Api = Annotated[
     str,
@@ -29,37 +36,15 @@ Api = Annotated[
 ]
 
 
-def deployment_defaults(
-    dataset: Annotated[
-        Path | None, typer.Option(help="Data set that the deployments work on by default.")
-    ] = None,
-    store: Annotated[
-        str, typer.Option(help="Store that they work on by default.", show_default=False)
-    ] = "",
-    report: Annotated[
-        Path | None, typer.Option(help="Folder for reports and models by default.")
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option("--only", help="Extractor that is run by default; may be given again."),
-    ] = None,
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--weights",
-            help="Default weights: `pretrained` or `random`, or NAME=WEIGHTS for one extractor; "
-            "may be given again.",
-            metavar="[NAME=]WEIGHTS",
-        ),
-    ] = None,
-) -> Defaults:
-    """What the deployments work on where nobody says otherwise."""
-    from meldflow.flows.serving.defaults import make_defaults
-
-    return make_defaults(dataset, store, report, only or (), weights or ())
-
-
-def site(
+@command(
+    SERVING,
+    "meldflow up",
+    "meldflow up --dataset MELD.Raw --store store",
+    "meldflow up --home /tmp/trial --port 4300 --scheduler-port 8796 --dashboard-port 8797",
+)
+@takes(defaults=DEFAULTS)
+def up(
+    defaults: Defaults,
     host: Annotated[
         str, typer.Option(help="Address to listen on; only this machine by default.")
     ] = "127.0.0.1",
@@ -81,12 +66,13 @@ def site(
             metavar="DIR",
         ),
     ] = None,
-) -> Site:
-    """Where everything listens."""
+) -> None:
+    """Serve the flows: Prefect with its UI, Dask with its dashboard, deployments; until Ctrl-C."""
     from meldflow.flows.serving.site.home import Home, default_home
     from meldflow.flows.serving.site.services import Site
+    from meldflow.flows.serving.site.up import Shown, serve
 
-    return Site(
+    site = Site(
         home=Home((home or default_home()).absolute()),
         host=host,
         port=port,
@@ -94,19 +80,6 @@ def site(
         dashboard_port=dashboard_port,
         workers=workers,
     )
-
-
-@serve_commands.command(
-    epilog=example(
-        "meldflow up",
-        "meldflow up --dataset MELD.Raw --store store",
-        "meldflow up --home /tmp/trial --port 4300 --scheduler-port 8796 --dashboard-port 8797",
-    )
-)
-@takes(site=site, defaults=deployment_defaults)
-def up(site: Site, defaults: Defaults) -> None:
-    """Serve the flows: Prefect with its UI, Dask with its dashboard, deployments; until Ctrl-C."""
-    from meldflow.flows.serving.site.up import Shown, serve
 
     def say(line: str) -> None:
         err.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -124,13 +97,12 @@ def up(site: Site, defaults: Defaults) -> None:
         raise StoppedError("stopped") from None
 
 
-@serve_commands.command(
-    epilog=example(
-        "meldflow deploy --dataset /data/MELD.Raw --store /data/store",
-        "meldflow deploy --api http://10.0.0.5:4200/api --directory /srv/meldflow",
-    )
+@command(
+    SERVING,
+    "meldflow deploy --dataset /data/MELD.Raw --store /data/store",
+    "meldflow deploy --api http://10.0.0.5:4200/api --directory /srv/meldflow",
 )
-@takes(defaults=deployment_defaults)
+@takes(defaults=DEFAULTS)
 def deploy(
     defaults: Defaults,
     api: Api = "",
@@ -161,33 +133,24 @@ def deploy(
         out.print(f"registered {one.name}{schedules}", highlight=False, markup=False)
 
 
-@serve_commands.command(
-    epilog=example("meldflow notify MELD.Raw", "meldflow notify MELD.Raw --store s3://bucket/store")
+@command(
+    SERVING,
+    "meldflow notify MELD.Raw",
+    "meldflow notify MELD.Raw --store s3://bucket/store",
 )
-def notify(
-    dataset: Annotated[Path, typer.Argument(help="The data set that changed.", metavar="DATASET")],
-    store: Annotated[
-        str,
-        typer.Option(
-            help="Store to extract it to; by default the one of the deployment `extract`.",
-            show_default=False,
-        ),
-    ] = "",
-    api: Api = "",
-    as_json: Json = False,
-) -> None:
+@takes(options=PollOptions)
+def notify(options: PollOptions, api: Api = "", as_json: Json = False) -> None:
     """Tell the Prefect server that a data set changed; `extract` starts on it."""
     from meldflow.flows.serving.changes import check_there
     from meldflow.flows.serving.connection import find_api
     from meldflow.flows.serving.events import check_reaction, runs_on, tell_changed
 
-    dataset = dataset.absolute()
-    check_there(dataset)
+    check_there(options.dataset)
     url = find_api(api)
-    check_reaction(url, store)
-    sent = tell_changed(url, dataset, store)
+    check_reaction(url, options.store)
+    sent = tell_changed(url, options.dataset, options.store)
     with err.status("waiting for the run that it starts"):
-        runs = runs_on(url, dataset, sent)
+        runs = runs_on(url, options.dataset, sent)
     if as_json:
         out.print_json(data={"sent": sent.isoformat(), "runs": [one["id"] for one in runs]})
         return

@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from meldflow.flows.cli.app import Json, Ref, Store, err, example
-from meldflow.flows.cli.parameters import extraction, takes
+from meldflow.flows.cli.app import STORE, Json, Ref, Store, command, err
+from meldflow.flows.cli.parameters import takes
 from meldflow.models.schema.errors import UsageError
-
-if TYPE_CHECKING:
-    from meldflow.tasks.options import ExtractOptions
-
-store_commands = typer.Typer()
+from meldflow.tasks.options import MaintainOptions
 
 
-@store_commands.command(
-    epilog=example(
-        "meldflow plan MELD.Raw --store store",
-        "meldflow plan MELD.Raw --store store --retry-failed timeout crashed --json",
-    )
-)
-@takes(options=extraction)
-def plan(options: ExtractOptions, as_json: Json = False) -> None:
-    """Show what `extract` would do with the same options, and why, without doing it."""
-    from meldflow.flows.cli.screen import store as shown
-    from meldflow.storage.planning.preview import preview
-    from meldflow.tasks.extraction.committing import known_clips
-    from meldflow.tasks.extraction.inputs import check_inputs, wanted_extractors, wanted_utterances
-
-    with err.status("looking for the networks' weights"):
-        check_inputs(options)
-        specs = [extractor.spec for extractor in wanted_extractors(options)]
-    utterances = wanted_utterances(options, known_clips(options.store)).utterances
-    change, found = preview(
-        options.store, specs, utterances, partition=options.partition, retry=options.retry
-    )
-    shown.show_plan(options.store, change, found, as_json=as_json)
-
-
-@store_commands.command(
-    epilog=example("meldflow log store", "meldflow log s3://bucket/store --json")
+@command(
+    STORE,
+    "meldflow log store",
+    "meldflow log s3://bucket/store --json",
 )
 def log(store: Store, as_json: Json = False) -> None:
     """List the published states of a store, the newest first."""
@@ -52,8 +26,10 @@ def log(store: Store, as_json: Json = False) -> None:
     shown.show_log(states.log(store), as_json=as_json)
 
 
-@store_commands.command(
-    epilog=example("meldflow diff store paper-1", "meldflow diff store paper-1 main --json")
+@command(
+    STORE,
+    "meldflow diff store paper-1",
+    "meldflow diff store paper-1 main --json",
 )
 def diff(
     store: Store,
@@ -68,10 +44,11 @@ def diff(
     shown.show_diff(states.diff(store, before, after), as_json=as_json)
 
 
-@store_commands.command(
-    epilog=example(
-        "meldflow tag store", "meldflow tag store paper-1", "meldflow tag store x --ref ID"
-    )
+@command(
+    STORE,
+    "meldflow tag store",
+    "meldflow tag store paper-1",
+    "meldflow tag store x --ref ID",
 )
 def tag(
     store: Store,
@@ -95,7 +72,10 @@ def tag(
     shown.show_tags(states.tags(store), as_json=as_json)
 
 
-@store_commands.command(epilog=example("meldflow rollback store paper-1"))
+@command(
+    STORE,
+    "meldflow rollback store paper-1",
+)
 def rollback(
     store: Store,
     ref: Annotated[str, typer.Argument(help="Tag or snapshot id of a published state.")],
@@ -109,39 +89,30 @@ def rollback(
     shown.show_rollback(current, rescued, as_json=as_json)
 
 
-@store_commands.command(
-    epilog=example("meldflow maintain store --dry-run", "meldflow maintain store --older-than 7")
+@command(
+    STORE,
+    "meldflow maintain store --dry-run",
+    "meldflow maintain store --older-than 7",
 )
-def maintain(
-    store: Store,
-    older_than: Annotated[
-        float, typer.Option(min=0, help="Age of the states to forget, days.", metavar="DAYS")
-    ] = 30.0,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Tell what is unused already, without what only old states need; change nothing.",
-        ),
-    ] = False,
-    as_json: Json = False,
-) -> None:
+@takes(options=MaintainOptions)
+def maintain(options: MaintainOptions, as_json: Json = False) -> None:
     """Forget old states and free what only they need; tags and the current state stay."""
     from meldflow.flows.cli.screen import store as shown
     from meldflow.storage.maintenance import maintain_store
 
     with err.status("looking for what nothing needs any more"):
-        done = maintain_store(store, older_than_days=older_than, dry_run=dry_run)
-    shown.show_maintenance(done, dry_run=dry_run, as_json=as_json)
+        done = maintain_store(
+            options.store, older_than_days=options.older_than_days, dry_run=options.dry_run
+        )
+    shown.show_maintenance(done, dry_run=options.dry_run, as_json=as_json)
 
 
-@store_commands.command(
-    epilog=example(
-        "meldflow export store --format zarr --to features.zarr",
-        "meldflow export store --format parquet --to features --only text/minilm",
-        "meldflow export store --format mmsa --to meld.pkl --only audio/wav2vec2 "
-        "--only video/resnet50 --only text/minilm",
-    )
+@command(
+    STORE,
+    "meldflow export store --format zarr --to features.zarr",
+    "meldflow export store --format parquet --to features --only text/minilm",
+    "meldflow export store --format mmsa --to meld.pkl --only audio/wav2vec2 "
+    "--only video/resnet50 --only text/minilm",
 )
 def export(
     store: Store,

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meldflow.flows.cli.app import Json, example
+from meldflow.flows.cli.app import SERVING, Json, command
 from meldflow.models.schema.errors import StoppedError
 
 if TYPE_CHECKING:
     from meldflow.flows.serving.runs import RunView
 
-watch_commands = typer.Typer()
 
-
-@watch_commands.command(
-    epilog=example("meldflow runs", "meldflow runs --limit 50 --json", "meldflow runs store")
+@command(
+    SERVING,
+    "meldflow runs",
+    "meldflow runs --limit 50 --json",
+    "meldflow runs store",
 )
 def runs(
     store: Annotated[
@@ -45,8 +46,11 @@ def runs(
         watch.show_runs(server.runs(limit), as_json=as_json)
 
 
-@watch_commands.command(
-    epilog=example("meldflow watch", "meldflow watch extract-store", "meldflow watch ID --json")
+@command(
+    SERVING,
+    "meldflow watch",
+    "meldflow watch extract-store",
+    "meldflow watch ID --json",
 )
 def watch(
     run: Annotated[

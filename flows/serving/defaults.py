@@ -2,90 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from meldflow.models.extractors import registry
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.options import WEIGHTS
+from meldflow.tasks.options import (
+    WEIGHTS,
+    AuditOptions,
+    ExtractOptions,
+    MaintainOptions,
+    Options,
+    PollOptions,
+    Training,
+    TrainOptions,
+)
+
+FIELDS: dict[type[Options], tuple[str, ...]] = {
+    ExtractOptions: ("dataset", "store", "only", "weights", "weights_of", "parameters"),
+    Training: ("report",),
+}
+"""The fields that one may name for all deployments at once."""
+
+TAKEN: dict[str, dict[str, type[Options]]] = {
+    "audit": {"options": AuditOptions},
+    "extract": {"options": ExtractOptions},
+    "train": {"options": TrainOptions},
+    "pipeline": {"extraction": ExtractOptions, "training": Training},
+    "maintain": {"options": MaintainOptions},
+    "poll": {"options": PollOptions},
+}
+"""Deployment → parameter of its flow → what that is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Defaults:
-    """Values for the parameters of the deployments; what is empty stays as it was."""
+    """Values for the parameters of the deployments; what nobody named stays as it was."""
 
-    dataset: Path | None = None
-    store: str = ""
-    report: Path | None = None
-    only: tuple[str, ...] = ()
-    weights: str = ""
-    weights_of: tuple[str, ...] = ()
-    """``NAME=WEIGHTS``, as in the form."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Field → value, as in the form."""
 
     def of(self, deployment: str) -> dict[str, Any]:
         """The parameters of a deployment, as JSON values."""
         chosen = {
-            flow: {name: value for name, value in values.items() if value}
-            for flow, values in self._all()[deployment].items()
+            parameter: {one: self.values[one] for one in model.model_fields if one in self.values}
+            for parameter, model in TAKEN[deployment].items()
         }
         return {parameter: values for parameter, values in chosen.items() if values}
 
-    def _all(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Deployment → parameter → field → value."""
-        data = {"dataset": str(self.dataset) if self.dataset else ""}
-        store = {"store": self.store}
-        report = {"report": str(self.report) if self.report else ""}
-        extraction = {
-            **data,
-            **store,
-            "only": list(self.only),
-            "weights": self.weights,
-            "weights_of": list(self.weights_of),
-        }
-        return {
-            "audit": {"options": data},
-            "extract": {"options": extraction},
-            "train": {"options": store | report},
-            "pipeline": {"extraction": extraction, "training": report},
-            "maintain": {"options": store},
-            "poll": {"options": data | store},
-        }
 
-
-def make_defaults(
-    dataset: Path | None,
-    store: str,
-    report: Path | None,
-    only: Sequence[str],
-    weights: Sequence[str],
-) -> Defaults:
+def make_defaults(given: Mapping[str, Any]) -> Defaults:
     """From the command line; paths are made absolute, since runs start elsewhere.
 
     Raises:
-        UsageError: an extractor or weights are none.
+        UsageError: an extractor, its weights or its parameters are none.
+        ValidationError: something is not of the form that it has to be of.
     """
-    for name in only:
+    for name in given.get("only", ()):
         if name not in registry.names():
-            raise UsageError(f"--only: no extractor is called {name!r}; {_known()}")
-    for_all = [one for one in weights if "=" not in one]
-    if len(for_all) > 1 or not set(for_all) <= set(WEIGHTS):
+            known = ", ".join(registry.names())
+            raise UsageError(f"--only: no extractor is called {name!r}; known: {known}")
+    weights = given.get("weights", WEIGHTS[0])
+    if weights not in WEIGHTS:
         raise UsageError(
-            f"--weights {' '.join(for_all)}: name one of {', '.join(WEIGHTS)} for all extractors, "
-            "and a checkpoint's path as NAME=PATH"
+            f"--weights {weights}: name one of {', '.join(WEIGHTS)} for all extractors, and a "
+            "checkpoint's path as NAME=PATH"
         )
-    if store and "://" not in store:
-        store = str(Path(store).expanduser().absolute())
-    return Defaults(
-        dataset=dataset and dataset.expanduser().absolute(),
-        store=store,
-        report=report and report.expanduser().absolute(),
-        only=tuple(only),
-        weights=for_all[0] if for_all else "",
-        weights_of=tuple(one for one in weights if "=" in one),
-    )
-
-
-def _known() -> str:
-    return f"known: {', '.join(registry.names())}"
+    own = {name: given[name] for name in ("weights_of", "parameters") if name in given}
+    checked = ExtractOptions.model_validate({"dataset": ".", "store": ".", **own})
+    registry.read_parameters(checked.parameters)
+    paths = {
+        name: str(Path(given[name]).expanduser().absolute())
+        for name in ("dataset", "store", "report")
+        if given.get(name) and "://" not in str(given[name])
+    }
+    lines = {
+        name: [f"{one}={value}" for one, value in some.items()]
+        for name, some in given.items()
+        if isinstance(some, dict)
+    }
+    return Defaults({**given, **paths, **lines})

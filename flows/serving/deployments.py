@@ -37,6 +37,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from meldflow.flows.serving.defaults import Defaults
 from meldflow.flows.serving.server import ALIVE
 from meldflow.flows.serving.zombies import register_zombies
+from meldflow.models.extractors.registry import catalogue
 from meldflow.models.schema.errors import UsageError
 
 FILE = resources.files("meldflow") / "deploy" / "prefect.yaml"
@@ -169,6 +170,10 @@ def _form(flow: Flow[..., Any]) -> dict[str, Any]:
     schema: dict[str, Any] = parameter_schema(flow).model_dump(exclude_unset=True)
     for name, parameter in schema["properties"].items():
         parameter["title"] = name.capitalize()
+    for model in schema.get("definitions", {}).values():
+        if field := model["properties"].get("parameters"):
+            settable = [f"{one.name}.{own.brief}" for one in catalogue() for own in one.parameters]
+            field["description"] += f" There are: {'; '.join(settable)}."
     return schema
 
 

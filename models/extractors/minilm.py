@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge, Le
 
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.running.backends import room
@@ -51,7 +53,7 @@ class MiniLM(Extractor):
 
     published: ClassVar[PublishedModel | None] = _SOURCE
 
-    max_tokens: int = 256
+    max_tokens: Annotated[int, Ge(3), Le(512)] = 256
     """Longer texts are cut here, as the published model does."""
 
     @property

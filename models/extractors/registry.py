@@ -3,18 +3,23 @@
 A new one is one file and one line here; other distributions add theirs through the
 entry-point group ``meldflow.extractors`` (name = registry name, value = ``module:Class``).
 Nothing is imported before it is asked for, and no extractor imports torch before ``setup``.
+One that cannot be imported or used costs a line, and no other extractor anything.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
+import inspect
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import Any
 
 from meldflow.models.extractors.contract import Extractor
+from meldflow.models.extractors.parameters import Parameter, parameters_of
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.weights.find import NO_WEIGHTS, find
 
@@ -26,6 +31,72 @@ EXTRACTORS: dict[str, str] = {
     "video/resnet50": "meldflow.models.extractors.resnet50.extractor:ResNet50",
     "text/minilm": "meldflow.models.extractors.minilm:MiniLM",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An extractor that is registered, which may not be of any use."""
+
+    name: str
+    target: str
+    """``module:Class``."""
+    origin: str = "meldflow"
+    """The distribution that it comes from."""
+
+    def load(self) -> type[Extractor]:
+        """Its class.
+
+        Raises:
+            UsageError: it cannot be imported, or is no class of extractors.
+        """
+        module, _, attribute = self.target.partition(":")
+        try:
+            kind = getattr(importlib.import_module(module), attribute)
+            usable = issubclass(kind, Extractor) and not inspect.isabstract(kind)
+        except Exception as error:  # somebody else's code: whatever it raises is the answer
+            raise self.refused(f"{type(error).__name__}: {error}") from error
+        if not usable:
+            raise self.refused("it is no class of meldflow.models.extractors.contract.Extractor")
+        found: type[Extractor] = kind
+        return found
+
+    def parameters(self) -> dict[str, Parameter]:
+        """What can be set on it.
+
+        Raises:
+            UsageError: see ``load``; or nobody can tell.
+        """
+        kind = self.load()
+        try:
+            return parameters_of(kind)
+        except Exception as error:  # annotations of somebody else's may name anything
+            raise self.refused(f"its parameters: {error}") from error
+
+    def refused(self, why: str) -> UsageError:
+        """That it cannot be used."""
+        said = " ".join(why.split())
+        return UsageError(f"extractor {self.name} ({self.target} of {self.origin}): {said}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """An extractor for people who choose."""
+
+    name: str
+    origin: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        shown = ("name", "default", "allowed", "help")
+        settable = [{name: getattr(one, name) for name in shown} for one in self.parameters]
+        return {
+            "name": self.name,
+            "origin": self.origin,
+            "summary": self.summary,
+            "parameters": settable,
+        }
 
 
 def names() -> tuple[str, ...]:
@@ -55,41 +126,124 @@ def build(
     """
     known, parameters = _known(), parameters or {}
     for name in (*(only or ()), *weights, *parameters):
-        if name not in known:
-            raise UsageError(_unknown(name, tuple(known)))
-    chosen = tuple(dict.fromkeys(only or EXTRACTORS))
+        _entry(name, known)
     built = (
-        _build(name, known[name], weights.get(name, default_weights), parameters.get(name, {}))
-        for name in chosen
+        _build(known[name], weights.get(name, default_weights), parameters.get(name, {}))
+        for name in dict.fromkeys(only or EXTRACTORS)
     )
     return tuple(_decoding(extractor, decoding or {}) for extractor in built)
 
 
-def _known() -> dict[str, str]:
-    others = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    return EXTRACTORS | {name: target for name, target in others.items() if name not in EXTRACTORS}
+def usable(weights: str) -> tuple[Extractor, ...]:
+    """Every extractor that can be built; each of the others costs a line."""
+    found = []
+    for name, entry in _known().items():
+        try:
+            found.append(_build(entry, weights, {}))
+        except UsageError as error:
+            if name in EXTRACTORS:
+                raise
+            _warn(str(error))
+    return tuple(found)
 
 
-def _unknown(name: str, known: tuple[str, ...]) -> str:
+def catalogue() -> tuple[Described, ...]:
+    """Every extractor and what can be set on it; each that is of no use costs a line."""
+    found = []
+    for entry in _known().values():
+        try:
+            kind, parameters = entry.load(), entry.parameters()
+        except UsageError as error:
+            _warn(str(error))
+            continue
+        summary = (inspect.getdoc(kind) or "").partition("\n\n")[0]
+        found.append(
+            Described(
+                name=entry.name,
+                origin=entry.origin,
+                summary=" ".join(summary.split()),
+                parameters=tuple(parameters.values()),
+            )
+        )
+    return tuple(found)
+
+
+def read_parameters(typed: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Values of parameters, from how a user types them.
+
+    Args:
+        typed: ``NAME.PARAMETER`` → value; of several there are commas between.
+
+    Returns:
+        For ``build``: registry name → parameter → value.
+
+    Raises:
+        UsageError: there is no such extractor or parameter, or it cannot have that value.
+    """
+    known = _known()
+    found: dict[str, dict[str, Any]] = {}
+    for path, value in typed.items():
+        name, _, parameter = path.rpartition(".")
+        entry = _entry(name or parameter, known)
+        if not name:
+            raise UsageError(f"{path}: which parameter of it? {_settable(entry)}")
+        found.setdefault(name, {})[parameter] = _value(entry, parameter, value)
+    return found
+
+
+def _known() -> dict[str, Entry]:
+    known = {name: Entry(name=name, target=target) for name, target in EXTRACTORS.items()}
+    for point in entry_points(group=ENTRY_POINTS):
+        of = f"{point.dist.name} {point.dist.version}" if point.dist else "nobody knows where"
+        entry = Entry(name=point.name, target=point.value, origin=of)
+        first = known.setdefault(point.name, entry)
+        if first.target != entry.target:
+            _warn(str(entry.refused(f"the name is taken, by {first.target} of {first.origin}")))
+    return known
+
+
+@functools.cache
+def _warn(line: str) -> None:
+    """Once."""
+    logging.getLogger("meldflow").warning("%s", line)
+
+
+def _entry(name: str, known: Mapping[str, Entry]) -> Entry:
+    if name in known:
+        return known[name]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f", did you mean {near[0]!r}?" if near else ""
-    return f"no extractor is called {name!r}{hint} Known: {', '.join(known)}"
+    raise UsageError(f"no extractor is called {name!r}{hint} Known: {', '.join(known)}")
 
 
-def _build(name: str, target: str, wanted: str, parameters: Mapping[str, Any]) -> Extractor:
-    module, _, attribute = target.partition(":")
-    kind: type[Extractor] = getattr(importlib.import_module(module), attribute)
-    allowed = {one.name for one in fields(kind)} - {"weights", "loaded", "computing"}
-    for parameter in parameters:
-        if parameter not in allowed:
-            raise UsageError(_no_parameter(name, parameter, sorted(allowed)))
+def _settable(entry: Entry) -> str:
+    some = ", ".join(one.brief for one in entry.parameters().values())
+    return f"{entry.name} has: {some or 'none'}"
+
+
+def _value(entry: Entry, name: str, given: Any) -> Any:
+    parameters = entry.parameters()
+    if name not in parameters:
+        raise UsageError(f"{entry.name} has no parameter {name!r}. {_settable(entry)}")
+    try:
+        return parameters[name].read(given)
+    except ValueError as error:
+        raise UsageError(f"{entry.name}.{error}, not {given!r}. {_settable(entry)}") from error
+
+
+def _build(entry: Entry, wanted: str, parameters: Mapping[str, Any]) -> Extractor:
+    kind = entry.load()
+    values = {name: _value(entry, name, value) for name, value in parameters.items()}
     weights = NO_WEIGHTS if kind.published is None else find(kind.published, wanted)
     try:
-        extractor = kind(weights=weights, **parameters)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{name}: {error}") from error
-    if extractor.spec.name != name:
-        raise UsageError(f"{target} calls itself {extractor.spec.name!r}, registered as {name!r}")
+        extractor = kind(weights=weights, **values)
+        name = extractor.spec.name
+    except Exception as error:  # as in ``Entry.load``
+        if values:
+            raise UsageError(f"{entry.name}: {error}. {_settable(entry)}") from error
+        raise entry.refused(str(error)) from error
+    if name != entry.name:
+        raise entry.refused(f"it calls itself {name!r}")
     return extractor
 
 
@@ -97,7 +251,3 @@ def _decoding(extractor: Extractor, changes: Mapping[str, Any]) -> Extractor:
     if extractor.decoding is None:
         return extractor
     return replace(extractor, decoding=replace(extractor.decoding, **changes))
-
-
-def _no_parameter(name: str, parameter: str, allowed: list[str]) -> str:
-    return f"{name} has no parameter {parameter!r}; it has: {', '.join(allowed) or 'none'}"

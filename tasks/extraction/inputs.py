@@ -28,6 +28,7 @@ def wanted_extractors(options: ExtractOptions) -> tuple[Extractor, ...]:
         options.only,
         options.weights_of,
         options.weights,
+        registry.read_parameters(options.parameters),
         decoding={"strict": options.strict, "max_seconds": options.max_seconds},
     )
     device, had = load_profile(options.cluster).device, _computed_by(options.store)

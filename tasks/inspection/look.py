@@ -51,7 +51,7 @@ def look_into(path: Path, *, text: str = "", strict: bool = False) -> Inspection
     header = _NO_HEADER if isinstance(probed, Missing) else probed
     words = text if text.strip() else _NO_TEXT
     media = Media(audio=decoded.audio, video=decoded.video, text=words)
-    extractors = registry.build(registry.names(), {}, "random")
+    extractors = registry.usable("random")
     computed = [(one.spec, _run(one, media)) for one in extractors if _can_run(one, media)]
     return Inspection(
         path=os.fspath(path),

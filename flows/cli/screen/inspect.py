@@ -6,17 +6,16 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from meldflow.flows.cli.app import out
 from meldflow.models.schema.media import Missing
 from meldflow.tasks.inspection import words
 from meldflow.tasks.inspection.cautions import cautions
 from meldflow.tasks.inspection.numbers import to_json
 from meldflow.tasks.inspection.record import Inspection
-
-out = Console()
 
 
 def show_inspection(found: Inspection, written: Sequence[Path], *, as_json: bool) -> None:

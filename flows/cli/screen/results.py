@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from meldflow.flows.cli.app import out
 from meldflow.models.schema.errors import StoppedError
 from meldflow.models.schema.utterances import EMOTIONS
 from meldflow.tasks.progress import console as err
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from meldflow.tasks.demo.dataset import SynthSummary
     from meldflow.tasks.extraction.committing import ExtractReport
     from meldflow.tasks.training.steps import TrainReport
-
-out = Console()
 
 
 @contextlib.contextmanager
@@ -210,7 +208,7 @@ def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
 def show_clips(snapshot: Snapshot, *, damaged: bool, as_json: bool) -> None:
     """What decoding showed of every clip, or of the damaged ones."""
     table = snapshot.clips()
-    damage = table[["audio_damage", "video_damage"]].fillna("")
+    damage = table[["audio_damage", "video_damage"]].astype(object).fillna("")
     if damaged:
         table, damage = table[damage.any(axis=1)], damage[damage.any(axis=1)]
     if as_json:
@@ -218,17 +216,20 @@ def show_clips(snapshot: Snapshot, *, damaged: bool, as_json: bool) -> None:
         out.print_json(data={"snapshot": snapshot.id, "clips": clips})
         return
     shown = Table("utterance", "sound", "s", "picture", "frames", "damage")
-    known = table.astype(object).where(table.notna(), None)
-    for (name, one), lost in zip(known.iterrows(), damage.to_numpy(), strict=True):
-        sound = [one.audio_codec, one.audio_layout, one.audio_rate and f"{one.audio_rate:.0f} Hz"]
-        size = one.video_width and f"{one.video_width:.0f}x{one.video_height:.0f}"
-        picture = [one.video_codec, size, one.video_rate and f"{one.video_rate:.5g}/s"]
+    # As mappings: pandas would make a text of every value of a row that has nothing but a path.
+    known = table.astype(object).where(table.notna(), None).to_dict("records")
+    for name, one, lost in zip(table.index, known, damage.to_numpy(), strict=True):
+        rate, width, speed = one["audio_rate"], one["video_width"], one["video_rate"]
+        seconds, frames = one["audio_seconds"], one["video_frames_decoded"]
+        sound = [one["audio_codec"], one["audio_layout"], rate and f"{rate:.0f} Hz"]
+        size = width and f"{width:.0f}x{one['video_height']:.0f}"
+        picture = [one["video_codec"], size, speed and f"{speed:.5g}/s"]
         shown.add_row(
             escape(str(name)),
             " ".join(filter(None, sound)),
-            "" if one.audio_seconds is None else f"{one.audio_seconds:.2f}",
+            "" if seconds is None else f"{seconds:.2f}",
             " ".join(filter(None, picture)),
-            f"{one.video_frames_decoded:.0f}" if one.video_codec else "",
+            "" if frames is None else f"{frames:.0f}",
             "; ".join(filter(None, lost)),
         )
     out.print(shown)

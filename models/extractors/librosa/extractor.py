@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Descriptors(Extractor):
 
     published: ClassVar[PublishedModel | None] = None
 
-    f0: str = "yin"
+    f0: Literal["yin", "pyin"] = "yin"
     """How pitch is found: ``yin`` (about 5 ms per clip) or ``pyin`` (about 250 ms)."""
     fmin: float = 60.0
     """Lowest pitch, Hz."""

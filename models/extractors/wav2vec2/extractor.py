@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from meldflow.models.clips.options import DecodeOptions
@@ -54,7 +55,7 @@ class Wav2Vec2(Extractor):
         },
     )
 
-    layers: tuple[int, ...] = (_LAYERS,)
+    layers: tuple[Annotated[int, Ge(0), Le(_LAYERS)], ...] = (_LAYERS,)
     """Hidden states to average: 0 is the input of the first layer, 12 the last hidden state."""
     window_seconds: float = 15.0
     """Longer clips go through the network in windows of this length, which bounds its memory; it

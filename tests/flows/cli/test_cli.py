@@ -72,7 +72,7 @@ def test_examples_in_the_help_are_understood(line: str) -> None:
 def test_runs_give_signs_of_life_more_often_than_they_are_taken_for_dead() -> None:
     program = (
         "import sys\n"
-        "from flows import cli\n"
+        "from meldflow.flows.cli import main\n"
         "sys.argv = ['meldflow', '--help']\n"
         "try:\n"
         "    main.main()\n"
@@ -184,9 +184,37 @@ def test_stores_that_cannot_be_used(
         (("extract", "data", "--weights", "/no/such/model"), "/no/such/model"),
         (("extract", "data", "--cluster", "none.yaml"), "none.yaml"),
         (("extract", "data", "--weights", "random", "--weights", "pretrained"), "both for all"),
-        (("extract", "data", "--batch", "0"), "--batch"),
+        (("extract", "data", "--batch", "0"), "--batch: Input should be greater than"),
+        (("extract", "data", "--batch", "x"), "'--batch'"),
+        (("extract", "data", "--max-seconds", "0"), "--max-seconds: Input should be greater"),
+        (("extract", "data", "--backend", "jax"), "--backend: 'jax' is none of auto, torch"),
+        (("extract", "data", "--retry-failed=bored"), "--retry-failed: 'bored' is none of all"),
+        (("train", "store", "--device", "tpu"), "--device: Input should be 'cpu', 'cuda' or"),
+        (("pipeline", "data", "--training-precision", "8"), "--training-precision: Input should"),
+        (("extract", "data", "--set", "f0"), "--set: 'f0' is not of the form NAME.PARAMETER=V"),
+        (("extract", "data", "--set", "audio/librosa=x"), "which parameter of it? audio/librosa"),
+        (("extract", "data", "--set", "audio/libros.f0=x"), "did you mean 'audio/librosa'"),
+        (
+            ("plan", "data", "--set", "audio/librosa.f1=9"),
+            "audio/librosa has no parameter 'f1'. audio/librosa has: f0=yin (yin or pyin), fmin=",
+        ),
+        (
+            ("extract", "data", "--set", "audio/librosa.f0=x"),
+            "audio/librosa.f0: Input should be 'yin' or 'pyin', not 'x'. audio/librosa has: f0=",
+        ),
+        (
+            ("extract", "data", "--set", "audio/wav2vec2.layers=6,13"),
+            "layers: Input should be less than or equal to 12, not '6,13'. audio/wav2vec2 has: "
+            "layers=12 (a whole number from 0 to 12, several with commas between)",
+        ),
+        (
+            ("extract", "data", "--weights=random", "--set=audio/wav2vec2.overlap_seconds=20"),
+            "audio/wav2vec2: overlap_seconds 20.0 is not below 15.0. audio/wav2vec2 has: layers=",
+        ),
+        (("deploy", "--set", "audio/librosa.f1=9"), "audio/librosa has no parameter 'f1'"),
+        (("deploy", "--set", "f1"), "--set: 'f1' is not of the form"),
         (("demo", "--directory", "data/train_sent_emo.csv"), "train_sent_emo.csv"),
-        (("extract",), "name a DATASET or a folder with --clips"),
+        (("extract",), "name a data set or a folder of clips (--clips)"),
         (("extract", "data", "--clips", "data"), "one of them, not both"),
         (("extract", "--clips", "none"), "none: does not exist"),
         (("extract", "--clips", "data/train_sent_emo.csv"), "is a file, not a folder"),

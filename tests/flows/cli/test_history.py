@@ -85,7 +85,7 @@ def test_rollback_and_maintain(store: str, shown) -> None:  # type: ignore[no-un
         (("maintain", "{store}", "--older-than", "1e6"), "give 0 to 36,500"),
         (("tag", "{store}", "x", "--delete"), "no tag is called 'x'"),
         (("tag", "{store}", "--delete"), "name the tag to forget"),
-        (("train", "{store}", "--seed", "99999999999"), "seed: Input should be less than"),
+        (("train", "{store}", "--seed", "99999999999"), "--seed: Input should be less than"),
         (("log", "s3://bucket"), "name a place in a bucket"),
         (("log", "gs://bucket/store"), "no store can lie there"),
     ],

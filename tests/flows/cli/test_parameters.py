@@ -1,53 +1,218 @@
-"""The parameters of commands become those of the flows, all of them."""
+"""What is declared in ``tasks.options`` arrives: from the command line, the form, the defaults."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import shlex
+import sys
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
+from prefect.flows import load_flow_from_entrypoint
 
-from meldflow.flows.cli.parameters import extraction, takes, training
+from meldflow import storage
+from meldflow.flows.cli import features, main, training
+from meldflow.flows.cli.parameters import options_of, takes
+from meldflow.flows.cli.screen import results
+from meldflow.flows.serving import changes, connection, events, server
+from meldflow.flows.serving.defaults import TAKEN, make_defaults
+from meldflow.flows.serving.deployments import _form, load_specs
+from meldflow.storage import maintenance
+from meldflow.tasks import dataset
+from meldflow.tasks.audit import stock
+from meldflow.tasks.options import (
+    AuditOptions,
+    ExtractOptions,
+    MaintainOptions,
+    Options,
+    PollOptions,
+    Training,
+    TrainOptions,
+)
+from meldflow.tasks.training import steps
+
+HERE = Path.cwd()
+
+EXTRACTION: dict[str, tuple[str, Any]] = {
+    "store": ("--store other", "other"),
+    "only": ("--only text/minilm --only audio/librosa", ("text/minilm", "audio/librosa")),
+    "weights": ("--weights random", "random"),
+    "weights_of": ("--weights text/minilm=/a=b", {"text/minilm": "/a=b"}),
+    "parameters": ("--set audio/librosa.f0=pyin", {"audio/librosa.f0": "pyin"}),
+    "backend": ("--backend torch", "torch"),
+    "precision": ("--precision bf16", "bf16"),
+    "retry_failed": ("--retry-failed timeout crashed", ("timeout", "crashed")),
+    "max_failure_rate": ("--max-failure-rate 0.5", 0.5),
+    "then_train": ("--then-train", True),
+    "fixes": ("--no-fixes", False),
+    "strict": ("--strict", True),
+    "max_seconds": ("--max-seconds 60", 60.0),
+    "clip_timeout": ("--clip-timeout 2.5", 2.5),
+    "partition_timeout": ("--partition-timeout 90", 90.0),
+    "wait": ("--wait 4", 4.0),
+    "partition": ("--partition 32", 32),
+    "batch": ("--batch 4", 4),
+    "cluster": ("--cluster c.yaml", str(HERE / "c.yaml")),
+}
+DATASET = {"dataset": ("data", HERE / "data")}
+CLIPS = {"clips": ("--clips data", HERE / "data")}
+TRAINING: dict[str, tuple[str, Any]] = {
+    "report": ("--report there", Path("there")),
+    "protocol": ("--protocol leaky-80-20", "leaky-80-20"),
+    "network": ("--network reference", "reference"),
+    "modalities": ("--modalities text,audio", ("text", "audio")),
+    "target": ("--target sentiment", "sentiment"),
+    "seed": ("--seed 3", 3),
+    "seeds": ("--seeds 2", 2),
+    "ablations": ("--no-ablations", False),
+    "epochs": ("--epochs 7", 7),
+    "tracking": ("--tracking none", "none"),
+    "causal": ("--causal", True),
+    "device": ("--device auto", "auto"),
+    "precision": ("--training-precision bf16-mixed", "bf16-mixed"),
+}
+SNAPSHOT = {"store": ("place", "place"), "snapshot": ("--ref paper-1", "paper-1")}
+AUDIT = {
+    "dataset": ("data", HERE / "data"),
+    "annotations_only": ("--annotations-only", True),
+    "fixes": ("--no-fixes", False),
+}
+MAINTAIN = {
+    "store": ("place", "place"),
+    "older_than_days": ("--older-than 7", 7.0),
+    "dry_run": ("--dry-run", True),
+}
+POLL = {"dataset": ("data", HERE / "data"), "store": ("--store place", "place")}
+
+Line = dict[str, tuple[str, Any]]
+LINES: list[tuple[str, list[tuple[type[Options], Line]]]] = [
+    ("extract", [(ExtractOptions, EXTRACTION | DATASET)]),
+    ("extract", [(ExtractOptions, EXTRACTION | CLIPS)]),
+    ("pipeline", [(ExtractOptions, EXTRACTION | DATASET), (Training, TRAINING)]),
+    ("train", [(TrainOptions, TRAINING | SNAPSHOT)]),
+    ("audit", [(AuditOptions, AUDIT)]),
+    ("maintain", [(MaintainOptions, MAINTAIN)]),
+    ("notify", [(PollOptions, POLL)]),
+]
 
 
-def test_every_option_of_training_arrives() -> None:
+FLOWS = {one.name: load_flow_from_entrypoint(one.entrypoint) for one in load_specs()}
+"""Loaded before anything is replaced, so that nothing which is lasts in a module."""
+
+
+@pytest.fixture
+def arrived(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What reaches the flow, or what does its work; nothing runs, and nothing has to be there."""
+    got: list[Any] = []
+
+    def take(*values: Any, **named: Any) -> None:
+        got.extend([*values, *named.values()])
+        raise SystemExit(0)
+
+    def nothing(*_: Any) -> str:
+        return ""
+
+    monkeypatch.setattr(results, "prefect", contextlib.nullcontext)
+    monkeypatch.setattr(server, "outcome", lambda _, *options: take(*options))
+    for place, name in (
+        (features, "check_before_start"),
+        (training, "check_before_start"),
+        (steps, "check_training"),
+        (storage, "open_store"),
+        (dataset, "check_source"),
+        (changes, "check_there"),
+        (connection, "find_api"),
+        (events, "check_reaction"),
+    ):
+        monkeypatch.setattr(place, name, nothing)
+    for work, name in (
+        (stock, "take_stock"),
+        (maintenance, "maintain_store"),
+        (events, "tell_changed"),
+    ):
+        monkeypatch.setattr(work, name, take)
+    return got
+
+
+@pytest.mark.parametrize(("command", "typed"), LINES, ids=[name for name, _ in LINES])
+def test_every_field_arrives_from_the_command_line(
+    command: str,
+    typed: list[tuple[type[Options], Line]],
+    arrived: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = [shlex.split(said) for _, line in typed for said, _ in line.values()]
+    monkeypatch.setattr(sys, "argv", ["meldflow", command, *itertools.chain(*words)])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 0
+    for model, line in typed:
+        assert set(model.model_fields) - set(line) in ({"dataset"}, {"clips"}, set())
+        of_model = [one for one in arrived if isinstance(one, model)]
+        for field, (said, value) in line.items():
+            # The work of `maintain` and of `notify` takes values, that of the others options.
+            got = [getattr(one, field) for one in of_model] or arrived
+            assert value in got, f"{said} does not arrive"
+            assert value != model.model_fields[field].get_default(call_default_factory=True)
+
+
+@pytest.mark.parametrize("deployment", load_specs(), ids=lambda one: one.name)
+def test_every_field_is_in_the_form_with_its_title(deployment: Any) -> None:
+    flow, taken = FLOWS[deployment.name], TAKEN[deployment.name]
+    hints = get_type_hints(flow.fn)
+    assert {name: hints[name] for name in taken} == taken
+    form = _form(flow)
+    for model in taken.values():
+        shown = form["definitions"][model.__name__]["properties"]
+        assert {name: one["title"] for name, one in shown.items()} == {
+            name: one.title for name, one in model.model_fields.items()
+        }
+        assert all(one["description"] for one in shown.values())
+
+
+def test_the_form_lists_the_parameters_of_extractors() -> None:
+    form = _form(FLOWS["extract"])
+    said = form["definitions"]["ExtractOptions"]["properties"]["parameters"]["description"]
+    assert "audio/librosa.f0=yin (yin or pyin)" in said
+
+
+def test_defaults_of_deployments_are_values_of_the_form(tmp_path: Path) -> None:
     given = {
-        "store": "a",
-        "report": Path("b"),
-        "protocol": "leaky-80-20",
-        "network": "fusion",
-        "modalities": "text",
-        "target": "sentiment",
-        "seed": 3,
-        "seeds": 2,
-        "ablations": False,
-        "epochs": 7,
-        "tracking": "none",
-        "causal": True,
-        "device": "auto",
-        "training_precision": "bf16-mixed",
+        "dataset": tmp_path,
+        "store": "s3://bucket/store",
+        "only": ["text/minilm"],
+        "weights": "random",
+        "weights_of": {"text/minilm": "pretrained"},
+        "parameters": ["audio/librosa.f0=pyin"],
+        "report": "report",
     }
-    options = training(**given).model_dump(exclude={"snapshot"})  # type: ignore[arg-type]
-    assert options == {
-        **{name: value for name, value in given.items() if name != "training_precision"},
-        "modalities": ("text",),
-        "precision": "bf16-mixed",
+    defaults = make_defaults(given)
+    extraction = ExtractOptions.model_validate(defaults.of("pipeline")["extraction"])
+    assert extraction.parameters == {"audio/librosa.f0": "pyin"}
+    assert extraction.weights_of == {"text/minilm": "pretrained"}
+    assert defaults.of("pipeline")["extraction"] == defaults.of("extract")["options"]
+    assert defaults.of("train")["options"] == {
+        "report": str(Path("report").absolute()),
+        "store": "s3://bucket/store",
     }
+    assert make_defaults({}).of("extract") == {}
 
 
-def test_backend_and_precision_of_extraction_arrive() -> None:
-    options = extraction(Path("data"), backend="torch", precision="bf16")
-    assert (options.backend, options.precision) == ("torch", "bf16")
+def test_options_of_one_name_have_to_be_one() -> None:
+    with pytest.raises(TypeError, match="two different parameters called store"):
 
-
-def test_parameters_of_one_name_have_to_be_one() -> None:
-    def left(size: int = 1) -> int:
-        return size
-
-    def right(size: int = 2) -> int:
-        return size
-
-    with pytest.raises(TypeError, match="two different parameters called size"):
-
-        @takes(a=left, b=right)
+        @takes(a=ExtractOptions, b=MaintainOptions)
         def command(a: int, b: int) -> None:
             pass
+
+
+def test_the_help_says_type_unit_bounds_and_choices() -> None:
+    shown = {
+        one.name: one.parameter(None).annotation.__metadata__[0] for one in options_of(TrainOptions)
+    }
+    assert shown["device"].metavar == "cpu|cuda|auto"
+    assert shown["seeds"].help.endswith("From 1 to 100.")
+    (partition,) = [one for one in options_of(ExtractOptions) if one.name == "partition"]
+    assert partition.parameter(None).annotation.__metadata__[0].metavar == "UTTERANCES"

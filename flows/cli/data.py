@@ -1,0 +1,92 @@
+"""The commands about clips and annotations: making, checking and looking into them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meldflow.flows.cli.app import DATA, Json, command, err
+from meldflow.flows.cli.parameters import takes
+from meldflow.tasks.options import AuditOptions
+
+Directory = Annotated[Path, typer.Argument(help="A new folder.", metavar="DIR")]
+Dialogues = Annotated[int, typer.Option(min=3, help="Dialogues, over all splits.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
+
+
+@command(DATA, "meldflow synth demo/data --dialogues 20 --seed 7")
+def synth(
+    directory: Directory, dialogues: Dialogues = 20, seed: Seed = 0, as_json: Json = False
+) -> None:
+    """Write a demo data set in MELD's shape: drawn faces, synthetic voices, fitting words."""
+    from meldflow.flows.cli.screen import results
+    from meldflow.tasks.demo.dataset import synthesise
+
+    with results.counting("drawing clips") as on_clip:
+        summary = synthesise(directory, dialogues=dialogues, seed=seed, on_clip=on_clip)
+    results.show_synth(summary, as_json=as_json)
+
+
+@command(
+    DATA,
+    "meldflow audit MELD.Raw --html audit.html",
+    "meldflow audit MELD.Raw --annotations-only --json",
+)
+@takes(options=AuditOptions)
+def audit(
+    options: AuditOptions,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a report to read, one page.", metavar="FILE")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List every discrepancy between a data set's annotations and its clips."""
+    from meldflow.flows.cli.screen import results
+    from meldflow.tasks.audit.page import write_page
+    from meldflow.tasks.audit.stock import check_page, take_stock
+    from meldflow.tasks.dataset import check_source
+
+    check_source(options.dataset)
+    if html is not None:
+        check_page(html)
+    if options.annotations_only:
+        # A second of work; starting a server for it would take ten times as long.
+        report = take_stock(options)
+    else:
+        with results.prefect():
+            from meldflow.flows.audit import audit as flow
+
+            report = flow(options)
+    if html is not None:
+        write_page(report, html)
+    results.show_audit(report, as_json=as_json)
+
+
+@command(DATA, "meldflow inspect clip.mp4", "meldflow inspect clip.mp4 --html clip.html")
+def inspect(
+    clip: Annotated[Path, typer.Argument(help="The clip.", metavar="CLIP")],
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with its curves and frames.", metavar="FILE")
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Write the figures of that page there.", metavar="DIR")
+    ] = None,
+    text: Annotated[str, typer.Option(help="The words of the utterance.")] = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse a damaged clip; else its good part is kept.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Look into one clip: what an extraction would see of it, and why not more."""
+    from meldflow.flows.cli.screen.inspect import show_inspection
+    from meldflow.tasks.inspection.look import look_into
+    from meldflow.tasks.inspection.page import check_page, write
+
+    if html is not None:
+        check_page(html)
+    with err.status("looking into the clip"):
+        found = look_into(clip, text=text, strict=strict)
+        written = write(found, page=html, figures=png)
+    show_inspection(found, written, as_json=as_json)

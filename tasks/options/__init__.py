@@ -1,0 +1,24 @@
+"""Parameters of the flows, checked before anything starts: the one declaration of each.
+
+A field says its name, type, unit, bounds and meaning; the command line, Prefect's form, the
+deployments and the documentation are made from it. A title ends with the unit, in brackets.
+"""
+
+from meldflow.tasks.options.extraction import WEIGHTS, ExtractOptions, split_weights
+from meldflow.tasks.options.fields import Cli, Options, first_problem
+from meldflow.tasks.options.training import Training, TrainOptions
+from meldflow.tasks.options.upkeep import AuditOptions, MaintainOptions, PollOptions
+
+__all__ = [
+    "WEIGHTS",
+    "AuditOptions",
+    "Cli",
+    "ExtractOptions",
+    "MaintainOptions",
+    "Options",
+    "PollOptions",
+    "TrainOptions",
+    "Training",
+    "first_problem",
+    "split_weights",
+]

@@ -1,0 +1,125 @@
+"""What options are made of: their base class, types of fields, and hints for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import GroupedMetadata
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
+
+# What a form shows and what a server checks is a field's JSON schema; Python may take more. A
+# union would be drawn as tabs, so an optional path is a line that may stay empty.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cli:
+    """What the command line alone has to know of a field; in the annotation of the field."""
+
+    flags: tuple[str, ...] = ()
+    """Instead of ``--its-name``."""
+    hidden: bool = False
+    """It has no flag; another field's ``fills`` gives its value."""
+    argument: bool = False
+    """It is given by its position."""
+    metavar: str = ""
+    """What stands for the value in the help; by default the choices, or the unit."""
+    default: Any = None
+    """Where the form asks for it and the command line need not."""
+    path: bool = False
+    """It is made absolute, since runs may start in another folder."""
+    commas: bool = False
+    """Several values are one word, with commas between them."""
+    fills: Callable[[Sequence[str]], Mapping[str, Any]] | None = None
+    """From what was typed to several fields and their values."""
+
+
+class Options(BaseModel):
+    """The base of all: frozen, and without fields that nobody declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Lines(GroupedMetadata):
+    """Of a mapping: it may be given as lines of a form such as ``NAME=VALUE``."""
+
+    form: str
+
+    def __iter__(self) -> Iterator[object]:
+        """What pydantic makes of it."""
+        lines = {"type": "string", "pattern": "^[^=]+=.+$"}
+        yield BeforeValidator(self._split)
+        yield WithJsonSchema({"type": "array", "items": lines})
+
+    def _split(self, value: object) -> object:
+        if not isinstance(value, list | tuple):
+            return value
+        for one in value:
+            if not isinstance(one, str) or not all(one.partition("=")):
+                raise ValueError(f"{one!r} is not of the form {self.form}")
+        return dict(one.split("=", 1) for one in value)
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf(GroupedMetadata):
+    """Of a text: it is one of these names."""
+
+    names: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[object]:
+        """What pydantic makes of it."""
+        yield AfterValidator(self._check)
+        yield WithJsonSchema({"type": "string", "enum": list(self.names)})
+
+    def _check(self, value: str) -> str:
+        if value not in self.names:
+            raise ValueError(f"{value!r} is none of {', '.join(self.names)}")
+        return value
+
+
+MaybePath = Annotated[
+    Path | None,
+    BeforeValidator(lambda value: None if value == "" else value),
+    WithJsonSchema({"type": "string"}),
+]
+FilePath = Annotated[Path, WithJsonSchema({"type": "string"})]
+
+
+def store_field(what: str = "") -> Any:
+    """The declaration of the store, with what there is to say about it in this place."""
+    return Field(
+        title="Store",
+        description=f"The feature store: a folder or s3://bucket/name.{what}",
+        examples=["/data/store", "s3://bucket/store"],
+        min_length=1,
+    )
+
+
+DATASET = (
+    "Folder with MELD's CSV files and clip folders, or a .csv or .parquet file that lists clips "
+    "of your own."
+)
+
+FIXES = Field(
+    True,
+    title="Mend known defects",
+    description="Apply the list of known defects of MELD's published files.",
+)
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first complaint of a failed validation, as ``field: what is wrong``."""
+    problem = error.errors()[0]
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(map(str, problem['loc']))}: {said}".removeprefix(": ")
