@@ -63,12 +63,13 @@ def extractors(as_json: Json = False) -> None:
     """List the extractors, where they come from, and the parameters that `--set` sets."""
     from meldflow.models.extractors.registry import catalogue
 
+    found = catalogue()
     if as_json:
-        out.print_json(data=[one.to_json() for one in catalogue()])
+        out.print_json(data=[entry.to_json() for entry, _ in found])
         return
-    for one in catalogue():
-        out.print(f"{one.name}  ({one.origin})", style="bold", highlight=False, markup=False)
-        for line in (one.summary, *map(str, one.parameters)):
+    for entry, parameters in found:
+        out.print(f"{entry.name}  ({entry.origin})", style="bold", highlight=False, markup=False)
+        for line in (entry.summary, *map(str, parameters)):
             out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
 
 

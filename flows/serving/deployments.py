@@ -172,7 +172,7 @@ def _form(flow: Flow[..., Any]) -> dict[str, Any]:
         parameter["title"] = name.capitalize()
     for model in schema.get("definitions", {}).values():
         if field := model["properties"].get("parameters"):
-            settable = [f"{one.name}.{own.brief}" for one in catalogue() for own in one.parameters]
+            settable = [f"{one.name}.{own.brief}" for one, some in catalogue() for own in some]
             field["description"] += f" There are: {'; '.join(settable)}."
     return schema
 

@@ -39,8 +39,10 @@ class Parameter:
         Raises:
             ValueError: it may not be that.
         """
-        several = self.adapter.json_schema().get("type") == "array"
-        if several and isinstance(given, str):
+        schema = self.adapter.json_schema()
+        if given == "none" and {"type": "null"} in schema.get("anyOf", ()):
+            return None
+        if isinstance(given, str) and schema.get("type") == "array":
             given = [one.strip() for one in given.split(",") if one.strip()]
         try:
             return self.adapter.validate_python(given)
@@ -79,12 +81,18 @@ def parameters_of(kind: type[Extractor]) -> dict[str, Parameter]:
 
 
 def _typed(value: Any) -> str:
-    if value is MISSING:
-        return ""
+    if value is MISSING or value is None:
+        return "" if value is MISSING else "none"
     return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-_KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "string": "a text",
+    "null": "none",
+}
 
 
 def _words(schema: Mapping[str, Any], known: Mapping[str, Any]) -> str:
@@ -107,7 +115,7 @@ def _words(schema: Mapping[str, Any], known: Mapping[str, Any]) -> str:
         )
         if name in schema
     ]
-    return " ".join([_KINDS.get(kind, f"a {kind}" if kind == "string" else kind), *bounds])
+    return " ".join([_KINDS.get(kind, kind), *bounds])
 
 
 def _docstrings(kind: type) -> dict[str, str]:

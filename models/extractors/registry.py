@@ -13,15 +13,17 @@ import functools
 import importlib
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.extractors.parameters import Parameter, parameters_of
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.weights.find import NO_WEIGHTS, find
+
+T = TypeVar("T")
 
 ENTRY_POINTS = "meldflow.extractors"
 
@@ -42,6 +44,8 @@ class Entry:
     """``module:Class``."""
     origin: str = "meldflow"
     """The distribution that it comes from."""
+    others: tuple[str, ...] = ()
+    """What else wants the name, in vain."""
 
     def load(self) -> type[Extractor]:
         """Its class.
@@ -49,6 +53,8 @@ class Entry:
         Raises:
             UsageError: it cannot be imported, or is no class of extractors.
         """
+        for one in self.others:
+            _warn(f"extractor {self.name} ({one}): the name is taken, by {self.origin}")
         module, _, attribute = self.target.partition(":")
         try:
             kind = getattr(importlib.import_module(module), attribute)
@@ -72,31 +78,27 @@ class Entry:
         except Exception as error:  # annotations of somebody else's may name anything
             raise self.refused(f"its parameters: {error}") from error
 
-    def refused(self, why: str) -> UsageError:
-        """That it cannot be used."""
-        said = " ".join(why.split())
-        return UsageError(f"extractor {self.name} ({self.target} of {self.origin}): {said}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
-    """An extractor for people who choose."""
-
-    name: str
-    origin: str
-    summary: str
-    parameters: tuple[Parameter, ...]
+    @property
+    def summary(self) -> str:
+        """The first sentence of its class's docstring."""
+        return " ".join((inspect.getdoc(self.load()) or "").partition("\n\n")[0].split())
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Name, origin, summary and parameters, as JSON values."""
         shown = ("name", "default", "allowed", "help")
-        settable = [{name: getattr(one, name) for name in shown} for one in self.parameters]
         return {
             "name": self.name,
             "origin": self.origin,
             "summary": self.summary,
-            "parameters": settable,
+            "parameters": [
+                {name: getattr(one, name) for name in shown} for one in self.parameters().values()
+            ],
         }
+
+    def refused(self, why: str) -> UsageError:
+        """That it cannot be used."""
+        said = " ".join(why.split())
+        return UsageError(f"extractor {self.name} ({self.target} of {self.origin}): {said}")
 
 
 def names() -> tuple[str, ...]:
@@ -136,35 +138,23 @@ def build(
 
 def usable(weights: str) -> tuple[Extractor, ...]:
     """Every extractor that can be built; each of the others costs a line."""
+    return _each(lambda entry: _build(entry, weights, {}))
+
+
+def catalogue() -> tuple[tuple[Entry, tuple[Parameter, ...]], ...]:
+    """Every extractor and what can be set on it; each that is of no use costs a line."""
+    return _each(lambda entry: (entry, tuple(entry.parameters().values())))
+
+
+def _each(make: Callable[[Entry], T]) -> tuple[T, ...]:
     found = []
     for name, entry in _known().items():
         try:
-            found.append(_build(entry, weights, {}))
+            found.append(make(entry))
         except UsageError as error:
             if name in EXTRACTORS:
                 raise
             _warn(str(error))
-    return tuple(found)
-
-
-def catalogue() -> tuple[Described, ...]:
-    """Every extractor and what can be set on it; each that is of no use costs a line."""
-    found = []
-    for entry in _known().values():
-        try:
-            kind, parameters = entry.load(), entry.parameters()
-        except UsageError as error:
-            _warn(str(error))
-            continue
-        summary = (inspect.getdoc(kind) or "").partition("\n\n")[0]
-        found.append(
-            Described(
-                name=entry.name,
-                origin=entry.origin,
-                summary=" ".join(summary.split()),
-                parameters=tuple(parameters.values()),
-            )
-        )
     return tuple(found)
 
 
@@ -194,11 +184,13 @@ def read_parameters(typed: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 def _known() -> dict[str, Entry]:
     known = {name: Entry(name=name, target=target) for name, target in EXTRACTORS.items()}
     for point in entry_points(group=ENTRY_POINTS):
-        of = f"{point.dist.name} {point.dist.version}" if point.dist else "nobody knows where"
-        entry = Entry(name=point.name, target=point.value, origin=of)
-        first = known.setdefault(point.name, entry)
-        if first.target != entry.target:
-            _warn(str(entry.refused(f"the name is taken, by {first.target} of {first.origin}")))
+        origin = f"{point.dist.name} {point.dist.version}" if point.dist else "nobody knows where"
+        first = known.get(point.name)
+        if first is None:
+            known[point.name] = Entry(name=point.name, target=point.value, origin=origin)
+        elif first.target != point.value:
+            others = (*first.others, f"{point.value} of {origin}")
+            known[point.name] = replace(first, others=others)
     return known
 
 

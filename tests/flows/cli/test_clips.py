@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from meldflow.flows.cli import main
 from meldflow.storage import open_store
 from tests.flows import command
 from tests.media import Film, Track, noise, tone, write
@@ -66,3 +68,28 @@ def test_a_folder_of_clips(folder: Path, api: str) -> None:
     third = extract(folder, api)
     assert third["extracted"] == {"audio/librosa": 1, "text/minilm": 2}
     assert open_store(str(folder / "store")).row("clips/another") == 5
+
+
+@pytest.mark.parametrize(("value", "stale"), [("yin", 0), ("pyin", 5)])
+def test_another_value_of_a_parameter_is_another_key(
+    folder: Path, api: str, monkeypatch: pytest.MonkeyPatch, value: str, stale: int
+) -> None:
+    assert extract(folder, api)
+    monkeypatch.chdir(folder)
+    arguments = ("plan", "--clips", "my clips", *ONLY[:4], "--set", f"audio/librosa.f0={value}")
+    done = CliRunner().invoke(main.app, [*arguments, "--json"])
+    assert done.exit_code == 0
+    plan = json.loads(done.stdout)
+    assert plan == stale
+
+
+def test_clips_that_could_not_be_read_are_listed(
+    folder: Path, api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert extract(folder, api)
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(main.app, ["clips", "store"], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.exception
+    (broken,) = [line for line in done.stdout.splitlines() if "clips/broken" in line]
+    assert set(broken) - set("clips/broken│ ") == set()
+    assert "16000 Hz" in done.stdout
