@@ -133,11 +133,7 @@ def deploy(
         out.print(f"registered {one.name}{schedules}", highlight=False, markup=False)
 
 
-@command(
-    SERVING,
-    "meldflow notify MELD.Raw",
-    "meldflow notify MELD.Raw --store s3://bucket/store",
-)
+@command(SERVING, "meldflow notify MELD.Raw", "meldflow notify MELD.Raw --store s3://bucket/store")
 @takes(options=PollOptions)
 def notify(options: PollOptions, api: Api = "", as_json: Json = False) -> None:
     """Tell the Prefect server that a data set changed; `extract` starts on it."""

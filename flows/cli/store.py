@@ -13,11 +13,7 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.options import MaintainOptions
 
 
-@command(
-    STORE,
-    "meldflow log store",
-    "meldflow log s3://bucket/store --json",
-)
+@command(STORE, "meldflow log store", "meldflow log s3://bucket/store --json")
 def log(store: Store, as_json: Json = False) -> None:
     """List the published states of a store, the newest first."""
     from meldflow.flows.cli.screen import store as shown
@@ -26,11 +22,7 @@ def log(store: Store, as_json: Json = False) -> None:
     shown.show_log(states.log(store), as_json=as_json)
 
 
-@command(
-    STORE,
-    "meldflow diff store paper-1",
-    "meldflow diff store paper-1 main --json",
-)
+@command(STORE, "meldflow diff store paper-1", "meldflow diff store paper-1 main --json")
 def diff(
     store: Store,
     before: Annotated[str, typer.Argument(help="Branch, tag or snapshot id.", metavar="A")],
@@ -44,12 +36,7 @@ def diff(
     shown.show_diff(states.diff(store, before, after), as_json=as_json)
 
 
-@command(
-    STORE,
-    "meldflow tag store",
-    "meldflow tag store paper-1",
-    "meldflow tag store x --ref ID",
-)
+@command(STORE, "meldflow tag store", "meldflow tag store paper-1", "meldflow tag store x --ref ID")
 def tag(
     store: Store,
     name: Annotated[
@@ -72,10 +59,7 @@ def tag(
     shown.show_tags(states.tags(store), as_json=as_json)
 
 
-@command(
-    STORE,
-    "meldflow rollback store paper-1",
-)
+@command(STORE, "meldflow rollback store paper-1")
 def rollback(
     store: Store,
     ref: Annotated[str, typer.Argument(help="Tag or snapshot id of a published state.")],
@@ -89,11 +73,7 @@ def rollback(
     shown.show_rollback(current, rescued, as_json=as_json)
 
 
-@command(
-    STORE,
-    "meldflow maintain store --dry-run",
-    "meldflow maintain store --older-than 7",
-)
+@command(STORE, "meldflow maintain store --dry-run", "meldflow maintain store --older-than 7")
 @takes(options=MaintainOptions)
 def maintain(options: MaintainOptions, as_json: Json = False) -> None:
     """Forget old states and free what only they need; tags and the current state stay."""

@@ -13,12 +13,7 @@ if TYPE_CHECKING:
     from meldflow.flows.serving.runs import RunView
 
 
-@command(
-    SERVING,
-    "meldflow runs",
-    "meldflow runs --limit 50 --json",
-    "meldflow runs store",
-)
+@command(SERVING, "meldflow runs", "meldflow runs --limit 50 --json", "meldflow runs store")
 def runs(
     store: Annotated[
         str | None,
@@ -46,12 +41,7 @@ def runs(
         watch.show_runs(server.runs(limit), as_json=as_json)
 
 
-@command(
-    SERVING,
-    "meldflow watch",
-    "meldflow watch extract-store",
-    "meldflow watch ID --json",
-)
+@command(SERVING, "meldflow watch", "meldflow watch extract-store", "meldflow watch ID --json")
 def watch(
     run: Annotated[
         str | None,

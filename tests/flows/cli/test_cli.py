@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,14 @@ from prefect.events.schemas.automations import EventTrigger
 from typer.testing import CliRunner
 
 from meldflow.flows.cli import main
+from meldflow.flows.cli.app import app
 from meldflow.flows.cli.parameters import spread_reasons
 from meldflow.flows.serving.zombies import zombies
 from meldflow.storage.places import location
 from meldflow.tasks.demo.annotation import COLUMNS
 
 NEWER = location.SCHEMA + 1
-COMMANDS = tuple(typer.main.get_command(main.app).commands)  # type: ignore[attr-defined]
+COMMANDS = tuple(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -37,7 +40,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 ROW = (1, "Hi.", "Ann", "joy", "", 0, 0, 1, 1, "0:0:1,000", "0:0:2,000")
 
 
-def annotations(
+def write_annotations(
     folder: Path, columns: tuple[str, ...] = COLUMNS, row: tuple[object, ...] = ROW
 ) -> None:
     folder.mkdir()
@@ -47,14 +50,58 @@ def annotations(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(name: str) -> None:
-    shown = CliRunner().invoke(main.app, [name, "--help"], env={"COLUMNS": "200"})
+    shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0
     assert f"meldflow {name}" in shown.output.split("Example")[1]
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_its_short_help_and_a_group(name: str) -> None:
+    assert CliRunner().invoke(app, [name, "-h"]).exit_code == 0
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    assert command.rich_help_panel in {"Data", "Features", "Store", "Training", "Serving"}
+
+
+def test_the_version() -> None:
+    shown = CliRunner().invoke(app, ["--version"])
+    assert shown.output == f"meldflow {version('meldflow')}\n"
+
+
+def test_the_shell_completes_commands() -> None:
+    program = (
+        "import sys; sys.argv[0] = 'meldflow'; from meldflow.flows.cli.main import main; main()"
+    )
+    environment = {
+        **os.environ,
+        "_MELDFLOW_COMPLETE": "complete_bash",
+        "COMP_WORDS": "meldflow ext",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, stdout=-1, text=True, check=True
+    )
+    assert done.stdout.split() == ["extract", "extractors"]
+
+
+def test_a_reader_that_has_seen_enough_and_a_screen_of_ascii(tmp_path: Path) -> None:
+    """``meldflow … | head -1`` is no failure; nor is a word that the screen does not have."""
+    program = [sys.executable, "-m", "meldflow.flows.cli.main"]
+    write_annotations(tmp_path / "dätä")
+    audit = [*program, "audit", str(tmp_path / "dätä"), "--annotations-only"]
+    read, write = os.pipe()
+    os.close(read)
+    for arguments in ([*program, "extractors"], audit):
+        done = subprocess.run(arguments, stdout=write, stderr=-1, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    os.close(write)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    screen = subprocess.run(audit, env=environment, capture_output=True, text=True, check=True)
+    assert "d\\xe4t\\xe4" in screen.stdout.replace("\n", "")
+
+
 def examples(command: Any = None) -> Iterator[str]:
     """Those in the help of all commands."""
-    command = command or typer.main.get_command(main.app)
+    command = command or typer.main.get_command(app)
     yield from re.findall(r"`(meldflow [^`]*)`", command.epilog or "")
     for below in getattr(command, "commands", {}).values():
         yield from examples(below)
@@ -62,7 +109,7 @@ def examples(command: Any = None) -> Iterator[str]:
 
 @pytest.mark.parametrize("line", tuple(examples()))
 def test_examples_in_the_help_are_understood(line: str) -> None:
-    command: Any = typer.main.get_command(main.app)
+    command: Any = typer.main.get_command(app)
     _, *words = spread_reasons(shlex.split(line))
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
@@ -99,11 +146,11 @@ def _file(path: Path) -> None:
 
 
 def _without_columns(path: Path) -> None:
-    annotations(path, ("Utterance", "Speaker", "Season"), ("Hi.", "Ann", 1))
+    write_annotations(path, ("Utterance", "Speaker", "Season"), ("Hi.", "Ann", 1))
 
 
 def _emorynlp(path: Path) -> None:
-    annotations(path, row=(*ROW[:3], "Powerful", *ROW[4:]))
+    write_annotations(path, row=(*ROW[:3], "Powerful", *ROW[4:]))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +213,7 @@ def test_stores_that_cannot_be_used(
     prepare: Callable[[Path], str],
     says: str,
 ) -> None:
-    annotations(tmp_path / "data")
+    write_annotations(tmp_path / "data")
     store = prepare(tmp_path)
     monkeypatch.setattr(location, "SCHEMA", NEWER if "old" in store else location.SCHEMA)
     arguments = ("extract", str(tmp_path / "data"), "--store", store, "--weights", "random")
@@ -231,7 +278,7 @@ def test_other_mistakes(
     arguments: tuple[str, ...],
     says: str,
 ) -> None:
-    annotations(tmp_path / "data")
+    write_annotations(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     assert invoke(monkeypatch, *arguments) == 2
     shown = capsys.readouterr()
@@ -242,7 +289,7 @@ def test_other_mistakes(
 def test_pretrained_weights_that_are_not_here_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    annotations(tmp_path / "data")
+    write_annotations(tmp_path / "data")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     arguments = ("extract", str(tmp_path / "data"), "--store", str(tmp_path / "store"))

@@ -18,7 +18,10 @@ NAME = "Joey's \"how\nyou\" doin' ☃ [b].mp4"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("inspect")
     levels = [150 if one == 5 else 10 for one in range(12)]
-    streams = [Film(frames=noise(12, levels=levels)), Track(samples=tone(220, 0.5)[None])]
+    streams: list[Film | Track] = [
+        Film(frames=noise(12, levels=levels)),
+        Track(samples=tone(220, 0.5)[None]),
+    ]
     write(path / NAME, streams)
     (path / "notes.txt").write_text("Oh my God!\n")
     return path

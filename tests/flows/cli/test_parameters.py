@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
-from prefect.flows import load_flow_from_entrypoint
+from prefect.flows import Flow, load_flow_from_entrypoint
 
 from meldflow import storage
 from meldflow.flows.cli import features, main, training
@@ -98,7 +98,9 @@ LINES: list[tuple[str, list[tuple[type[Options], Line]]]] = [
 ]
 
 
-FLOWS = {one.name: load_flow_from_entrypoint(one.entrypoint) for one in load_specs()}
+FLOWS: dict[str, Flow[..., Any]] = {
+    one.name: load_flow_from_entrypoint(one.entrypoint) for one in load_specs()
+}
 """Loaded before anything is replaced, so that nothing which is lasts in a module."""
 
 
