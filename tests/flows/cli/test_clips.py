@@ -84,11 +84,12 @@ def clips_are_listed_with_those_that_could_not_be_read(folder: Path) -> None:
 
 
 def another_value_of_a_parameter_is_another_key(folder: Path) -> None:
-    where = ("--clips", str(folder / "my clips"), "--store", str(folder / "store"))
+    clips, store = str(folder / "my clips"), str(folder / "store")
+    where = ("--clips", clips, "--store", store, "--max-seconds", "100000")
     plans = {}
     for value in ("yin", "pyin"):
         setting = ("--set", f"audio/librosa.f0={value}", "--only", "audio/librosa", "--json")
         done = CliRunner().invoke(app, ["plan", *where, *setting])
         assert done.exit_code == 0, done.exception
         plans[value] = json.loads(done.stdout)["extractors"]
-    assert plans == {"yin": {}, "pyin": {"audio/librosa": {"another key": 6}}}
+    assert plans == {"yin": {}, "pyin": {"audio/librosa": {"extractor changed": 6}}}
