@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import meldflow
 from tests.paths import ROOT
 
 PACKAGES = ("flows", "tasks", "models", "storage")
@@ -26,13 +27,34 @@ PACKAGES = ("flows", "tasks", "models", "storage")
         "meldflow.models.extractors.registry",
         "meldflow.models.clips.decode",
         "meldflow.storage",
-        "meldflow",
+        "meldflow.testing",
     ],
 )
 def test_importing_does_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False, cwd=ROOT)
     assert done.returncode == 0
+
+
+def test_the_package_itself_loads_nothing() -> None:
+    code = "import sys, meldflow; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "meldflow" in loaded
+    assert not loaded & {"torch", "prefect", "dask", "distributed", "numpy", "zarr", "pydantic"}
+
+
+@pytest.mark.parametrize("name", sorted({*meldflow._HOMES, "testing", "__version__"}))
+def test_names_of_the_package_are_there(name: str) -> None:
+    assert name in dir(meldflow)
+    assert getattr(meldflow, name) is getattr(meldflow, name)
+    stated = (ROOT / "src" / "meldflow" / "__init__.py").read_text()
+    assert name == "__version__" or f" {name} as {name}\n" in stated, "mypy does not know of it"
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'meldflow' has no attribute 'open_shop'"):
+        _ = meldflow.open_shop  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "flows").glob("*.py")), ids=lambda p: p.stem)
