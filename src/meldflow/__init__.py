@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from meldflow import testing as testing
+    from meldflow.models.clips.options import DecodeOptions as DecodeOptions
     from meldflow.models.extractors.contract import Extractor as Extractor
     from meldflow.models.networks.saved import load_model as load_model
     from meldflow.models.schema.errors import MeldflowError as MeldflowError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "open_store": "storage",
     "Extractor": "models.extractors.contract",
+    "DecodeOptions": "models.clips.options",
     "ArraySpec": "models.schema.features",
     "FeatureSpec": "models.schema.features",
     "Media": "models.schema.media",

@@ -112,6 +112,8 @@ def the_key_tells_what_made_a_feature(ready: Extractor, media: Sequence[Media]) 
         yield "other weights leave the key"
     if replace(ready, weights=replace(weights, location="/other")).spec.key != spec.key:
         yield "the place of the weights is in the key"
+    if decoding is None and spec.modality is not Modality.TEXT:
+        yield "it names no decoding, so no clip would be decoded for it"
     other = decoding and replace(ready, decoding=replace(decoding, version=99))
     if other and other.spec.key == spec.key:
         yield "another way of decoding leaves the key"

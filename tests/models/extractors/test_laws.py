@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from meldflow import testing
+from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.schema.features import ArraySpec, Features, FeatureSpec, Record, Weights
 from meldflow.models.schema.media import Audio, Media, Missing, Modality, Reason
@@ -25,6 +26,7 @@ class Levels(Extractor):
 
     fault: str = ""
     weights: Weights = NO_WEIGHTS
+    decoding: DecodeOptions | None = field(default_factory=DecodeOptions)
     floor: float = 0.0
     ballast: str = ""
 
@@ -37,7 +39,10 @@ class Levels(Extractor):
             version=1,
             arrays=(ArraySpec(name="levels", dims=dims, shape=(), dtype="float32", rate=RATE),),
             weights=NO_WEIGHTS if self.fault == "weights" else self.weights,
-            parameters={"floor": (1, 2) if self.fault == "tuple" else self.floor},
+            parameters={
+                "floor": (1, 2) if self.fault == "tuple" else self.floor,
+                **(self.decoding.audio_parameters if self.decoding else {}),
+            },
         )
 
     def load(self, device: str) -> Any:
@@ -103,6 +108,13 @@ def test_a_broken_one_is_told(law: testing.Law, fault: str, message: str) -> Non
     with pytest.raises(testing.LawBroken, match=f"audio/levels breaks '{law.__name__}': ") as told:
         law(Levels(fault=fault, ballast=ballast), testing.example_media())
     assert message in str(told.value)
+
+
+def test_without_decoding_there_is_nothing_to_hear() -> None:
+    with pytest.raises(testing.LawBroken, match="it names no decoding"):
+        testing.the_key_tells_what_made_a_feature(
+            replace(Levels(), decoding=None), testing.example_media()
+        )
 
 
 def test_parameters() -> None:
