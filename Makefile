@@ -18,7 +18,7 @@ TESTERS ?= 2
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-newer chaos bench performance screenshots lint format types lock clean
+.PHONY: help setup demo test test-slow test-newer chaos bench performance docs screenshots lint format types lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: $(READY) ## Measure how the store grows, how it is read, what orchestrati
 
 performance: $(READY) ## Run every bench that bench/ has no figures of, and write docs/performance.md
 	$(BIN)/python -m tests.bench.document bench docs/performance.md --run
+
+docs: $(READY) ## Build the site of the docs into build/site; `mkdocs serve` shows it while you write
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 screenshots: $(READY) ## Take the README's pictures of the UI anew, with Debian's Chromium
 	MELDFLOW_SCREENSHOTS=docs $(BIN)/python -m pytest --basetemp=/tmp/meldflow tests/flows/test_browser.py

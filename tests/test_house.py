@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,30 @@ def test_flow_files_have_names_of_their_own(file: Path) -> None:
     if file.stem != "__init__":
         assert file.stem not in {*sys.stdlib_module_names, *PACKAGES}
         assert importlib.util.find_spec(file.stem) is None
+
+
+def test_the_map_names_every_room() -> None:
+    """``CONTRIBUTING.md`` opens with the tree of the product's folders, one line each."""
+    named: list[str] = []
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("```\n")[2].partition("```")[0]
+    for line in text.splitlines():
+        name, about = line.split("/ ", 1)
+        depth = (len(line) - len(line.lstrip())) // 2
+        assert about.strip()
+        named.append("/".join([*(named[-1].split("/")[:depth] if depth else []), name.strip()]))
+    rooms = {one for one in named if one.partition("/")[0] in PACKAGES}
+    there = {
+        str(file.parent.relative_to(ROOT))
+        for room in PACKAGES
+        for file in ROOT.glob(f"{room}/**/*.py")
+    }
+    assert rooms == there
+
+
+def test_the_paths_that_the_guide_for_contributors_names_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("## Commands")[2]
+    paths = set(re.findall(r"`([a-z_]+/[\w/.-]*)`", text))
+    assert [path for path in paths if not (ROOT / path).exists()] == ["build/site"]
 
 
 def test_the_lock_names_no_index() -> None:

@@ -60,7 +60,12 @@ def film(n_frames: int, height: int = 256, width: int = 455, seed: int = 0) -> V
 
 
 def example_media() -> tuple[Media, ...]:
-    """Eight utterances with sound, pictures and text; the last two hold 25 ms of sound or less."""
+    """Eight utterances with sound, pictures and text; the last two are shorter than 25 ms.
+
+    Examples:
+        >>> [one.audio.samples.size for one in example_media()]
+        [7000, 400, 21000, 1600, 17001, 719, 399, 1]
+    """
     made = (
         (speech(7000, 1), film(4, seed=1), "You must be joking!"),
         (speech(400, 2), film(1, 256, 256, seed=2), "!"),

@@ -50,5 +50,6 @@ def test_it_is_installed_extracts_and_passes_its_own_tests(installed: Path, tmp_
     assert values[0] == pytest.approx(-9.3, abs=0.5)  # half of full scale
     assert snapshot.frames("audio/loudness", "blocks", "clips/long").shape == (7,)
 
-    own = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path / "package"]
+    package = str(tmp_path / "package")
+    own = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", package]
     subprocess.run(own, check=True, cwd=tmp_path)

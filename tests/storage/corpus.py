@@ -111,7 +111,7 @@ def expected(spec: FeatureSpec, one: Utterance) -> Record:
     for a in spec.arrays:
         values = rng.normal(size=(n_frames, *a.shape) if a.rate else a.shape)
         features[a.name] = (values * 1000 if a.dtype.startswith("int") else values).astype(a.dtype)
-        if a.may_be_nan:
+        if a.may_be_nan and a.shape:
             features[a.name][3 - one.utterance :] = np.nan  # as many as its number
     return features
 
