@@ -18,7 +18,8 @@ from meldflow.storage.format.layout import NEVER
 from meldflow.storage.places import location
 from meldflow.storage.places.branches import BRANCH_PREFIX, run_branches
 from meldflow.storage.places.place import explained, place_of
-from meldflow.storage.reading.snapshot import Snapshot, open_store, resolve
+from meldflow.storage.reading.pinned import resolve
+from meldflow.storage.reading.snapshot import Snapshot, open_store
 
 _TAG = re.compile(r"[\w.-]+")
 
@@ -136,8 +137,20 @@ def tag(url: str, name: str, ref: str = "main") -> str:
             raise UsageError(f"store {url}: the tag {name!r} names {taken}; choose another name")
         if taken is None:
             with explained(place_of(url).name, f"cannot be tagged {name!r}"):
-                repository.create_tag(name, snapshot)
+                _create_tag(repository, url, name, snapshot)
     return snapshot
+
+
+def _create_tag(repository: icechunk.Repository, url: str, name: str, snapshot: str) -> None:
+    try:
+        repository.create_tag(name, snapshot)
+    except icechunk.IcechunkError as error:
+        if "already exists" in str(error):  # as a tombstone, which nothing lists
+            raise UsageError(
+                f"store {url}: a tag {name!r} was forgotten once, and Icechunk never gives a name "
+                "twice; choose another name"
+            ) from None
+        raise
 
 
 def tags(url: str) -> dict[str, str]:

@@ -99,7 +99,7 @@ def export(
     format_name: Annotated[
         str,
         typer.Option(
-            "--format", help="zarr, parquet, npz, mmsa or mmsa-aligned.", metavar="FORMAT"
+            "--format", help="zarr, parquet or mmsa.", metavar="FORMAT"
         ),
     ],
     to: Annotated[Path, typer.Option(help="A path that does not exist yet.", metavar="PATH")],

@@ -68,9 +68,19 @@ class MiniLM(Extractor):
             modality=Modality.TEXT,
             version=2,
             arrays=(
-                ArraySpec(name="embedding", dims=("minilm",), shape=(384,), dtype="float32"),
                 ArraySpec(
-                    name="layers", dims=("layer", "minilm"), shape=(_LAYERS, 384), dtype="float16"
+                    name="embedding",
+                    dims=("minilm",),
+                    shape=(384,),
+                    dtype="float32",
+                    long_name="sentence embedding",
+                ),
+                ArraySpec(
+                    name="layers",
+                    dims=("layer", "minilm"),
+                    shape=(_LAYERS, 384),
+                    dtype="float16",
+                    long_name="mean of the words in every layer",
                 ),
             ),
             weights=self.weights,

@@ -16,11 +16,16 @@ from meldflow.models.schema.media import Missing, Modality, Reason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArraySpec:
-    """One array that an extractor gives per utterance."""
+    """One array that an extractor gives per utterance.
+
+    Shape, dtype and ``rate`` are what is stored; the rest describes it. None of it is part of the
+    extractor's key, and a new field has a default: stores outlive releases.
+    """
 
     name: str
     dims: tuple[str, ...]
-    """Names of the dimensions; the first is the frame dimension if ``rate`` is set."""
+    """Names of the dimensions; the first is the frame dimension if ``rate`` is set. Arrays of one
+    extractor share the dimensions that they name alike."""
     shape: tuple[int, ...]
     """Sizes of the dimensions, without the frame dimension."""
     dtype: str
@@ -31,6 +36,10 @@ class ArraySpec:
     """Whether NaN says "undefined here" (unvoiced f0, masked frame)."""
     columns: tuple[str, ...] = ()
     """Names along the last dimension, where they have names."""
+    units: str = ""
+    """Unit of the values by UDUNITS, e.g. ``s`` or ``Hz``; empty where they have none."""
+    long_name: str = ""
+    """What the values are, for a person who sees the array."""
 
 
 Features: TypeAlias = dict[str, NDArray[Any]]

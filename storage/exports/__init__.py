@@ -1,6 +1,6 @@
 """Exports: a pinned snapshot in formats that need neither Icechunk nor meldflow.
 
-A new format is one file with a ``write`` and one line in ``registry.FORMATS``.
+A new format is one file with a ``write`` and one line in ``formats.FORMATS``.
 """
 
 from meldflow.storage.exports.formats import FORMATS

@@ -50,9 +50,7 @@ class Format:
 FORMATS: Mapping[str, Format] = {
     "zarr": Format(writer="meldflow.storage.exports.zarr:write"),
     "parquet": Format(writer="meldflow.storage.exports.parquet:write"),
-    "npz": Format(writer="meldflow.storage.exports.npz:write"),
-    "mmsa": Format(writer="meldflow.storage.exports.mmsa:write_unaligned", is_file=True),
-    "mmsa-aligned": Format(writer="meldflow.storage.exports.mmsa:write_aligned", is_file=True),
+    "mmsa": Format(writer="meldflow.storage.exports.mmsa:write", is_file=True),
 }
 
 

@@ -25,17 +25,14 @@ Of an extractor one array is taken: the first with frames, else the first with t
 (steps, channels), else the first vector, as one step. NaN, which says "undefined here", becomes
 0, and a step that is NaN throughout is no step.
 
-In the **unaligned** form every modality keeps its own steps. Frames after the mean length plus
-three standard deviations are cut off, as MMSA-FET does it. The **aligned** form of MMSA has one
-step per word, which takes the times of the words; the store does not know them. So here every
-modality is averaged over the whole utterance, which is one step: aligned with each other, not
-with words.
+This is MMSA's unaligned form: every modality keeps its own steps, up to the mean length plus three
+standard deviations, as MMSA-FET does it. The aligned form takes the times of the words.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -67,22 +64,25 @@ Steps: TypeAlias = NDArray[Any]
 """One utterance's feature, shape (n_steps, n_channels)."""
 
 
-def write_unaligned(selection: Selection, target: Path, advance: Advance) -> Outcome:
-    """Every modality with its own steps.
+def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
+    """Writes the pickle; its features are in memory as a whole, as in the trainers.
 
     Raises:
         UsageError: the extractors are not one per modality, or a split has no utterance.
     """
-    return _write(selection, target, advance, _unaligned)
-
-
-def write_aligned(selection: Selection, target: Path, advance: Advance) -> Outcome:
-    """Every modality averaged over the utterance, as one step.
-
-    Raises:
-        UsageError: the extractors are not one per modality, or a split has no utterance.
-    """
-    return _write(selection, target, advance, _aligned)
+    chosen = _one_per_modality(selection)
+    kept = _labelled(selection)
+    features = {modality: _feature(kept, one) for modality, one in chosen.items()}
+    splits = {
+        theirs: _one_split(kept, kept.rows[_in_split(kept, ours)], features, advance)
+        for ours, theirs in SPLITS.items()
+    }
+    with target.open("xb") as file:
+        _Pickler(file, protocol=4).dump(splits)
+    details = {
+        NAMES[modality]: one.describe(kept.snapshot.ids) for modality, one in features.items()
+    }
+    return Outcome(selection=kept, remarks=_remarks(kept, features), details=details)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,7 +93,6 @@ class _Feature:
     source: Source
     n_steps: int
     """Steps after padding."""
-    is_mean: bool
     how: str
     """How the steps came about, for the provenance."""
     n_cut: int = 0
@@ -103,17 +102,12 @@ class _Feature:
     empty: list[int] = field(default_factory=list)
     """Rows that have the feature, and not one step of it."""
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Means need more digits than half precision."""
-        return np.dtype(np.float32 if self.is_mean else self.source.spec.dtype)
-
     def describe(self, ids: list[str]) -> dict[str, Any]:
         """What the provenance says of it."""
         return {
             "extractor": self.extractor.name,
             "array": self.source.spec.name,
-            "dtype": self.dtype.name,
+            "dtype": self.source.spec.dtype,
             "n_steps": self.n_steps,
             "n_channels": _n_channels(self.source),
             "steps": self.how,
@@ -130,9 +124,9 @@ class _Feature:
         Returns:
             shape (n_rows, n_steps, n_channels).
         """
-        padded = np.zeros((len(rows), self.n_steps, _n_channels(self.source)), self.dtype)
-        size = int(selection.snapshot.root.attrs["partition"])  # type: ignore[arg-type]
-        for part in by_partition(rows, size):
+        shape = len(rows), self.n_steps, _n_channels(self.source)
+        padded = np.zeros(shape, self.source.spec.dtype)
+        for part in by_partition(rows, selection.snapshot.partition):
             for steps in self._steps(part):
                 padded[len(lengths), : len(steps)] = steps
                 lengths.append(len(steps))
@@ -150,20 +144,11 @@ class _Feature:
     def _finish(self, steps: Steps) -> Steps:
         undefined = np.isnan(steps)
         kept, undefined = steps[~undefined.all(axis=1)], undefined[~undefined.all(axis=1)]
-        if self.is_mean:
-            kept, undefined = _mean(kept, undefined)
         if len(kept) > self.n_steps:
             self.n_cut += 1
             kept, undefined = kept[: self.n_steps], undefined[: self.n_steps]
         self.n_undefined += int(undefined.sum())
-        return np.where(undefined, self.dtype.type(0), kept)
-
-
-class _Later:
-    """An array that is read when the pickler comes to it, so that two are never in memory."""
-
-    def __init__(self, read: Callable[[], NDArray[Any]]) -> None:
-        self.read = read
+        return np.where(undefined, kept.dtype.type(0), kept)
 
 
 class _Pickler(pickle.Pickler):
@@ -173,37 +158,11 @@ class _Pickler(pickle.Pickler):
     trainers of the community are often run with that.
     """
 
-    def reducer_override(self, value: Any) -> Any:
-        array = value.read() if isinstance(value, _Later) else value
+    def reducer_override(self, array: Any) -> Any:
         if not isinstance(array, np.ndarray):
             return NotImplemented
         state = (1, array.shape, array.dtype, False, array.tobytes())
         return np.ndarray, ((0,), array.dtype), state
-
-
-def _write(
-    selection: Selection,
-    target: Path,
-    advance: Advance,
-    plan: Callable[[Selection, Exported], _Feature],
-) -> Outcome:
-    chosen = _one_per_modality(selection)
-    kept = _labelled(selection)
-    features = {modality: plan(kept, one) for modality, one in chosen.items()}
-    with target.open("xb") as file:
-        pickler = _Pickler(file, protocol=4)
-        # Without it the pickler would hold every array that it has written until the end.
-        pickler.fast = True
-        pickler.dump(
-            {
-                theirs: _one_split(kept, kept.rows[_in_split(kept, ours)], features, advance)
-                for ours, theirs in SPLITS.items()
-            }
-        )
-    details = {
-        NAMES[modality]: one.describe(kept.snapshot.ids) for modality, one in features.items()
-    }
-    return Outcome(selection=kept, remarks=_remarks(kept, features), details=details)
 
 
 def _one_per_modality(selection: Selection) -> dict[Modality, Exported]:
@@ -257,20 +216,9 @@ def _one_split(
     }
     for modality, feature in features.items():
         lengths: list[int] = []
-        split[NAMES[modality]] = _Later(_reader(feature, selection, rows, lengths, advance))
-        # The pickler goes in this order: the lengths are known once the array was read.
+        split[NAMES[modality]] = feature.fill(selection, rows, lengths, advance)
         split[f"{NAMES[modality]}_lengths"] = lengths
     return split
-
-
-def _reader(
-    feature: _Feature,
-    selection: Selection,
-    rows: NDArray[np.int64],
-    lengths: list[int],
-    advance: Advance,
-) -> Callable[[], NDArray[Any]]:
-    return lambda: feature.fill(selection, rows, lengths, advance)
 
 
 def _ids(table: ColumnTable, rows: NDArray[np.int64]) -> list[str]:
@@ -282,23 +230,18 @@ def _ids(table: ColumnTable, rows: NDArray[np.int64]) -> list[str]:
     ]
 
 
-def _unaligned(selection: Selection, one: Exported) -> _Feature:
+def _feature(selection: Selection, one: Exported) -> _Feature:
     source = _source(one)
     if not source.is_ragged:
         is_vector = len(source.spec.shape) == 1
         n_steps = 1 if is_vector else source.spec.shape[0]
         how = "one: the vector as stored" if is_vector else "as stored"
-        return _Feature(extractor=one, source=source, n_steps=n_steps, is_mean=False, how=how)
+        return _Feature(extractor=one, source=source, n_steps=n_steps, how=how)
     sizes = source.row_size[selection.rows[one.has(selection.rows)]]
     limit = int(sizes.mean() + 3 * sizes.std()) if sizes.size else 1
     n_steps = max(1, min(limit, int(sizes.max(initial=1))))
     how = f"frames, cut after {n_steps}: the longest, at most mean length + 3 standard deviations"
-    return _Feature(extractor=one, source=source, n_steps=n_steps, is_mean=False, how=how)
-
-
-def _aligned(selection: Selection, one: Exported) -> _Feature:
-    how = "one: the mean over the utterance; not aligned with words, whose times are not known"
-    return _Feature(extractor=one, source=_source(one), n_steps=1, is_mean=True, how=how)
+    return _Feature(extractor=one, source=source, n_steps=n_steps, how=how)
 
 
 def _source(one: Exported) -> Source:
@@ -326,16 +269,6 @@ def _split(source: Source, rows: NDArray[np.int64]) -> list[Steps]:
     return list(values.reshape(len(rows), -1, _n_channels(source)))
 
 
-def _mean(steps: Steps, undefined: NDArray[np.bool_]) -> tuple[Steps, NDArray[np.bool_]]:
-    """The mean over the steps that are defined, shape (1, n_channels); none of none."""
-    if not len(steps):
-        return steps.astype(np.float32), undefined
-    defined = (~undefined).sum(axis=0, keepdims=True)
-    total = np.where(undefined, 0, steps).sum(axis=0, keepdims=True, dtype=np.float64)
-    mean = np.divide(total, defined, out=np.zeros_like(total), where=defined > 0)
-    return mean.astype(np.float32), defined == 0
-
-
 def _remarks(selection: Selection, features: Mapping[Modality, _Feature]) -> tuple[str, ...]:
     lacking = {
         NAMES[modality]: int((~one.extractor.has(selection.rows)).sum())
@@ -346,10 +279,8 @@ def _remarks(selection: Selection, features: Mapping[Modality, _Feature]) -> tup
         f"missing features are zeros of length 0, listed in the provenance: {missing}; models "
         "that pack sequences refuse that length, --complete leaves these utterances out"
     )
-    means = "aligned means one step per utterance, the mean of each modality: not word by word"
     return (
         *([zeros] if missing else ()),
-        *([means] if any(one.is_mean for one in features.values()) else ()),
         *(
             f"{NAMES[modality]}: {len(one.empty)} utterances have the feature and not one step of "
             "it; they are zeros of length 0, too"

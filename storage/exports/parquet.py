@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.exports.formats import Advance, Outcome
 from meldflow.storage.exports.selection import Exported, Selection, Source
+from meldflow.storage.format.axes import UTTERANCE, described
 
 _TEXT = ("status", "reason", "message", "key")
 """Columns of few distinct values; a dictionary of feature values would only cost space."""
@@ -49,10 +50,13 @@ def _extractor(path: Path, one: Exported, selection: Selection, advance: Advance
 
 
 def _schema(one: Exported) -> pa.Schema:
-    text = [pa.field(name, pa.string(), nullable=False) for name in ("id", *_TEXT)]
-    stale = pa.field("stale", pa.bool_(), nullable=False)
-    features = [pa.field(source.spec.name, _type(source)) for source in one.sources]
-    return pa.schema([*text, stale, *features])
+    text = [pa.field(name, pa.string(), nullable=False) for name in (UTTERANCE, *_TEXT)]
+    masks = [pa.field(name, pa.bool_(), nullable=False) for name in ("stale", "present")]
+    features = [
+        pa.field(source.spec.name, _type(source), metadata=described(source.spec))
+        for source in one.sources
+    ]
+    return pa.schema([*text, *masks, *features])
 
 
 def _type(source: Source) -> pa.DataType:
@@ -64,7 +68,7 @@ def _partition(one: Exported, rows: NDArray[np.int64], ids: list[str]) -> dict[s
     lacking = ~one.has(rows)
     features = {source.spec.name: _feature(source, rows, lacking) for source in one.sources}
     named = np.array([ids[row] for row in rows.tolist()], dtype=object)
-    return {**_columns({"id": named, **one.columns(rows)}), **features}
+    return {**_columns({UTTERANCE: named, **one.columns(rows)}), **features}
 
 
 def _columns(columns: Mapping[str, NDArray[Any]]) -> dict[str, pa.Array]:

@@ -75,7 +75,7 @@ def export(
 
     Args:
         selection: what to export.
-        format_name: a name in ``registry.FORMATS``.
+        format_name: a name in ``formats.FORMATS``.
         target: a path that does not exist; missing folders above it are made.
         command: what the user typed, for the provenance.
         advance: told of every amount done; ``selection.total`` in all.

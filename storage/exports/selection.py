@@ -24,6 +24,7 @@ from meldflow.storage.format.arrays import (
     by_partition,
     open_array,
 )
+from meldflow.storage.format.axes import UTTERANCE
 from meldflow.storage.format.columns import ColumnTable, group_of
 from meldflow.storage.planning.plan import stale_mask
 from meldflow.storage.reading.snapshot import Snapshot
@@ -35,6 +36,8 @@ INACTIVE = "no longer in the data set"
 INCOMPLETE = "lacks a feature of an exported extractor"
 
 _HEXADECIMAL = {"clip_sha": "clip_sha256", "text_sha": "text_sha256"}
+_RENAMED = {"utterance": "number"}
+"""The number of an utterance in its dialogue makes room for its id, as in ``Snapshot.dataset``."""
 _NOT_EXPORTED = ("active", "clip_mtime_ns")
 
 
@@ -98,6 +101,7 @@ class Exported:
             "message": self.state["message"][rows],
             "key": self.state["key"][rows],
             "stale": self.stale[rows],
+            "present": self.has(rows),
         }
 
     def has(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -157,14 +161,14 @@ class Selection:
     def utterances(self) -> dict[str, NDArray[Any]]:
         """The catalogue by column, each of shape (n_rows,); text as objects, checksums in hex."""
         table = self.snapshot.utterances
-        columns = {"id": np.array(self.ids(), dtype=object)}
+        columns = {UTTERANCE: np.array(self.ids(), dtype=object)}
         for column in layout.UTTERANCE_COLUMNS:
             values = table[column.name][self.rows]
             if column.name in _HEXADECIMAL:
                 hexadecimal = [one.tobytes().hex() for one in values]
                 columns[_HEXADECIMAL[column.name]] = np.array(hexadecimal, dtype=object)
             elif column.name not in _NOT_EXPORTED:
-                columns[column.name] = values
+                columns[_RENAMED.get(column.name, column.name)] = values
         return columns
 
 

@@ -1,9 +1,8 @@
 """A plain Zarr v3 store: a folder that zarr-python and xarray open without Icechunk.
 
-``/utterances`` holds the catalogue, and every extractor has a group of its own name. A ragged
-array ``frames`` is the frames of all rows one after another without gaps (the CF "contiguous
-ragged array"): row i owns ``frames[offset[i] : offset[i] + row_size[i]]``, with the arrays
-``frames_offset`` and ``frames_row_size``.
+``/utterances`` holds the catalogue, and every extractor has a group of its own name, with the
+dimensions and labels that ``Snapshot.dataset`` gives it. A ragged array is in CF's contiguous
+ragged form: utterance i owns ``frames[frame_offset[i] : frame_offset[i] + frame_row_size[i]]``.
 """
 
 from __future__ import annotations
@@ -18,13 +17,18 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.exports.formats import Advance, Outcome
 from meldflow.storage.exports.selection import Exported, Selection, Source
 from meldflow.storage.format import layout
+from meldflow.storage.format.axes import UTTERANCE, FrameAxis, axes_of, described
 from meldflow.storage.format.columns import CHUNK
 
 SHARD_ROWS = 512
 """Rows per shard of a fixed-size array: 20 MiB of the ten ResNet-50 frames."""
+
+_STATE = ("status", "reason", "message", "key", "stale", "present")
+"""Columns that label an extractor's utterances; xarray makes coordinates of them."""
 
 
 def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
@@ -33,9 +37,9 @@ def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
     origin = {"snapshot": snapshot.id, "store": snapshot.url, "ref": selection.ref}
     root = zarr.create_group(target, zarr_format=3, attributes={"meldflow_export": origin})
     columns = selection.utterances()
-    _columns(root.create_group(layout.UTTERANCES, attributes={"coordinates": "id"}), columns)
+    _columns(root.create_group(layout.UTTERANCES), columns, UTTERANCE)
     for one in selection.extractors:
-        _extractor(root, one, selection, columns["id"], advance)
+        _extractor(root, one, selection, columns[UTTERANCE], advance)
     with warnings.catch_warnings():
         # Zarr warns that its v3 specification does not know consolidated metadata yet. With
         # them xarray opens a group in one read, and readers without them look past them.
@@ -51,26 +55,45 @@ def _extractor(
     ids: NDArray[Any],
     advance: Advance,
 ) -> None:
-    # A group's "coordinates" attribute makes xarray label the rows.
-    attributes = {**one.attributes, "coordinates": "id"}
+    sizes = {
+        source.spec.name: source.row_size[selection.rows]
+        for source in one.sources
+        if source.is_ragged
+    }
+    axes = axes_of((source.spec for source in one.sources), sizes)
+    # A group's "coordinates" attribute makes xarray label the utterances with these variables.
+    coordinates = [*_STATE, *(name for axis in axes.frames.values() for name in axis.attributes())]
+    attributes = {**one.attributes, "coordinates": " ".join(coordinates), "Conventions": "CF-1.12"}
     group = root.create_group(one.name, attributes=attributes)
-    _columns(group, {"id": ids, **one.columns(selection.rows)})
-    appenders = [(source, _array(group, source, selection.rows)) for source in one.sources]
+    _columns(group, {UTTERANCE: ids, **one.columns(selection.rows)}, UTTERANCE)
+    for dim, names in axes.labels.items():
+        if names:
+            _columns(group, {dim: np.array(names, dtype=object)}, dim)
+    for axis in axes.frames.values():
+        _frame_axis(group, axis)
+    appenders = [
+        (source, _array(group, source, axes.dims[source.spec.name], len(selection.rows), sizes))
+        for source in one.sources
+    ]
     for rows in selection.partitions():
         for source, appender in appenders:
-            appender.add(source.read(rows))
+            appender.add(_marked(source.read(rows), source.spec, one.has(rows)))
             advance(len(rows))
     for _, appender in appenders:
         appender.close()
 
 
-def _columns(group: zarr.Group, columns: Mapping[str, NDArray[Any]]) -> None:
+def _columns(group: zarr.Group, columns: Mapping[str, NDArray[Any]], dim: str) -> None:
     for name, values in columns.items():
-        _column(group, name, values)
+        _column(group, name, values, dim)
 
 
 def _column(
-    group: zarr.Group, name: str, values: NDArray[Any], attributes: dict[str, Any] | None = None
+    group: zarr.Group,
+    name: str,
+    values: NDArray[Any],
+    dim: str,
+    attributes: dict[str, Any] | None = None,
 ) -> None:
     array = group.create_array(
         name,
@@ -78,51 +101,58 @@ def _column(
         chunks=(CHUNK,),
         dtype=str if values.dtype == object else values.dtype,
         compressors=ZstdCodec(level=1),
-        dimension_names=("row",),
+        dimension_names=(dim,),
         attributes=attributes,
     )
     array[:] = values
 
 
-def _array(group: zarr.Group, source: Source, rows: NDArray[np.int64]) -> _Appender:
-    return (_ragged if source.is_ragged else _fixed)(group, source, rows)
+def _frame_axis(group: zarr.Group, axis: FrameAxis) -> None:
+    values = (axis.row_size, axis.offset, axis.seconds(np.arange(axis.size)))
+    dims = (UTTERANCE, UTTERANCE, axis.name)
+    for (name, told), one, dim in zip(axis.attributes().items(), values, dims, strict=True):
+        _column(group, name, one, dim, told)
 
 
-def _ragged(group: zarr.Group, source: Source, rows: NDArray[np.int64]) -> _Appender:
-    name, spec = source.spec.name, source.spec
-    sizes = source.row_size[rows]
-    ends = {"row_size": f"{name}_row_size", "offset": f"{name}_offset"}
-    # CF's name for it; readers of contiguous ragged arrays look for this attribute.
-    _column(group, ends["row_size"], sizes, {"sample_dimension": f"{name}_frame"})
-    _column(group, ends["offset"], np.cumsum(sizes) - sizes)
-    array = group.create_array(
-        name,
-        shape=(int(sizes.sum()), *spec.shape),
-        chunks=(layout.rows_per_chunk(spec, layout.SHARD_FRAMES), *spec.shape),
-        shards=(layout.SHARD_FRAMES, *spec.shape),
-        dtype=spec.dtype,
-        fill_value=layout.fill_of(spec),
-        compressors=layout.frame_codec(spec),
-        attributes={"ragged": ends, "rate_hz": spec.rate, "columns": list(spec.columns)},
-        dimension_names=(f"{name}_frame", *layout.inner_dims(spec)),
-    )
-    return _Appender(array, layout.SHARD_FRAMES)
-
-
-def _fixed(group: zarr.Group, source: Source, rows: NDArray[np.int64]) -> _Appender:
+def _array(
+    group: zarr.Group,
+    source: Source,
+    dims: tuple[str, ...],
+    n_rows: int,
+    sizes: Mapping[str, NDArray[np.int64]],
+) -> _Appender:
     spec = source.spec
+    shard = layout.SHARD_FRAMES if source.is_ragged else SHARD_ROWS
+    length = int(sizes[spec.name].sum()) if source.is_ragged else n_rows
+    mark = _mark(spec)
+    attributes: dict[str, Any] = {**described(spec)}
+    if mark is not None:
+        attributes["_FillValue"] = mark
     array = group.create_array(
         spec.name,
-        shape=(len(rows), *spec.shape),
-        chunks=(layout.rows_per_chunk(spec, SHARD_ROWS), *spec.shape),
-        shards=(SHARD_ROWS, *spec.shape),
+        shape=(length, *spec.shape),
+        chunks=(layout.rows_per_chunk(spec, shard), *spec.shape),
+        shards=(shard, *spec.shape),
         dtype=spec.dtype,
         fill_value=layout.fill_of(spec),
-        compressors=ZstdCodec(level=1),
-        attributes={"columns": list(spec.columns)},
-        dimension_names=("row", *layout.inner_dims(spec)),
+        compressors=layout.frame_codec(spec) if source.is_ragged else ZstdCodec(level=1),
+        attributes=attributes,
+        dimension_names=dims,
     )
-    return _Appender(array, SHARD_ROWS)
+    return _Appender(array, shard)
+
+
+def _mark(spec: ArraySpec) -> int | None:
+    """What an integer array holds where the feature is missing: no value that it could have."""
+    is_marked = spec.rate is None and np.dtype(spec.dtype).kind == "i"
+    return int(np.iinfo(spec.dtype).min) if is_marked else None
+
+
+def _marked(values: NDArray[Any], spec: ArraySpec, has: NDArray[np.bool_]) -> NDArray[Any]:
+    mark = _mark(spec)
+    if mark is not None:
+        values[~has] = mark
+    return values
 
 
 class _Appender:

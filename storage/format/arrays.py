@@ -37,7 +37,7 @@ class FixedArray:
         """The values of ``rows``, ascending, by one read from the first of them to the last."""
         if not rows.size:
             return []
-        block, begin = _read(self.values, int(rows[0]), int(rows[-1]) + 1)
+        block, begin = read_span(self.values, int(rows[0]), int(rows[-1]) + 1)
         return [np.asarray(block[row - begin]) for row in rows.tolist()]
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -85,7 +85,7 @@ class RaggedArray:
         first, last = 0, 0
         if written.any():
             first, last = int(starts[written].min()), int(stops[written].max())
-        block, begin = _read(self.values, first, last)
+        block, begin = read_span(self.values, first, last)
         spans = zip((starts - begin).tolist(), (stops - begin).tolist(), strict=True)
         return [block[start:stop] if stop > start else block[:0] for start, stop in spans]
 
@@ -99,7 +99,7 @@ def open_array(group: zarr.Group, spec: ArraySpec) -> FeatureArray:
     return kind.open(group, spec.name)
 
 
-def _read(values: zarr.Array[Any], first: int, last: int) -> tuple[NDArray[Any], int]:
+def read_span(values: zarr.Array[Any], first: int, last: int) -> tuple[NDArray[Any], int]:
     """Entries ``first`` to ``last`` (exclusive), maybe with their neighbours; and which is first.
 
     A shard asked for whole comes by one request, and else each of its chunks by its own: for

@@ -50,15 +50,7 @@ class ColumnTable:
     ) -> Self:
         """Creates the arrays in ``group``, filled with each column's fill value."""
         for column in columns:
-            group.create_array(
-                column.name,
-                shape=(n_rows, *column.inner),
-                chunks=(CHUNK, *column.inner),
-                dtype=str if column.dtype == "str" else column.dtype,
-                fill_value=column.fill,
-                compressors=ZstdCodec(level=1),
-                dimension_names=(dimension, *(f"{column.name}_entry" for _ in column.inner)),
-            )
+            _create(group, column, n_rows, dimension)
         return cls.read(group, columns)
 
     @classmethod
@@ -69,9 +61,17 @@ class ColumnTable:
 
     @classmethod
     def read(cls, group: zarr.Group, columns: Sequence[Column]) -> Self:
-        """Reads the arrays of ``group``."""
+        """Reads the arrays of ``group``.
+
+        A column that the release which wrote them did not know holds its fill value.
+        """
+        there = {c.name: array_of(group, c.name) for c in columns if c.name in group}
+        length = max((one.shape[0] for one in there.values()), default=0)
         arrays = {
-            c.name: np.asarray(array_of(group, c.name)[:]).astype(c.memory_dtype) for c in columns
+            c.name: np.asarray(there[c.name][:]).astype(c.memory_dtype)
+            if c.name in there
+            else _filled(c, length)
+            for c in columns
         }
         return cls(columns, arrays)
 
@@ -88,9 +88,8 @@ class ColumnTable:
     def grow(self, n_rows: int) -> None:
         """Appends rows that hold the fill values, up to ``n_rows`` in all."""
         for column in self._columns:
-            tail = np.full((n_rows - len(self._arrays[column.name]), *column.inner), column.fill)
-            whole = [self._arrays[column.name], tail.astype(column.memory_dtype)]
-            self._arrays[column.name] = np.concatenate(whole)
+            held = self._arrays[column.name]
+            self._arrays[column.name] = np.concatenate([held, _filled(column, n_rows - len(held))])
 
     def put(self, rows: ArrayLike, values: Mapping[str, ArrayLike]) -> None:
         """Sets ``values`` (one entry per row, or a scalar) at ``rows``."""
@@ -103,6 +102,8 @@ class ColumnTable:
     def write(self, group: zarr.Group) -> None:
         """Writes the chunks that changed, after resizing the arrays to the table's length."""
         for column in self._columns:
+            if column.name not in group:
+                _create(group, column, len(self), _dimension(group, self._columns))
             array = array_of(group, column.name)
             if array.shape[0] != len(self):
                 array.resize((len(self), *column.inner))
@@ -110,6 +111,29 @@ class ColumnTable:
                 rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self)))
                 array[rows] = self._arrays[column.name][rows]
             self._dirty[column.name].clear()
+
+
+def _create(group: zarr.Group, column: Column, n_rows: int, dimension: str) -> None:
+    group.create_array(
+        column.name,
+        shape=(n_rows, *column.inner),
+        chunks=(CHUNK, *column.inner),
+        dtype=str if column.dtype == "str" else column.dtype,
+        fill_value=column.fill,
+        compressors=ZstdCodec(level=1),
+        dimension_names=(dimension, *(f"{column.name}_entry" for _ in column.inner)),
+    )
+
+
+def _dimension(group: zarr.Group, columns: Sequence[Column]) -> str:
+    """What the columns that are there call their rows."""
+    there = array_of(group, next(one.name for one in columns if one.name in group))
+    names = getattr(there.metadata, "dimension_names", None)
+    return str(names[0]) if names else "row"
+
+
+def _filled(column: Column, n_rows: int) -> NDArray[Any]:
+    return np.full((n_rows, *column.inner), column.fill, column.memory_dtype)
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:

@@ -90,15 +90,23 @@ def describe(spec: FeatureSpec) -> dict[str, Any]:
 
 def array_specs(attributes: Mapping[str, Any]) -> dict[str, ArraySpec]:
     """The arrays of an extractor by name, from what ``describe`` wrote."""
-    described = [{**array} for array in attributes["arrays"]]
-    for array in described:
-        array |= {name: tuple(array[name]) for name in ("dims", "shape", "columns")}
-    return {array["name"]: ArraySpec(**array) for array in described}
+    known = {one.name for one in dataclasses.fields(ArraySpec)}
+    specs = {}
+    for array in attributes["arrays"]:  # of another release, which knew fewer fields or more
+        values = {name: value for name, value in array.items() if name in known}
+        tuples = {name: tuple(one) for name, one in values.items() if isinstance(one, list)}
+        specs[array["name"]] = ArraySpec(**values | tuples)
+    return specs
 
 
 def fits(group: zarr.Group, spec: FeatureSpec) -> bool:
-    """Whether the arrays of an extractor's group are those that ``spec`` declares."""
-    return bool(group.attrs["arrays"] == describe(spec)["arrays"])
+    """Whether the group has the arrays of ``spec``, whatever it says of their meaning."""
+    stored = array_specs(group.attrs).values()
+    return {_stored_as(one) for one in stored} == {_stored_as(one) for one in spec.arrays}
+
+
+def _stored_as(array: ArraySpec) -> tuple[object, ...]:
+    return array.name, array.shape, array.dtype, array.rate
 
 
 def create_utterances(root: zarr.Group) -> ColumnTable:

@@ -22,7 +22,14 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
 from meldflow.models.schema.errors import BusyError, RunError, UsageError
-from meldflow.storage.places.place import Holder, cause, create_root, explained
+from meldflow.storage.places.place import (
+    Holder,
+    cause,
+    create_root,
+    explained,
+    holds_repository,
+    new_repository,
+)
 
 BEAT = 10.0
 """Seconds between two renewals of a lock."""
@@ -61,7 +68,7 @@ class Bucket:
     def holds_store(self) -> bool:
         """Whether a repository is there, with its first commit."""
         with explained(self.name, "cannot be reached"):
-            if not icechunk.Repository.exists(self.storage()):
+            if not holds_repository(self.name, self.storage()):
                 return False
             repository = icechunk.Repository.open(self.storage())
             history = repository.ancestry(branch="main")
@@ -82,7 +89,7 @@ class Bucket:
         with self._explained("cannot be reached"):
             listed = obstore.list_with_delimiter(self._objects(), f"{self.prefix}/")
         with explained(self.name, "cannot be reached"):
-            is_repository = icechunk.Repository.exists(self.storage())
+            is_repository = holds_repository(self.name, self.storage())
         if not is_repository and (listed["objects"] or listed["common_prefixes"]):
             raise UsageError(f"store {self.name}: other objects lie below it; choose another name")
 
@@ -96,7 +103,10 @@ class Bucket:
             UsageError: it cannot be written.
         """
         with explained(self.name, "cannot be created"):
-            create_root(icechunk.Repository.open_or_create(self.storage()), attributes)
+            storage = self.storage()
+            is_begun = icechunk.Repository.exists(storage)
+            make = icechunk.Repository.open if is_begun else new_repository
+            create_root(make(storage), attributes)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[Lease]:

@@ -19,7 +19,13 @@ from typing import Any
 import icechunk
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.storage.places.place import Holder, create_root, explained
+from meldflow.storage.places.place import (
+    Holder,
+    create_root,
+    explained,
+    holds_repository,
+    new_repository,
+)
 
 logger = logging.getLogger("meldflow.store")
 
@@ -43,7 +49,7 @@ class Folder:
     def holds_store(self) -> bool:
         """Whether a repository is there. Icechunk's own check would make the folder."""
         with explained(self.name, "cannot be read"):
-            return self.path.is_dir() and icechunk.Repository.exists(self.storage())
+            return self.path.is_dir() and holds_repository(self.name, self.storage())
 
     def contains(self, path: Path) -> bool:
         """Whether a file at ``path`` would lie inside the store."""
@@ -91,7 +97,7 @@ class Folder:
         with explained(self.name, "cannot be created"):
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True)
-            create_root(icechunk.Repository.create(_storage(draft)), attributes)
+            create_root(new_repository(_storage(draft)), attributes)
             draft.replace(self.path)
 
     @contextlib.contextmanager

@@ -14,7 +14,8 @@ from meldflow.storage.places.leaving import end_well
 from meldflow.storage.places.place import Lock, explained, place_of
 
 SCHEMA = 3
-"""Version of the layout; a store of another version is refused, never guessed at."""
+"""Version of the layout; a store of another version is refused, never guessed at. It stays where a
+release adds a column or a field with a default, and rises where an older one would read wrongly."""
 
 BETWEEN_TRIES = 2.0
 """Seconds between two tries to take the lock of a busy store."""
@@ -62,9 +63,10 @@ def open_repository(url: str) -> icechunk.Repository:
             raise UsageError(f"store {place.name}: it is damaged; its root is gone") from None
     found = root.attrs.get("schema")
     if found != SCHEMA:
+        is_newer = isinstance(found, int) and found > SCHEMA
+        cure = "a newer one wrote it: update" if is_newer else "extract into a new store"
         raise UsageError(
-            f"store {place.name}: its schema is {found!r}, this meldflow reads {SCHEMA}; "
-            "extract into a new store, or use the version that wrote it"
+            f"store {place.name}: its layout is {found!r}, this meldflow reads {SCHEMA}; {cure}"
         )
     return repository
 

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -116,9 +116,11 @@ class Holder:
     @classmethod
     def read(cls, content: bytes) -> Holder | None:
         """The holder that was written down; None where nothing can be made of it."""
-        try:
-            return cls(**json.loads(content))
-        except (ValueError, TypeError):  # it is just being written
+        names = {one.name for one in fields(cls)}
+        try:  # another release may know more of its holders
+            told = json.loads(content).items()
+            return cls(**{name: value for name, value in told if name in names})
+        except (ValueError, TypeError, AttributeError):  # it is just being written
             return None
 
     def to_json(self) -> bytes:
@@ -172,6 +174,31 @@ def place_of(url: str) -> Place:
     module, _, name = target.partition(":")
     place: Place = getattr(importlib.import_module(module), name)(url)
     return place
+
+
+def holds_repository(name: str, storage: icechunk.Storage) -> bool:
+    """Whether Icechunk's files are there.
+
+    Raises:
+        UsageError: a newer Icechunk wrote them, whose format this one cannot read.
+    """
+    if icechunk.Repository.exists(storage):
+        return True
+    try:
+        icechunk.Repository.open(storage)
+    except icechunk.IcechunkError as error:
+        if "upgrade the icechunk library" in str(error):
+            raise UsageError(
+                f"store {name}: Icechunk 2 wrote it, whose format Icechunk {icechunk.__version__} "
+                "cannot read: use meldflow under Python 3.12 or later"
+            ) from None
+    return False
+
+
+def new_repository(storage: icechunk.Storage) -> icechunk.Repository:
+    """An empty one, in the format that Icechunk 1 reads, too: Python 3.11 has no other."""
+    oldest: dict[str, Any] = {} if icechunk.__version__.startswith("1.") else {"spec_version": 1}
+    return icechunk.Repository.create(storage, **oldest)
 
 
 def create_root(repository: icechunk.Repository, attributes: Mapping[str, Any]) -> None:

@@ -5,58 +5,131 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec
+from meldflow.models.schema.media import Modality
 from meldflow.storage.format import layout
-from meldflow.storage.format.columns import ColumnTable, array_of, group_of
+from meldflow.storage.format.arrays import RaggedArray
+from meldflow.storage.format.axes import UTTERANCE, Axes, axes_of, described
+from meldflow.storage.planning.plan import stale_mask
+from meldflow.storage.reading.pinned import Pinned
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from meldflow.storage.reading.snapshot import Snapshot
+LABELS = {
+    "split": {},
+    "dialogue": {"long_name": "number of the dialogue in its split"},
+    "number": {"long_name": "number of the utterance in its dialogue"},
+    "name": {},
+    "speaker": {},
+    "text": {"long_name": "what is said"},
+    "emotion": {},
+    "sentiment": {},
+    "clip_seconds": {"long_name": "length of the clip by its header", "units": "s"},
+}
+"""Columns of the catalogue that label every utterance of a data set → their attributes."""
 
-LABELS = ("split", "dialogue", "utterance", "name", "speaker", "text", "emotion")
-"""Columns of the catalogue that label every row of a data set."""
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+COLUMN_OF = {"number": "utterance"}
+"""Label → its column, where that has another name: ``utterance`` is the id."""
 
 
-def dataset(snapshot: Snapshot, extractor: str) -> xr.Dataset:
-    """The arrays of ``extractor`` with the labels of their rows; no feature is read.
+def dataset(pinned: Pinned, extractor: str) -> xr.Dataset:
+    """The arrays of ``extractor`` with the labels of their utterances; no feature is read.
 
     Raises:
         UsageError: the store has no such extractor.
     """
     import xarray as xr
 
-    opened = xr.open_zarr(
-        snapshot.session.store,
-        group=extractor,
-        consolidated=False,
-        zarr_format=3,
-        chunks=_chunks(snapshot, extractor),
+    attributes = pinned.attributes(extractor)
+    specs = layout.array_specs(attributes)
+    stored = {name: pinned.array(extractor, name) for name in specs}
+    sizes = {name: one.row_size for name, one in stored.items() if isinstance(one, RaggedArray)}
+    axes = axes_of(specs.values(), sizes)
+    labels = _labels(pinned, attributes, pinned.state(extractor)) | _coordinates(axes)
+    told = {name: value for name, value in attributes.items() if name != "arrays"}
+    found = xr.Dataset(
+        {name: _variable(pinned, extractor, spec, axes) for name, spec in specs.items()},
+        {name: value for name, value in labels.items() if name not in specs},
+        {**told, "store": pinned.url, "snapshot": pinned.id, "Conventions": "CF-1.12"},
     )
-    slots = [name for name in opened if str(name).endswith("_slot")]
-    labelled: xr.Dataset = opened.drop_vars(slots).assign_coords(_labels(snapshot.utterances))
-    return labelled
+    # No silent zeros: numbers of frames and the like become floats, NaN where there is none.
+    integers = [one.name for one in specs.values() if one.rate is None and one.dtype in INTEGERS]
+    return found.assign({name: found[name].where(found["present"]) for name in integers})
 
 
-def tree(snapshot: Snapshot) -> xr.DataTree:
+def tree(pinned: Pinned) -> xr.DataTree:
     """The data sets of all extractors, each at its own name; no feature is read."""
     import xarray as xr
 
-    nodes = {name: dataset(snapshot, name) for name in snapshot.extractors}
+    nodes = {name: dataset(pinned, name) for name in pinned.extractors}
     # The labels are with each extractor: the root's ``text`` is the modality.
-    root = xr.Dataset(attrs={"store": snapshot.url, "snapshot": snapshot.id})
+    root = xr.Dataset(attrs={"store": pinned.url, "snapshot": pinned.id})
     return xr.DataTree.from_dict({"/": root, **nodes})
 
 
-def _chunks(snapshot: Snapshot, extractor: str) -> dict[str, int]:
-    """Whole shards of ragged arrays: the maximum of wav2vec2-like frames took 0.4 of the CPU."""
-    specs = layout.array_specs(snapshot.attributes(extractor))
-    group = group_of(snapshot.root, extractor)
-    stored = {name: array_of(group, name) for name, spec in specs.items() if spec.rate is not None}
-    return {f"{name}_frame": (array.shards or array.chunks)[0] for name, array in stored.items()}
+def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr.Variable:
+    """An array of the extractor, in chunks that are read by one request each."""
+    import xarray as xr
+    from xarray.core.indexing import LazilyIndexedArray
+
+    from meldflow.storage.reading.lazy import Pieces
+
+    stored, dims = pinned.array(extractor, spec.name), axes.dims[spec.name]
+    if isinstance(stored, RaggedArray):
+        pieces = Pieces.of(stored)
+        chunks = tuple(pieces.sizes.tolist()) or (0,)
+    else:
+        n_rows = len(pinned.utterances)
+        pieces = Pieces(stored.values, np.array([[0, n_rows]]))
+        starts = range(0, n_rows, pinned.partition)
+        chunks = tuple(min(pinned.partition, n_rows - start) for start in starts)
+    lazy = xr.Variable(dims, LazilyIndexedArray(pieces), described(spec))
+    named = f"{pinned.id}/{extractor}/{spec.name}"
+    return lazy.chunk({dims[0]: chunks}, name=named)
 
 
-def _labels(utterances: ColumnTable) -> dict[str, tuple[str, NDArray[Any]]]:
-    labels = {name: ("row", utterances[name]) for name in LABELS}
-    return labels | {"active": ("row", np.asarray(utterances["active"] == 1))}
+def _labels(pinned: Pinned, attributes: dict[str, Any], state: Any) -> dict[str, xr.Variable]:
+    """What is known of every utterance of the store, and of its feature."""
+    import xarray as xr
+
+    table = pinned.utterances
+    present, never = state["status"] == layout.OK, state["status"] == layout.NEVER
+    modality, key = Modality(attributes["modality"]), attributes["key"]
+    stale = stale_mask(table, state, modality=modality, key=key) & ~never
+    columns = {name: (table[COLUMN_OF.get(name, name)], told) for name, told in LABELS.items()}
+    columns |= {
+        "active": (table["active"] == 1, {"long_name": "is in the data set"}),
+        "present": (present, {"long_name": "has the feature"}),
+        "stale": (stale, {"long_name": "is of an earlier clip, text or extractor"}),
+        "reason": (
+            np.where(never, NEVER_EXTRACTED, state["reason"]),
+            {"long_name": "why the feature is missing"},
+        ),
+        "message": (state["message"], {}),
+        UTTERANCE: (np.array(pinned.ids, dtype=object), {"long_name": "id of the utterance"}),
+    }
+    return {name: xr.Variable((UTTERANCE,), *one) for name, one in columns.items()}
+
+
+def _coordinates(axes: Axes) -> dict[str, xr.Variable]:
+    """Names along the dimensions, and where the frames of every utterance lie."""
+    import xarray as xr
+    from xarray.core.indexing import LazilyIndexedArray
+
+    from meldflow.storage.reading.lazy import Times
+
+    found = {
+        dim: xr.Variable((dim,), np.array(names, dtype=object))
+        for dim, names in axes.labels.items()
+        if names
+    }
+    for dim, axis in axes.frames.items():
+        size, offset, time = axis.attributes().items()
+        found[size[0]] = xr.Variable((UTTERANCE,), axis.row_size, size[1])
+        found[offset[0]] = xr.Variable((UTTERANCE,), axis.offset, offset[1])
+        found[time[0]] = xr.Variable((dim,), LazilyIndexedArray(Times(axis)), time[1])
+    return found

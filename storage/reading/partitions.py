@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec, FeatureRow
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import by_partition
-from meldflow.storage.reading.snapshot import Snapshot, open_store
+from meldflow.storage.reading.pinned import Pinned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,13 @@ class PartitionReader:
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @cached_property
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Pinned:
         """The snapshot, opened in this process at first use.
 
         Raises:
             UsageError: the store or the snapshot is not there any more.
         """
-        return open_store(self.url, self.snapshot_id)
+        return Pinned.open(self.url, self.snapshot_id)
 
     @cached_property
     def arrays(self) -> Mapping[str, ArraySpec]:

@@ -22,7 +22,7 @@ import zarr
 from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import RunError
-from meldflow.models.schema.features import FeatureSpec, rows_needed
+from meldflow.models.schema.features import FeatureSpec
 from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage.format import clip_facts, layout
@@ -39,15 +39,12 @@ from meldflow.storage.places import location
 from meldflow.storage.places.branches import BRANCH_PREFIX, resumable, run_branches
 from meldflow.storage.places.place import Lock, explained, icechunk_explained, place_of
 from meldflow.storage.planning.plan import SOURCE_COLUMN, Plan, plan
+from meldflow.storage.writing import room
 from meldflow.storage.writing.partition import Fork, Written
 
 COMMIT_PARTITIONS = 8
 COMMIT_SECONDS = 30.0
 """A commit is due after this many partitions or seconds, whichever comes first."""
-
-UNKNOWN_SECONDS = 60.0
-"""Room for a clip whose header does not say how long it is. Shards that nobody fills cost nothing;
-where it is too little, the next run knows better, by what this one decoded."""
 
 logger = logging.getLogger("meldflow.store")
 
@@ -138,9 +135,10 @@ class Run:
         self.utterances.write(group_of(root, layout.UTTERANCES))
         for modality in clip_facts.RECORDS:
             self._facts[modality] = clip_facts.make_room(root, modality, len(self.utterances))
+        seconds = room.longest(self.utterances, self._facts.values())
         for spec in self._specs:
-            self._states[spec.name] = self._make_room(root, spec)
-        self._make_room_elsewhere(root)
+            self._states[spec.name] = room.make_room(root, spec, self.partition, seconds)
+        room.make_room_elsewhere(root, self._specs, len(self.utterances))
         if session.has_uncommitted_changes:
             self._commit(session, f"catalogue: {change}")
         return change
@@ -275,54 +273,6 @@ class Run:
             if next(self._repository.ancestry(branch=branch)).metadata.get("base") == self._base:
                 logger.warning("the work of %s, which died, is given up: main moved on", branch)
             self._repository.delete_branch(branch)
-
-    def _make_room(self, root: zarr.Group, spec: FeatureSpec) -> ColumnTable:
-        """The extractor's state table, its arrays grown to the catalogue's length."""
-        n_rows = len(self.utterances)
-        described = layout.describe(spec)
-        if spec.name in root:
-            group = group_of(root, spec.name)
-            if not layout.fits(group, spec):
-                # Other dims need other arrays. Every row is stale anyway: the key differs.
-                del root[spec.name]
-            elif dict(group.attrs) != described:
-                group.attrs.put(described)
-        if spec.name not in root:
-            layout.create_extractor(root, spec, n_rows=n_rows, partition=self.partition)
-        group = group_of(root, spec.name)
-        state = ColumnTable.read(group, layout.state_columns(spec))
-        slots = ColumnTable.read(group, layout.slot_columns(spec))
-        state.grow(n_rows)
-        slots.grow(-(-n_rows // self.partition))
-        for array in layout.ragged_arrays(spec):
-            frames = rows_needed(array, self._seconds())
-            starts = np.arange(0, n_rows, self.partition)
-            layout.allocate_slots(slots, array, np.add.reduceat(frames, starts))
-        state.write(group)
-        slots.write(group)
-        layout.resize_features(group, spec, n_rows, slots)
-        return state
-
-    def _seconds(self) -> NDArray[np.float64]:
-        """How long every clip may be: by its row, its header, and what was decoded of it."""
-        known = [self.utterances["seconds"], self.utterances["clip_seconds"]]
-        known += [
-            clip_facts.decoded_seconds(table, self.utterances["clip_sha"])
-            for table in self._facts.values()
-        ]
-        of_clip = np.isfinite(np.stack(known[1:])).any(axis=0)
-        longest: NDArray[np.float64] = np.nan_to_num(np.stack(known, dtype=np.float64)).max(axis=0)
-        longest[~of_clip] = np.maximum(longest[~of_clip], UNKNOWN_SECONDS)
-        return longest
-
-    def _make_room_elsewhere(self, root: zarr.Group) -> None:
-        """Rows for the extractors that do not run: every table is as long as the catalogue."""
-        mine = {spec.name for spec in self._specs}
-        for modality in Modality:
-            held = group_of(root, modality).groups() if modality in root else ()
-            for name, group in held:
-                if f"{modality}/{name}" not in mine:
-                    layout.resize_rows(group, len(self.utterances))
 
     def _read(self, branch: str) -> zarr.Group:
         return zarr.open_group(self._repository.readonly_session(branch).store, mode="r")

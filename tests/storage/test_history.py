@@ -130,6 +130,8 @@ def test_a_tag_can_be_forgotten_and_is_no_branch(url: str) -> None:
     assert history.tags(url) == {}
     with pytest.raises(UsageError, match="no tag is called 'x'"):
         history.untag(url, "x")
+    with pytest.raises(UsageError, match="a tag 'x' was forgotten once.* choose another name"):
+        history.tag(url, "x")
     for name in ("main", "run-1"):
         with pytest.raises(UsageError, match="is the name of a branch"):
             history.tag(url, name)

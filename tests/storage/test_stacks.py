@@ -20,7 +20,7 @@ SPECS = (voice_spec(), words_spec())
 GO_ON = """
 import sys
 import numpy as np
-from storage import history, open_store
+from meldflow.storage import history, open_store
 from meldflow.storage.writing.transaction import open_run
 from tests.storage.corpus import corpus, expected, extract_all, voice_spec, words_spec
 

@@ -76,6 +76,7 @@ class Descriptors(Extractor):
                     rate=50.0,
                     may_be_nan=True,
                     columns=COLUMNS,
+                    long_name="acoustic descriptors of 20 ms",
                 ),
                 ArraySpec(
                     name="stats",
@@ -84,8 +85,17 @@ class Descriptors(Extractor):
                     dtype="float32",
                     may_be_nan=True,
                     columns=stats,
+                    long_name="statistics of the descriptors over the utterance",
                 ),
-                ArraySpec(name="tempo", dims=(), shape=(), dtype="float32", may_be_nan=True),
+                ArraySpec(
+                    name="tempo",
+                    dims=(),
+                    shape=(),
+                    dtype="float32",
+                    may_be_nan=True,
+                    units="min-1",
+                    long_name="tempo in beats per minute",
+                ),
             ),
             weights=self.weights,
             parameters={

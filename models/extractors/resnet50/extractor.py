@@ -67,13 +67,17 @@ class ResNet50(Extractor):
         """Features (10, 2048) and what is known of each frame; masked rows are NaN or -1."""
         n = self.decoding.frames
 
-        def per_frame(name: str, dtype: str, *rest: tuple[str, int]) -> ArraySpec:
+        def per_frame(
+            name: str, dtype: str, long_name: str, *rest: tuple[str, int], units: str = ""
+        ) -> ArraySpec:
             return ArraySpec(
                 name=name,
                 dims=("keyframe", *(dim for dim, _ in rest)),
                 shape=(n, *(size for _, size in rest)),
                 dtype=dtype,
                 may_be_nan=dtype.startswith("float"),
+                units=units,
+                long_name=long_name,
             )
 
         return FeatureSpec(
@@ -81,11 +85,13 @@ class ResNet50(Extractor):
             modality=Modality.VIDEO,
             version=1,
             arrays=(
-                per_frame("features", "float16", ("resnet50", _SIZE)),
-                per_frame("frame_index", "int32"),
-                per_frame("timestamp", "float32"),
-                per_frame("entropy", "float32"),
-                ArraySpec(name="n_frames", dims=(), shape=(), dtype="int32"),
+                per_frame("features", "float16", "pooled ResNet-50 features", ("resnet50", _SIZE)),
+                per_frame("frame_index", "int32", "position among the decoded frames, or -1"),
+                per_frame("timestamp", "float32", "time from the first frame", units="s"),
+                per_frame("entropy", "float32", "entropy of the luma histogram", units="bit"),
+                ArraySpec(
+                    name="n_frames", dims=(), shape=(), dtype="int32", long_name="decoded frames"
+                ),
             ),
             weights=self.weights,
             parameters={

@@ -95,8 +95,15 @@ class Wav2Vec2(Extractor):
                     shape=(768,),
                     dtype="float16",
                     rate=50.0,
+                    long_name="hidden states of wav2vec 2.0",
                 ),
-                ArraySpec(name="mean", dims=("wav2vec2",), shape=(768,), dtype="float32"),
+                ArraySpec(
+                    name="mean",
+                    dims=("wav2vec2",),
+                    shape=(768,),
+                    dtype="float32",
+                    long_name="mean of the hidden states",
+                ),
             ),
             weights=self.weights,
             parameters={

@@ -16,7 +16,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import UsageError
@@ -151,18 +150,16 @@ Reader: TypeAlias = Callable[[Path, FeatureSpec], Read]
 
 
 def read_zarr(path: Path, spec: FeatureSpec) -> Read:
-    group = xr.open_zarr(path, group=spec.name).load()
-    rows = range(group.sizes["row"])
+    group = xr.open_zarr(path, group=spec.name, mask_and_scale=False).load()
+    rows = range(group.sizes["utterance"])
     features: list[Features | None] = [{} for _ in rows]
     for array in spec.arrays:
         values = group[array.name].to_numpy()
         for row, of_row in enumerate(features):
             assert of_row is not None
-            of_row[array.name] = (
-                values[row] if array.rate is None else _span(group, array.name, row)
-            )
+            of_row[array.name] = values[_span(group, row) if array.rate else row]
     return Read(
-        ids=[str(one) for one in group["id"].to_numpy()],
+        ids=[str(one) for one in group["utterance"].to_numpy()],
         status=[str(one) for one in group["status"].to_numpy()],
         reason=[str(one) for one in group["reason"].to_numpy()],
         stale=group["stale"].to_numpy().tolist(),
@@ -170,31 +167,9 @@ def read_zarr(path: Path, spec: FeatureSpec) -> Read:
     )
 
 
-def _span(group: xr.Dataset, name: str, row: int) -> NDArray[Any]:
-    start = int(group[f"{name}_offset"][row])
-    return np.asarray(group[name][start : start + int(group[f"{name}_row_size"][row])])
-
-
-def read_npz(path: Path, spec: FeatureSpec) -> Read:
-    with np.load(path / f"{spec.name}.npz", allow_pickle=False) as archive:
-        held = dict(archive)
-    features: list[Features | None] = [{} for _ in held["id"]]
-    for array in spec.arrays:
-        values = held[array.name]
-        if array.rate is not None:
-            ends = np.cumsum(held[f"{array.name}_row_size"])
-            assert ends[-1] == len(values)  # nothing between, nothing behind
-            values = np.split(values, ends[:-1])
-        for row, of_row in enumerate(features):
-            assert of_row is not None
-            of_row[array.name] = values[row]
-    return Read(
-        ids=held["id"].tolist(),
-        status=held["status"].tolist(),
-        reason=held["reason"].tolist(),
-        stale=held["stale"].tolist(),
-        features=features,
-    )
+def _span(group: xr.Dataset, row: int) -> slice:
+    start = int(group["frame_offset"][row])
+    return slice(start, start + int(group["frame_row_size"][row]))
 
 
 def read_parquet(path: Path, spec: FeatureSpec) -> Read:
@@ -208,7 +183,7 @@ def read_parquet(path: Path, spec: FeatureSpec) -> Read:
         missing = nulls[spec.arrays[0].name]
         features.append(None if missing else {a.name: _cell(row[a.name], a) for a in spec.arrays})
     return Read(
-        ids=table["id"].tolist(),
+        ids=table["utterance"].tolist(),
         status=table["status"].tolist(),
         reason=table["reason"].tolist(),
         stale=table["stale"].tolist(),
@@ -238,7 +213,6 @@ def _nested(value: Any) -> NDArray[Any]:
 READERS: Mapping[str, Reader] = {
     "zarr": read_zarr,
     "parquet": read_parquet,
-    "npz": read_npz,
 }
 
 
@@ -269,7 +243,10 @@ def check(read: Read, spec: FeatureSpec, stored: Stored) -> None:
         for array in spec.arrays if features is not None else ():
             assert features is not None
             value = features[array.name]
-            assert len(value) == 0 if array.rate else np.all(np.isnan(value) | (value == 0))
+            if array.rate:
+                assert len(value) == 0
+            else:  # and no silent zeros
+                assert np.all(np.isnan(value) | (value == np.iinfo(np.int32).min))
 
 
 @pytest.fixture(params=READERS)
@@ -319,11 +296,6 @@ def utterances_zarr(path: Path) -> pd.DataFrame:
     return xr.open_zarr(path, group="utterances").load().to_dataframe().reset_index()
 
 
-def utterances_npz(path: Path) -> pd.DataFrame:
-    with np.load(path / "utterances.npz", allow_pickle=False) as archive:
-        return pd.DataFrame(dict(archive))
-
-
 def utterances_parquet(path: Path) -> pd.DataFrame:
     return pd.read_parquet(path / "utterances.parquet")
 
@@ -331,7 +303,6 @@ def utterances_parquet(path: Path) -> pd.DataFrame:
 CATALOGUES: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     "zarr": utterances_zarr,
     "parquet": utterances_parquet,
-    "npz": utterances_npz,
 }
 
 
@@ -340,25 +311,42 @@ def test_the_catalogue_comes_with_it(
 ) -> None:
     name, path, _ = exported
     table = CATALOGUES[name](path)
-    for column in ("id", "split", "dialogue", "name", "speaker", "text", "emotion", "sentiment"):
-        assert table[column].tolist() == [getattr(one, column) for one in stored.utterances]
+    same = ("split", "dialogue", "name", "speaker", "text", "emotion", "sentiment")
+    for column, field in {
+        "utterance": "id",
+        "number": "utterance",
+        **{name: name for name in same},
+    }.items():
+        assert table[column].tolist() == [getattr(one, field) for one in stored.utterances]
     assert table["clip_sha256"].tolist() == [one.clip.sha256.hex() for one in stored.utterances]
     assert table["seconds"].dtype == np.float32
 
 
-def test_zarr_needs_no_icechunk_and_opens_as_a_tree(stored: Stored, tmp_path: Path) -> None:
+def test_zarr_shows_what_the_store_does_and_needs_no_icechunk(
+    stored: Stored, tmp_path: Path
+) -> None:
     write(stored.store, tmp_path / "z", "zarr", ref=stored.snapshot)
     tree = xr.open_datatree(tmp_path / "z", engine="zarr")
     assert {f"/{name}" for name in (*ALL, "utterances")} < set(tree.groups)
-    assert tree["audio/voice"].coords["id"].dims == ("row",)
+    snapshot = open_store(str(stored.store), stored.snapshot)
+    for name in ALL:
+        ours = snapshot.dataset(name).load()
+        theirs = tree[name].to_dataset().load()
+        ours = ours.isel(utterance=ours["active"].to_numpy())
+        assert set(theirs.coords) - set(ours.coords) == {"status", "key"}
+        for label in ("utterance", "present", "stale"):
+            assert theirs[label].to_numpy().tolist() == ours[label].to_numpy().tolist()
+        for variable in ours.data_vars:
+            assert theirs[variable].dims == ours[variable].dims
+            assert theirs[variable].attrs == ours[variable].attrs
+            if ours[variable].dims[0] == "utterance":  # the frames of those that left are in ours
+                np.testing.assert_array_equal(theirs[variable], ours[variable])
+    frames = tree["audio/voice"].to_dataset()
+    assert frames["frame_row_size"].attrs["sample_dimension"] == "frame"
+    assert frames.sizes["frame"] == frames["frame_row_size"].sum()
+    at = frames.sel(utterance="dev/dia1_utt1")
+    assert frames["frame_time"][int(at["frame_offset"]) + 5] == 0.1
     tree.close()
-    group = zarr.open_group(tmp_path / "z", mode="r", use_consolidated=False)["audio/voice"]
-    assert isinstance(group, zarr.Group)
-    frames = group["frames"]
-    assert isinstance(frames, zarr.Array)
-    sizes = [len(r["frames"]) for r in stored.records[VOICE.name].values() if isinstance(r, dict)]
-    assert frames.shape == (sum(sizes), 6)
-    assert group["frames_row_size"].attrs["sample_dimension"] == "frames_frame"
 
 
 def provenance(report: ExportReport) -> dict[str, Any]:
@@ -413,9 +401,9 @@ def _reason(found: Record | str) -> tuple[str, str]:
 
 def test_only_chosen_extractors_and_complete_utterances(stored: Stored, tmp_path: Path) -> None:
     chosen = {"only": (VOICE.name, WORDS.name), "complete": True}
-    report = write(stored.store, tmp_path / "n", "npz", ref=stored.snapshot, **chosen)
+    report = write(stored.store, tmp_path / "n", "parquet", ref=stored.snapshot, **chosen)
     assert not (tmp_path / "n" / "video").exists()
-    read = read_npz(tmp_path / "n", VOICE)
+    read = read_parquet(tmp_path / "n", VOICE)
     records = stored.records[VOICE.name]
     assert read.ids == [name for name, one in records.items() if isinstance(one, dict)]
     assert report.left_out == {INACTIVE: 7, INCOMPLETE: len(records) - len(read.ids)}
@@ -507,30 +495,8 @@ def test_mmsa_unaligned_keeps_every_step(stored: Stored, tmp_path: Path) -> None
                 assert not values[length:].any()
 
 
-def test_mmsa_aligned_is_one_mean_per_utterance(stored: Stored, tmp_path: Path) -> None:
-    report = write(stored.store, tmp_path / "m.pkl", "mmsa-aligned", ref=stored.snapshot)
-    data = load(tmp_path / "m.pkl")
-    for name, utterances in by_split(stored):
-        for key, (spec, array) in MODALITIES.items():
-            pooled = data[name][key]
-            assert pooled.shape == (len(utterances), 1, spec.array(array).shape[-1])
-            assert pooled.dtype == np.float32
-            for one, value, length in zip(
-                utterances, pooled, data[name][f"{key}_lengths"], strict=True
-            ):
-                steps = steps_of(stored.records[spec.name][one.id], array)
-                assert length == min(1, len(steps))
-                wanted = steps.mean(axis=0, dtype=np.float64) if len(steps) else 0.0
-                np.testing.assert_allclose(value[0], wanted, rtol=1e-6, atol=1e-7)
-    assert any("not word by word" in one for one in report.warnings)
-    assert "not aligned with words" in provenance(report)["details"]["audio"]["steps"]
-
-
-@pytest.mark.parametrize("form", ["mmsa", "mmsa-aligned"])
-def test_mmsa_says_that_zeros_are_missing_features(
-    stored: Stored, tmp_path: Path, form: str
-) -> None:
-    report = write(stored.store, tmp_path / "m.pkl", form, ref=stored.snapshot)
+def test_mmsa_says_that_zeros_are_missing_features(stored: Stored, tmp_path: Path) -> None:
+    report = write(stored.store, tmp_path / "m.pkl", "mmsa", ref=stored.snapshot)
     assert any("audio 3, vision 3; models" in one for one in report.warnings)
     missing = {(m["utterance"], m["extractor"]) for m in provenance(report)["missing"]}
     data = load(tmp_path / "m.pkl")
@@ -540,7 +506,7 @@ def test_mmsa_says_that_zeros_are_missing_features(
             for one, length in zip(utterances, data[name][f"{key}_lengths"], strict=True):
                 zero |= set() if length else {(one.id, spec.name)}
     assert zero == missing
-    whole = write(stored.store, tmp_path / "w.pkl", form, ref=stored.snapshot, complete=True)
+    whole = write(stored.store, tmp_path / "w.pkl", "mmsa", ref=stored.snapshot, complete=True)
     assert not any("zeros" in one for one in whole.warnings)
     split = load(tmp_path / "w.pkl")["train"]
     assert all(min(split[f"{key}_lengths"]) > 0 for key in MODALITIES)
@@ -576,14 +542,11 @@ def test_mmsa_says_that_a_clip_is_too_short_for_a_step(tmp_path: Path) -> None:
     assert any(one.startswith("audio: 1 utterances have the feature") for one in report.warnings)
 
 
-@pytest.mark.parametrize("form", ["mmsa", "mmsa-aligned"])
-def test_mmsa_takes_the_embedding_of_a_text_and_not_the_layers_below_it(
-    tmp_path: Path, form: str
-) -> None:
+def test_mmsa_takes_the_embedding_of_a_text_and_not_the_layers_below_it(tmp_path: Path) -> None:
     layers = ArraySpec(name="layers", dims=("layer", "channel"), shape=(7, 4), dtype="float16")
     words = replace(WORDS, arrays=(*WORDS.arrays, layers))
     extract(tmp_path / "s", corpus(3), (VOICE, PICTURES, words))
-    write(tmp_path / "s", tmp_path / "m.pkl", form)
+    write(tmp_path / "s", tmp_path / "m.pkl", "mmsa")
     said = expected(words, utterance(0))
     assert isinstance(said, dict)
     np.testing.assert_array_equal(
@@ -730,17 +693,17 @@ def test_targets_that_are_refused(
 
 
 def test_what_is_not_there_is_said(stored: Stored, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="format 'csv': there are zarr, parquet, npz, mmsa"):
+    with pytest.raises(UsageError, match="format 'csv': there are zarr, parquet, mmsa"):
         write(stored.store, tmp_path / "e", "csv")
     with pytest.raises(UsageError, match=r"it holds .*, not 'audio/none'"):
-        write(stored.store, tmp_path / "e", "npz", only=("audio/none",))
+        write(stored.store, tmp_path / "e", "zarr", only=("audio/none",))
     with open_run(str(tmp_path / "empty"), SPECS, partition=4):
         pass
     with pytest.raises(UsageError, match="it is empty"):
-        write(tmp_path / "empty", tmp_path / "e", "npz")
+        write(tmp_path / "empty", tmp_path / "e", "zarr")
     extract(tmp_path / "s", [utterance(0, text="silent")], SPECS)
     with pytest.raises(UsageError, match="no utterance is left"):
-        write(tmp_path / "s", tmp_path / "e", "npz", complete=True)
+        write(tmp_path / "s", tmp_path / "e", "zarr", complete=True)
 
 
 WIDE = 2048

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import obstore
@@ -123,6 +125,30 @@ class TestBucket:
                 lock = stack.enter_context(location.writer_lock(url))
             lock.check()
         extract(url, 1)
+
+    @pytest.mark.parametrize(("seconds", "is_taken"), [(0, False), (40, False), (80, True)])
+    def test_a_lock_outlives_a_few_renewals_that_failed(
+        self, monkeypatch: pytest.MonkeyPatch, seconds: float, is_taken: bool
+    ) -> None:
+        """It is renewed every ten seconds; a bad minute of the network is no death."""
+
+        class Later(datetime.datetime):
+            @classmethod
+            def now(cls, tz: datetime.tzinfo | None = None) -> Later:
+                return super().now(tz) + datetime.timedelta(seconds=seconds)
+
+        clock = SimpleNamespace(
+            datetime=Later, UTC=datetime.UTC, timedelta=datetime.timedelta, __name__="datetime"
+        )
+        url = places.bucket(Path())
+        elsewhere = replace(Holder.me(), host="elsewhere", machine="another")
+        name = url.removeprefix(f"s3://{places.BUCKET}/") + ".lock"
+        obstore.put(places.objects(), name, elsewhere.to_json())
+        monkeypatch.setattr(bucket, "datetime", clock)
+        with contextlib.ExitStack() as stack:
+            if not is_taken:
+                stack.enter_context(pytest.raises(UsageError, match="on elsewhere"))
+            stack.enter_context(location.writer_lock(url))
 
     @pytest.mark.parametrize("taken", [True, False])
     def test_who_lost_the_lock_publishes_nothing(

@@ -113,7 +113,7 @@ def test_new_utterances_reach_the_extractors_that_do_not_run(tmp_path: Path) -> 
     values, mask = snapshot.features("audio/voice", "mean")
     assert (len(values), mask.tolist()) == (9, [True] * 6 + [False] * 3)
     assert np.isnan(values[6:]).all()
-    assert snapshot.dataset("audio/voice").sizes["row"] == 9
+    assert snapshot.dataset("audio/voice").sizes["utterance"] == 9
     sizes = [len(frames) for _, frames in snapshot.iter_frames("audio/voice", "frames")]
     assert sizes[6:] == [0] * 3
     assert extract(store, grown) == 3
@@ -227,7 +227,9 @@ def test_another_schema_is_refused(tmp_path: Path, monkeypatch) -> None:  # type
     monkeypatch.setattr("meldflow.storage.places.location.SCHEMA", 99)
     extract(tmp_path / "s", corpus(1))
     monkeypatch.undo()
-    with pytest.raises(UsageError, match="schema is 99"):
+    with pytest.raises(
+        UsageError, match="layout is 99, this meldflow reads 3; a newer one wrote it: update"
+    ):
         open_store(str(tmp_path / "s"))
 
 
@@ -235,7 +237,7 @@ def test_xarray_sees_a_labelled_lazy_data_set(tmp_path: Path) -> None:
     utterances = corpus(6)
     extract(tmp_path / "s", utterances)
     ds = open_store(str(tmp_path / "s")).dataset("audio/voice")
-    assert ds["mean"].dims == ("row", "mean_channel")
+    assert ds["mean"].dims == ("utterance", "channel")
     assert ds["mean"].chunks is not None
     assert ds["emotion"].to_numpy().tolist() == ["neutral"] * 6
     row = expected(voice_spec(), utterances[4])
@@ -265,7 +267,7 @@ def test_a_run_of_one_extractor_leaves_the_others_readable(tmp_path: Path) -> No
     values, there = snapshot.features("text/words", "embedding")
     assert values.shape == (11, 4)
     assert there.tolist() == [True] * 5 + [False] * 6
-    assert snapshot.dataset("text/words").sizes["row"] == 11
+    assert snapshot.dataset("text/words").sizes["utterance"] == 11
     assert snapshot.failures() == []
     assert extract(store, corpus(11)) == 6
     check(store, corpus(11))
@@ -298,7 +300,7 @@ def test_clips_of_unknown_length_fit_and_longer_ones_do_at_the_second_try(
 ) -> None:
     monkeypatch.setattr("meldflow.storage.format.layout.SHARD_FRAMES", 128)
     monkeypatch.setattr("meldflow.storage.writing.partition.SHARD_FRAMES", 128)
-    monkeypatch.setattr("meldflow.storage.writing.transaction.UNKNOWN_SECONDS", 0.5)
+    monkeypatch.setattr("meldflow.storage.writing.room.UNKNOWN_SECONDS", 0.5)
     store = str(tmp_path / "s")
     unknown = [
         replace(one, seconds=math.nan, clip=replace(one.clip, seconds=math.nan))
@@ -330,6 +332,39 @@ def test_clips_of_unknown_length_fit_and_longer_ones_do_at_the_second_try(
             assert rate.failed == failed
             run.publish()
     assert not open_store(store).failures()
+
+
+def test_frames_of_rows_that_stay_count_against_their_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a clip that is longer than it says writes into the next partition."""
+    monkeypatch.setattr("meldflow.storage.format.layout.SHARD_FRAMES", 128)
+    monkeypatch.setattr("meldflow.storage.writing.partition.SHARD_FRAMES", 128)
+    spec, store = voice_spec(), tmp_path / "s"
+    short = [
+        replace(one, seconds=0.5, clip=replace(one.clip, seconds=0.5)) for one in corpus(8)
+    ]  # 25 frames each: a partition has 28 left
+    extract(store, short, (spec,))
+    replaced = replace(short[0], clip=replace(utterance(0, take="b").clip, seconds=0.5))
+    long = expected(spec, replace(replaced, clip=replace(replaced.clip, seconds=1.2)))
+    with open_run(str(store), (spec,), partition=4) as run:
+        run.sync([replaced, *short[1:]])
+        written = write_partition(
+            run.fork(),
+            0,
+            {spec.name: {0: Result(record=long, seconds=0.0)}},
+            (spec,),
+            partition_size=4,
+        )
+        run.merge(written)
+        run.publish()
+    snapshot = open_store(str(store))
+    assert [one.reason for one in snapshot.failures()] == ["too_long"]
+    for one in short[1:]:
+        record = expected(spec, one)
+        assert isinstance(record, dict)
+        found = snapshot.frames(spec.name, "frames", one.id)
+        np.testing.assert_array_equal(found, record["frames"])
 
 
 def test_rows_that_fail_again_count_as_tried(tmp_path: Path) -> None:

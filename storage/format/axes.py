@@ -1,0 +1,120 @@
+"""The dimensions that arrays of one extractor share, by the names that its spec gives them.
+
+A data set and an export name them alike: ``utterance``, and what ``ArraySpec.dims`` say, such as
+``keyframe`` or ``descriptor``. Ragged arrays have CF's contiguous ragged form: along ``frame`` lie
+the frames of all utterances without gaps, and ``frame_row_size`` says how many of them each has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meldflow.models.schema.features import ArraySpec
+
+UTTERANCE = "utterance"
+"""The dimension of everything that an utterance has one of, and its coordinate: the ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameAxis:
+    """The dimension along which the frames of all utterances lie, one after another."""
+
+    name: str
+    rate: float
+    """Frames per second."""
+    row_size: NDArray[np.int64]
+    """Frames of every utterance, shape (n_utterances,)."""
+
+    @property
+    def size(self) -> int:
+        """Frames of all utterances."""
+        return int(self.row_size.sum())
+
+    @property
+    def offset(self) -> NDArray[np.int64]:
+        """Every utterance's first frame, shape (n_utterances,)."""
+        return np.cumsum(self.row_size) - self.row_size
+
+    def seconds(self, frames: NDArray[np.int64]) -> NDArray[np.float64]:
+        """When each of ``frames`` begins, counted from the start of its utterance's clip."""
+        owner = np.searchsorted(np.cumsum(self.row_size), frames, side="right")
+        return np.asarray((frames - self.offset[owner]) / self.rate)
+
+    def attributes(self) -> dict[str, dict[str, Any]]:
+        """Variable that tells of the dimension → its attributes."""
+        return {
+            f"{self.name}_row_size": {
+                "long_name": f"number of {self.name}s of the utterance",
+                "sample_dimension": self.name,
+            },
+            f"{self.name}_offset": {"long_name": f"first {self.name} of the utterance"},
+            f"{self.name}_time": {
+                "long_name": f"when the {self.name} begins, from the start of the clip",
+                "units": "s",
+            },
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Axes:
+    """The dimensions of an extractor's arrays."""
+
+    dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Array → names of its dimensions, the first of them ``utterance`` or a frame axis."""
+    frames: dict[str, FrameAxis] = field(default_factory=dict)
+    """Dimension → what lies along it."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Dimension → its length, where it is no frame axis."""
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Dimension → names along it, where somebody named them."""
+
+    def frame(self, dim: str, otherwise: str, rate: float, row_size: NDArray[np.int64]) -> str:
+        """The axis of such frames: ``dim``, or ``otherwise`` where that is of other frames."""
+        held = self.frames.get(dim)
+        alike = held and held.rate == rate and np.array_equal(held.row_size, row_size)
+        if not alike and (held or dim in self.sizes):
+            dim = otherwise
+        self.frames[dim] = FrameAxis(name=dim, rate=rate, row_size=row_size)
+        return dim
+
+    def inner(self, dim: str, otherwise: str, size: int, labels: tuple[str, ...]) -> str:
+        """The axis of that size and labels: ``dim``, or ``otherwise`` where that is another."""
+        held = self.labels.get(dim, labels) or labels
+        alike = self.sizes.get(dim, size) == size and labels in ((), held)
+        if not alike or dim in self.frames:
+            dim, held = otherwise, labels
+        self.sizes[dim] = size
+        self.labels |= {dim: held} if held else {}
+        return dim
+
+
+def axes_of(specs: Iterable[ArraySpec], row_sizes: Mapping[str, NDArray[np.int64]]) -> Axes:
+    """The dimensions of ``specs``; of two that are named alike and differ, the second is renamed.
+
+    Args:
+        specs: the arrays of one extractor.
+        row_sizes: ragged array → frames of every utterance, shape (n_utterances,).
+    """
+    arrays, axes = tuple(specs), Axes()
+    reserved = {UTTERANCE, *(one.name for one in arrays)}
+    for array in arrays:
+        own = [f"{array.name}_{dim}" for dim in array.dims]  # nobody else's
+        pairs = zip(array.dims, own, strict=True)
+        wished = [other if dim in reserved else dim for dim, other in pairs]
+        first = UTTERANCE
+        if array.rate is not None:
+            first = axes.frame(wished.pop(0), own.pop(0), array.rate, row_sizes[array.name])
+        names = ((),) * (len(own) - 1) + (array.columns,)
+        axes.dims[array.name] = (first, *map(axes.inner, wished, own, array.shape, names))
+    return axes
+
+
+def described(array: ArraySpec) -> dict[str, str]:
+    """The attributes by which xarray labels an array and its figures."""
+    told = {"long_name": array.long_name, "units": array.units}
+    return {name: value for name, value in told.items() if value}

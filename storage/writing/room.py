@@ -1,0 +1,74 @@
+"""Room for every row of the catalogue, before anything is written to it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from meldflow.models.schema.features import FeatureSpec, rows_needed
+from meldflow.models.schema.media import Modality
+from meldflow.storage.format import clip_facts, layout
+from meldflow.storage.format.columns import ColumnTable, group_of
+
+UNKNOWN_SECONDS = 60.0
+"""Room for a clip whose header does not say how long it is. Shards that nobody fills cost nothing;
+where it is too little, the next run knows better, by what this one decoded."""
+
+
+def make_room(
+    root: zarr.Group, spec: FeatureSpec, partition: int, seconds: NDArray[np.float64]
+) -> ColumnTable:
+    """The state table of an extractor, whose arrays have room for every row then.
+
+    Args:
+        root: of the store.
+        spec: the extractor.
+        partition: rows per partition.
+        seconds: how long the clip of every row may be, shape (n_rows,).
+    """
+    n_rows, described = len(seconds), layout.describe(spec)
+    if spec.name in root:
+        group = group_of(root, spec.name)
+        if not layout.fits(group, spec):
+            # Other shapes need other arrays. Every row is stale anyway: the key differs.
+            del root[spec.name]
+        elif dict(group.attrs) != described:
+            group.attrs.put(described)
+    if spec.name not in root:
+        layout.create_extractor(root, spec, n_rows=n_rows, partition=partition)
+    group = group_of(root, spec.name)
+    state = ColumnTable.read(group, layout.state_columns(spec))
+    slots = ColumnTable.read(group, layout.slot_columns(spec))
+    state.grow(n_rows)
+    slots.grow(-(-n_rows // partition))
+    for array in layout.ragged_arrays(spec):
+        frames = rows_needed(array, seconds)
+        starts = np.arange(0, n_rows, partition)
+        layout.allocate_slots(slots, array, np.add.reduceat(frames, starts))
+    state.write(group)
+    slots.write(group)
+    layout.resize_features(group, spec, n_rows, slots)
+    return state
+
+
+def longest(utterances: ColumnTable, facts: Iterable[ColumnTable]) -> NDArray[np.float64]:
+    """How long every clip may be, seconds: by its row, its header, and what was decoded of it."""
+    known = [utterances["seconds"], utterances["clip_seconds"]]
+    known += [clip_facts.decoded_seconds(table, utterances["clip_sha"]) for table in facts]
+    of_clip = np.isfinite(np.stack(known[1:])).any(axis=0)
+    most: NDArray[np.float64] = np.nan_to_num(np.stack(known, dtype=np.float64)).max(axis=0)
+    most[~of_clip] = np.maximum(most[~of_clip], UNKNOWN_SECONDS)
+    return most
+
+
+def make_room_elsewhere(root: zarr.Group, specs: Collection[FeatureSpec], n_rows: int) -> None:
+    """Rows for the extractors that do not run: every table is as long as the catalogue."""
+    mine = {spec.name for spec in specs}
+    for modality in Modality:
+        held = group_of(root, modality).groups() if modality in root else ()
+        for name, group in held:
+            if f"{modality}/{name}" not in mine:
+                layout.resize_rows(group, n_rows)
