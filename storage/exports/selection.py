@@ -17,16 +17,9 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec
 from meldflow.models.schema.media import Modality
 from meldflow.storage.format import layout
-from meldflow.storage.format.arrays import (
-    FeatureArray,
-    FixedArray,
-    RaggedArray,
-    by_partition,
-    open_array,
-)
+from meldflow.storage.format.arrays import FeatureArray, FixedArray, RaggedArray, by_partition
 from meldflow.storage.format.axes import UTTERANCE
-from meldflow.storage.format.columns import ColumnTable, group_of
-from meldflow.storage.planning.plan import stale_mask
+from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.reading.snapshot import Snapshot
 
 STATUS = {layout.NEVER: "never", layout.OK: "ok", layout.FAILED: "failed"}
@@ -206,17 +199,14 @@ def select(
 
 
 def _exported(snapshot: Snapshot, name: str) -> Exported:
-    attributes, state = snapshot.attributes(name), snapshot.state(name)
-    modality, key = Modality(attributes["modality"]), attributes["key"]
-    stale = stale_mask(snapshot.utterances, state, modality=modality, key=key)
-    group = group_of(snapshot.root, name)
+    attributes = snapshot.attributes(name)
     return Exported(
         name=name,
         attributes=attributes,
-        state=state,
-        stale=stale & (state["status"] != layout.NEVER),
+        state=snapshot.state(name),
+        stale=snapshot.stale(name),
         sources=tuple(
-            Source(spec=spec, array=open_array(group, spec))
+            Source(spec=spec, array=snapshot.array(name, spec.name))
             for spec in layout.array_specs(attributes).values()
         ),
     )

@@ -33,12 +33,10 @@ class FailedRow:
 
 
 def count(status: NDArray[Any], stale: NDArray[np.bool_]) -> Counts:
-    """The rows by state, from their ``status`` and which of them are stale, shapes (n_rows,)."""
-    never = status == layout.NEVER
-    outdated = stale & ~never
+    """The rows by state, from their ``status`` and which results are stale, shapes (n_rows,)."""
     return Counts(
-        ok=int(((status == layout.OK) & ~outdated).sum()),
-        failed=int(((status == layout.FAILED) & ~outdated).sum()),
-        stale=int(outdated.sum()),
-        never=int(never.sum()),
+        ok=int(((status == layout.OK) & ~stale).sum()),
+        failed=int(((status == layout.FAILED) & ~stale).sum()),
+        stale=int(stale.sum()),
+        never=int((status == layout.NEVER).sum()),
     )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec
-from meldflow.models.schema.media import Modality
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import RaggedArray
 from meldflow.storage.format.axes import UTTERANCE, Axes, axes_of, described
-from meldflow.storage.planning.plan import stale_mask
 from meldflow.storage.reading.pinned import Pinned
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ def dataset(pinned: Pinned, extractor: str) -> xr.Dataset:
     stored = {name: pinned.array(extractor, name) for name in specs}
     sizes = {name: one.row_size for name, one in stored.items() if isinstance(one, RaggedArray)}
     axes = axes_of(specs.values(), sizes)
-    labels = _labels(pinned, attributes, pinned.state(extractor)) | _coordinates(axes)
+    labels = _labels(pinned, extractor) | _coordinates(axes)
     told = {name: value for name, value in attributes.items() if name != "arrays"}
     found = xr.Dataset(
         {name: _variable(pinned, extractor, spec, axes) for name, spec in specs.items()},
@@ -92,19 +90,20 @@ def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr
     return lazy.chunk({dims[0]: chunks}, name=named)
 
 
-def _labels(pinned: Pinned, attributes: dict[str, Any], state: Any) -> dict[str, xr.Variable]:
+def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
     """What is known of every utterance of the store, and of its feature."""
     import xarray as xr
 
-    table = pinned.utterances
+    table, state = pinned.utterances, pinned.state(extractor)
     present, never = state["status"] == layout.OK, state["status"] == layout.NEVER
-    modality, key = Modality(attributes["modality"]), attributes["key"]
-    stale = stale_mask(table, state, modality=modality, key=key) & ~never
     columns = {name: (table[COLUMN_OF.get(name, name)], told) for name, told in LABELS.items()}
     columns |= {
         "active": (table["active"] == 1, {"long_name": "is in the data set"}),
         "present": (present, {"long_name": "has the feature"}),
-        "stale": (stale, {"long_name": "is of an earlier clip, text or extractor"}),
+        "stale": (
+            pinned.stale(extractor),
+            {"long_name": "is of an earlier clip, text or extractor"},
+        ),
         "reason": (
             np.where(never, NEVER_EXTRACTED, state["reason"]),
             {"long_name": "why the feature is missing"},

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.features import ArraySpec
+from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.storage.format import catalogue, clip_facts, layout, run_table
 from meldflow.storage.format.arrays import FeatureArray, RaggedArray, by_partition, open_array
@@ -25,6 +26,7 @@ from meldflow.storage.format.columns import ColumnTable, group_of
 from meldflow.storage.format.tables import partition_of
 from meldflow.storage.places import location
 from meldflow.storage.places.place import icechunk_explained, place_of
+from meldflow.storage.planning.plan import stale_mask
 
 
 def resolve(repository: icechunk.Repository, url: str, ref: str) -> str:
@@ -181,6 +183,13 @@ class Pinned:
             with self.reading():
                 self._states[extractor] = ColumnTable.read(self.group(extractor), columns)
         return self._states[extractor]
+
+    def stale(self, extractor: str) -> NDArray[np.bool_]:
+        """Active rows whose result is of an earlier clip, text or key, shape (n_rows,)."""
+        attributes, state = self.attributes(extractor), self.state(extractor)
+        modality, key = Modality(attributes["modality"]), attributes["key"]
+        found = stale_mask(self.utterances, state, modality=modality, key=key)
+        return np.asarray(found & (state["status"] != layout.NEVER))
 
     def features(
         self, extractor: str, array: str, split: str | None = None

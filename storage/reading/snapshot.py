@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.schema.media import Modality
 from meldflow.storage.format import clip_facts, layout
 from meldflow.storage.places.place import place_of
-from meldflow.storage.planning.plan import stale_mask
 from meldflow.storage.reading import labelled
 from meldflow.storage.reading.counts import Counts, FailedRow, count
 from meldflow.storage.reading.partitions import PartitionReader
@@ -80,12 +78,10 @@ class Snapshot(Pinned):
         """Split → extractor → counts by state."""
         found: dict[str, dict[str, Counts]] = {split: {} for split in self.splits()}
         for extractor in self.extractors:
-            state, attributes = self.state(extractor), self.attributes(extractor)
-            modality = Modality(attributes["modality"])
-            stale = stale_mask(self.utterances, state, modality=modality, key=attributes["key"])
+            status, stale = self.state(extractor)["status"], self.stale(extractor)
             for split in found:
                 rows = self.rows(split)
-                found[split][extractor] = count(state["status"][rows], stale[rows])
+                found[split][extractor] = count(status[rows], stale[rows])
         return found
 
     def failures(self) -> list[FailedRow]:

@@ -88,6 +88,6 @@ def _wait(port: int) -> None:
 
 
 def _make_bucket(address: str) -> None:
-    import boto3
+    import boto3  # type: ignore[import-untyped]
 
     boto3.client("s3", endpoint_url=address).create_bucket(Bucket=BUCKET)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.features import FeatureSpec
 from meldflow.models.schema.media import Reason
+from meldflow.models.schema.utterances import Utterance
 from meldflow.storage import history, open_store
 from meldflow.storage.maintenance import maintain_store as maintain
 from meldflow.storage.places.location import open_repository, writer_lock
@@ -28,13 +30,18 @@ from tests.storage.corpus import (
 SPECS = (voice_spec(), words_spec())
 
 
-def extract(url: str, utterances: list, specs=SPECS, **origin: object) -> str:  # type: ignore[type-arg,no-untyped-def]
+def extract(
+    url: str,
+    utterances: list[Utterance],
+    specs: tuple[FeatureSpec, ...] = SPECS,
+    **origin: object,
+) -> str:
     with open_run(url, specs, partition=4, origin=origin) as run:
         extract_all(run, utterances, specs)
         return run.publish()
 
 
-def changed() -> list:  # type: ignore[type-arg]
+def changed() -> list[Utterance]:
     """The corpus with a new clip, a new text, a new label, one more and one fewer."""
     after = corpus(7)
     after[1] = utterance(1, take="b")
@@ -130,7 +137,7 @@ def test_a_tag_can_be_forgotten_and_is_no_branch(url: str) -> None:
     assert history.tags(url) == {}
     with pytest.raises(UsageError, match="no tag is called 'x'"):
         history.untag(url, "x")
-    with pytest.raises(UsageError, match="a tag 'x' was forgotten once.* choose another name"):
+    with pytest.raises(UsageError, match=r"a tag 'x' was forgotten once.* choose another name"):
         history.tag(url, "x")
     for name in ("main", "run-1"):
         with pytest.raises(UsageError, match="is the name of a branch"):

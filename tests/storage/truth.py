@@ -53,7 +53,7 @@ def true_labels(one: Utterance) -> str:
     clip = one.clip
     labels = (one.speaker, one.text, one.emotion, one.sentiment, clip.path)
     facts = (clip.size, clip.mtime_ns, clip.sha256, text_checksum(one.text))
-    return _digest(*labels, *facts, np.float32([one.seconds, clip.seconds]))
+    return _digest(*labels, *facts, np.array([one.seconds, clip.seconds], np.float32))
 
 
 def true_features(spec: FeatureSpec, one: Utterance) -> str:

@@ -94,12 +94,12 @@ class Bench:
     """Starts the next writer while the store is checked, so that no one waits for imports."""
 
     def __init__(self, errors: IO[bytes]) -> None:
-        self._make = lambda: Writer(errors)
-        self._next = self._make()
+        self._errors = errors
+        self._next = Writer(errors)
 
     def run(self, order: Order, moment: Moment | None = None) -> bool:
         """See ``Writer.run``."""
-        writer, self._next = self._next, self._make()
+        writer, self._next = self._next, Writer(self._errors)
         try:
             return writer.run(order, moment)
         finally:

@@ -56,7 +56,7 @@ def test_it_says_what_it_wrote_and_what_is_missing(
     assert "silent 1" in shown
     assert "note: RANDOM WEIGHTS: the features of video/pictures mean nothing" in shown
     assert "left out: 1 utterances, no longer in the data set" in shown
-    assert f"6 utterances, 0.0 MiB, as zarr in {target}" in shown
+    assert f"6 utterances, 0.1 MiB, as zarr in {target}" in shown
     record = json.loads((target / "provenance.json").read_text(encoding="utf-8"))
     assert record["command"] == f"meldflow export {store} --format zarr --to '{target}'"
     voice = xr.open_zarr(target, group="audio/voice")

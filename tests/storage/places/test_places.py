@@ -45,7 +45,7 @@ def test_a_store_is_filled_read_and_grown(url: str) -> None:
     assert snapshot.id == second != first
     for row, one in enumerate(corpus(9)):
         found = snapshot.frames("audio/voice", "frames", one.id)
-        np.testing.assert_array_equal(found, expected(voice_spec(), one)["frames"])  # type: ignore[call-overload,index]
+        np.testing.assert_array_equal(found, expected(voice_spec(), one)["frames"])  # type: ignore[index]
         assert snapshot.row(one.id) == row
     assert len(open_store(url, first).rows()) == 6
     assert extract(url, 9) == second  # nothing to do, nothing published

@@ -241,7 +241,7 @@ def test_xarray_sees_a_labelled_lazy_data_set(tmp_path: Path) -> None:
     assert ds["mean"].chunks is not None
     assert ds["emotion"].to_numpy().tolist() == ["neutral"] * 6
     row = expected(voice_spec(), utterances[4])
-    np.testing.assert_array_equal(ds["mean"][4].to_numpy(), row["mean"])  # type: ignore[index,call-overload]
+    np.testing.assert_array_equal(ds["mean"][4].to_numpy(), row["mean"])  # type: ignore[index]
 
 
 def test_publish_refuses_a_main_that_moved(tmp_path: Path) -> None:
