@@ -98,9 +98,7 @@ def export(
     store: Store,
     format_name: Annotated[
         str,
-        typer.Option(
-            "--format", help="zarr, parquet or mmsa.", metavar="FORMAT"
-        ),
+        typer.Option("--format", help="zarr, parquet or mmsa.", metavar="FORMAT"),
     ],
     to: Annotated[Path, typer.Option(help="A path that does not exist yet.", metavar="PATH")],
     ref: Ref = "main",

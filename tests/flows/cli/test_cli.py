@@ -211,7 +211,7 @@ def _remote(_: Path) -> str:
     ("prepare", "says"),
     [
         (_unwritable, "cannot be written"),
-        (_other_schema, f"its schema is {location.SCHEMA}, this meldflow reads {NEWER}"),
+        (_other_schema, f"its layout is {location.SCHEMA}, this meldflow reads {NEWER}"),
         (_foreign, "holds other files"),
         (_remote, "no store can lie there; give a path, or file://, s3://"),
     ],

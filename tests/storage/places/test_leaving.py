@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from meldflow.storage.places import location
+from tests.paths import ROOT
 
 ABORTED = -6
 """SIGABRT: what a thread of Icechunk's does to a process that ends under it."""
@@ -19,7 +20,7 @@ ABORTED = -6
 def test_a_process_may_end_while_icechunk_wakes_the_event_loop(tmp_path: Path, cured: bool) -> None:
     store = str(tmp_path / "store")
     location.create(store, partition=4)
-    script = f"from tests.storage import leaver; leaver.main({store!r}, cured={cured})"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    script = f"from tests.storage.places import leaver; leaver.main({store!r}, cured={cured})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "read\n"
     assert done.returncode == (0 if cured else ABORTED), done.stderr
