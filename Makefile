@@ -62,10 +62,11 @@ docs: $(READY) ## Build the site of the docs into build/site; `mkdocs serve` sho
 screenshots: $(READY) ## Take the README's pictures of the UI anew, with Debian's Chromium
 	MELDFLOW_SCREENSHOTS=docs $(BIN)/python -m pytest --basetemp=/tmp/meldflow tests/flows/test_browser.py
 
-lint: $(READY) ## Check style and the direction of imports
+lint: $(READY) ## Check style, the direction of imports, and how large things are
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.house
 
 format: $(READY) ## Put the code into the project's format
 	$(BIN)/ruff check --fix .

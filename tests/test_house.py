@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import meldflow
+from tests.house import main, measure
 from tests.paths import ROOT
 
 PACKAGES = ("flows", "tasks", "models", "storage")
@@ -94,3 +95,57 @@ def test_the_lock_names_no_index() -> None:
     lock = (ROOT / "requirements.lock").read_text()
     assert "--index-url" not in lock
     assert "://" not in lock
+
+
+_LONG = 'def long() -> None:\n    """Told.\n{}    """\n{}'
+HOUSES: dict[str, tuple[dict[str, str], list[str]]] = {
+    "fine": (
+        {
+            "flows/a.py": "from meldflow.tasks import face\n" + "\n" * 299,
+            "tasks/__init__.py": "from meldflow.tasks.room.b import face",
+            "tasks/c.py": _LONG.format("    Said.\n" * 60, "    print()\n" * 59),
+            "tasks/room/b.py": "import meldflow.storage, os\nfrom meldflow.tasks import c",
+            **{f"storage/data{n}": "" for n in range(11)},
+            "storage/__init__.py": "",
+        },
+        [],
+    ),
+    "long": (
+        {"flows/a.py": "\n" * 301, "tasks/c.py": _LONG.format("", "    print()\n" * 60)},
+        [
+            "flows/a.py has 301 lines, 300 at most",
+            "tasks/c.py:1 long has 61 lines, 60 at most",
+        ],
+    ),
+    "large": (
+        {f"flows/room{n}/a.py": "\n" * 300 for n in range(100)},
+        ["the product has 30,000 lines, 28,000 at most", "flows has 100 entries, 12 at most"],
+    ),
+    "siblings": (
+        {
+            "storage/a/deep/b.py": "def f() -> None:\n    from meldflow.storage.c import d\n",
+            "storage/c/d.py": "from meldflow.storage.a.other import name",
+            "storage/a/other.py": "name = 1",
+        },
+        ["storage/a and storage/c import each other"],
+    ),
+    "folder and its own": (
+        {
+            "models/a.py": "from meldflow.models.room import b",
+            "models/room/b.py": "import meldflow.models.c",
+            "models/c.py": "",
+        },
+        ["models and models/room import each other"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "broken"), HOUSES.values(), ids=HOUSES)
+def test_every_broken_rule_is_told(
+    files: dict[str, str], broken: list[str], tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert main([], root=tmp_path) == ("\n".join(broken) or 0)
+    assert list(measure(tmp_path).broken()) == broken
