@@ -16,13 +16,12 @@ from meldflow.tasks.cluster.logs import worker_logs
 from meldflow.tasks.cluster.profile import load_profile
 from meldflow.tasks.extraction.committing import (
     ExtractReport,
-    FailureLimit,
     begin,
-    check_failures,
     known_clips,
     origin,
     run_partitions,
 )
+from meldflow.tasks.extraction.failures import FailureLimit, check_failures
 from meldflow.tasks.extraction.inputs import wanted_extractors, wanted_utterances
 from meldflow.tasks.extraction.partition import extraction_of, partition_task
 from meldflow.tasks.options import ExtractOptions

@@ -39,19 +39,18 @@ def _against(pairs: NDArray[np.float64]) -> Panel:
         row, clip = np.maximum(pairs, SHORTEST).T
         ends = (SHORTEST * 0.7, max(row.max(), clip.max()) * 1.5)
         axes.plot(ends, ends, color=theme.faint, linewidth=1, zorder=1)
-        axes.scatter(
-            row, clip, s=9, alpha=0.45, linewidths=0, color=theme.models["network"], zorder=2
-        )
+        style = {"s": 9, "alpha": 0.45, "linewidths": 0, "color": theme.models["network"]}
+        axes.scatter(row, clip, **style, zorder=2)
         axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
         axes.set(xlabel="seconds by the row", ylabel="seconds by the clip's header")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
     return Panel(
-        title="Each clip against its row",
-        alt=f"Scatter plot of {len(pairs):,} clips: seconds by the row against seconds by the "
+        "Each clip against its row",
+        f"Scatter plot of {len(pairs):,} clips: seconds by the row against seconds by the "
         "clip's header, on logarithmic axes. Clips on the diagonal agree.",
-        draw=draw,
+        draw,
     )
 
 
@@ -67,8 +66,8 @@ def _apart(difference: NDArray[np.float64]) -> Panel:
     middle = float(np.median(difference))
     far = int((np.abs(difference) > NEAR).sum())
     return Panel(
-        title="How far they are apart",
-        alt=f"Histogram of the clip's duration minus the row's: median {middle:+.2f} s; {far:,} of "
+        "How far they are apart",
+        f"Histogram of the clip's duration minus the row's: median {middle:+.2f} s; {far:,} of "
         f"{len(difference):,} clips differ by more than {NEAR:g} s.",
-        draw=draw,
+        draw,
     )

@@ -131,12 +131,8 @@ def take_stock(options: AuditOptions) -> AuditReport:
         UsageError: the data set cannot be read.
     """
     started = time.monotonic()
-    intake = take_in(
-        options.dataset,
-        checksums=False,
-        clips=not options.annotations_only,
-        fixes=options.fixes,
-    )
+    clips = not options.annotations_only
+    intake = take_in(options.dataset, checksums=False, clips=clips, fixes=options.fixes)
     return AuditReport(
         options=options,
         intake=intake,
@@ -176,7 +172,9 @@ def markdown(report: AuditReport) -> str:
     rows = [
         [
             kind,
-            *map(str, (tally.news, tally.known, *(counts[kind] for counts in splits.values()))),
+            str(tally.news),
+            str(tally.known),
+            *(str(n[kind]) for n in splits.values()),
             MEANING[kind],
         ]
         for kind, tally in report.by_kind.items()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from meldflow.storage.format.layout import FAILED
 from meldflow.storage.reading.counts import FailedRow
-from meldflow.tasks.extraction.stages import Source, Stored
+from meldflow.tasks.extraction.payloads import Source, Stored
 
 KEEP_FAILED = 300
 """Failed rows that are kept with their message; beyond that they are only counted."""

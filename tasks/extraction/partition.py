@@ -9,44 +9,34 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from distributed import Client, Future, as_completed
-from distributed.scheduler import KilledWorker
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
-from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
-from meldflow.models.schema.errors import MeldflowError, RunError
-from meldflow.models.schema.media import Modality
+from meldflow.models.schema.errors import RunError
 from meldflow.storage.planning.plan import PartitionPlan
 from meldflow.storage.writing.partition import Fork
 from meldflow.storage.writing.transaction import Run
 from meldflow.tasks.cluster.connection import Cluster
 from meldflow.tasks.cluster.roles import ROLES
 from meldflow.tasks.extraction import stages
+from meldflow.tasks.extraction.apart import encode_apart
+from meldflow.tasks.extraction.batches import ClipBatch, Portions, batches
 from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.counts import Monitor
-from meldflow.tasks.extraction.stages import Encoded, HungError, Portion, Source, Stored
+from meldflow.tasks.extraction.payloads import Encoded, Portion, Source, Stored
+from meldflow.tasks.extraction.retries import COSTLY, RETRIES, is_retry, is_transient
 from meldflow.tasks.options import ExtractOptions
 
 T = TypeVar("T")
 CPU = ("cpu",)
 
-RETRIES = 6
-"""Tries after the first, 2, 4, 8, 16, 32 and 64 s apart, and up to half as much again: a store or
-a network that is away for a minute costs no run."""
-
 ANSWER_SECONDS = 60
 """For what a client knows already; one that is being closed may never say it."""
-
-COSTLY = (KilledWorker, HungError, MemoryError)
-"""What a batch ends in that has a clip too bad for a worker."""
 
 
 class Extraction:
@@ -100,22 +90,6 @@ def extraction_of(
     )
 
 
-Portions: TypeAlias = tuple[Portion, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Utterances that are loaded together, and what the extractors have to do of them."""
-
-    sources: tuple[Source, ...]
-    portions: Portions
-    decoding: DecodeOptions | None
-
-    def of(self, role: str) -> Portions:
-        """The portions of the extractors that run on ``role``."""
-        return tuple(one for one in self.portions if one.extractor.spec.resource == role)
-
-
 Share: TypeAlias = "Future[list[Encoded]]"
 """What became of some portions of a batch; it stays on the workers until it is written."""
 
@@ -128,7 +102,8 @@ def extract_partition(work: Extraction, part: PartitionPlan) -> Stored:
         TimeoutError: the partition took too long.
         Exception: whatever a stage ended in; another try may help.
     """
-    _note_retry(work, part)
+    if is_retry():
+        work.monitor.retried(part.partition)
     try:
         return _Attempt(work, part).run()
     except Exception as error:
@@ -147,16 +122,16 @@ class _Attempt:
 
     def run(self) -> Stored:
         """Load → encode → write; only the fork comes back."""
-        under_way = self._submit(list(self._batches()))
+        work = self.work
+        under_way = self._submit(list(batches(self.part, work.extractors, work.source, work.batch)))
         encoded: list[Share] = []
-        timeout = self.work.partition_timeout
+        timeout = work.partition_timeout
         with _cancelling(under_way):
             for share in as_completed(under_way, loop=self.client.loop, timeout=timeout):
                 portions = under_way[share]
                 encoded += self._settled(share, portions)
-                self.work.monitor.rows(
-                    self.part.partition, sum(len(one.sources) for one in portions)
-                )
+                rows = sum(len(one.sources) for one in portions)
+                work.monitor.rows(self.part.partition, rows)
             return self._write(encoded)
 
     def _write(self, encoded: Sequence[Share]) -> Stored:
@@ -180,13 +155,7 @@ class _Attempt:
         columns, resources = zip(*calls, strict=True), dict.fromkeys(roles, 1)
         return list(self.client.map(stage, *columns, resources=resources, pure=False))
 
-    def _batches(self) -> Iterator[Batch]:
-        for extractors, rows in _decodes(self.work, self.part):
-            sources = tuple(self.work.source(row) for row in rows)
-            portions = tuple(self._portions(extractors, sources))
-            yield Batch(sources=sources, portions=portions, decoding=extractors[0].decoding)
-
-    def _submit(self, batches: Sequence[Batch]) -> dict[Share, Portions]:
+    def _submit(self, lots: Sequence[ClipBatch]) -> dict[Share, Portions]:
         """Submits all there is to do; a batch is done before the next, by Dask's priorities.
 
         Where every worker has every role, a batch is one task, and what was decoded never leaves
@@ -195,27 +164,18 @@ class _Attempt:
         timeout = self.work.clip_timeout
         where = (self.work.cluster.device, timeout)
         if self.work.cluster.is_uniform:
-            whole = [(one.sources, one.portions, one.decoding, *where) for one in batches]
+            whole = [(one.sources, one.portions, one.decoding, *where) for one in lots]
             shares = self._on_each(ROLES, stages.load_and_encode, whole)
-            return dict(zip(shares, (one.portions for one in batches), strict=True))
-        loads = [(one.sources, _modalities(one), one.decoding, timeout) for one in batches]
+            return dict(zip(shares, (one.portions for one in lots), strict=True))
+        loads = [(one.sources, one.modalities, one.decoding, timeout) for one in lots]
         loaded = self._on_each(CPU, stages.load_media, loads)
         under_way: dict[Share, Portions] = {}
         for role in ROLES:
-            pairs = ((one.of(role), media) for one, media in zip(batches, loaded, strict=True))
+            pairs = ((one.of(role), media) for one, media in zip(lots, loaded, strict=True))
             own = [(portions, media) for portions, media in pairs if portions]
             shares = self._on_each((role,), stages.encode, [(*one, *where) for one in own])
             under_way |= zip(shares, (portions for portions, _ in own), strict=True)
         return under_way
-
-    def _portions(
-        self, extractors: Sequence[Extractor], sources: Sequence[Source]
-    ) -> Iterator[Portion]:
-        for extractor in extractors:
-            own = set(self.part.rows[extractor.spec.name].tolist())
-            wanted = tuple(source for source in sources if source.row in own)
-            if wanted:
-                yield Portion(extractor=extractor, sources=wanted)
 
     def _settled(self, share: Share, portions: Portions) -> list[Share]:
         """The shares that a share ended as.
@@ -235,7 +195,7 @@ class _Attempt:
         spec = portion.extractor.spec
         self.work.monitor.encoded_apart(self.part.partition, spec.name, len(portion.sources))
         device, timeout = self.work.cluster.device, self.work.clip_timeout
-        return self._on((spec.resource,), stages.encode_apart, portion, device, timeout)
+        return self._on((spec.resource,), encode_apart, portion, device, timeout)
 
 
 def _error(share: Share) -> BaseException | None:
@@ -263,41 +223,6 @@ def _cancelling(shares: Iterable[Share]) -> Iterator[None]:
         raise
 
 
-def _modalities(batch: Batch) -> set[Modality]:
-    return {one.extractor.spec.modality for one in batch.portions}
-
-
-def _note_retry(work: Extraction, part: PartitionPlan) -> None:
-    context = TaskRunContext.get()
-    if context is not None and context.task_run.run_count > 1:
-        work.monitor.retried(part.partition)
-
-
-def _decodes(
-    work: Extraction, part: PartitionPlan
-) -> Iterator[tuple[list[Extractor], tuple[int, ...]]]:
-    """Which extractors share a decode of which rows.
-
-    Clips come in batches, so that their frames stay few in memory; texts are small and go
-    through the encoder in one batch.
-    """
-    sharing: dict[DecodeOptions | None, list[Extractor]] = {}
-    for extractor in work.extractors:
-        if extractor.spec.name in part.rows:
-            sharing.setdefault(extractor.decoding, []).append(extractor)
-    for options, extractors in sharing.items():
-        rows = sorted({row for one in extractors for row in part.rows[one.spec.name].tolist()})
-        size = len(rows) if options is None else work.batch
-        for first in range(0, len(rows), size):
-            yield extractors, tuple(rows[first : first + size])
-
-
-def _is_transient(_task: object, _run: TaskRun, state: State[Stored]) -> bool:
-    """Whether another try may help: not where we ourselves said what is wrong."""
-    error = state.result(raise_on_failure=False)
-    return not isinstance(error, MeldflowError)
-
-
 partition_task = task(
     name="partition",
     task_run_name="partition-{part.partition:04d}",
@@ -305,5 +230,5 @@ partition_task = task(
     retries=RETRIES,
     retry_delay_seconds=exponential_backoff(2),
     retry_jitter_factor=0.5,
-    retry_condition_fn=_is_transient,
+    retry_condition_fn=is_transient,
 )(extract_partition)

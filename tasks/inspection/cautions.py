@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from meldflow.models.schema.media import Video
-from meldflow.tasks.inspection.record import Inspection
-from meldflow.tasks.inspection.words import readable, seconds
+from meldflow.tasks.inspection.inspect import Inspection
+from meldflow.tasks.pages.text import counted, readable
 
 NOTABLE = 0.1
 """Seconds from which a difference in time is worth a word."""
@@ -14,28 +14,21 @@ NOTABLE = 0.1
 
 def cautions(found: Inspection) -> tuple[str, ...]:
     """What to know before trusting the clip, each in a sentence."""
-    return (*_damages(found), *_delays(found), *_vacancies(found))
+    return tuple(_cautions(found))
 
 
-def _damages(found: Inspection) -> Iterator[str]:
+def _cautions(found: Inspection) -> Iterator[str]:
+    delay, gaps, video = found.delay, found.audio_facts.gaps, found.media.video
     for what, facts in (("audio", found.audio_facts), ("video", found.video_facts)):
         if facts.damaged:
             yield f"The {what} stream is damaged: {readable(facts.damage)}."
-
-
-def _delays(found: Inspection) -> Iterator[str]:
-    gaps = found.audio_facts.gaps
-    if found.delay >= NOTABLE:
-        yield f"The sound starts {seconds(found.delay)} late: silence stands before it."
-    if found.delay <= -NOTABLE:
-        yield f"The pictures start {seconds(-found.delay)} later than the sound."
+    if delay >= NOTABLE:
+        yield f"The sound starts {delay:.3f} s late: silence stands before it."
+    if delay <= -NOTABLE:
+        yield f"The pictures start {-delay:.3f} s later than the sound."
     if gaps >= NOTABLE:
-        yield f"The sound has gaps of {seconds(gaps)} in all: silence stands in them."
-
-
-def _vacancies(found: Inspection) -> Iterator[str]:
-    video = found.media.video
+        yield f"The sound has gaps of {gaps:.3f} s in all: silence stands in them."
     if isinstance(video, Video) and len(video.index) < found.options.frames:
-        there = "1 frame" if video.n_frames == 1 else f"{video.n_frames} frames"
-        rest = found.options.frames - len(video.index)
-        yield f"The clip has {there}: {rest} of {found.options.frames} rows of features are masked."
+        there, all_rows = counted(video.n_frames, "frame"), found.options.frames
+        rest = all_rows - len(video.index)
+        yield f"The clip has {there}: {rest} of {all_rows} rows of features are masked."

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from meldflow.models.extractors.grid import FRAME, HOP
 from meldflow.models.schema.media import Missing, Video
-from meldflow.tasks.inspection.record import Inspection
-from meldflow.tasks.inspection.words import why
+from meldflow.tasks.inspection.inspect import Inspection
+from meldflow.tasks.inspection.rows import why
 from meldflow.tasks.pages.panels import PANEL, WIDE_FROM, Panel
 from meldflow.tasks.pages.themes import Theme
 
@@ -45,14 +45,13 @@ def entropy_figure(found: Inspection) -> Drawn:
         axes.vlines(video.timestamp, low, video.entropy, color=mark, linewidth=0.8)
         axes.plot(video.timestamp, video.entropy, "o", color=mark, markeredgecolor=theme.paper)
         axes.ticklabel_format(useOffset=False)
-        axes.set(
-            ylim=(max(low, 0), high), xlabel="seconds from the first frame", ylabel="entropy, bits"
-        )
+        axes.set(ylim=(max(low, 0), high), ylabel="entropy, bits")
+        axes.set_xlabel("seconds from the first frame")
 
     title = f"Entropy: {len(video.index)} of {video.n_frames} frames are chosen"
     lowest, highest = video.curve_entropy.min(), video.curve_entropy.max()
     alt = f"{title}. It lies between {lowest:.2f} and {highest:.2f} bits."
-    return (Panel(title=title, alt=alt, draw=draw, aspect=2.9),)
+    return (Panel(title, alt, draw, aspect=2.9),)
 
 
 def page_sheet(found: Inspection) -> Drawn:
@@ -92,12 +91,9 @@ def _sheet(video: Video, chosen: Sequence[int], *, columns: int, wide: bool) -> 
         axes.axis("off")
 
     natural = across / (rows * cell)
-    return Panel(
-        title="",
-        alt="; ".join(_caption(video, one).replace("\n", ": ") for one in chosen),
-        draw=draw,
-        aspect=max(natural, WIDE_FROM) if wide else min(natural, WIDE_FROM - 0.01),
-    )
+    aspect = max(natural, WIDE_FROM) if wide else min(natural, WIDE_FROM - 0.01)
+    captions = (_caption(video, one).replace("\n", ": ") for one in chosen)
+    return Panel("", "; ".join(captions), draw, aspect)
 
 
 def _caption(video: Video, one: int) -> str:
@@ -126,7 +122,7 @@ def sound_figure(found: Inspection) -> Drawn:
         axes.legend(handles=drawn, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4)
 
     title = "Waveform, energy and pitch"
-    return (Panel(title=title, alt=f"{title} of the decoded sound.", draw=draw, aspect=2.4),)
+    return (Panel(title, f"{title} of the decoded sound.", draw, aspect=2.4),)
 
 
 def _pitch_axes(axes: Axes, theme: Theme, found: Inspection) -> Axes:
@@ -168,7 +164,7 @@ def _reason(name: str, missing: Missing) -> Panel:
         axes.axis("off")
         axes.text(0, 1, why(missing), va="top", wrap=True, color=theme.soft, parse_math=False)
 
-    return Panel(title=f"No {name}", alt=why(missing), draw=draw, aspect=6)
+    return Panel(f"No {name}", why(missing), draw, aspect=6)
 
 
 FIGURES: Mapping[str, Callable[[Inspection], Drawn]] = {

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from meldflow.models.files import write_atomically
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Missing
-from meldflow.tasks.inspection import words
+from meldflow.tasks.inspection import rows
 from meldflow.tasks.inspection.cautions import cautions
 from meldflow.tasks.inspection.figures import FIGURES, FILES, Drawn, panels
-from meldflow.tasks.inspection.record import Inspection
-from meldflow.tasks.pages.blocks import Block, Facts, Folded, Pictures, Row, Section, Table, Text
+from meldflow.tasks.inspection.inspect import Inspection
+from meldflow.tasks.pages.blocks import Facts, Folded, Pictures, Section, Table, Text
 from meldflow.tasks.pages.document import Document, Note, render_document
 from meldflow.tasks.pages.panels import render
+from meldflow.tasks.pages.text import readable
 
 
 def check_page(file: Path) -> None:
@@ -24,8 +24,7 @@ def check_page(file: Path) -> None:
         UsageError: the name is not that of a page.
     """
     if file.suffix.lower() not in (".html", ".htm"):
-        shown = words.readable(str(file))
-        raise UsageError(f"--html {shown}: the page's name must end in .html")
+        raise UsageError(f"--html {readable(str(file))}: the page's name must end in .html")
 
 
 def write(found: Inspection, *, page: Path | None, figures: Path | None) -> tuple[Path, ...]:
@@ -53,14 +52,13 @@ def write(found: Inspection, *, page: Path | None, figures: Path | None) -> tupl
 def render_page(found: Inspection) -> str:
     """The page as a string: styles and pictures inside, nothing fetched."""
     drawn = {name: draw(found) for name, draw in FIGURES.items()}
-    name = words.readable(Path(found.path).name)
     return render_document(
         Document(
-            eyebrow=f"one clip · {name}",
-            title=words.title(found),
-            notes=tuple(Note(text=one) for one in cautions(found)),
+            eyebrow=f"one clip · {readable(Path(found.path).name)}",
+            title=rows.title(found),
+            notes=tuple(map(Note, cautions(found))),
             sections={
-                "frames": _frames(found, drawn),
+                "frames": _frames(found),
                 "sound": _sound(drawn["sound"]),
                 "streams": _streams(found),
                 "features": _features(found),
@@ -70,75 +68,45 @@ def render_page(found: Inspection) -> str:
     )
 
 
-def _frames(found: Inspection, drawn: dict[str, Drawn]) -> Section:
-    title = "Frames"
+def _frames(found: Inspection) -> Section:
     video = found.media.video
     if isinstance(video, Missing):
-        return Section(title=title, blocks=(Text(text=words.why(video)),))
-    table = Table(
-        caption="The chosen frames, in time order",
-        head=words.CHOSEN_HEAD,
-        rows=words.chosen_rows(video),
-    )
+        return Section("Frames", blocks=(Text(rows.why(video)),))
+    chosen = rows.chosen_rows(video)
+    table = Table("The chosen frames, in time order", rows.CHOSEN_HEAD, chosen)
     return Section(
-        title=title,
-        lead="Every frame is scored by the Shannon entropy of its luma histogram. Those with the "
+        "Frames",
+        "Every frame is scored by the Shannon entropy of its luma histogram. Those with the "
         "highest go to the network, upright and with square pixels, as they are shown here.",
-        blocks=(
-            Pictures(figure="entropy"),
-            Pictures(figure="frames"),
-            Folded(summary="As a table", blocks=(table,)),
-        ),
+        (Pictures("entropy"), Pictures("frames"), Folded("As a table", (table,))),
     )
 
 
 def _sound(drawn: Drawn) -> Section:
-    title = "Sound"
     if isinstance(drawn, Missing):
-        return Section(title=title, blocks=(Text(text=words.why(drawn)),))
-    return Section(
-        title=title,
-        lead="Mono, as the extractors get it. Where f0 has a gap, nothing is voiced.",
-        blocks=(Pictures(figure="sound"),),
-    )
+        return Section("Sound", blocks=(Text(rows.why(drawn)),))
+    lead = "Mono, as the extractors get it. Where f0 has a gap, nothing is voiced."
+    return Section("Sound", lead, (Pictures("sound"),))
 
 
 def _streams(found: Inspection) -> Section:
-    return Section(
-        title="Streams",
-        lead="What the header declares, and what decoding showed.",
-        blocks=tuple(_facts(found)),
-    )
-
-
-def _facts(found: Inspection) -> Iterator[Block]:
-    yield Facts(title="File", facts=words.container_rows(found))
-    yield Facts(title="What came out", facts=words.modality_rows(found))
-    for title, facts in (
-        ("Audio stream", words.audio_rows(found.audio_facts)),
-        ("Video stream", words.video_rows(found.video_facts)),
-    ):
-        yield Facts(title=title, facts=facts) if facts else Text(text=f"{title}: none.")
+    blocks = [
+        Facts(title, facts) if facts else Text(f"{title}: none.")
+        for title, facts in rows.facts(found).items()
+    ]
+    return Section("Streams", "What the header declares, and what decoding showed.", blocks)
 
 
 def _features(found: Inspection) -> Section:
-    rows: tuple[Row, ...] = words.feature_rows(found)
-    table = Table(
-        caption="Arrays that the extractors give for this clip",
-        head=words.FEATURE_HEAD,
-        rows=rows,
-        style="words",
-    )
-    return Section(
-        title="Features",
-        lead="No network was loaded: shapes follow from what was decoded.",
-        blocks=(table,),
-    )
+    caption = "Arrays that the extractors give for this clip"
+    table = Table(caption, rows.FEATURE_HEAD, rows.feature_rows(found), "words")
+    lead = "No network was loaded: shapes follow from what was decoded."
+    return Section("Features", lead, (table,))
 
 
 def _write(file: Path, content: bytes) -> Path:
     try:
         return write_atomically(file, content)
     except OSError as error:
-        shown = words.readable(str(file))
-        raise UsageError(f"{shown} cannot be written: {error.strerror}") from error
+        message = f"{readable(str(file))} cannot be written: {error.strerror}"
+        raise UsageError(message) from error

@@ -1,14 +1,13 @@
-"""What a section of the report is made of; the template draws each kind of block."""
+"""What a section of a page is made of; the template draws each kind of block."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from meldflow.models.training.result import Spread
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One cell of a table."""
 
@@ -26,24 +25,25 @@ class Cell:
             raise ValueError(f"a cell may lead to http or https only, not to {self.href!r}")
 
 
-Row: TypeAlias = tuple[Cell | str, ...]
+Row: TypeAlias = Sequence[Cell | str]
+"""Its cells; the first of them heads it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Table:
-    """A real table: the first cell of each row is its header."""
+    """A real table."""
 
     kind: ClassVar[str] = "table"
     caption: str
-    head: tuple[str, ...]
-    rows: tuple[Row, ...]
+    head: Sequence[str]
+    rows: Sequence[Row]
     style: str = ""
     """"" (plain), ``heat`` (cells tinted by share), ``words`` (no column of numbers), ``tally``
     (numbers behind a first column with long small print), ``prose`` (cells of sentences) or
     ``cards`` (sentences too, but each row becomes a card where the page is narrow)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Pictures:
     """Panels of one figure, shown next to each other where there is room."""
 
@@ -52,7 +52,7 @@ class Pictures:
     """A name among the document's figures."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Text:
     """A paragraph."""
 
@@ -60,7 +60,7 @@ class Text:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Code:
     """A command line to copy."""
 
@@ -69,25 +69,25 @@ class Code:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Names and values."""
 
     kind: ClassVar[str] = "facts"
     title: str
-    facts: tuple[tuple[str, str], ...]
+    facts: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Folded:
     """Blocks behind a line to open."""
 
     kind: ClassVar[str] = "folded"
     summary: str
-    blocks: tuple[Table | Text | Code | Facts, ...]
+    blocks: Sequence[Table | Text | Code | Facts]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Link:
     """A line that leads to another page of the same report."""
 
@@ -104,43 +104,11 @@ class Link:
 Block: TypeAlias = Table | Pictures | Text | Code | Facts | Folded | Link
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Section:
-    """A titled part of the report."""
+    """A titled part of a page."""
 
     title: str
     lead: str = ""
     """One or two sentences: what is seen here and how to read it."""
-    blocks: tuple[Block, ...] = field(default_factory=tuple)
-
-
-DASH = "\u2013"
-"""Stands for what is undefined."""
-MODEL_NAMES = {"network": "Network", "svm": "SVM", "majority": "Majority baseline"}
-"""Model → the name that people read; a model without one is shown as it is."""
-
-
-def model_name(model: str) -> str:
-    """The name of ``model`` for people."""
-    return MODEL_NAMES.get(model, model)
-
-
-def fraction(value: float | None) -> str:
-    """Three decimals, or a dash for what is undefined."""
-    return DASH if value is None else f"{value:.3f}"
-
-
-def spread(value: Spread | None, digits: int = 3) -> str:
-    """Mean ± standard deviation over the seeds, e.g. ``0.612 ± 0.004``; the mean alone for one."""
-    if value is None:
-        return DASH
-    sd = "" if value.sd is None else f" ± {value.sd:.{digits}f}"
-    return f"{value.mean:.{digits}f}{sd}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people, e.g. ``0.4 s``, ``12 s``, ``3 min 5 s``."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    blocks: Sequence[Block] = ()

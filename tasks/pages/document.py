@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -14,7 +15,7 @@ from meldflow.tasks.pages.panels import DPI, Panel, render
 from meldflow.tasks.pages.themes import THEMES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Note:
     """A sentence that the reader has to see before anything else."""
 
@@ -44,33 +45,15 @@ class Document:
     """Names of the files that lie beside the page."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Picture:
-    """A drawn panel, as the template needs it."""
-
-    light: str
-    """PNG as a data URI."""
-    dark: str
-    alt: str
-    width: int
-    """Pixels."""
-    height: int
-    wide: bool
-
-
 def render_document(document: Document) -> str:
     """The page as a string; whatever comes from data is escaped, nothing is fetched.
 
     Raises:
         KeyError: a ``Pictures`` block names a figure that the document has not.
     """
-    shown = {
-        block.figure
-        for section in document.sections.values()
-        for block in section.blocks
-        if isinstance(block, Pictures)
-    }
-    pictures = {name: [_picture(panel) for panel in document.figures[name]] for name in shown}
+    blocks = chain.from_iterable(one.blocks for one in document.sections.values())
+    shown = {one.figure for one in blocks if isinstance(one, Pictures)}
+    drawn = {name: [(one, _drawn(one)) for one in document.figures[name]] for name in shown}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -79,15 +62,13 @@ def render_document(document: Document) -> str:
         lstrip_blocks=True,
     )
     template = environment.get_template("page.html.j2")
-    return template.render(document=document, pictures=pictures)
+    return template.render(document=document, drawn=drawn, dpi=DPI)
 
 
-def _picture(panel: Panel) -> _Picture:
-    light, dark = (
-        "data:image/png;base64," + base64.b64encode(render((panel,), theme)).decode()
-        for theme in THEMES
-    )
-    width, height = (round(inches * DPI) for inches in panel.size)
-    return _Picture(
-        light=light, dark=dark, alt=panel.alt, width=width, height=height, wide=panel.wide
-    )
+def _drawn(panel: Panel) -> dict[str, str]:
+    """Theme → the panel in it, a PNG as a data URI."""
+    pictures = {theme.name: render((panel,), theme) for theme in THEMES}
+    return {
+        name: f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        for name, png in pictures.items()
+    }

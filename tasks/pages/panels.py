@@ -21,7 +21,7 @@ WIDE_FROM = 1.5
 DPI = 160
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Panel:
     """One picture of a figure."""
 

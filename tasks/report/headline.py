@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from meldflow.models.judging.records import JUDGED, Scores
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import spread
-from meldflow.tasks.report.words import judged_part, over_seeds, rules, spoken
+from meldflow.tasks.pages.text import spread
+from meldflow.tasks.report.pieces.naming import judged_part, over_seeds, rules, spoken
 
 _METRIC = "weighted_f1"
 

@@ -6,31 +6,30 @@ one folder know of each other: whichever is written last makes the others' pages
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+import pandas as pd
 
 from meldflow.models.files import write_atomically
 from meldflow.models.judging.protocols import PROTOCOLS
 from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.document import Document, Note, render_document
 from meldflow.tasks.pages.panels import Panel, render, render_svg
-from meldflow.tasks.report.figures import FIGURES
 from meldflow.tasks.report.headline import explanation, headline
-from meldflow.tasks.report.record import RECORD, load_result, record_of
-from meldflow.tasks.report.sections import SECTIONS
-from meldflow.tasks.report.sections.protocols import link_to
-from meldflow.tasks.report.view import Other, View
-from meldflow.tasks.report.words import rules
+from meldflow.tasks.report.pieces import FIGURES, SECTIONS
+from meldflow.tasks.report.pieces.naming import Other, View, rules
+from meldflow.tasks.report.pieces.protocols import link_to
+from meldflow.tasks.report.results import RECORD, load_result, record_of
 
 RESULT = "official"
 """The protocol whose report is what a reader finds first."""
 GRAVE = ("wrong_protocol", "random_weights", "not_better_than_majority")
 """Kinds of caution that put the whole result in doubt."""
 PAGE = "index.html"
+PREDICTIONS = "predictions.csv"
 
 
 def folder_of(directory: Path, protocol: str) -> Path:
@@ -57,7 +56,7 @@ def write_report(result: TrainResult, directory: Path) -> Path:
     """
     folder = folder_of(directory, result.protocol)
     _write_figures({name: build(result) for name, build in FIGURES.items()}, folder)
-    write_atomically(folder / "predictions.csv", _predictions(result).encode())
+    write_atomically(folder / PREDICTIONS, _predictions(result).encode())
     write_atomically(folder / RECORD, record_of(result))
     others = list(_others(result, directory))
     for other in others:
@@ -90,17 +89,12 @@ def _others(result: TrainResult, directory: Path) -> Iterator[TrainResult]:
 
 def _write_page(result: TrainResult, others: list[TrainResult], directory: Path) -> Path:
     folder = folder_of(directory, result.protocol)
-    beside = tuple(
-        Other(
-            result=other,
-            href=Path(
-                os.path.relpath(folder_of(directory, other.protocol), folder), PAGE
-            ).as_posix(),
-        )
-        for other in others
-        if other.protocol != result.protocol
-    )
-    return write_atomically(folder / PAGE, render_page(result, beside).encode())
+    beside = []
+    for other in others:
+        if other.protocol != result.protocol:
+            page = folder_of(directory, other.protocol) / PAGE
+            beside.append(Other(result=other, href=Path(os.path.relpath(page, folder)).as_posix()))
+    return write_atomically(folder / PAGE, render_page(result, tuple(beside)).encode())
 
 
 def render_page(result: TrainResult, others: tuple[Other, ...] = ()) -> str:
@@ -108,37 +102,25 @@ def render_page(result: TrainResult, others: tuple[Other, ...] = ()) -> str:
     view = View(result=result, others=others)
     built = {anchor: build(view) for anchor, build in SECTIONS.items()}
     figures = {name: panels for name, build in FIGURES.items() if (panels := build(result))}
+    pictures = (f"{name}.{ending}" for name in figures for ending in ("png", "svg"))
+    doubt = ", which is wrong" if rules(result).wrong else ""
     return render_document(
         Document(
-            eyebrow=_eyebrow(result),
+            eyebrow=f"training report · {result.target} · protocol {result.protocol}{doubt} · "
+            f"snapshot {result.data.snapshot}",
             title=headline(result),
             lead=explanation(result),
-            notes=tuple(Note(text=one.message, grave=one.kind in GRAVE) for one in result.warnings),
-            links=tuple(link_to(one) for one in others),
+            notes=tuple(Note(one.message, grave=one.kind in GRAVE) for one in result.warnings),
+            links=tuple(map(link_to, others)),
             sections={anchor: one for anchor, one in built.items() if one is not None},
             figures=figures,
-            files=(
-                *(f"{name}.{ending}" for name in figures for ending in ("png", "svg")),
-                RECORD,
-                "predictions.csv",
-            ),
+            files=(*pictures, RECORD, PREDICTIONS),
         )
-    )
-
-
-def _eyebrow(result: TrainResult) -> str:
-    doubt = ", which is wrong" if rules(result).wrong else ""
-    return (
-        f"training report · {result.target} · protocol {result.protocol}{doubt} · "
-        f"snapshot {result.data.snapshot}"
     )
 
 
 def _predictions(result: TrainResult) -> str:
     """CSV: the annotated class of each judged utterance and what every model said."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("utterance", result.target, *result.judged))
-    predicted = (judged.predicted for judged in result.judged.values())
-    writer.writerows(zip(result.test_ids, result.test_truth, *predicted, strict=True))
-    return text.getvalue()
+    predicted = {name: judged.predicted for name, judged in result.judged.items()}
+    columns = {"utterance": result.test_ids, result.target: result.test_truth, **predicted}
+    return pd.DataFrame(columns).to_csv(index=False)

@@ -26,7 +26,7 @@ from meldflow.models.running.computing import Computing
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.features import ArraySpec, Record
 from meldflow.models.schema.media import Media, Missing, Modality, Reason
-from meldflow.tasks.inspection.look import size_of
+from meldflow.tasks.inspection.inspect import size_of
 from meldflow.tasks.isolated.decoder import Decoder
 
 Say = Callable[[str], None]

@@ -6,12 +6,18 @@ from pathlib import Path
 
 from meldflow.models.judging.records import JUDGED
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import DASH, fraction, model_name, spread
-from meldflow.tasks.report.figures import FIGURES
+from meldflow.tasks.pages.text import DASH, fraction, signed, spread
 from meldflow.tasks.report.headline import explanation, headline
-from meldflow.tasks.report.sections.ablations import p_value, signed
-from meldflow.tasks.report.sections.scores import MEASURES
-from meldflow.tasks.report.words import choice_name, choices, judged_part, over_seeds
+from meldflow.tasks.report.pieces import FIGURES
+from meldflow.tasks.report.pieces.compared import p_value
+from meldflow.tasks.report.pieces.naming import (
+    choice_name,
+    choices,
+    judged_part,
+    model_name,
+    over_seeds,
+)
+from meldflow.tasks.report.pieces.scores import MEASURES
 from meldflow.tasks.watching.artifacts import Artifacts
 from meldflow.tasks.watching.beat import once
 from meldflow.tasks.watching.report import inline

@@ -11,7 +11,7 @@ from rich.filesize import decimal
 
 from meldflow.storage.reading.counts import FailedRow
 from meldflow.tasks.extraction.counts import Effort, Progress
-from meldflow.tasks.inspection.words import readable
+from meldflow.tasks.pages.text import readable
 
 FEW = 5
 """Utterances that a table names per reason."""

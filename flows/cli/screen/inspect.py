@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -12,10 +12,11 @@ from rich.table import Table
 
 from meldflow.flows.cli.app import out
 from meldflow.models.schema.media import Missing
-from meldflow.tasks.inspection import words
+from meldflow.tasks.inspection import rows
+from meldflow.tasks.inspection.as_json import to_json
 from meldflow.tasks.inspection.cautions import cautions
-from meldflow.tasks.inspection.numbers import to_json
-from meldflow.tasks.inspection.record import Inspection
+from meldflow.tasks.inspection.inspect import Inspection
+from meldflow.tasks.pages.text import readable
 
 
 def show_inspection(found: Inspection, written: Sequence[Path], *, as_json: bool) -> None:
@@ -24,7 +25,7 @@ def show_inspection(found: Inspection, written: Sequence[Path], *, as_json: bool
         # ASCII, since a file's name may hold bytes that no encoding of the screen has.
         out.print_json(json.dumps(to_json(found)), ensure_ascii=True)
         return
-    out.print(f"[bold]{_safe(found.path)}[/]: {_safe(words.title(found))}", highlight=False)
+    out.print(f"[bold]{_safe(found.path)}[/]: {_safe(rows.title(found))}", highlight=False)
     for one in cautions(found):
         out.print(f"[yellow]note:[/] {_safe(one)}", highlight=False)
     for part in _parts(found):
@@ -37,33 +38,28 @@ def show_inspection(found: Inspection, written: Sequence[Path], *, as_json: bool
 
 
 def _parts(found: Inspection) -> Iterator[RenderableType]:
-    yield _facts("file", words.container_rows(found))
-    for title, rows in (
-        ("audio stream", words.audio_rows(found.audio_facts)),
-        ("video stream", words.video_rows(found.video_facts)),
-    ):
-        yield _facts(title, rows) if rows else f"no {title}"
-    yield _facts("what came out", words.modality_rows(found))
+    for title, facts in rows.facts(found).items():
+        yield _facts(title.lower(), facts) if facts else f"no {title.lower()}"
     if not isinstance(found.media.video, Missing):
-        chosen = words.chosen_rows(found.media.video)
-        yield _table("chosen frames", words.CHOSEN_HEAD, chosen)
-    yield _table("features", words.FEATURE_HEAD, words.feature_rows(found))
+        chosen = rows.chosen_rows(found.media.video)
+        yield _table("chosen frames", rows.CHOSEN_HEAD, chosen)
+    yield _table("features", rows.FEATURE_HEAD, rows.feature_rows(found))
 
 
-def _facts(title: str, rows: words.Rows) -> Table:
+def _facts(title: str, facts: Mapping[str, str]) -> Table:
     table = Table.grid("name", "value", padding=(0, 2))
     table.title, table.title_justify, table.title_style = title, "left", "bold"
-    for name, value in rows:
+    for name, value in facts.items():
         table.add_row(f"[dim]{name}[/]", _safe(value))
     return table
 
 
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def _table(title: str, head: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
     table = Table(*head, title=title, title_justify="left", title_style="bold")
-    for row in rows:
+    for row in cells:
         table.add_row(*map(_safe, row))
     return table
 
 
 def _safe(text: str) -> str:
-    return escape(words.readable(text))
+    return escape(readable(text))

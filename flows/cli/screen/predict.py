@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from meldflow.flows.cli.app import out
-from meldflow.tasks.inspection.words import readable
+from meldflow.tasks.pages.text import readable
 
 if TYPE_CHECKING:
     from meldflow.tasks.training.predict import Prediction

@@ -116,7 +116,7 @@ def show_audit(report: AuditReport, *, as_json: bool) -> None:
         out.print_json(data=report.to_json())
         return
     from meldflow.tasks.dataset.findings import MEANING
-    from meldflow.tasks.inspection.words import readable
+    from meldflow.tasks.pages.text import readable
 
     out.print(report.headline(), style="bold", highlight=False)
     splits = report.by_split

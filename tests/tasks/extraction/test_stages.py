@@ -15,14 +15,9 @@ from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.schema.features import ArraySpec, Features, FeatureSpec, Weights
 from meldflow.models.schema.media import Media, Missing, Modality, Reason
-from meldflow.tasks.extraction.stages import (
-    LAST_WORDS,
-    HungError,
-    Portion,
-    Source,
-    load_and_encode,
-    load_media,
-)
+from meldflow.tasks.extraction.hanging import LAST_WORDS, HungError
+from meldflow.tasks.extraction.payloads import Portion, Source
+from meldflow.tasks.extraction.stages import load_and_encode, load_media
 
 
 @dataclass(frozen=True, kw_only=True)

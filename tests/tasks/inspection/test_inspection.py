@@ -16,13 +16,13 @@ from PIL import Image
 from meldflow.models.extractors.registry import names
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Missing, Reason, Video
+from meldflow.tasks.inspection.as_json import to_json
 from meldflow.tasks.inspection.cautions import cautions
 from meldflow.tasks.inspection.figures import FILES, envelope
-from meldflow.tasks.inspection.look import look_into
-from meldflow.tasks.inspection.numbers import to_json
+from meldflow.tasks.inspection.inspect import Inspection, look_into
 from meldflow.tasks.inspection.page import check_page, render_page, write
-from meldflow.tasks.inspection.record import Inspection
-from meldflow.tasks.inspection.words import container_rows, readable, title
+from meldflow.tasks.inspection.rows import facts, title
+from meldflow.tasks.pages.text import readable
 from tests.media import Film, Track, noise, tone
 from tests.media import write as write_clip
 from tests.paths import DATA
@@ -257,7 +257,7 @@ def test_of_many_streams_those_that_are_used_are_marked(real: Callable[[str], In
     used = {one["index"]: one["kind"] for one in shown["all"] if one["used"]}
     assert used == {shown["audio"]["index"]: "audio", shown["video"]["index"]: "video"}
     assert shown["all"][0] == {"index": 0, "kind": "video", "used": False}
-    listed = dict(container_rows(found))["Streams"]
+    listed = facts(found)["File"]["Streams"]
     assert listed.startswith("0 video, 1 audio, 2 subtitle, 3 video (used)")
 
 

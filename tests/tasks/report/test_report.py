@@ -6,30 +6,34 @@ import csv
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from meldflow.models.files import write_atomically
+from meldflow.models.judging.table import FeatureTable
 from meldflow.models.judging.target import SENTIMENT
 from meldflow.models.networks.fitted import Layer
-from meldflow.models.training.result import Attention, Caution, Hard
+from meldflow.models.training.result import Attention, Caution, Hard, TrainResult
 from meldflow.models.training.run import config_for, train_and_judge
 from meldflow.tasks.pages import document
-from meldflow.tasks.pages.blocks import Folded, Link, Section, Table, duration, spread
+from meldflow.tasks.pages.blocks import Folded, Link, Section, Table
 from meldflow.tasks.pages.panels import render, render_svg
+from meldflow.tasks.pages.text import duration, spread
 from meldflow.tasks.pages.themes import THEMES
-from meldflow.tasks.report import sections
-from meldflow.tasks.report.figures import FIGURES
 from meldflow.tasks.report.headline import explanation, headline
 from meldflow.tasks.report.page import folder_of, render_page, write_report
-from meldflow.tasks.report.record import load_result, record_of
-from meldflow.tasks.report.sections import SECTIONS
-from meldflow.tasks.report.view import Other, View
+from meldflow.tasks.report.pieces import FIGURES, SECTIONS
+from meldflow.tasks.report.pieces.naming import Other, View
+from meldflow.tasks.report.results import load_result, record_of
 from meldflow.tasks.watching import training as watching
+from meldflow.tasks.watching.artifacts import Artifacts
 from tests.models.tables import make_table
 
 VOID = {"meta", "link", "img", "source", "br", "input", "hr"}
@@ -46,55 +50,58 @@ class Page(HTMLParser):
         self.feed(html)
         self.close()
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.text += data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attrs for name, attrs in self.tags if name == tag]
 
 
-SMALL = {"official": {"svm_c": (1.0,), "svm_gamma": (0.3,)}, "leaky-80-20": {}}
+SMALL: dict[str, dict[str, Any]] = {
+    "official": {"svm_c": (1.0,), "svm_gamma": (0.3,)},
+    "leaky-80-20": {},
+}
 """Protocol → settings that leave one SVM to fit; the leaky protocol has its own."""
 
 
-def trained(table, *, protocol="official", **more):
+def trained(table: FeatureTable, *, protocol: str = "official", **more: Any) -> TrainResult:
     config = config_for(protocol, "reference", epochs=2, **SMALL[protocol])
     return train_and_judge(table, config, protocol=protocol, **more).result
 
 
 @pytest.fixture(scope="module")
-def result():
+def result() -> TrainResult:
     """One seed, three modalities of which one is missing, nothing left out."""
     return trained(make_table(missing=0.1, weights="random", without=("video/resnet50",)))
 
 
 @pytest.fixture(scope="module")
-def pair():
+def pair() -> FeatureTable:
     table = make_table((42, 14, 28), signal=0.15, without=("video/resnet50",))
     return table.only(("audio", "text"))
 
 
 @pytest.fixture(scope="module")
-def several(pair):
+def several(pair: FeatureTable) -> TrainResult:
     """Two seeds, two modalities, each left out in turn."""
     return trained(pair, seeds=2, ablations=True)
 
 
 @pytest.fixture(scope="module")
-def leaky(pair):
+def leaky(pair: FeatureTable) -> TrainResult:
     return trained(pair, protocol="leaky-80-20")
 
 
 @pytest.fixture(scope="module")
-def sentiment():
+def sentiment() -> TrainResult:
     """Three classes, one modality."""
     table = make_table((70, 21, 28))
     label = np.array(SENTIMENT.classes)[np.arange(len(table)) % 3]
@@ -102,14 +109,16 @@ def sentiment():
 
 
 @pytest.fixture(scope="module")
-def folder(result, tmp_path_factory):
+def folder(result: TrainResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report")
     assert write_report(result, path / "new") == path / "new" / "index.html"
     return path / "new"
 
 
 @pytest.fixture(scope="module")
-def both(several, leaky, tmp_path_factory):
+def both(
+    several: TrainResult, leaky: TrainResult, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder with the reports of both protocols, the wrong one written last; undrawn."""
     path = tmp_path_factory.mktemp("both")
     with pytest.MonkeyPatch.context() as patch:
@@ -120,26 +129,26 @@ def both(several, leaky, tmp_path_factory):
     return path
 
 
-def draw_nothing(patch):
-    picture = document._Picture(light="", dark="", alt="", width=1, height=1, wide=False)
-    patch.setattr(document, "_picture", lambda _: picture)
+def draw_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(document, "_drawn", lambda _: {"light": "", "dark": ""})
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages without their pictures, which take seconds to draw."""
     draw_nothing(monkeypatch)
 
 
-def section(anchor, result, *others):
+def section(anchor: str, result: TrainResult, *others: Other) -> Section | None:
     return SECTIONS[anchor](View(result=result, others=others))
 
 
-def tables(section):
+def tables(found: Section | None) -> dict[str, list[list[str]]]:
     """Its tables by caption, folded ones too, cells as texts."""
+    assert found is not None
     blocks = [
         inner
-        for block in section.blocks
+        for block in found.blocks
         for inner in (block.blocks if isinstance(block, Folded) else (block,))
     ]
     return {
@@ -151,17 +160,17 @@ def tables(section):
     }
 
 
-def numbers(cell):
+def numbers(cell: str) -> list[float]:
     """``0.612 ± 0.004`` as numbers."""
     return [float(one) for one in cell.split(" ± ")]
 
 
 @pytest.fixture(scope="module")
-def page(folder):
+def page(folder: Path) -> Page:
     return Page((folder / "index.html").read_text())
 
 
-def test_page_is_well_formed_and_fetches_nothing(page):
+def test_page_is_well_formed_and_fetches_nothing(page: Page) -> None:
     assert page.open == []
     for _, attributes in page.tags:
         for name in ("src", "href", "srcset"):
@@ -170,28 +179,28 @@ def test_page_is_well_formed_and_fetches_nothing(page):
     assert not page.all("script")
 
 
-def test_links_lead_somewhere(page, folder):
+def test_links_lead_somewhere(page: Page, folder: Path) -> None:
     anchors = {attributes.get("id") for _, attributes in page.tags}
     for link in page.all("a"):
         target = link["href"]
         assert target[1:] in anchors if target.startswith("#") else (folder / target).exists()
 
 
-def test_every_picture_has_words_and_every_table_headers(page):
+def test_every_picture_has_words_and_every_table_headers(page: Page) -> None:
     assert page.all("img")
     assert all(len(image["alt"]) > 30 for image in page.all("img"))
     assert all(header["scope"] in ("col", "row") for header in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table"))
 
 
-def test_page_opens_with_the_result_and_its_cautions(page, result):
+def test_page_opens_with_the_result_and_its_cautions(page: Page, result: TrainResult) -> None:
     assert headline(result) in page.text
     assert "Random weights: audio/wav2vec2, text/minilm" in page.text
     assert "No video at all" in page.text
     assert page.text.index("No video at all") < page.text.index("Weighted averages")
 
 
-def test_page_names_where_it_comes_from(page, result):
+def test_page_names_where_it_comes_from(page: Page, result: TrainResult) -> None:
     for wanted in (result.data.snapshot, result.data.store, result.command, result.hardware.cpu):
         assert wanted in page.text
     for key in result.data.keys.values():
@@ -200,11 +209,11 @@ def test_page_names_where_it_comes_from(page, result):
     assert "Majority baseline" in page.text
 
 
-def drawn(result):
+def drawn(result: TrainResult) -> set[str]:
     return {name for name, build in FIGURES.items() if build(result)}
 
 
-def test_figures_are_pictures_of_a_legible_size(folder, result):
+def test_figures_are_pictures_of_a_legible_size(folder: Path, result: TrainResult) -> None:
     assert drawn(result) == set(FIGURES) - {"protocols", "ablations"}
     for name in drawn(result):
         with Image.open(folder / f"{name}.png") as image:
@@ -213,19 +222,21 @@ def test_figures_are_pictures_of_a_legible_size(folder, result):
         assert b"<svg" in (folder / f"{name}.svg").read_bytes()[:1000]
 
 
-def test_figures_are_the_same_bytes_each_time(several):
+def test_figures_are_the_same_bytes_each_time(several: TrainResult) -> None:
     for draw in (render, render_svg):
         assert draw(FIGURES["ablations"](several)) == draw(FIGURES["ablations"](several))
     assert b"<dc:date>" not in render_svg(FIGURES["ablations"](several))
 
 
-def test_figures_that_not_every_page_has_are_drawn_light_and_dark(several, leaky):
+def test_figures_that_not_every_page_has_are_drawn_light_and_dark(
+    several: TrainResult, leaky: TrainResult
+) -> None:
     for name, one in (("ablations", several), ("protocols", leaky)):
         light, dark = (render(FIGURES[name](one), theme) for theme in THEMES)
         assert light != dark
 
 
-def test_numbers_lie_beside_the_page(folder, result):
+def test_numbers_lie_beside_the_page(folder: Path, result: TrainResult) -> None:
     assert load_result(folder / "results.json") == result
     with (folder / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -234,7 +245,7 @@ def test_numbers_lie_beside_the_page(folder, result):
     assert right / 40 == pytest.approx(result.judged["svm"].test.accuracy)
 
 
-def test_nothing_temporary_stays(folder, result):
+def test_nothing_temporary_stays(folder: Path, result: TrainResult) -> None:
     assert {path.name for path in folder.iterdir()} == {
         "index.html",
         "results.json",
@@ -243,7 +254,9 @@ def test_nothing_temporary_stays(folder, result):
     }
 
 
-def test_figures_of_an_earlier_run_do_not_stay(result, tmp_path, monkeypatch, undrawn):
+def test_figures_of_an_earlier_run_do_not_stay(
+    result: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None
+) -> None:
     monkeypatch.setattr("meldflow.tasks.report.page.FIGURES", {"ablations": FIGURES["ablations"]})
     monkeypatch.setattr("meldflow.tasks.report.page.SECTIONS", {})
     for ending in ("png", "svg"):
@@ -252,7 +265,7 @@ def test_figures_of_an_earlier_run_do_not_stay(result, tmp_path, monkeypatch, un
     assert not list(tmp_path.glob("ablations.*"))
 
 
-def test_failed_write_keeps_the_old_file(tmp_path):
+def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     path = write_atomically(tmp_path / "file", b"old")
     with pytest.raises(TypeError):
         write_atomically(path, "not bytes")  # type: ignore[arg-type]
@@ -260,7 +273,7 @@ def test_failed_write_keeps_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_markup_in_data_is_shown_not_run(result, undrawn):
+def test_markup_in_data_is_shown_not_run(result: TrainResult, undrawn: None) -> None:
     data = replace(result.data, store="<script>alert(1)</script>")
     caution = Caution(kind="x", message="a <b> & c")
     hard = Hard(
@@ -273,16 +286,17 @@ def test_markup_in_data_is_shown_not_run(result, undrawn):
     assert "a &lt;b&gt; &amp; c" in html
 
 
-def test_a_new_section_is_one_line(result, monkeypatch, undrawn):
-    monkeypatch.setitem(SECTIONS, "extra", lambda _: Section(title="Something new"))
+def test_a_new_section_is_one_line(
+    result: TrainResult, monkeypatch: pytest.MonkeyPatch, undrawn: None
+) -> None:
+    monkeypatch.setitem(SECTIONS, "extra", lambda _: Section("Something new"))
     monkeypatch.setitem(SECTIONS, "nothing", lambda _: None)
     page = Page(render_page(result))
     assert "Something new" in page.text
     assert "nothing" not in {attributes.get("id") for _, attributes in page.tags}
-    assert sections.SECTIONS is SECTIONS
 
 
-def test_headline_is_a_plain_sentence(result):
+def test_headline_is_a_plain_sentence(result: TrainResult) -> None:
     pattern = (
         r"On 40 test utterances the (SVM|reference network) reaches weighted F1 [01]\.\d\d; "
         r"always answering neutral gives 0\.\d\d\."
@@ -290,7 +304,7 @@ def test_headline_is_a_plain_sentence(result):
     assert re.fullmatch(pattern, headline(result))
 
 
-def test_no_mistake_is_not_called_certainty(result):
+def test_no_mistake_is_not_called_certainty(result: TrainResult) -> None:
     test = replace(result.judged["svm"].test, accuracy=1.0, rows=60)
     judged = {**result.judged, "svm": replace(result.judged["svm"], test=test)}
     seeds = (replace(result.shown, judged=judged),)
@@ -301,18 +315,18 @@ def test_no_mistake_is_not_called_certainty(result):
 @pytest.mark.parametrize(
     ("seconds", "shown"), [(0.44, "0.4 s"), (12.2, "12 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s")]
 )
-def test_duration(seconds, shown):
+def test_duration(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
 
 
-def test_one_seed_has_no_table_of_seeds(result):
+def test_one_seed_has_no_table_of_seeds(result: TrainResult) -> None:
     assert [caption.split(",")[0] for caption in tables(section("scores", result))] == [
         "Test",
         "Dev",
     ]
 
 
-def test_several_seeds_are_told_as_mean_and_deviation(several):
+def test_several_seeds_are_told_as_mean_and_deviation(several: TrainResult) -> None:
     found = tables(section("scores", several))
     spreads = {row[0]: row for row in found["Mean ± standard deviation over 2 seeds"]}
     values = [one.judged["svm"].test.weighted_f1 for one in several.seeds]
@@ -325,7 +339,7 @@ def test_several_seeds_are_told_as_mean_and_deviation(several):
     assert f"seed {several.shown.seed}, the best of 2 on dev" in explanation(several)
 
 
-def test_the_seed_on_the_page_is_marked(several):
+def test_the_seed_on_the_page_is_marked(several: TrainResult) -> None:
     table = next(
         block
         for block in section("scores", several).blocks
@@ -336,7 +350,7 @@ def test_the_seed_on_the_page_is_marked(several):
     assert len(table.rows) == 2
 
 
-def test_a_wrong_protocol_says_so_at_first_sight(leaky, undrawn):
+def test_a_wrong_protocol_says_so_at_first_sight(leaky: TrainResult, undrawn: None) -> None:
     words = headline(leaky)
     assert words.startswith("No result: by a protocol that judges on rows the network was fitted")
     on_test = leaky.shown.beside["test"]["svm"].test.weighted_f1
@@ -349,7 +363,7 @@ def test_a_wrong_protocol_says_so_at_first_sight(leaky, undrawn):
     assert "no dev curve" in page.text
 
 
-def test_a_wrong_protocol_shows_what_its_models_reach_on_test(leaky):
+def test_a_wrong_protocol_shows_what_its_models_reach_on_test(leaky: TrainResult) -> None:
     found = section("protocols", leaky)
     ((_, own, test),) = (row for row in next(iter(tables(found).values())) if row[0] == "SVM")
     assert float(own) == pytest.approx(leaky.judged["svm"].test.weighted_f1, abs=6e-4)
@@ -360,7 +374,7 @@ def test_a_wrong_protocol_shows_what_its_models_reach_on_test(leaky):
     assert len(FIGURES["training"](leaky)) == 1
 
 
-def test_protocols_in_one_folder_know_of_each_other(both):
+def test_protocols_in_one_folder_know_of_each_other(both: Path) -> None:
     for page, link in (
         (both / "index.html", "leaky-80-20/index.html"),
         (both / "leaky-80-20" / "index.html", "../index.html"),
@@ -373,20 +387,28 @@ def test_protocols_in_one_folder_know_of_each_other(both):
             assert words in found.text
 
 
-def test_a_page_is_the_same_from_its_record(both, several, undrawn):
+def test_a_page_is_the_same_from_its_record(
+    both: Path, several: TrainResult, undrawn: None
+) -> None:
     again = load_result(both / "results.json")
     assert again == several
     assert render_page(again) == render_page(several)
 
 
 def test_other_snapshots_targets_and_damaged_records_are_left_alone(
-    both, several, leaky, sentiment, tmp_path, undrawn, monkeypatch
-):
+    both: Path,
+    several: TrainResult,
+    leaky: TrainResult,
+    sentiment: TrainResult,
+    tmp_path: Path,
+    undrawn: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("meldflow.tasks.report.page.FIGURES", {})
     monkeypatch.setattr("meldflow.tasks.report.page.SECTIONS", {"protocols": SECTIONS["protocols"]})
     monkeypatch.setattr(
-        "meldflow.tasks.report.sections.protocols.Pictures",
-        lambda figure: Link(text=figure, href="figure"),
+        "meldflow.tasks.report.pieces.protocols.Pictures",
+        lambda figure: Link(figure, "figure"),
     )
     whole = (both / "leaky-80-20" / "results.json").read_bytes()
     elsewhere = replace(leaky, data=replace(leaky.data, snapshot="OTHER1"))
@@ -413,11 +435,11 @@ def test_other_snapshots_targets_and_damaged_records_are_left_alone(
     assert (beside.parent / "index.html").exists()
 
 
-def test_what_is_not_a_number_breaks_no_json(result, tmp_path):
+def test_what_is_not_a_number_breaks_no_json(result: TrainResult, tmp_path: Path) -> None:
     history = (replace(result.shown.history[0], train_loss=math.nan, dev_loss=math.inf),)
     odd = replace(result, seeds=(replace(result.shown, history=history, best_epoch=1),))
 
-    def refuse(constant):
+    def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
     json.loads(record_of(odd), parse_constant=refuse)
@@ -428,7 +450,7 @@ def test_what_is_not_a_number_breaks_no_json(result, tmp_path):
     assert render(FIGURES["training"](odd))
 
 
-def test_sentiments_are_called_sentiments(sentiment, undrawn):
+def test_sentiments_are_called_sentiments(sentiment: TrainResult, undrawn: None) -> None:
     page = Page(render_page(sentiment))
     assert "Sentiment by sentiment" in page.text
     assert "One sentiment against the rest" in page.text
@@ -438,7 +460,7 @@ def test_sentiments_are_called_sentiments(sentiment, undrawn):
         assert render(FIGURES[name](sentiment))
 
 
-def test_one_modality_has_all_the_attention(sentiment):
+def test_one_modality_has_all_the_attention(sentiment: TrainResult) -> None:
     assert section("attention", sentiment) is None
     assert FIGURES["attention"](sentiment) == ()
 
@@ -451,7 +473,12 @@ def test_one_modality_has_all_the_attention(sentiment):
         (("text", "none there"), (0.9, 0.1), None),
     ],
 )
-def test_attention_leaves_out_what_nobody_looked_at(several, names, weights, shown):
+def test_attention_leaves_out_what_nobody_looked_at(
+    several: TrainResult,
+    names: tuple[str, ...],
+    weights: tuple[float, ...],
+    shown: tuple[str, ...] | None,
+) -> None:
     attention = Attention(modalities=names, by_class={"joy": weights})
     found = section(
         "attention",
@@ -464,7 +491,7 @@ def test_attention_leaves_out_what_nobody_looked_at(several, names, weights, sho
         assert rows == [["joy", *(f"{one:.1%}" for one in weights[: len(shown)])]]
 
 
-def test_reliability_counts_every_utterance(several):
+def test_reliability_counts_every_utterance(several: TrainResult) -> None:
     found = tables(section("reliability", several))
     for caption in ("Network, from unsure to sure", "SVM, from unsure to sure"):
         assert sum(int(row[0]) for row in found[caption]) == 28
@@ -473,7 +500,9 @@ def test_reliability_counts_every_utterance(several):
     assert ["SVM", f"{error:.3f}"] in [row[:2] for row in next(iter(found.values()))]
 
 
-def test_ablations_stand_between_the_whole_and_the_majority(several, result):
+def test_ablations_stand_between_the_whole_and_the_majority(
+    several: TrainResult, result: TrainResult
+) -> None:
     assert section("ablations", result) is None
     ((*rows, last),) = tables(section("ablations", several)).values()
     assert [row[0] for row in rows] == [
@@ -490,7 +519,7 @@ def test_ablations_stand_between_the_whole_and_the_majority(several, result):
     )
 
 
-def test_every_rival_is_compared(several, undrawn):
+def test_every_rival_is_compared(several: TrainResult, undrawn: None) -> None:
     (rows,) = tables(section("comparisons", several)).values()
     assert len(rows) == len(several.comparisons) == 5
     for row, one in zip(rows, several.comparisons, strict=True):
@@ -498,14 +527,14 @@ def test_every_rival_is_compared(several, undrawn):
         assert row[2:4] == [str(one.only_one), str(one.only_other)]
 
 
-def test_hardest_utterances_are_told_in_their_words(several):
+def test_hardest_utterances_are_told_in_their_words(several: TrainResult) -> None:
     (rows,) = tables(section("hardest", several)).values()
     assert [row[0] for row in rows] == [one.utterance for one in several.hardest]
     assert all(text.startswith("line ") for _, _, text, *_ in rows)
     assert section("hardest", replace(several, hardest=())) is None
 
 
-def test_network_is_summed_up(result, several):
+def test_network_is_summed_up(result: TrainResult, several: TrainResult) -> None:
     assert "5,813,255 trainable parameters, 22.18 MiB" in section("network", result).lead
     two = replace(
         several,
@@ -522,7 +551,7 @@ def test_network_is_summed_up(result, several):
     ]
 
 
-def test_durations_add_up(several):
+def test_durations_add_up(several: TrainResult) -> None:
     slow = replace(several, seconds=500.0, read_seconds=100.0)
     facts = next(
         block for block in section("provenance", slow).blocks
@@ -534,17 +563,17 @@ def test_durations_add_up(several):
     assert "ablations and the rest" in told
 
 
-def test_links_stay_within_the_report(leaky, several):
+def test_links_stay_within_the_report(leaky: TrainResult, several: TrainResult) -> None:
     for href in ("https://example.org", "javascript:alert(1)", "/etc/passwd", "//example.org"):
         with pytest.raises(ValueError, match="within the report"):
-            Link(text="x", href=href)
+            Link("x", href)
     other = Other(result=leaky, href="leaky-80-20/index.html")
     links = [b for b in section("protocols", several, other).blocks if isinstance(b, Link)]
-    assert links == [Link(text="See what the wrong protocol “leaky-80-20” gives", href=other.href)]
+    assert links == [Link("See what the wrong protocol “leaky-80-20” gives", other.href)]
     assert section("protocols", several) is None
 
 
-def test_spread_without_seeds_is_a_number(several):
+def test_spread_without_seeds_is_a_number(several: TrainResult) -> None:
     assert spread(None) == "–"
     assert "±" in spread(several.over_seeds("svm", "accuracy"))
 
@@ -552,30 +581,31 @@ def test_spread_without_seeds_is_a_number(several):
 class Kept:
     """Stands for the artifacts of a flow run."""
 
-    def __init__(self):
-        self.tables, self.texts = {}, {}
+    def __init__(self) -> None:
+        self.tables: dict[str, list[dict[str, str]]] = {}
+        self.texts: dict[str, str] = {}
 
-    def table(self, key, rows, words=""):
+    def table(self, key: str, rows: list[dict[str, str]], words: str = "") -> None:
         self.tables[key] = rows
 
-    def markdown(self, key, words, description=""):
+    def markdown(self, key: str, words: str, description: str = "") -> None:
         self.texts[key] = words
 
 
 @pytest.fixture
-def shown(monkeypatch, tmp_path):
+def shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[TrainResult], Kept]:
     """What a result leaves in the UI, pictures as their words."""
 
-    def show(result):
+    def show(result: TrainResult) -> Kept:
         kept = Kept()
-        watching._show(kept, result, tmp_path / "index.html")
+        watching._show(cast(Artifacts, kept), result, tmp_path / "index.html")
         return kept
 
     monkeypatch.setattr(watching, "inline", lambda panel: f"![{panel.alt}]")
     return show
 
 
-def test_ui_has_the_same_pieces(shown, several):
+def test_ui_has_the_same_pieces(shown: Callable[[TrainResult], Kept], several: TrainResult) -> None:
     kept = shown(several)
     assert len(kept.tables[watching.SCORES]) == 3
     assert "±" in kept.tables[watching.SCORES][0]["Weighted F1 on test"]
@@ -588,7 +618,9 @@ def test_ui_has_the_same_pieces(shown, several):
     assert "Note:" in words
 
 
-def test_ui_says_that_a_wrong_protocol_is_wrong(shown, leaky):
+def test_ui_says_that_a_wrong_protocol_is_wrong(
+    shown: Callable[[TrainResult], Kept], leaky: TrainResult
+) -> None:
     kept = shown(leaky)
     assert kept.tables[watching.ABLATIONS] == []
     assert set(kept.tables[watching.SCORES][0]) >= {

@@ -23,7 +23,7 @@ from meldflow.storage.writing.transaction import FailureRate
 from meldflow.tasks.cluster.connection import open_cluster
 from meldflow.tasks.cluster.local import Local
 from meldflow.tasks.extraction.counts import KEEP_FAILED, Monitor
-from meldflow.tasks.extraction.stages import Source, Stored
+from meldflow.tasks.extraction.payloads import Source, Stored
 from meldflow.tasks.watching import load, words
 from meldflow.tasks.watching.artifacts import Artifacts
 from meldflow.tasks.watching.beat import Beat, once

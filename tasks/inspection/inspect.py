@@ -5,28 +5,90 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.schema.features import FeatureSpec, Record
+from meldflow.models.schema.features import Record
 from meldflow.models.schema.media import AudioFacts, Media, Missing, Probe, Reason, VideoFacts
-from meldflow.tasks.inspection.record import Inspection, Outcome, Shape
-from meldflow.tasks.inspection.words import readable
 from meldflow.tasks.isolated.decoder import Decoder
-
-Computed: TypeAlias = Sequence[tuple[FeatureSpec, Record]]
+from meldflow.tasks.pages.text import readable
 
 _NO_TEXT = Missing(reason=Reason.NO_TEXT, message="no text was given")
 _NO_HEADER = Probe(
     seconds=math.nan, container="", streams=(), audio=AudioFacts(), video=VideoFacts()
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """An array that an extractor gives for this clip."""
+
+    array: str
+    dims: tuple[str, ...]
+    shape: tuple[int | None, ...]
+    """None where the extractor does not tell its length before it runs."""
+    dtype: str
+
+
+Outcome: TypeAlias = tuple[Shape, ...] | Missing
+"""What an extractor makes of a clip: its arrays, or why there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """A clip as an extraction would see it."""
+
+    path: str
+    size_bytes: int
+    container: str
+    """FFmpeg's name of the format; empty where the file cannot be opened."""
+    streams: tuple[str, ...]
+    """What every stream of the file is, by its number."""
+    seconds: float
+    """Duration by the container, seconds; NaN where it declares none."""
+    audio_facts: AudioFacts
+    video_facts: VideoFacts
+    media: Media
+    options: DecodeOptions
+    """How it was decoded."""
+    outcomes: Mapping[str, Outcome]
+    """Registry name → what the extractor makes of it."""
+    descriptors: Mapping[str, NDArray[Any]]
+    """Column of an extractor that was run (``f0``, ``rms``) → its values, shape (n_frames,)."""
+
+    @property
+    def used(self) -> frozenset[int]:
+        """Numbers of the streams that are decoded."""
+        return frozenset({self.audio_facts.index, self.video_facts.index} - {-1})
+
+    @property
+    def delay(self) -> float:
+        """Seconds from the start of the pictures to that of the sound; 0 if one is unknown."""
+        delay = self.audio_facts.start - self.video_facts.start
+        return 0.0 if math.isnan(delay) else delay
+
+    @property
+    def lead(self) -> float:
+        """Seconds of silence that stand before sound that starts late."""
+        return max(0.0, self.delay)
+
+    @property
+    def pitch(self) -> tuple[float | None, float | None]:
+        """Median f0, Hz, and the share of voiced frames; None for what is not known."""
+        f0 = self.descriptors.get("f0")
+        if f0 is None:
+            return None, None
+        voiced = f0[~np.isnan(f0)]
+        return (float(np.median(voiced)) if voiced.size else None), voiced.size / f0.size
 
 
 def look_into(path: Path, *, text: str = "", strict: bool = False) -> Inspection:
@@ -52,7 +114,7 @@ def look_into(path: Path, *, text: str = "", strict: bool = False) -> Inspection
     words = text if text.strip() else _NO_TEXT
     media = Media(audio=decoded.audio, video=decoded.video, text=words)
     extractors = registry.usable("random")
-    computed = [(one.spec, _run(one, media)) for one in extractors if _can_run(one, media)]
+    computed = {one: _run(one, media) for one in extractors if _can_run(one, media)}
     return Inspection(
         path=os.fspath(path),
         size_bytes=size,
@@ -65,7 +127,7 @@ def look_into(path: Path, *, text: str = "", strict: bool = False) -> Inspection
         media=media,
         options=options,
         outcomes={one.spec.name: foresee(one, media) for one in extractors}
-        | {spec.name: record for spec, record in computed if isinstance(record, Missing)},
+        | {one.spec.name: got for one, got in computed.items() if isinstance(got, Missing)},
         descriptors=_columns(computed),
     )
 
@@ -118,13 +180,13 @@ def _run(extractor: Extractor, media: Media) -> Record:
     return record
 
 
-def _columns(computed: Computed) -> dict[str, NDArray[Any]]:
+def _columns(computed: Mapping[Extractor, Record]) -> dict[str, NDArray[Any]]:
     """The named columns of every ragged array that was computed, by name."""
     return {
         name: column
-        for spec, record in computed
+        for extractor, record in computed.items()
         if not isinstance(record, Missing)
-        for array in spec.arrays
+        for array in extractor.spec.arrays
         if array.rate is not None
         for name, column in zip(array.columns, record[array.name].T, strict=False)
     }

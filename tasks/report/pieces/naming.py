@@ -1,4 +1,4 @@
-"""What several parts of the training report say or count alike."""
+"""What the pieces of the report share: what they are made from, and what things are called."""
 
 from __future__ import annotations
 
@@ -8,10 +8,33 @@ from dataclasses import dataclass
 from meldflow.models.judging.protocols import Protocol, protocol_named
 from meldflow.models.judging.records import JUDGED, Judgement
 from meldflow.models.training.ablations import METRICS
-from meldflow.models.training.result import Attention, Spread, TrainResult
-from meldflow.tasks.pages.blocks import model_name
+from meldflow.models.training.result import Spread, TrainResult
 
+MODEL_NAMES = {"network": "Network", "svm": "SVM", "majority": "Majority baseline"}
+"""Model → the name that people read; a model without one is shown as it is."""
 _SPOKEN = {"svm": "SVM", "majority": "majority baseline"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """A result by another protocol, of the same snapshot and target."""
+
+    result: TrainResult
+    href: str
+    """Its page, relative to the one that is made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What the sections of a page may show: a result, and those that lie beside it."""
+
+    result: TrainResult
+    others: tuple[Other, ...] = ()
+
+
+def model_name(model: str) -> str:
+    """The name of ``model`` for people."""
+    return MODEL_NAMES.get(model, model)
 
 
 def spoken(result: TrainResult, model: str) -> str:
@@ -29,9 +52,9 @@ def judged_part(result: TrainResult) -> str:
     return rules(result).judge
 
 
-def classifiers(result: TrainResult) -> list[tuple[str, Judgement]]:
+def classifiers(result: TrainResult) -> dict[str, Judgement]:
     """The judged models that have scores of their own (all but the majority)."""
-    return [(name, one) for name, one in result.judged.items() if one.roc]
+    return {name: one for name, one in result.judged.items() if one.roc}
 
 
 def attended(result: TrainResult) -> tuple[tuple[str, ...], Mapping[str, tuple[float, ...]]]:
@@ -40,27 +63,21 @@ def attended(result: TrainResult) -> tuple[tuple[str, ...], Mapping[str, tuple[f
     A column of nothing but zeros that is no modality (context fusion's "none there") is left
     out. Empty where there was one modality to look at: it has all the weight, then.
     """
-    attention: Attention = result.shown.attention
-    own = [i for i, name in enumerate(attention.modalities) if name in result.modalities]
-    if len(own) < 2 or not attention.by_class:
+    names, by_class = result.shown.attention.modalities, result.shown.attention.by_class
+    if len(set(names) & set(result.modalities)) < 2 or not by_class:
         return (), {}
-    used = [
-        i
-        for i in range(len(attention.modalities))
-        if i in own or any(weights[i] for weights in attention.by_class.values())
-    ]
+    columns = list(zip(*by_class.values(), strict=True))
+    used = [i for i, one in enumerate(names) if one in result.modalities or any(columns[i])]
     return (
-        tuple(attention.modalities[i] for i in used),
-        {label: tuple(one[i] for i in used) for label, one in attention.by_class.items()},
+        tuple(names[i] for i in used),
+        {label: tuple(one[i] for i in used) for label, one in by_class.items()},
     )
 
 
 def over_seeds(result: TrainResult, model: str, metric: str, part: str = JUDGED) -> Spread | None:
     """``TrainResult.over_seeds``, but the majority has no seed, so it has no deviation either."""
     found = result.over_seeds(model, metric, part)
-    if found is None or model != "majority":
-        return found
-    return Spread(mean=found.mean, sd=None)
+    return found if found is None or model != "majority" else Spread(mean=found.mean, sd=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +125,10 @@ def choice_name(name: str, result: TrainResult) -> str:
 
 
 def _own(result: TrainResult, model: str, name: str) -> Choice:
-    def spreads(part: str) -> dict[str, Spread]:
-        found = {metric: over_seeds(result, model, metric, part) for metric in METRICS}
-        return {metric: one for metric, one in found.items() if one is not None}
-
-    return Choice(
-        name=name,
-        model=model,
-        whole=model != "majority",
-        seeds=len(result.seeds) if model != "majority" else 1,
-        dev=spreads("dev"),
-        judged=spreads(JUDGED),
+    dev, judged = (
+        {metric: one for metric in METRICS if (one := over_seeds(result, model, metric, part))}
+        for part in ("dev", JUDGED)
     )
+    real = model != "majority"
+    seeds = len(result.seeds) if real else 1
+    return Choice(name=name, model=model, whole=real, seeds=seeds, dev=dev, judged=judged)

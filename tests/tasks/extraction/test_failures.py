@@ -4,7 +4,7 @@ import pytest
 
 from meldflow.models.schema.errors import RunError
 from meldflow.storage.writing.transaction import FailureRate
-from meldflow.tasks.extraction.committing import FailureLimit, check_failures
+from meldflow.tasks.extraction.failures import FailureLimit, check_failures
 
 SILENT, TIMEOUT = ("text/x", "silent"), ("text/x", "timeout")
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import json
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_json as encode
 
 from meldflow.models.schema.media import Audio, AudioFacts, Missing, Modality, Video, VideoFacts
 from meldflow.tasks.inspection.cautions import cautions
-from meldflow.tasks.inspection.record import Inspection, Outcome
+from meldflow.tasks.inspection.inspect import Inspection, Outcome
 
 
 def to_json(found: Inspection) -> dict[str, Any]:
@@ -39,9 +40,10 @@ def to_json(found: Inspection) -> dict[str, Any]:
         },
         "chosen_frames": _chosen(media.video),
         "features": {name: _outcome(one) for name, one in found.outcomes.items()},
-        "warnings": list(cautions(found)),
+        "warnings": cautions(found),
     }
-    return {key: _known(value) for key, value in whole.items()}
+    known: dict[str, Any] = json.loads(encode(whole, inf_nan_mode="null"))
+    return known
 
 
 def _facts(facts: AudioFacts | VideoFacts) -> dict[str, Any] | None:
@@ -52,7 +54,7 @@ def _facts(facts: AudioFacts | VideoFacts) -> dict[str, Any] | None:
 def _given(one: Audio | Video | str | Missing, found: Inspection) -> dict[str, Any]:
     match one:
         case Missing():
-            return _missing(one)
+            return asdict(one)
         case Audio():
             median, voiced = found.pitch
             return {
@@ -73,30 +75,15 @@ def _given(one: Audio | Video | str | Missing, found: Inspection) -> dict[str, A
 def _chosen(video: Video | Missing) -> list[dict[str, Any]]:
     if isinstance(video, Missing):
         return []
-    columns = (video.index, video.timestamp, video.entropy)
-    return [
-        {"index": index, "timestamp": time, "entropy": bits}
-        for index, time, bits in zip(*(one.tolist() for one in columns), strict=True)
-    ]
+    columns = (one.tolist() for one in (video.index, video.timestamp, video.entropy))
+    names = ("index", "timestamp", "entropy")
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _outcome(one: Outcome) -> dict[str, Any]:
     if isinstance(one, Missing):
-        return _missing(one)
+        return asdict(one)
     return {
         array.array: {"shape": array.shape, "dtype": array.dtype, "dims": array.dims}
         for array in one
     }
-
-
-def _missing(one: Missing) -> dict[str, Any]:
-    return {"reason": one.reason.value, "message": one.message}
-
-
-def _known(value: Any) -> Any:
-    """The value, with NaN, which JSON has not, as null."""
-    if isinstance(value, dict):
-        return {key: _known(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_known(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

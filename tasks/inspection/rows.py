@@ -1,0 +1,151 @@
+"""What is known of a clip, as rows of text: the same ones on the screen and on the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from rich.filesize import decimal
+
+from meldflow.models.schema.media import (
+    Audio,
+    AudioFacts,
+    Missing,
+    StreamFacts,
+    Video,
+    VideoFacts,
+)
+from meldflow.tasks.inspection.inspect import Inspection, Shape
+from meldflow.tasks.pages.text import DASH, counted, exact_seconds, readable
+
+Rows: TypeAlias = list[tuple[str, ...]]
+
+CHOSEN_HEAD = ("frame", "seconds", "entropy, bits")
+FEATURE_HEAD = ("extractor", "array", "shape", "dtype")
+
+
+def title(found: Inspection) -> str:
+    """What can be used of the clip, in a sentence."""
+    given = {"sound": found.media.audio, "pictures": found.media.video}
+    lost = {what: one.reason for what, one in given.items() if isinstance(one, Missing)}
+    good = " and ".join(what for what in given if what not in lost)
+    if not lost:
+        return f"{good.capitalize()} can be used"
+    reasons = ", ".join(dict.fromkeys(one.replace("_", " ") for one in lost.values()))
+    if not good:
+        return f"Neither sound nor pictures can be used: {reasons}"
+    return f"{good.capitalize()} can be used; {''.join(lost)} cannot: {reasons}"
+
+
+def why(missing: Missing) -> str:
+    """The reason, and what is known beyond it."""
+    return f"{missing.reason}: {readable(missing.message)}" if missing.message else missing.reason
+
+
+def facts(found: Inspection) -> Mapping[str, Mapping[str, str]]:
+    """Title → names and values; none of a stream that the clip has not."""
+    media = found.media
+    given = {"audio": media.audio, "video": media.video, "text": media.text}
+    return {
+        "File": {
+            "Size": decimal(found.size_bytes),
+            "Container": found.container or DASH,
+            "Length": exact_seconds(found.seconds),
+            "Streams": streams(found) or DASH,
+        },
+        "What came out": {name: _given(one, found) for name, one in given.items()},
+        "Audio stream": _audio(found.audio_facts) if found.audio_facts.codec else {},
+        "Video stream": _video(found.video_facts) if found.video_facts.codec else {},
+    }
+
+
+def streams(found: Inspection) -> str:
+    """``0 audio, 1 video (used)``."""
+    return ", ".join(
+        f"{number} {kind}{' (used)' if number in found.used else ''}"
+        for number, kind in enumerate(found.streams)
+    )
+
+
+def _audio(facts: AudioFacts) -> dict[str, str]:
+    return {
+        "Codec": facts.codec,
+        "Layout": f"{facts.layout}, {counted(facts.channels, 'channel')}",
+        "Rate": f"{facts.rate:,} Hz",
+        **_times(facts),
+        "Damage": _damage(facts),
+    }
+
+
+def _video(facts: VideoFacts) -> dict[str, str]:
+    turned = f", turned by {facts.rotation}°" if facts.rotation else ""
+    mirrored = ", mirrored" if facts.mirrored else ""
+    declared, decoded = facts.frames_declared, facts.frames_decoded
+    return {
+        "Codec": facts.codec,
+        "Size": f"{facts.width} × {facts.height} pixels{turned}{mirrored}",
+        "Pixels": (facts.pixel_format or DASH) + (", interlaced" if facts.interlaced else ""),
+        "Rate": DASH if math.isnan(facts.rate) else f"{facts.rate:.5g} frames/s",
+        **_times(facts),
+        "Frames declared": f"{declared:,}" if declared > 0 else DASH,
+        "Frames decoded": f"{decoded:,}" if decoded >= 0 else DASH,
+        "Damage": _damage(facts),
+    }
+
+
+def _times(facts: StreamFacts) -> dict[str, str]:
+    times = (facts.start, facts.declared_seconds, facts.seconds)
+    names = ("Starts at", "Declared", "Decoded")
+    return dict(zip(names, map(exact_seconds, times), strict=True))
+
+
+def _damage(facts: StreamFacts) -> str:
+    if math.isnan(facts.seconds):
+        return DASH
+    return readable(facts.damage) if facts.damaged else "none found"
+
+
+def _given(one: Audio | Video | str | Missing, found: Inspection) -> str:
+    """What came out of a modality, or why nothing did."""
+    match one:
+        case Missing():
+            return why(one)
+        case Audio():
+            rate, size = found.options.sample_rate, one.samples.size
+            samples = f"{size / rate:.3f} s of mono sound, {size:,} samples at {rate:,} Hz"
+            median, voiced = found.pitch
+            if voiced is None:
+                return samples
+            pitch = (
+                f"median f0 {median:.0f} Hz, {voiced:.0%} voiced" if median else "no pitch found"
+            )
+            return f"{samples}; {pitch}"
+        case Video():
+            height, width = one.frames.shape[1:3]
+            kept = f"{len(one.index)} of {one.n_frames} frames chosen"
+            return f"{kept}, {width} × {height} pixels"
+        case _:
+            return counted(len(one), "character")
+
+
+def chosen_rows(video: Video) -> Rows:
+    """The chosen frames, in time order, under ``CHOSEN_HEAD``."""
+    columns = zip(video.index, video.timestamp, video.entropy, strict=True)
+    return [(f"{index}", f"{time:.3f}", f"{bits:.3f}") for index, time, bits in columns]
+
+
+def feature_rows(found: Inspection) -> Rows:
+    """The arrays of every extractor, or its reason, under ``FEATURE_HEAD``."""
+    rows: Rows = []
+    for name, outcome in found.outcomes.items():
+        if isinstance(outcome, Missing):
+            rows.append((name, why(outcome), "", ""))
+        else:
+            rows += [(name, one.array, _shape(one), one.dtype) for one in outcome]
+    return rows
+
+
+def _shape(one: Shape) -> str:
+    """An array's shape as NumPy writes it, with ``?`` for a length that is not known."""
+    return str(tuple("?" if size is None else size for size in one.shape)).replace("'", "")

@@ -1,0 +1,57 @@
+"""Numbers, times and names as people read them: the same on every page and on the screen."""
+
+from __future__ import annotations
+
+import math
+
+from meldflow.models.training.result import Spread
+
+DASH = "\u2013"
+"""Stands for what is undefined."""
+
+
+def fraction(value: float | None) -> str:
+    """Three decimals, or a dash for what is undefined."""
+    return DASH if value is None else f"{value:.3f}"
+
+
+def signed(value: float) -> str:
+    """Three decimals with a sign, a true minus."""
+    # Adding zero turns a rounded -0.0 into 0.0.
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "\u2212")
+
+
+def spread(value: Spread | None, digits: int = 3) -> str:
+    """Mean ± standard deviation over the seeds, e.g. ``0.612 ± 0.004``; the mean alone for one."""
+    if value is None:
+        return DASH
+    sd = "" if value.sd is None else f" ± {value.sd:.{digits}f}"
+    return f"{value.mean:.{digits}f}{sd}"
+
+
+def counted(number: int, what: str) -> str:
+    """``1 frame``, ``2,000 frames``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def exact_seconds(value: float) -> str:
+    """A time with milliseconds, or a dash for what is not known."""
+    return DASH if math.isnan(value) else f"{value:.3f} s"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people, e.g. ``0.4 s``, ``12 s``, ``3 min 5 s``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def mebibytes(n_bytes: float, digits: int = 0) -> str:
+    """Size for people, e.g. ``22 MiB``."""
+    return f"{n_bytes / 2**20:.{digits}f} MiB"
+
+
+def readable(name: str) -> str:
+    """``name`` with what no screen can show, such as the end of a line, as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

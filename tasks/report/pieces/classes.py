@@ -1,0 +1,156 @@
+"""How each class fares, how well it is told from the rest, and the worst misses."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from meldflow.models.judging.records import Judgement
+from meldflow.models.judging.target import TARGETS
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.blocks import Cell, Folded, Pictures, Section, Table
+from meldflow.tasks.pages.panels import Panel
+from meldflow.tasks.pages.text import DASH, fraction
+from meldflow.tasks.pages.themes import Theme
+from meldflow.tasks.report.pieces.naming import View, classifiers, judged_part, model_name, spoken
+
+_STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+"""A line style per class, so that no curve is told by its colour alone."""
+
+
+def per_class(view: View) -> Section | None:
+    """How each class fares."""
+    result = view.result
+    others = classifiers(result)
+    if others.pop(result.winner, None) is None:
+        return None
+    name, tables = result.target, [_class_table(result, other) for other in others]
+    folded = [Folded("The same for the other model", tables)] if tables else []
+    return Section(
+        f"{name.capitalize()} by {name}",
+        f"A rare {name} is hard: a handful of utterances decide about its scores. A dash stands "
+        "for what cannot be computed.",
+        (Pictures("per_class"), _class_table(result, result.winner), *folded),
+    )
+
+
+def _class_table(result: TrainResult, model: str) -> Table:
+    judged, first = result.judged[model], result.target.capitalize()
+    rows = [
+        (
+            one.label,
+            *(f"{n:,}" for n in (one.total, one.correct, one.wrong)),
+            Cell(
+                DASH if one.percent is None else f"{one.percent:.1f} %",
+                share=(one.percent or 0) / 100,
+            ),
+            *map(fraction, (one.precision, one.f1, curve.auc)),
+        )
+        for one, curve in zip(judged.per_class, judged.roc, strict=True)
+    ]
+    head = (first, "Total", "Correct", "Wrong", "Correct %", "Precision", "F1", "AUC")
+    return Table(f"{model_name(model)} on {judged_part(result)}", head, rows)
+
+
+def per_class_panels(result: TrainResult) -> tuple[Panel, ...]:
+    """F1 by class, a bar per model."""
+    models, classes, part = classifiers(result), result.classes, judged_part(result)
+    if not models:
+        return ()
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        height = 0.8 / len(models)
+        for i, (name, judged) in enumerate(models.items()):
+            places = np.arange(len(classes)) + (i - (len(models) - 1) / 2) * height
+            values = [one.f1 or 0.0 for one in judged.per_class]
+            colour = theme.models.get(name, theme.faint)
+            axes.barh(places, values, height * 0.9, color=colour, label=model_name(name))
+            for place, one in zip(places, judged.per_class, strict=True):
+                text = f"none in {part}" if one.f1 is None else f"{one.f1:.2f}"
+                axes.text((one.f1 or 0) + 0.012, place, text, va="center", fontsize=8)
+        counts = [one.total for one in next(iter(models.values())).per_class]
+        labels = [f"{label} ({n:,})" for label, n in zip(classes, counts, strict=True)]
+        axes.set_yticks(range(len(classes)), labels)
+        axes.invert_yaxis()
+        axes.set(xlim=(0, 1.08), xlabel=f"F1 on {part} (number of utterances in brackets)")
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.14), ncols=2)
+
+    told = (
+        f"{model_name(name)}: "
+        + ", ".join(f"{e.label} {e.f1:.2f}" for e in judged.per_class if e.f1 is not None)
+        for name, judged in models.items()
+    )
+    title = f"F1 by {result.target}"
+    return (Panel(title, f"{title}. {'. '.join(told)}.", draw),)
+
+
+def roc(view: View) -> Section | None:
+    """Ranking quality, one class against the rest."""
+    name = view.result.target
+    if not classifiers(view.result):
+        return None
+    return Section(
+        f"One {name} against the rest",
+        f"How well each model ranks utterances of {TARGETS[name].one} above all others. The area "
+        "under the curve (AUC) is 0.5 for a coin and 1 for a perfect ranking.",
+        (Pictures("roc"),),
+    )
+
+
+def roc_panels(result: TrainResult) -> tuple[Panel, ...]:
+    """One-versus-rest ROC, a panel per judged model that has scores."""
+    judged = classifiers(result).items()
+    return tuple(_roc_panel(model_name(name), one, result.target) for name, one in judged)
+
+
+def _roc_panel(name: str, judged: Judgement, target: str) -> Panel:
+    curves = [(one, style) for one, style in zip(judged.roc, _STYLES, strict=False)]
+    known = {f"{c.label}  {c.auc:.2f}": (c, style) for c, style in curves if c.auc is not None}
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        axes.plot([0, 1], [0, 1], color=theme.faint, linewidth=1)
+        for label, (curve, style) in known.items():
+            axes.plot(
+                curve.false_positive_rate,
+                curve.true_positive_rate,
+                color=theme.label(curve.label),
+                linestyle=style,
+                linewidth=1.9,
+                label=label,
+            )
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        axes.set(xlabel="false positive rate", ylabel="true positive rate")
+        if known:
+            axes.legend(title=f"{target}  AUC", loc="lower right", handlelength=2.6)
+
+    areas = ", ".join(label.replace("  ", " ") for label in known) or "none"
+    return Panel(name, f"ROC curves of the {name}, area under the curve: {areas}.", draw)
+
+
+def hardest(view: View) -> Section | None:
+    """The worst misses, in their own words."""
+    result = view.result
+    if not result.hardest:
+        return None
+    rows = [
+        (
+            one.utterance,
+            one.speaker or DASH,
+            one.text or DASH,
+            one.truth,
+            one.predicted,
+            fraction(one.probability),
+        )
+        for one in result.hardest
+    ]
+    model = spoken(result, result.winner)
+    head = ("Utterance", "Speaker", "Text", "Truth", "Predicted", "Thought of the truth")
+    return Section(
+        "The hardest utterances",
+        f"{judged_part(result).capitalize()} utterances whose true {result.target} the {model} "
+        "thought least likely, the worst first. Some of them nobody could tell, some are "
+        "mistakes in the annotation.",
+        (Table(f"Worst misses of the {model}", head, rows, "cards"),),
+    )

@@ -1,0 +1,134 @@
+"""The chosen model beside others: differences, and less to go on."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from meldflow.models.judging.records import Comparison
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.blocks import Cell, Pictures, Section, Table
+from meldflow.tasks.pages.panels import PANEL, Panel
+from meldflow.tasks.pages.text import DASH, signed, spread
+from meldflow.tasks.pages.themes import Theme
+from meldflow.tasks.report.pieces.naming import (
+    View,
+    choice_name,
+    choices,
+    judged_part,
+    spoken,
+)
+from meldflow.tasks.report.pieces.scores import MEASURES
+
+
+def comparisons(view: View) -> Section | None:
+    """The chosen model against every other on the same utterances."""
+    result = view.result
+    if not result.comparisons:
+        return None
+    model = spoken(result, result.winner)
+    rows = [
+        (
+            choice_name(one.other, result),
+            Cell(signed(one.difference), f"{signed(one.low)} to {signed(one.high)}"),
+            f"{one.only_one:,}",
+            f"{one.only_other:,}",
+            p_value(one),
+        )
+        for one in result.comparisons
+    ]
+    return Section(
+        "Is the difference real?",
+        f"The {model} against every other model on the same {judged_part(result)} utterances, "
+        "seed shown. An interval that holds 0 means that these utterances cannot tell which is "
+        "better; so does a large p. The more lines there are, the likelier it is that one of "
+        "them looks clear by chance.",
+        (
+            Table(
+                f"Weighted F1 of the {model} minus that of the other; small print: 95 % "
+                "interval (paired bootstrap); p: McNemar's exact test",
+                ("Against", "Difference", f"Only the {model} right", "Only the other", "p"),
+                rows,
+                "tally",
+            ),
+        ),
+    )
+
+
+def p_value(one: Comparison) -> str:
+    """McNemar's p for people."""
+    return "below 0.001" if one.p < 0.001 else f"{one.p:.3f}"
+
+
+def ablations(view: View) -> Section | None:
+    """What is lost without a modality, or without the network."""
+    result = view.result
+    if not result.ablations:
+        return None
+    lines, part = choices(result), judged_part(result)
+    on_dev = ["weighted_f1"] if any(line.dev for line in lines) else []
+    rows = [
+        (
+            Cell(line.name, strong=line.model == result.winner and line.whole),
+            *(spread(line.dev.get(measure)) for measure in on_dev),
+            *(spread(line.judged.get(measure)) for measure in MEASURES),
+            str(line.seeds) if line.model != "majority" else DASH,
+        )
+        for line in lines
+    ]
+    head = (
+        "Goes on",
+        *(f"{MEASURES[measure]} on dev" for measure in on_dev),
+        *(f"{words} on {part}" for words in MEASURES.values()),
+        "Seeds",
+    )
+    return Section(
+        "With less to go on",
+        "The same network, trained anew on a modality or two, and an SVM on the features "
+        "themselves, without a network. Where a bar is as long without a modality, that modality "
+        "adds nothing here.",
+        (
+            Pictures("ablations"),
+            Table("Mean ± standard deviation over the seeds", head, rows, "tally"),
+        ),
+    )
+
+
+def ablation_panels(result: TrainResult) -> tuple[Panel, ...]:
+    """Weighted F1 of every choice of modalities, of the whole and of the majority."""
+    if not result.ablations:
+        return ()
+    lines, part = choices(result), judged_part(result)
+    means = np.array([line.judged["weighted_f1"].mean for line in lines])
+    sds = np.array([line.judged["weighted_f1"].sd or 0.0 for line in lines])
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        places = np.arange(len(lines))
+        colours = [theme.models.get(line.model, theme.faint) for line in lines]
+        bars = axes.barh(places, means, 0.72, color=colours)
+        for bar, line in zip(bars, lines, strict=True):
+            bar.set_alpha(1.0 if line.whole else 0.62)
+        told = sds > 0
+        line_style = {"fmt": "none", "ecolor": theme.ink, "capsize": 3, "elinewidth": 1.3}
+        axes.errorbar(means[told], places[told], xerr=sds[told], **line_style)
+        for place, mean, sd in zip(places, means, sds, strict=True):
+            axes.text(mean + sd + 0.012, float(place), f"{mean:.3f}", va="center", fontsize=9)
+        axes.set_yticks(places, [_two_lines(line.name) for line in lines])
+        axes.invert_yaxis()
+        axes.set(xlim=(0, min(1.12, float((means + sds).max()) * 1.12 + 0.06)))
+        axes.set_xlabel(f"weighted F1 on {part}, mean over the seeds")
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+
+    told = ", ".join(f"{line.name} {mean:.2f}" for line, mean in zip(lines, means, strict=True))
+    alt = f"Weighted F1 on {part} by what the model goes on: {told}."
+    height = max(3.5, 0.42 * len(lines) + 1.2)
+    return (Panel("Weighted F1 by what it goes on", alt, draw, PANEL[0] / height),)
+
+
+def _two_lines(name: str) -> str:
+    """A long name broken after what it is, so that the bars keep their room on a phone."""
+    parts = re.split(r"([,:]) ", name, maxsplit=1)
+    return name if len(name) < 18 or len(parts) == 1 else "{}{}\n{}".format(*parts)

@@ -1,0 +1,90 @@
+"""The figures of one protocol beside those of another."""
+
+from __future__ import annotations
+
+from meldflow.models.judging.records import JUDGED
+from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages.blocks import Cell, Link, Pictures, Section, Table
+from meldflow.tasks.pages.panels import Panel
+from meldflow.tasks.pages.text import DASH, spread
+from meldflow.tasks.report.pieces import confusion
+from meldflow.tasks.report.pieces.naming import (
+    Other,
+    View,
+    judged_part,
+    model_name,
+    over_seeds,
+    rules,
+    spoken,
+)
+
+
+def section(view: View) -> Section | None:
+    """The same rows by two protocols, or the same models on two kinds of rows."""
+    result = view.result
+    if not view.others and not result.shown.beside:
+        return None
+    results = [result, *(one.result for one in view.others)]
+    results.sort(key=lambda one: bool(rules(one).wrong))
+    pictures = [Pictures("protocols")] if result.shown.beside else []
+    links = map(link_to, view.others)
+    blocks = (_table(results), *pictures, *links)
+    return Section("Two protocols side by side", _lead(results), blocks)
+
+
+def link_to(other: Other) -> Link:
+    """A line that leads to the page of another protocol."""
+    name, wrong = other.result.protocol, rules(other.result).wrong
+    what = "what the wrong protocol" if wrong else "the result by the protocol"
+    return Link(f"See {what} “{name}”{' gives' * bool(wrong)}", other.href)
+
+
+def _lead(results: list[TrainResult]) -> str:
+    """What is wrong with those that are wrong."""
+    wrong = [one for one in results if rules(one).wrong]
+    told = [f"Protocol “{one.protocol}”: {rules(one).wrong}" for one in wrong]
+    if any("test" in one.shown.beside for one in wrong):
+        told.append("What the very same models reach on test stands beside it.")
+    return " ".join(told)
+
+
+def _table(results: list[TrainResult]) -> Table:
+    """A row per model, a column per protocol and part of the rows."""
+    columns = [
+        (result, name, part)
+        for result in results
+        for name, part in {
+            judged_part(result): JUDGED,
+            **{b: b for b in result.shown.beside},
+        }.items()
+    ]
+    return Table(
+        "Weighted F1, mean over each protocol's seeds; small print: accuracy, macro F1",
+        ("Model", *(f"{result.protocol}, on {name}" for result, name, _ in columns)),
+        [
+            (model_name(model), *(_cell(result, model, part) for result, _, part in columns))
+            for model in results[0].judged
+        ],
+    )
+
+
+def _cell(result: TrainResult, model: str, part: str) -> Cell:
+    """A classifier's figures on a part of the rows."""
+    score = over_seeds(result, model, "weighted_f1", part)
+    if score is None:
+        return Cell(DASH)
+    beside = (spread(over_seeds(result, model, one, part)) for one in ("accuracy", "macro_f1"))
+    return Cell(spread(score), ", ".join(beside), score.mean)
+
+
+def panels(result: TrainResult) -> tuple[Panel, ...]:
+    """The chosen classifier's confusions on its protocol's rows and on those beside."""
+    shown, name = result.shown, spoken(result, result.winner)
+    if not shown.beside:
+        return ()
+    return tuple(
+        confusion.panel(
+            f"{name[:1].upper()}{name[1:]} on {part}", judged[result.winner], result.classes
+        )
+        for part, judged in {judged_part(result): shown.judged, **shown.beside}.items()
+    )
