@@ -23,7 +23,7 @@ from meldflow.tasks.extraction.committing import (
 )
 from meldflow.tasks.extraction.failures import FailureLimit, check_failures
 from meldflow.tasks.extraction.inputs import wanted_extractors, wanted_utterances
-from meldflow.tasks.extraction.partition import extraction_of, partition_task
+from meldflow.tasks.extraction.partition import Extraction, partition_task
 from meldflow.tasks.options import ExtractOptions
 from meldflow.tasks.training.start import training_after
 from meldflow.tasks.watching.watch import watching
@@ -68,7 +68,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
             ):
                 logger.info("dask dashboard: %s", cluster.dashboard)
                 run.note("workers", cluster.ask(describe_workers))
-                work = extraction_of(run, options, extractors, cluster, monitor)
+                work = Extraction(run, options, extractors, cluster, monitor)
                 run_partitions(
                     run,
                     plan.partitions,

@@ -117,7 +117,7 @@ def export(
     """Write a snapshot for other tools, with a record of where it comes from."""
     from meldflow.flows.cli.screen import results
     from meldflow.storage import exports, open_store
-    from meldflow.tasks.progress import progress
+    from meldflow.tasks.pages.progress import progress
 
     exports.check_target(to, store=store, format_name=format_name)
     chosen = exports.select(

@@ -39,8 +39,8 @@ def _against(pairs: NDArray[np.float64]) -> Panel:
         row, clip = np.maximum(pairs, SHORTEST).T
         ends = (SHORTEST * 0.7, max(row.max(), clip.max()) * 1.5)
         axes.plot(ends, ends, color=theme.faint, linewidth=1, zorder=1)
-        style = {"s": 9, "alpha": 0.45, "linewidths": 0, "color": theme.models["network"]}
-        axes.scatter(row, clip, **style, zorder=2)
+        colour = theme.models["network"]
+        axes.scatter(row, clip, s=9, alpha=0.45, linewidths=0, color=colour, zorder=2)
         axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
         axes.set(xlabel="seconds by the row", ylabel="seconds by the clip's header")
         for axis in (axes.xaxis, axes.yaxis):

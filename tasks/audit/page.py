@@ -13,9 +13,19 @@ from meldflow.models.running.hardware import describe_versions
 from meldflow.tasks.audit.durations import duration_panels, known_seconds
 from meldflow.tasks.audit.stock import AuditReport
 from meldflow.tasks.dataset.checks import PUBLISHED
-from meldflow.tasks.dataset.findings import MEANING, Kind
+from meldflow.tasks.dataset.findings import Kind
 from meldflow.tasks.dataset.records import SplitCounts
-from meldflow.tasks.pages.blocks import Cell, Code, Facts, Folded, Pictures, Section, Table, Text
+from meldflow.tasks.pages.blocks import (
+    Cell,
+    Code,
+    Facts,
+    Folded,
+    Pictures,
+    Row,
+    Section,
+    Table,
+    Text,
+)
 from meldflow.tasks.pages.document import Document, render_document
 from meldflow.tasks.pages.text import DASH, duration, mebibytes
 
@@ -58,9 +68,9 @@ def document(report: AuditReport) -> Document:
 
 def _findings(report: AuditReport) -> Section:
     splits = report.by_split
-    rows = [
+    rows: list[Row] = [
         (
-            Cell(_words(kind), MEANING[kind]),
+            Cell(_words(kind), kind.meaning),
             *map(_number, (tally.news, tally.known, *(found[kind] for found in splits.values()))),
         )
         for kind, tally in report.by_kind.items()
@@ -81,7 +91,7 @@ def _number(count: int) -> str:
 def _counts(report: AuditReport) -> Section:
     splits = {split: _flat(one) for split, one in report.intake.splits.items()}
     published = {split: _flat(one) for split, one in PUBLISHED.items()}
-    rows = [
+    rows: list[Row] = [
         (
             name,
             *(
@@ -120,7 +130,7 @@ def _folded(report: AuditReport, kind: Kind) -> Folded:
     head = ("About", "What was seen", "What is done", "Known as")
     more = len(findings) - len(rows)
     rest = [Text(f"And {more:,} more; the JSON has them.")] if more else []
-    table = Table(MEANING[kind], head, rows, "prose")
+    table = Table(kind.meaning, head, rows, "prose")
     return Folded(f"{_words(kind)}: {len(findings):,}", (table, *rest))
 
 

@@ -16,7 +16,7 @@ from meldflow.models.running.hardware import describe_versions
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS
 from meldflow.tasks.dataset import Intake, take_in
-from meldflow.tasks.dataset.findings import MEANING, Finding, Kind
+from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.options import AuditOptions
 
 
@@ -175,7 +175,7 @@ def markdown(report: AuditReport) -> str:
             str(tally.news),
             str(tally.known),
             *(str(n[kind]) for n in splits.values()),
-            MEANING[kind],
+            kind.meaning,
         ]
         for kind, tally in report.by_kind.items()
     ]

@@ -126,22 +126,13 @@ def other_copies(sources: Sources, tables: Sequence[Table]) -> Iterator[Finding]
     read = {table.split: table for table in tables}
     for source in sources.others:
         chosen = read[source.split]
-        yield Finding(
-            kind=Kind.OTHER_COPY,
-            split=source.split,
-            subject=str(source.file),
-            detail=_difference(source, chosen),
-            decision=f"not used; {chosen.file} is",
-        )
+        what, decision = _difference(source, chosen), f"not used; {chosen.file} is"
+        yield Finding(Kind.OTHER_COPY, source.split, str(source.file), what, decision)
     for table in tables:
         if table.dyadic:
-            yield Finding(
-                kind=Kind.OTHER_COPY,
-                split=table.split,
-                subject=str(table.file),
-                detail=f"MELD_Dyadic's annotations, and no {table.split}_sent_emo.csv",
-                decision="used; its clips are MELD's, under the old ids",
-            )
+            what = f"MELD_Dyadic's annotations, and no {table.split}_sent_emo.csv"
+            decision = "used; its clips are MELD's, under the old ids"
+            yield Finding(Kind.OTHER_COPY, table.split, str(table.file), what, decision)
 
 
 def _row(cells: Mapping[str, str], split: str) -> Row:

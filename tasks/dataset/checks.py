@@ -46,11 +46,10 @@ Check = Callable[[Sequence[Table]], Iterable[Finding]]
 def repaired_encoding(tables: Sequence[Table]) -> Iterator[Finding]:
     """Texts and speakers with cp1252 punctuation or hard spaces."""
     for row in _rows(tables):
-        if (row.text, row.speaker) != (row.cells.get("text", ""), row.cells.get("speaker", "")):
-            garbled = {
-                c for c in row.cells.get("text", "") + row.cells.get("speaker", "") if _is_odd(c)
-            }
-            codes = ", ".join(f"U+{ord(character):04X}" for character in sorted(garbled))
+        written = [row.cells.get(field, "") for field in ("text", "speaker")]
+        if written != [row.text, row.speaker]:
+            garbled = sorted({c for c in "".join(written) if "\x80" <= c <= "\xa0"})
+            codes = ", ".join(f"U+{ord(character):04X}" for character in garbled)
             yield _about(row, Kind.REPAIRED_ENCODING, f"holds {codes}", f"read as {row.text!r}")
 
 
@@ -84,8 +83,7 @@ def ambiguous_time(tables: Sequence[Table]) -> Iterator[Finding]:
 def odd_duration(tables: Sequence[Table]) -> Iterator[Finding]:
     """Rows that last no time, less than none, or longer or shorter than speech can."""
     for row in _rows(tables):
-        kind = _odd(row.seconds)
-        if kind is not None:
+        if (kind := _odd(row.seconds)) is not None:
             detail = f"lasts {row.seconds:.3f} s, from {row.start} to {row.end}"
             yield _about(row, kind, detail, "kept; features come from the clip as it is")
 
@@ -101,7 +99,8 @@ def id_order(tables: Sequence[Table]) -> Iterator[Finding]:
 def time_order(tables: Sequence[Table]) -> Iterator[Finding]:
     """Rows that start before the row before them in their dialogue."""
     for before, row in _neighbours(tables):
-        if row.dialogue == before.dialogue and _start(row) < _start(before):
+        starts = parse_seconds(row.start), parse_seconds(before.start)
+        if row.dialogue == before.dialogue and starts[0] < starts[1]:
             detail = f"starts at {row.start}, before {before.id} at {before.start}"
             yield _about(row, Kind.OUT_OF_ORDER, detail, "kept in the file's order")
 
@@ -113,8 +112,7 @@ def id_gaps(tables: Sequence[Table]) -> Iterator[Finding]:
         for row in table.rows:
             dialogues.setdefault(row.dialogue, []).append(row.utterance)
         for first, last in _gaps(dialogues):
-            what = f"no dialogue {_range(first, last)}"
-            yield _gap(table, first, what)
+            yield _gap(table, first, f"no dialogue {_range(first, last)}")
         for dialogue, utterances in dialogues.items():
             if gaps := list(_gaps(utterances)):
                 what = f"no utterance {', '.join(_range(*gap) for gap in gaps)}"
@@ -144,13 +142,11 @@ def published_counts(tables: Sequence[Table]) -> Iterator[Finding]:
         found = _flat(counts)
         for name, number in _flat(published).items():
             if found[name] != number:
-                yield Finding(
-                    kind=Kind.COUNT_DIFFERS,
-                    split=table.split,
-                    subject=f"{table.split}: {name}",
-                    detail=f"{found[name]:,}; published are {number:,}",
-                    decision="used as it is",
+                subject, detail = (
+                    f"{table.split}: {name}",
+                    f"{found[name]:,}; published are {number:,}",
                 )
+                yield Finding(Kind.COUNT_DIFFERS, table.split, subject, detail, "used as it is")
 
 
 OWN_CHECKS: tuple[Check, ...] = (repaired_encoding, label_spelling, duplicate_text)
@@ -179,11 +175,7 @@ def _neighbours(tables: Sequence[Table]) -> Iterator[tuple[Row, Row]]:
 
 
 def _about(row: Row, kind: Kind, detail: str, decision: str) -> Finding:
-    return Finding(kind=kind, split=row.split, subject=row.id, detail=detail, decision=decision)
-
-
-def _is_odd(character: str) -> bool:
-    return "\x80" <= character <= "\xa0"
+    return Finding(kind, row.split, row.id, detail, decision)
 
 
 def _odd(seconds: float) -> Kind | None:
@@ -194,18 +186,9 @@ def _odd(seconds: float) -> Kind | None:
     return Kind.ABSURD_DURATION if seconds < SHORTEST or seconds > LONGEST else None
 
 
-def _start(row: Row) -> float:
-    return parse_seconds(row.start)
-
-
 def _gap(table: Table, dialogue: int, detail: str) -> Finding:
-    return Finding(
-        kind=Kind.ID_GAP,
-        split=table.split,
-        subject=f"{table.split}/dia{dialogue}",
-        detail=detail,
-        decision="nothing is put in its place",
-    )
+    subject, decision = f"{table.split}/dia{dialogue}", "nothing is put in its place"
+    return Finding(Kind.ID_GAP, table.split, subject, detail, decision)
 
 
 def _gaps(ids: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -24,7 +24,7 @@ from meldflow.storage.format.catalogue import NO_FILE
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.layout import is_recut
 from meldflow.tasks.isolated.decoder import probe_all
-from meldflow.tasks.progress import progress
+from meldflow.tasks.pages.progress import progress
 
 TOLERANCE_SECONDS = 0.5
 """A clip and its row may differ by so much. MELD's clips are cut on video frames (42 ms) and
@@ -34,7 +34,7 @@ TOLERANCE_SHARE = 0.1
 """Or by this share of the row: a 25 fps broadcast of 24 fps film runs 4 % faster."""
 
 ABSENT = Clip(path="", sha256=NO_FILE, size=0, mtime_ns=0, seconds=math.nan)
-"""The clip of an utterance that has none."""
+"""The clip of an utterance that has none; with a path, one that is not there."""
 
 Header: TypeAlias = float | Missing
 """Seconds that a file's header declares (NaN: none), or why it cannot be read."""
@@ -88,13 +88,13 @@ def take_clips(
     headers = _read_headers(files)
     chosen = [_choose(one, headers) for one in wanted]
     digests = _hash(dict.fromkeys(filter(None, chosen)), files) if checksums else {}
-    clips = []
-    for one, path in zip(wanted, chosen, strict=True):
-        if path is None:
-            clips.append(_clip_at(_absolute(one.expected)) if one.expected else ABSENT)
-        else:
-            clips.append(_clip(path, files[path], headers[path], digests.get(path, NO_FILE)))
     pairs = list(zip(wanted, chosen, strict=True))
+    clips = (
+        dataclasses.replace(ABSENT, path=_absolute(one.expected) if one.expected else "")
+        if path is None
+        else _clip(path, files[path], headers[path], digests.get(path, NO_FILE))
+        for one, path in pairs
+    )
     findings = (finding for one, path in pairs for finding in _findings(one, path, headers))
     durations = (
         (one.id, one.seconds, header)
@@ -122,13 +122,9 @@ def _look(path: str, before: Clip | None) -> _File:
         return _File()
     if not stat.S_ISREG(status.st_mode):
         return _File()
-    same = before and (before.size, before.mtime_ns) == (status.st_size, status.st_mtime_ns)
-    return _File(
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        before=before if same else None,
-        regular=True,
-    )
+    size, changed = status.st_size, status.st_mtime_ns
+    same = before and (before.size, before.mtime_ns) == (size, changed)
+    return _File(size=size, mtime_ns=changed, before=before if same else None, regular=True)
 
 
 def _read_headers(files: Mapping[str, _File]) -> dict[str, Header]:
@@ -184,20 +180,13 @@ def _clip(path: str, file: _File, header: Header, digest: bytes) -> Clip:
     if file.before is not None:
         return dataclasses.replace(file.before, seconds=seconds)
     if digest == NO_FILE:  # so that it is read again next time
-        return _clip_at(path)
+        return dataclasses.replace(ABSENT, path=path)
     return Clip(path=path, sha256=digest, size=file.size, mtime_ns=file.mtime_ns, seconds=seconds)
-
-
-def _clip_at(path: str) -> Clip:
-    """A clip that is not there."""
-    return Clip(path=path, sha256=NO_FILE, size=0, mtime_ns=0, seconds=math.nan)
 
 
 def _findings(wanted: Wanted, path: str | None, headers: Mapping[str, Header]) -> Iterator[Finding]:
     def finding(kind: Kind, detail: str, decision: str) -> Finding:
-        return Finding(
-            kind=kind, split=wanted.split, subject=wanted.id, detail=detail, decision=decision
-        )
+        return Finding(kind, wanted.split, wanted.id, detail, decision)
 
     if path is None:
         where = f"no file {wanted.expected}" if wanted.expected else "no file is named for it"

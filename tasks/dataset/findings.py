@@ -4,57 +4,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 
 class Kind(StrEnum):
     """What is wrong, or worth knowing, about a row, a clip or a file."""
 
-    MISSING_CLIP = "missing_clip"
-    CLIP_WITHOUT_ROW = "clip_without_row"
-    UNREADABLE_CLIP = "unreadable_clip"
-    STUB = "stub"
-    TWIN = "twin"
-    DURATION_DIFFERS = "duration_differs"
-    ZERO_DURATION = "zero_duration"
-    NEGATIVE_DURATION = "negative_duration"
-    ABSURD_DURATION = "absurd_duration"
-    AMBIGUOUS_TIME = "ambiguous_time"
-    UNREADABLE_TIME = "unreadable_time"
-    REPAIRED_ENCODING = "repaired_encoding"
-    DUPLICATE_TEXT = "duplicate_text"
-    OUT_OF_ORDER = "out_of_order"
-    ID_GAP = "id_gap"
-    LABEL_SPELLING = "label_spelling"
-    COUNT_DIFFERS = "count_differs"
-    OTHER_COPY = "other_copy"
-    REPORTED = "reported"
+    meaning: str
+    """The kind in one sentence, for people."""
+
+    def __new__(cls, value: str, meaning: str = "") -> Self:
+        """A kind, by its value alone once it is there."""
+        kind = str.__new__(cls, value)
+        kind._value_, kind.meaning = value, meaning
+        return kind
+
+    MISSING_CLIP = "missing_clip", "A row whose clip is not there."
+    CLIP_WITHOUT_ROW = "clip_without_row", "A clip that no row of the annotations names."
+    UNREADABLE_CLIP = "unreadable_clip", "A clip that cannot be opened."
+    STUB = "stub", "macOS `._` files in a folder; they hold no clips."
+    TWIN = "twin", "A clip that is there in two cuts."
+    DURATION_DIFFERS = "duration_differs", "The clip is shorter or longer than its row says."
+    ZERO_DURATION = "zero_duration", "The row starts and ends at the same time."
+    NEGATIVE_DURATION = "negative_duration", "The row ends before it starts."
+    ABSURD_DURATION = (
+        "absurd_duration",
+        "The row is shorter than a syllable or longer than any utterance.",
+    )
+    AMBIGUOUS_TIME = "ambiguous_time", "A time stamp that can be read in more than one way."
+    UNREADABLE_TIME = "unreadable_time", "A time stamp that is none."
+    REPAIRED_ENCODING = "repaired_encoding", "Characters that an older copy of the file garbled."
+    DUPLICATE_TEXT = "duplicate_text", "A text that another split has as well."
+    OUT_OF_ORDER = "out_of_order", "A row that stands before one that it should follow."
+    ID_GAP = "id_gap", "Ids that are left out."
+    LABEL_SPELLING = "label_spelling", "A label in another spelling."
+    COUNT_DIFFERS = "count_differs", "A count that is not the published one."
+    OTHER_COPY = "other_copy", "Annotations or clips that are there more than once."
+    REPORTED = "reported", "A defect that people reported and that no check can find."
 
 
-MEANING = {
-    Kind.MISSING_CLIP: "A row whose clip is not there.",
-    Kind.CLIP_WITHOUT_ROW: "A clip that no row of the annotations names.",
-    Kind.UNREADABLE_CLIP: "A clip that cannot be opened.",
-    Kind.STUB: "macOS `._` files in a folder; they hold no clips.",
-    Kind.TWIN: "A clip that is there in two cuts.",
-    Kind.DURATION_DIFFERS: "The clip is shorter or longer than its row says.",
-    Kind.ZERO_DURATION: "The row starts and ends at the same time.",
-    Kind.NEGATIVE_DURATION: "The row ends before it starts.",
-    Kind.ABSURD_DURATION: "The row is shorter than a syllable or longer than any utterance.",
-    Kind.AMBIGUOUS_TIME: "A time stamp that can be read in more than one way.",
-    Kind.UNREADABLE_TIME: "A time stamp that is none.",
-    Kind.REPAIRED_ENCODING: "Characters that an older copy of the file garbled.",
-    Kind.DUPLICATE_TEXT: "A text that another split has as well.",
-    Kind.OUT_OF_ORDER: "A row that stands before one that it should follow.",
-    Kind.ID_GAP: "Ids that are left out.",
-    Kind.LABEL_SPELLING: "A label in another spelling.",
-    Kind.COUNT_DIFFERS: "A count that is not the published one.",
-    Kind.OTHER_COPY: "Annotations or clips that are there more than once.",
-    Kind.REPORTED: "A defect that people reported and that no check can find.",
-}
-"""Each kind in one sentence, for people."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One discrepancy, and what was made of it."""
 

@@ -62,14 +62,8 @@ class FixList:
         """A finding for every defect that no check can see."""
         for one in self.entries:
             if one.kind is Kind.REPORTED:
-                yield Finding(
-                    kind=one.kind,
-                    split=one.place[0],
-                    subject=one.utterance,
-                    detail=one.why,
-                    decision="used as it is",
-                    known=one.id,
-                )
+                split, _ = one.place
+                yield Finding(one.kind, split, one.utterance, one.why, "used as it is", one.id)
 
     def seen(self, findings: Iterable[Finding]) -> tuple[Fix, ...]:
         """The entries that explain one of ``findings``."""

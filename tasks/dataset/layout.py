@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from meldflow.models.schema.utterances import CLIP_FOLDERS
+from meldflow.models.schema.utterances import CLIP_FOLDERS, utterance_id
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.records import Table
 from meldflow.tasks.dataset.tree import VIDEO_SUFFIXES, Tree
@@ -90,12 +90,12 @@ def lay_out(tree: Tree, tables: Sequence[Table]) -> Layout:
 def layout_findings(tree: Tree, layout: Layout, tables: Sequence[Table]) -> Iterator[Finding]:
     """What a tree holds beside the clips that rows name."""
     for folder, count in tree.stubs.items():
-        yield _finding(Kind.STUB, folder, f"{count} files `._*` of macOS", "left out")
+        yield Finding(Kind.STUB, "", str(folder), f"{count} files `._*` of macOS", "left out")
     for folder, why in tree.closed.items():
-        yield _finding(Kind.UNREADABLE_CLIP, folder, why, "taken for empty")
+        yield Finding(Kind.UNREADABLE_CLIP, "", str(folder), why, "taken for empty")
     for one in layout.unclaimed:
         detail = f"its clips ({len(one.clips):,}) are of no split that has annotations here"
-        yield _finding(Kind.CLIP_WITHOUT_ROW, one.path, detail, "left out")
+        yield Finding(Kind.CLIP_WITHOUT_ROW, "", str(one.path), detail, "left out")
     for table in tables:
         yield from _repeated(table.split, layout)
         if not table.dyadic:  # it names a part of MELD's clips only
@@ -166,7 +166,7 @@ def _repeated(split: str, layout: Layout) -> Iterator[Finding]:
             detail = f"{len(again):,} of its {len(folder.clips):,} clips are elsewhere as well"
             first = layout.folders[split][0].path
             decision = f"those are not used; {first} comes first"
-            yield _finding(Kind.OTHER_COPY, folder.path, detail, decision, split)
+            yield Finding(Kind.OTHER_COPY, split, str(folder.path), detail, decision)
         seen.update(folder.clips.keys())
 
 
@@ -175,14 +175,6 @@ def _without_row(table: Table, layout: Layout) -> Iterator[Finding]:
     for folder in layout.folders[table.split]:
         for (dialogue, utterance), names in folder.clips.items():
             if (dialogue, utterance) not in wanted:
-                yield Finding(
-                    kind=Kind.CLIP_WITHOUT_ROW,
-                    split=table.split,
-                    subject=f"{table.split}/dia{dialogue}_utt{utterance}",
-                    detail=f"no row names {', '.join(names)}",
-                    decision="left out",
-                )
-
-
-def _finding(kind: Kind, folder: Path, detail: str, decision: str, split: str = "") -> Finding:
-    return Finding(kind=kind, split=split, subject=str(folder), detail=detail, decision=decision)
+                subject = utterance_id(table.split, dialogue, utterance)
+                what = f"no row names {', '.join(names)}"
+                yield Finding(Kind.CLIP_WITHOUT_ROW, table.split, subject, what, "left out")

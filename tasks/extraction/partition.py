@@ -19,7 +19,6 @@ from prefect.tasks import exponential_backoff
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.schema.errors import RunError
 from meldflow.storage.planning.plan import PartitionPlan
-from meldflow.storage.writing.partition import Fork
 from meldflow.storage.writing.transaction import Run
 from meldflow.tasks.cluster.connection import Cluster
 from meldflow.tasks.cluster.roles import ROLES
@@ -28,7 +27,7 @@ from meldflow.tasks.extraction.apart import encode_apart
 from meldflow.tasks.extraction.batches import ClipBatch, Portions, batches
 from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.counts import Monitor
-from meldflow.tasks.extraction.payloads import Encoded, Portion, Source, Stored
+from meldflow.tasks.extraction.payloads import Encoded, Portion, Stored
 from meldflow.tasks.extraction.retries import COSTLY, RETRIES, is_retry, is_transient
 from meldflow.tasks.options import ExtractOptions
 
@@ -47,47 +46,22 @@ class Extraction:
 
     def __init__(
         self,
-        *,
-        cluster: Cluster,
-        fork: Fork,
+        run: Run,
+        options: ExtractOptions,
         extractors: Sequence[Extractor],
-        source: Callable[[int], Source],
-        partition_size: int,
-        batch: int,
-        clip_timeout: float,
-        partition_timeout: float,
+        cluster: Cluster,
         monitor: Monitor,
     ) -> None:
-        self.cluster = cluster
-        self.fork = fork
+        """What the partitions of ``run`` share."""
+        self.fork = run.fork()
+        self.source = source_of(run.utterances)
+        self.partition_size = run.partition
+        self.batch = options.batch
+        self.clip_timeout = options.clip_timeout
+        self.partition_timeout = options.partition_timeout
         self.extractors = tuple(extractors)
-        self.source = source
-        self.partition_size = partition_size
-        self.batch = batch
-        self.clip_timeout = clip_timeout
-        self.partition_timeout = partition_timeout
+        self.cluster = cluster
         self.monitor = monitor
-
-
-def extraction_of(
-    run: Run,
-    options: ExtractOptions,
-    extractors: Sequence[Extractor],
-    cluster: Cluster,
-    monitor: Monitor,
-) -> Extraction:
-    """What the partitions of ``run`` share."""
-    return Extraction(
-        cluster=cluster,
-        fork=run.fork(),
-        extractors=extractors,
-        source=source_of(run.utterances),
-        partition_size=run.partition,
-        batch=options.batch,
-        clip_timeout=options.clip_timeout,
-        partition_timeout=options.partition_timeout,
-        monitor=monitor,
-    )
 
 
 Share: TypeAlias = "Future[list[Encoded]]"

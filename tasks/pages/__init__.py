@@ -1,1 +1,1 @@
-"""What all pages share: blocks, figures, themes."""
+"""What pages and screens share: blocks, figures, themes, words, progress."""

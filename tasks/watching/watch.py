@@ -17,7 +17,7 @@ from meldflow.storage.writing.transaction import FailureRate, Run
 from meldflow.tasks.cluster.connection import Cluster
 from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.counts import Effort, Monitor, Progress
-from meldflow.tasks.progress import progress
+from meldflow.tasks.pages.progress import progress
 from meldflow.tasks.watching import keys
 from meldflow.tasks.watching.artifacts import Artifacts
 from meldflow.tasks.watching.beat import Beat, once

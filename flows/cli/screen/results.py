@@ -18,7 +18,7 @@ from rich.table import Table
 from meldflow.flows.cli.app import out
 from meldflow.models.schema.errors import StoppedError
 from meldflow.models.schema.utterances import EMOTIONS
-from meldflow.tasks.progress import console as err
+from meldflow.tasks.pages.progress import console as err
 
 if TYPE_CHECKING:
     from meldflow.storage import Snapshot
@@ -115,7 +115,6 @@ def show_audit(report: AuditReport, *, as_json: bool) -> None:
     if as_json:
         out.print_json(data=report.to_json())
         return
-    from meldflow.tasks.dataset.findings import MEANING
     from meldflow.tasks.pages.text import readable
 
     out.print(report.headline(), style="bold", highlight=False)
@@ -129,7 +128,7 @@ def show_audit(report: AuditReport, *, as_json: bool) -> None:
     out.print(table)
     for kind, tally in report.by_kind.items():
         if tally.news:
-            out.print(f"\n[bold]{kind}[/], {tally.news:,} not known before. {MEANING[kind]}")
+            out.print(f"\n[bold]{kind}[/], {tally.news:,} not known before. {kind.meaning}")
         for one in report.of_kind(kind)[: min(FEW, tally.news)]:
             subject, detail, decision = (
                 escape(readable(part)) for part in (one.subject, one.detail, one.decision)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from meldflow.models.judging.records import Judgement
 from meldflow.models.judging.target import TARGETS
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Folded, Pictures, Section, Table
+from meldflow.tasks.pages.blocks import Cell, Folded, Pictures, Row, Section, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import DASH, fraction
 from meldflow.tasks.pages.themes import Theme
@@ -36,7 +36,7 @@ def per_class(view: View) -> Section | None:
 
 def _class_table(result: TrainResult, model: str) -> Table:
     judged, first = result.judged[model], result.target.capitalize()
-    rows = [
+    rows: list[Row] = [
         (
             one.label,
             *(f"{n:,}" for n in (one.total, one.correct, one.wrong)),
@@ -134,7 +134,7 @@ def hardest(view: View) -> Section | None:
     result = view.result
     if not result.hardest:
         return None
-    rows = [
+    rows: list[Row] = [
         (
             one.utterance,
             one.speaker or DASH,

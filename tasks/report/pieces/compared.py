@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from meldflow.models.judging.records import Comparison
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Pictures, Section, Table
+from meldflow.tasks.pages.blocks import Cell, Pictures, Row, Section, Table
 from meldflow.tasks.pages.panels import PANEL, Panel
 from meldflow.tasks.pages.text import DASH, signed, spread
 from meldflow.tasks.pages.themes import Theme
@@ -29,7 +30,7 @@ def comparisons(view: View) -> Section | None:
     if not result.comparisons:
         return None
     model = spoken(result, result.winner)
-    rows = [
+    rows: list[Row] = [
         (
             choice_name(one.other, result),
             Cell(signed(one.difference), f"{signed(one.low)} to {signed(one.high)}"),
@@ -69,7 +70,7 @@ def ablations(view: View) -> Section | None:
         return None
     lines, part = choices(result), judged_part(result)
     on_dev = ["weighted_f1"] if any(line.dev for line in lines) else []
-    rows = [
+    rows: list[Row] = [
         (
             Cell(line.name, strong=line.model == result.winner and line.whole),
             *(spread(line.dev.get(measure)) for measure in on_dev),
@@ -111,8 +112,8 @@ def ablation_panels(result: TrainResult) -> tuple[Panel, ...]:
         for bar, line in zip(bars, lines, strict=True):
             bar.set_alpha(1.0 if line.whole else 0.62)
         told = sds > 0
-        line_style = {"fmt": "none", "ecolor": theme.ink, "capsize": 3, "elinewidth": 1.3}
-        axes.errorbar(means[told], places[told], xerr=sds[told], **line_style)
+        style: dict[str, Any] = {"fmt": "none", "ecolor": theme.ink, "capsize": 3}
+        axes.errorbar(means[told], places[told], xerr=sds[told], elinewidth=1.3, **style)
         for place, mean, sd in zip(places, means, sds, strict=True):
             axes.text(mean + sd + 0.012, float(place), f"{mean:.3f}", va="center", fontsize=9)
         axes.set_yticks(places, [_two_lines(line.name) for line in lines])

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from meldflow.models.judging.records import Judgement
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Folded, Pictures, Section, Table
+from meldflow.tasks.pages.blocks import Cell, Folded, Pictures, Row, Section, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.themes import Theme
 from meldflow.tasks.report.pieces.naming import View, classifiers, judged_part, model_name
@@ -30,7 +30,7 @@ def section(view: View) -> Section | None:
 
 
 def _table(name: str, judged: Judgement, classes: tuple[str, ...]) -> Table:
-    rows = [
+    rows: list[Row] = [
         [label, *(_cell(count, sum(counts)) for count in counts)]
         for label, counts in zip(classes, judged.confusion, strict=True)
     ]

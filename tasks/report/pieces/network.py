@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -24,7 +26,7 @@ def attention(view: View) -> Section | None:
     modalities, by_class = attended(result)
     if not modalities:
         return None
-    rows = [
+    rows: list[Row] = [
         (label, *(Cell(f"{one:.1%}", share=one) for one in weights))
         for label, weights in by_class.items()
     ]
@@ -88,7 +90,7 @@ def summary(view: View) -> Section:
     result = view.result
     total = result.parameters
     size = mebibytes(total * _BYTES, digits=2)
-    rows = [
+    rows: list[Row] = [
         (
             Cell(one.name, one.kind),
             f"{one.parameters:,}",
@@ -171,7 +173,7 @@ def attention_panels(result: TrainResult) -> tuple[Panel, ...]:
 
     def draw(axes: Axes, theme: Theme) -> None:
         left = np.zeros(len(by_class))
-        centred = {"ha": "center", "va": "center", "fontsize": 8.5}
+        centred: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8.5}
         for modality, width in zip(modalities, weights.T, strict=True):
             colour = theme.modalities.get(modality, theme.grid)
             axes.barh(range(len(by_class)), width, 0.78, left, color=colour, label=modality)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Code, Facts, Section, Table
+from meldflow.tasks.pages.blocks import Cell, Code, Facts, Row, Section, Table
 from meldflow.tasks.pages.text import DASH, duration
 from meldflow.tasks.report.pieces.naming import View, judged_part, rules
 from meldflow.tasks.report.pieces.scores import seconds_of
@@ -16,12 +16,12 @@ from meldflow.tasks.report.pieces.scores import seconds_of
 def data(view: View) -> Section:
     """What the models were given."""
     result, given = view.result, view.result.data
-    labels = [
+    labels: list[Row] = [
         (label, *(f"{given.labels[split][label]:,}" for split in SPLITS))
         for label in result.classes
     ]
-    total = (Cell("all", strong=True), *(f"{given.rows[split]:,}" for split in SPLITS))
-    present = [
+    total: Row = (Cell("all", strong=True), *(f"{given.rows[split]:,}" for split in SPLITS))
+    present: list[Row] = [
         (
             path,
             *(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meldflow.models.judging.records import JUDGED
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Link, Pictures, Section, Table
+from meldflow.tasks.pages.blocks import Block, Cell, Link, Pictures, Section, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import DASH, spread
 from meldflow.tasks.report.pieces import confusion
@@ -28,7 +28,7 @@ def section(view: View) -> Section | None:
     results.sort(key=lambda one: bool(rules(one).wrong))
     pictures = [Pictures("protocols")] if result.shown.beside else []
     links = map(link_to, view.others)
-    blocks = (_table(results), *pictures, *links)
+    blocks: tuple[Block, ...] = (_table(results), *pictures, *links)
     return Section("Two protocols side by side", _lead(results), blocks)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from meldflow.models.judging.records import JUDGED, Scores
 from meldflow.models.training.result import SeedResult, TrainResult
-from meldflow.tasks.pages.blocks import Cell, Folded, Section, Table
+from meldflow.tasks.pages.blocks import Cell, Folded, Row, Section, Table
 from meldflow.tasks.pages.text import DASH, duration, fraction, spread
 from meldflow.tasks.report.pieces.naming import View, judged_part, model_name, over_seeds
 
@@ -45,7 +45,7 @@ def section(view: View) -> Section | None:
 
 def _scores(result: TrainResult, title: str, scores: Mapping[str, Scores]) -> Table:
     """Every metric of one seed, a row per model."""
-    rows = [
+    rows: list[Row] = [
         (
             _named(result, name),
             Cell(
@@ -70,7 +70,7 @@ def _over_seeds(result: TrainResult) -> Table:
         for name, part in ((judged_part(result), JUDGED), ("dev", "dev"))
         if result.over_seeds(result.winner, "accuracy", part) is not None
     }
-    rows = [
+    rows: list[Row] = [
         (
             _named(result, name),
             *(
@@ -89,7 +89,7 @@ def _by_seed(result: TrainResult) -> Table:
     """A row per seed, the one that the page shows marked."""
     part = judged_part(result)
     models = [name for name in result.judged if name != "majority"]
-    rows = [
+    rows: list[Row] = [
         (
             Cell(
                 str(one.seed),

@@ -12,7 +12,6 @@ from distributed import Client, Worker
 from meldflow.storage.writing.transaction import open_run
 from meldflow.tasks.cluster.address import Address
 from meldflow.tasks.cluster.connection import open_cluster
-from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.counts import Monitor
 from meldflow.tasks.extraction.inputs import wanted_extractors, wanted_utterances
 from meldflow.tasks.extraction.partition import Extraction, extract_partition
@@ -57,17 +56,8 @@ class Seen:
             with open_run(str(store), specs, partition=CLIPS) as run:
                 run.sync(wanted_utterances(options, {}).utterances)
                 (part,) = run.plan().partitions
-                work = Extraction(
-                    cluster=cluster,
-                    fork=run.fork(),
-                    extractors=extractors,
-                    source=source_of(run.utterances),
-                    partition_size=CLIPS,
-                    batch=2,
-                    clip_timeout=60,
-                    partition_timeout=300,
-                    monitor=Monitor(dict.fromkeys(ONLY, CLIPS), lambda _: None),
-                )
+                monitor = Monitor(dict.fromkeys(ONLY, CLIPS), lambda _: None)
+                work = Extraction(run, options, extractors, cluster, monitor)
                 run.merge(extract_partition(work, part).written)
                 run.publish()
             self._read(cluster.client)

@@ -12,9 +12,9 @@ from meldflow.storage import open_store
 from meldflow.storage.writing.transaction import open_run
 from meldflow.tasks.cluster.connection import Cluster, open_cluster
 from meldflow.tasks.cluster.local import Local
-from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.counts import Monitor
 from meldflow.tasks.extraction.partition import Extraction, extract_partition
+from meldflow.tasks.options import ExtractOptions
 from tests.storage.corpus import utterance
 from tests.tasks.isolated.evil import Evil
 
@@ -29,22 +29,14 @@ def extract(
     cluster: Cluster, store: Path, texts: list[str], *, clip: float = 60.0, partition: float = 300.0
 ) -> Monitor:
     """All of one partition, published."""
+    limits = {"clip_timeout": clip, "partition_timeout": partition}  # less than a person may set
+    options = ExtractOptions(clips=store, store=str(store), batch=8).model_copy(update=limits)
     extractor = Evil()
     monitor = Monitor({extractor.spec.name: len(texts)}, lambda _: None)
     with open_run(str(store), [extractor.spec], partition=len(texts)) as run:
         run.sync([utterance(n, text=text) for n, text in enumerate(texts)])
         (part,) = run.plan().partitions
-        work = Extraction(
-            cluster=cluster,
-            fork=run.fork(),
-            extractors=[extractor],
-            source=source_of(run.utterances),
-            partition_size=run.partition,
-            batch=8,
-            clip_timeout=clip,
-            partition_timeout=partition,
-            monitor=monitor,
-        )
+        work = Extraction(run, options, [extractor], cluster, monitor)
         run.merge(extract_partition(work, part).written)
         run.publish()
     return monitor
