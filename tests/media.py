@@ -129,14 +129,20 @@ def _film(one: Film, stream: Any) -> Any:
 def _marked(frame: av.VideoFrame, fields: str) -> av.VideoFrame:
     """The frame, interlaced: PyAV itself has no way to say so."""
     graph = Graph()
-    size = {"width": frame.width, "height": frame.height, "format": frame.format}
     graph.link_nodes(
-        graph.add_buffer(**size, time_base=Fraction(1, 25)),
+        graph.add_buffer(
+            width=frame.width,
+            height=frame.height,
+            format=frame.format,
+            time_base=Fraction(1, 25),
+        ),
         graph.add("setfield", fields),
         graph.add("buffersink"),
     ).configure()
     graph.push(frame)
-    return graph.pull()
+    pulled = graph.pull()
+    assert isinstance(pulled, av.VideoFrame)
+    return pulled
 
 
 def _track(one: Track, stream: Any) -> Any:

@@ -38,7 +38,9 @@ def write_csv(
     return file
 
 
-def row(number: int, text: str = "Hi.", emotion: str = "neutral", end: str = "0:00:02,500"):
+def row(
+    number: int, text: str = "Hi.", emotion: str = "neutral", end: str = "0:00:02,500"
+) -> tuple[object, ...]:
     return (text, "Nurse #1", emotion, 0, number, "00:00:01,000", end)
 
 

@@ -118,7 +118,7 @@ def test_a_late_start_is_a_caution_and_good_clips_have_none(
 ) -> None:
     (late,) = cautions(found)
     assert re.fullmatch(r"The sound starts 0\.2\d\d s late: .*", late)
-    good = [Film(frames=noise(25)), Track(samples=tone(220, 1.0)[None])]
+    good: list[Film | Track] = [Film(frames=noise(25)), Track(samples=tone(220, 1.0)[None])]
     assert cautions(look_into(write_clip(tmp_path / "good.mp4", good))) == ()
 
 

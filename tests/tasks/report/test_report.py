@@ -23,7 +23,7 @@ from meldflow.models.networks.fitted import Layer
 from meldflow.models.training.result import Attention, Caution, Hard, TrainResult
 from meldflow.models.training.run import config_for, train_and_judge
 from meldflow.tasks.pages import document
-from meldflow.tasks.pages.blocks import Folded, Link, Section, Table
+from meldflow.tasks.pages.blocks import Cell, Facts, Folded, Link, Section, Table
 from meldflow.tasks.pages.panels import render, render_svg
 from meldflow.tasks.pages.text import duration, spread
 from meldflow.tasks.pages.themes import THEMES
@@ -143,6 +143,12 @@ def section(anchor: str, result: TrainResult, *others: Other) -> Section | None:
     return SECTIONS[anchor](View(result=result, others=others))
 
 
+def present(anchor: str, result: TrainResult, *others: Other) -> Section:
+    found = section(anchor, result, *others)
+    assert found is not None
+    return found
+
+
 def tables(found: Section | None) -> dict[str, list[list[str]]]:
     """Its tables by caption, folded ones too, cells as texts."""
     assert found is not None
@@ -182,13 +188,13 @@ def test_page_is_well_formed_and_fetches_nothing(page: Page) -> None:
 def test_links_lead_somewhere(page: Page, folder: Path) -> None:
     anchors = {attributes.get("id") for _, attributes in page.tags}
     for link in page.all("a"):
-        target = link["href"]
+        target = link["href"] or ""
         assert target[1:] in anchors if target.startswith("#") else (folder / target).exists()
 
 
 def test_every_picture_has_words_and_every_table_headers(page: Page) -> None:
     assert page.all("img")
-    assert all(len(image["alt"]) > 30 for image in page.all("img"))
+    assert all(len(image["alt"] or "") > 30 for image in page.all("img"))
     assert all(header["scope"] in ("col", "row") for header in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table"))
 
@@ -342,10 +348,11 @@ def test_several_seeds_are_told_as_mean_and_deviation(several: TrainResult) -> N
 def test_the_seed_on_the_page_is_marked(several: TrainResult) -> None:
     table = next(
         block
-        for block in section("scores", several).blocks
+        for block in present("scores", several).blocks
         if isinstance(block, Table) and block.head[0] == "Seed"
     )
-    marked = [row[0].text for row in table.rows if row[0].strong]
+    firsts = [row[0] for row in table.rows]
+    marked = [one.text for one in firsts if isinstance(one, Cell) and one.strong]
     assert marked == [str(several.shown.seed)]
     assert len(table.rows) == 2
 
@@ -444,7 +451,9 @@ def test_what_is_not_a_number_breaks_no_json(result: TrainResult, tmp_path: Path
 
     json.loads(record_of(odd), parse_constant=refuse)
     (tmp_path / "file").write_bytes(record_of(odd))
-    epoch = load_result(tmp_path / "file").shown.history[0]
+    again = load_result(tmp_path / "file")
+    assert again is not None
+    epoch = again.shown.history[0]
     assert math.isnan(epoch.train_loss)
     assert epoch.dev_loss == math.inf
     assert render(FIGURES["training"](odd))
@@ -496,8 +505,9 @@ def test_reliability_counts_every_utterance(several: TrainResult) -> None:
     for caption in ("Network, from unsure to sure", "SVM, from unsure to sure"):
         assert sum(int(row[0]) for row in found[caption]) == 28
     assert len(FIGURES["reliability"](several)) == 2
-    error = several.judged["svm"].reliability.error
-    assert ["SVM", f"{error:.3f}"] in [row[:2] for row in next(iter(found.values()))]
+    known = several.judged["svm"].reliability
+    assert known is not None
+    assert ["SVM", f"{known.error:.3f}"] in [row[:2] for row in next(iter(found.values()))]
 
 
 def test_ablations_stand_between_the_whole_and_the_majority(
@@ -535,7 +545,7 @@ def test_hardest_utterances_are_told_in_their_words(several: TrainResult) -> Non
 
 
 def test_network_is_summed_up(result: TrainResult, several: TrainResult) -> None:
-    assert "5,813,255 trainable parameters, 22.18 MiB" in section("network", result).lead
+    assert "5,813,255 trainable parameters, 22.18 MiB" in present("network", result).lead
     two = replace(
         several,
         layers=(
@@ -553,11 +563,8 @@ def test_network_is_summed_up(result: TrainResult, several: TrainResult) -> None
 
 def test_durations_add_up(several: TrainResult) -> None:
     slow = replace(several, seconds=500.0, read_seconds=100.0)
-    facts = next(
-        block for block in section("provenance", slow).blocks
-        if getattr(block, "title", "") == "Time"
-    )  # fmt: skip
-    told = dict(facts.facts)
+    facts = [one for one in present("provenance", slow).blocks if isinstance(one, Facts)]
+    (told,) = (one.facts for one in facts if one.title == "Time")
     assert told["reading from the store"] == "1 min 40 s"
     assert told["everything"] == "8 min 20 s"
     assert "ablations and the rest" in told
@@ -568,7 +575,7 @@ def test_links_stay_within_the_report(leaky: TrainResult, several: TrainResult) 
         with pytest.raises(ValueError, match="within the report"):
             Link("x", href)
     other = Other(result=leaky, href="leaky-80-20/index.html")
-    links = [b for b in section("protocols", several, other).blocks if isinstance(b, Link)]
+    links = [b for b in present("protocols", several, other).blocks if isinstance(b, Link)]
     assert links == [Link("See what the wrong protocol “leaky-80-20” gives", other.href)]
     assert section("protocols", several) is None
 
