@@ -72,15 +72,18 @@ SMALL: dict[str, dict[str, Any]] = {
 """Protocol → settings that leave one SVM to fit; the leaky protocol has its own."""
 
 
-def trained(table: FeatureTable, *, protocol: str = "official", **more: Any) -> TrainResult:
-    config = config_for(protocol, "reference", epochs=2, **SMALL[protocol])
+def trained(
+    table: FeatureTable, *, protocol: str = "official", epochs: int = 1, **more: Any
+) -> TrainResult:
+    config = config_for(protocol, "reference", epochs=epochs, **SMALL[protocol])
     return train_and_judge(table, config, protocol=protocol, **more).result
 
 
 @pytest.fixture(scope="module")
 def result() -> TrainResult:
     """One seed, three modalities of which one is missing, nothing left out."""
-    return trained(make_table(missing=0.1, weights="random", without=("video/resnet50",)))
+    table = make_table(missing=0.1, weights="random", without=("video/resnet50",))
+    return trained(table, epochs=2)
 
 
 @pytest.fixture(scope="module")
