@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from pydantic_core import to_json as encode
 
 from meldflow.models.schema.media import Audio, AudioFacts, Missing, Modality, Video, VideoFacts
 from meldflow.tasks.inspection.cautions import cautions
@@ -42,8 +41,19 @@ def to_json(found: Inspection) -> dict[str, Any]:
         "features": {name: _outcome(one) for name, one in found.outcomes.items()},
         "warnings": cautions(found),
     }
-    known: dict[str, Any] = json.loads(encode(whole, inf_nan_mode="null"))
-    return known
+    return {key: _known(value) for key, value in whole.items()}
+
+
+def _known(value: Any) -> Any:
+    """The value, with NaN, which JSON has not, as null.
+
+    By hand: pydantic's encoder refuses the names of files that are no text.
+    """
+    if isinstance(value, dict):
+        return {key: _known(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _facts(facts: AudioFacts | VideoFacts) -> dict[str, Any] | None:
