@@ -81,7 +81,7 @@ def inspect(
 ) -> None:
     """Look into one clip: what an extraction would see of it, and why not more."""
     from meldflow.flows.cli.screen.inspect import show_inspection
-    from meldflow.tasks.inspection.look import look_into
+    from meldflow.tasks.inspection.inspect import look_into
     from meldflow.tasks.inspection.page import check_page, write
 
     if html is not None:
