@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prefect import flow, get_run_logger
-from prefect.settings import PREFECT_API_URL
+from prefect.client.orchestration import get_client
 from prefect.variables import Variable
 
 from meldflow.flows.serving.changes import Seen, look, memory_of
@@ -28,7 +28,8 @@ def poll(options: PollOptions) -> bool:
     after, news = before.then(now), before.is_news(now)
     if news:
         # Told first, remembered afterwards: who is killed in between tells it once more.
-        tell_changed(str(PREFECT_API_URL.value()), options.dataset, options.store)
+        with get_client(sync_client=True) as client:
+            tell_changed(client, options.dataset, options.store)
         after = replace(after, told=now.last)
         logger.info("%s changed (%d files): told", options.dataset, now.files)
     elif now.last != before.last:

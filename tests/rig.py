@@ -16,14 +16,13 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
+from meldflow.flows.serving.http import ask
 from meldflow.storage import open_store
 from meldflow.storage.places.location import exists, open_repository
 from meldflow.storage.writing.partition import Result, write_partition
@@ -221,7 +220,7 @@ class Rig:
         }
 
     def _service(self, name: str, module: str, *arguments: str, **environment: str) -> Service:
-        command = [sys.executable, "-m", module, *arguments]
+        command = [sys.executable, "-P", "-m", module, *arguments]
         return Service(command, self._environment | environment, self.folder / f"{name}.log")
 
     def _worker(self, number: int, address: str) -> Worker:
@@ -236,11 +235,7 @@ class Rig:
                 service.look()
 
     def _prefect_answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(self._health, timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+        return ask(self._health) is not None
 
 
 @dataclass(kw_only=True)

@@ -33,7 +33,8 @@ def answer(commands: typer.Typer) -> None:
 
     Exit codes: 0 success, 1 a failed run, 2 wrong usage, 130 stopped by Ctrl-C.
     """
-    from meldflow.flows.serving.server import ALIVE, PATIENT, QUIET, undelivered
+    from meldflow.flows.serving.server import undelivered
+    from meldflow.flows.serving.settings import ALIVE, PATIENT, QUIET, no_proxy
     from meldflow.tasks.cluster.environment import NO_SPINNING, SAFE_PATH
 
     # Before Prefect and torch are imported anywhere: they read their settings then.
@@ -42,6 +43,7 @@ def answer(commands: typer.Typer) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a screen may know ASCII alone
+    os.environ.update(no_proxy())
     sys.argv[1:] = spread_reasons(sys.argv[1:])
     code = _code_of(commands)
     for url in undelivered():

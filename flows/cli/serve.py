@@ -70,7 +70,7 @@ def up(
     """Serve the flows: Prefect with its UI, Dask with its dashboard, deployments; until Ctrl-C."""
     from meldflow.flows.serving.site.home import Home, default_home
     from meldflow.flows.serving.site.services import Site
-    from meldflow.flows.serving.site.up import Shown, serve
+    from meldflow.flows.serving.up import Shown, serve
 
     site = Site(
         home=Home((home or default_home()).absolute()),
@@ -119,14 +119,19 @@ def deploy(
     """Register the deployments, schedules and triggers with a Prefect server that runs already."""
     from dataclasses import asdict
 
-    from meldflow.flows.serving.connection import connected
+    from meldflow.flows.serving.server import connected
 
-    with err.status("registering"), connected(api) as url:
+    with err.status("registering"), connected(api) as client:
         from meldflow.flows.serving.deployments import register
 
-        done = register(defaults, (directory or Path()).absolute())
+        done = register(client, defaults, (directory or Path()).absolute())
     if as_json:
-        out.print_json(data={"api": url, "deployments": [asdict(one) for one in done]})
+        out.print_json(
+            data={
+                "api": str(client.api_url).rstrip("/"),
+                "deployments": [asdict(one) for one in done],
+            }
+        )
         return
     for one in done:
         schedules = f"  schedules: {', '.join(one.schedules)}" if one.schedules else ""
@@ -138,20 +143,21 @@ def deploy(
 def notify(options: PollOptions, api: Api = "", as_json: Json = False) -> None:
     """Tell the Prefect server that a data set changed; `extract` starts on it."""
     from meldflow.flows.serving.changes import check_there
-    from meldflow.flows.serving.connection import find_api
-    from meldflow.flows.serving.events import check_reaction, runs_on, tell_changed
+    from meldflow.flows.serving.server import connected
 
     check_there(options.dataset)
-    url = find_api(api)
-    check_reaction(url, options.store)
-    sent = tell_changed(url, options.dataset, options.store)
-    with err.status("waiting for the run that it starts"):
-        runs = runs_on(url, options.dataset, sent)
+    with connected(api) as client:
+        from meldflow.flows.serving.events import check_reaction, runs_on, tell_changed
+
+        check_reaction(client, options.store)
+        sent = tell_changed(client, options.dataset, options.store)
+        with err.status("waiting for the run that it starts"):
+            runs = runs_on(client, options.dataset, sent)
     if as_json:
-        out.print_json(data={"sent": sent.isoformat(), "runs": [one["id"] for one in runs]})
+        out.print_json(data={"sent": sent.isoformat(), "runs": [str(one.id) for one in runs]})
         return
     for one in runs:
-        page = f"{url.removesuffix('/api')}/runs/flow-run/{one['id']}"
+        page = str(client.api_url).rstrip("/").removesuffix("api") + f"runs/flow-run/{one.id}"
         out.print(f"a run starts: {page}", highlight=False, markup=False, soft_wrap=True)
     if not runs:
         out.print("told, but no run has started so far: is the automation in the UI switched on?")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import (
     DeploymentScheduleCreate,
     DeploymentUpdate,
@@ -35,7 +35,7 @@ from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, ConfigDict, Field
 
 from meldflow.flows.serving.defaults import Defaults
-from meldflow.flows.serving.server import ALIVE
+from meldflow.flows.serving.settings import ALIVE
 from meldflow.flows.serving.zombies import register_zombies
 from meldflow.models.extractors.registry import catalogue
 from meldflow.models.schema.errors import UsageError
@@ -85,24 +85,26 @@ def load_specs() -> tuple[Spec, ...]:
     return tuple(map(Spec.model_validate, yaml.safe_load(FILE.read_text())["deployments"]))
 
 
-def register(defaults: Defaults, directory: Path) -> tuple[Registered, ...]:
-    """Makes the server that is configured know everything.
+def register(
+    client: SyncPrefectClient, defaults: Defaults, directory: Path
+) -> tuple[Registered, ...]:
+    """Makes a server know everything.
 
     Args:
+        client: of the server.
         defaults: what the deployments work on where nobody says otherwise.
         directory: the folder, on the worker's machine, that relative paths are meant from.
 
     Raises:
         UsageError: the server refuses something.
     """
-    with get_client(sync_client=True) as client:
-        try:
-            _register_pool(client)
-            done = tuple(_register(client, one, defaults, directory) for one in load_specs())
-            register_zombies(client)
-        except PrefectHTTPStatusError as error:
-            said = " ".join(error.response.text.split())[:300]
-            raise UsageError(f"prefect server {client.api_url}: it refuses ({said})") from error
+    try:
+        _register_pool(client)
+        done = tuple(_register(client, one, defaults, directory) for one in load_specs())
+        register_zombies(client)
+    except PrefectHTTPStatusError as error:
+        said = " ".join(error.response.text.split())[:300]
+        raise UsageError(f"prefect server {client.api_url}: it refuses ({said})") from error
     return done
 
 

@@ -2,124 +2,106 @@
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.error
-import urllib.request
 import uuid
-from datetime import UTC, datetime
-from http import HTTPStatus
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterExpectedStartTime
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.events.schemas.events import Event, Resource
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from meldflow.models.schema.errors import UsageError
 
 EVENT = "meldflow.dataset.changed"
 
-TRIES = 5
-"""A server that is busy with its data base says "unavailable" and means "in a moment"."""
-
 REACT_SECONDS = 20.0
 """How long the server may take to start a run on an event."""
 
 
-def tell_changed(api: str, dataset: Path, store: str = "") -> datetime:
+def tell_changed(client: SyncPrefectClient, dataset: Path, store: str = "") -> datetime:
     """Sends the event; gives the time at which it was sent.
 
     Args:
-        api: address of the server's API.
+        client: of the server.
         dataset: what changed.
         store: where it is extracted to; empty for the default of the deployment that starts.
 
     Raises:
-        UsageError: the server does not take it.
+        UsageError: the server refuses it.
     """
-    now = datetime.now(UTC)
-    event = {
-        "id": str(uuid.uuid4()),
-        "occurred": now.isoformat(),
-        "event": EVENT,
-        "resource": {
-            "prefect.resource.id": f"meldflow.dataset.{dataset}",
-            "prefect.resource.name": dataset.name,
-        },
-        "payload": {"dataset": str(dataset)} | ({"store": store} if store else {}),
-    }
-    ask(api, "events", [event])
-    return now
+    event = Event(
+        occurred=datetime.now(UTC),
+        event=EVENT,
+        resource=Resource(
+            {
+                "prefect.resource.id": f"meldflow.dataset.{dataset}",
+                "prefect.resource.name": dataset.name,
+            }
+        ),
+        payload={"dataset": str(dataset)} | ({"store": store} if store else {}),
+        id=uuid.uuid4(),
+    )
+    path: Any = "/events"  # which the client's type does not list
+    try:
+        client.request("POST", path, json=[event.model_dump(mode="json")])
+    except PrefectHTTPStatusError as error:
+        said = " ".join(error.response.text.split())[:300]
+        raise UsageError(f"prefect server {client.api_url}: it refuses ({said})") from error
+    return event.occurred
 
 
-def runs_on(api: str, dataset: Path, since: datetime) -> list[dict[str, Any]]:
+def runs_on(client: SyncPrefectClient, dataset: Path, since: datetime) -> list[FlowRun]:
     """Flow runs that an event about a data set started, as soon as there are any.
 
     Args:
-        api: address of the server's API.
+        client: of the server.
         dataset: what changed.
         since: older ones are of other events.
     """
     deadline = time.monotonic() + REACT_SECONDS
     while time.monotonic() < deadline:
-        newest = {"limit": 20, "sort": "EXPECTED_START_TIME_DESC"}
-        runs = ask(api, "flow_runs/filter", newest)
+        # An active schedule has its runs of the coming days there as well.
+        soon = FlowRunFilterExpectedStartTime(before_=since + timedelta(seconds=2 * REACT_SECONDS))
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(expected_start_time=soon),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=20,
+        )
         if found := [one for one in runs if _is_on(one, dataset, since)]:
             return found
         time.sleep(0.5)
     return []
 
 
-def ask(api: str, path: str, body: object) -> Any:
-    """What the server answers to a POST; None where it says nothing.
-
-    Raises:
-        UsageError: it does not answer, or refuses.
-    """
-    request = urllib.request.Request(
-        f"{api}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    for left in reversed(range(TRIES)):
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                content = answer.read()
-            break
-        except urllib.error.HTTPError as error:
-            if error.code == HTTPStatus.SERVICE_UNAVAILABLE and left:
-                time.sleep(1.0)
-                continue
-            said = " ".join(error.read().decode(errors="replace").split())[:300]
-            raise UsageError(f"prefect server {api}: it refuses ({error.code}: {said})") from error
-        except (OSError, ValueError) as error:
-            raise UsageError(f"prefect server {api}: it does not answer ({error})") from error
-    return json.loads(content) if content else None
-
-
-def check_reaction(api: str, store: str) -> None:
+def check_reaction(client: SyncPrefectClient, store: str) -> None:
     """Finds out whether a run could start on the event.
 
     Raises:
         UsageError: there is no deployment `extract`, or nobody says which store.
     """
-    wanted = {
-        "deployments": {"name": {"any_": ["extract"]}},
-        "flows": {"name": {"any_": ["extract"]}},
-    }
-    found = ask(api, "deployments/filter", wanted)
-    if not found:
+    try:
+        found = client.read_deployment_by_name("extract/extract")
+    except ObjectNotFound:
         raise UsageError(
-            f"prefect server {api}: it has no deployment `extract`; register it with "
+            f"prefect server {client.api_url}: it has no deployment `extract`; register it with "
             "`meldflow deploy`"
-        )
-    if not store and not (found[0]["parameters"].get("options") or {}).get("store"):
+        ) from None
+    if not store and not (found.parameters.get("options") or {}).get("store"):
         raise UsageError(
             "the deployment `extract` has no default store: name one with --store, here or for "
             "`meldflow deploy`"
         )
 
 
-def _is_on(run: dict[str, Any], dataset: Path, since: datetime) -> bool:
-    by = (run.get("created_by") or {}).get("type")
-    created = datetime.fromisoformat(run["created"])
+def _is_on(run: FlowRun, dataset: Path, since: datetime) -> bool:
     named = any(
         isinstance(value, dict) and value.get("dataset") == str(dataset)
-        for value in run["parameters"].values()
+        for value in run.parameters.values()
     )
-    return by == "AUTOMATION" and created >= since and named
+    by = run.created_by.type if run.created_by else None
+    return by == "AUTOMATION" and run.created is not None and run.created >= since and named

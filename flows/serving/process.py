@@ -10,8 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -60,15 +58,6 @@ def stop(processes: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
             one.kill()
             one.wait()
     _end(family)
-
-
-def healthy(url: str) -> bool:
-    """Whether a server answers at an address with success."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from meldflow.flows.serving.connection import find_api
+from meldflow.flows.serving.server import server_with_runs
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.tasks.watching import keys
 
@@ -72,16 +72,17 @@ class RunView:
 
 @contextlib.contextmanager
 def prefect_server_in_use() -> Iterator[Server]:
-    """The server of ``PREFECT_API_URL``, else that of `meldflow up`.
+    """The server of ``PREFECT_API_URL``, else that of `meldflow up`, else that of commands.
 
     Raises:
-        UsageError: none answers.
+        UsageError: the configured one does not answer.
+        RunError: none does, and none of our own started.
     """
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-    url = find_api("")
     with (
+        server_with_runs() as url,
         temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}),
         get_client(sync_client=True, httpx_settings={"timeout": ANSWER_SECONDS}) as client,
     ):

@@ -1,8 +1,8 @@
-"""The Prefect server that a command talks to.
+"""The Prefect server that a command talks to, and what is owed to it when a flow ends.
 
-A configured server is used as it is. Where there is none, the command starts a real one on a
-free loopback port and stops it at its end. Prefect's own in-process fallback is never used: it
-loses task runs and starts a copy in every process that asks for it.
+A configured server is used as it is, else that of the user's `meldflow up`, else one that commands
+share. Prefect's own in-process fallback is never used: it loses task runs and starts a copy in
+every process that asks for it.
 """
 
 from __future__ import annotations
@@ -11,49 +11,24 @@ import contextlib
 import copy
 import functools
 import inspect
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_type_hints
 
-from meldflow.flows.serving import database, process
+from meldflow.flows.serving.http import answers
+from meldflow.flows.serving.site.home import Home, default_home
+from meldflow.flows.serving.site.shared import shared_home, shared_server
 from meldflow.models.schema.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-START_SECONDS = 180.0
+LOCAL = "http://127.0.0.1:4200/api"
+"""What `meldflow up` serves where nobody says otherwise."""
+
 DELIVER_SECONDS = 20.0
-STOP_SECONDS = 10.0
-
-QUIET = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
-}
-"""No telemetry from the client or the server; logs go to the run, not over the terminal, and no
-line for every message that a server does not take because it is away."""
-
-PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "6", "PREFECT_API_REQUEST_TIMEOUT": "20"}
-"""A server may be away for a minute or two (2 + 4 + … + 64 s), also when a run ends."""
-
-FRUGAL = {
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",  # it drops fractions: 0 spins
-}
-"""A server that writes the states of task runs once a second, not one by one: by itself it spends
-40 % of its time on building the same SQL statement anew."""
-
-HEARTBEAT_SECONDS = 30
-"""Between the signs of life that a flow run gives; Prefect allows no less. Its default, 180, is
-longer than the silence after which a run is taken for dead (``meldflow.flows.serving.zombies``)."""
-
-ALIVE = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
 
 _undelivered: list[str] = []
 """Servers that did not take everything that this process had to tell them."""
@@ -69,62 +44,76 @@ def prefect_server() -> Iterator[str]:
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    configured = PREFECT_API_URL.value()
-    if configured:
-        if not answers(configured):
-            raise UsageError(
-                f"prefect server {configured}: it does not answer; start it with "
-                "`prefect server start`, or unset PREFECT_API_URL to have one started here"
-            )
+    with _server() as url, temporary_settings(updates={PREFECT_API_URL: url}):
         try:
-            yield configured
+            yield url
         finally:
             if not _deliver():
-                _undelivered.append(configured)
-        return
-    with own_server() as url, temporary_settings(updates={PREFECT_API_URL: url}):
-        yield url
+                _undelivered.append(url)
 
 
 @contextlib.contextmanager
-def own_server() -> Iterator[str]:
-    """A server with a data base of its own, gone when the command ends."""
-    with tempfile.TemporaryDirectory(
-        prefix="meldflow-prefect-", ignore_cleanup_errors=True
-    ) as home:
-        port = process.free_port()
-        url = f"http://127.0.0.1:{port}/api"
-        log = Path(home, "server.log")
-        ready_made = database.take(Path(home))
-        environment = {**QUIET, **FRUGAL, "PREFECT_HOME": home, "PREFECT_API_URL": url}
-        server = process.start(server_command("127.0.0.1", port), environment, log)
-        try:
-            _wait_until_healthy(server, url, log)
-            if not ready_made:
-                database.keep(Path(home))
+def connected(named: str = "") -> Iterator[SyncPrefectClient]:
+    """A client of the API at an address, or else of the configured one or of `meldflow up`.
+
+    Raises:
+        UsageError: it does not answer.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    configured = named or PREFECT_API_URL.value()
+    url = find_api(configured) if configured else _running() or find_api(LOCAL)
+    with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def server_with_runs() -> Iterator[str]:
+    """The API of the server that knows what runs; one that nobody configured is looked for.
+
+    Raises:
+        UsageError: the configured server does not answer.
+        RunError: there is none, and none of our own started.
+    """
+    with _server(shared_home().api, LOCAL) as url:
+        yield url
+
+
+def find_api(named: str) -> str:
+    """The API at an address, which answers.
+
+    Raises:
+        UsageError: it does not.
+    """
+    url = named.rstrip("/")
+    for one in (url, f"{url}/api"):  # the UI's address is an easy mistake
+        if answers(one):
+            return one
+    raise UsageError(
+        f"prefect server {url}: it does not answer; start one with `meldflow up`, or name yours "
+        "in PREFECT_API_URL"
+    )
+
+
+@contextlib.contextmanager
+def _server(*others: str) -> Iterator[str]:
+    """The configured API, that of `meldflow up`, the first of others that answers, or ours."""
+    from prefect.settings import PREFECT_API_URL
+
+    configured = PREFECT_API_URL.value()
+    if configured:
+        yield find_api(configured)
+    elif found := _running(*others):
+        yield found
+    else:
+        with shared_server(shared_home()) as url:
             yield url
-        finally:
-            _deliver()
-            process.stop([server], STOP_SECONDS)
 
 
-def server_command(host: str, port: int) -> tuple[str, ...]:
-    """What starts a Prefect server."""
-    where = ("--host", host, "--port", str(port))
-    return (sys.executable, "-P", "-m", "prefect", "server", "start", *where)
-
-
-def answers(api: str) -> bool:
-    """Whether the server with this API answers."""
-    return process.healthy(f"{api}/health")
-
-
-def _wait_until_healthy(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not answers(url):
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise RunError(f"prefect server: it did not start on {url} ({process.last_line(log)})")
-        time.sleep(0.2)
+def _running(*others: str) -> str:
+    apis = (Home(default_home()).api, *others)
+    return next((one for one in apis if one and answers(one)), "")
 
 
 def outcome(flow: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -18,12 +18,13 @@ from typing import Any
 import psutil
 
 from meldflow.flows.serving import process
-from meldflow.flows.serving.server import QUIET, own_server
+from meldflow.flows.serving.settings import QUIET
 from meldflow.models.schema.errors import RunError
 from meldflow.tasks.cluster.environment import worker_environment
 from meldflow.tasks.cluster.local import Local, worker_bytes
 from meldflow.tasks.cluster.roles import ROLES, resources_option
 from tests.bench.usage import cpu_seconds
+from tests.servers import own_server
 
 WORKERS = Local().worker_count()
 """As many as a run starts by itself: the sides of a comparison have the same cores."""

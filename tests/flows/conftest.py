@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from meldflow.flows.serving.server import own_server
+from meldflow.flows.serving.site.shared import shared_home, shared_server
 
 
 @pytest.fixture(scope="session")
 def api() -> Iterator[str]:
-    """A Prefect server, where a test is about something else than a command's own one."""
-    with own_server() as url:
+    """The Prefect server that commands share, and that lasts as long as the tests."""
+    with shared_server(shared_home()) as url:
         yield url

@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import time
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
-from meldflow.flows.serving.events import ask
 from meldflow.flows.serving.process import free_port
 from tests.flows.command import MELDFLOW
 
 MARK = "MELDFLOW_TEST_MARK"
 OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 ONLY = ("audio/librosa",)
+
+
+def ask(api: str, path: str, body: object) -> Any:
+    """What a server answers to a POST; a busy one says "unavailable" and means "in a moment"."""
+    for _ in range(20):
+        answer = httpx.post(f"{api}/{path}", json=body, timeout=30)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            break
+        time.sleep(0.5)
+    answer.raise_for_status()
+    return answer.json() if answer.content else None
+
+
+def records(api: str, what: str, **body: Any) -> list[dict[str, Any]]:
+    """All records that a filter of the server's API gives."""
+    return list(ask(api, f"{what}/filter", {"limit": 200, **body}))
+
+
+def flow_run(api: str, name: str) -> dict[str, Any]:
+    """The run of that name."""
+    (found,) = records(api, "flow_runs", flow_runs={"name": {"any_": [name]}})
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +69,11 @@ class Served:
         return (self.folder / "up.log").read_text()
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self.api}/{path}", timeout=30) as answer:
-            return json.load(answer)
+        return httpx.get(f"{self.api}/{path}", timeout=30).raise_for_status().json()
 
     def deployment(self, name: str) -> dict[str, Any]:
-        (found,) = ask(self.api, "deployments/filter", {"deployments": {"name": {"any_": [name]}}})
-        return dict(found)
+        (found,) = records(self.api, "deployments", deployments={"name": {"any_": [name]}})
+        return found
 
     def start(self, deployment: str, parameters: Mapping[str, Any]) -> str:
         id_ = self.deployment(deployment)["id"]
@@ -69,18 +88,15 @@ class Served:
         return self.state(run)
 
     def runs(self, deployment: str) -> list[dict[str, Any]]:
-        return list(
-            ask(self.api, "flow_runs/filter", {"deployments": {"name": {"any_": [deployment]}}})
-        )
+        return records(self.api, "flow_runs", deployments={"name": {"any_": [deployment]}})
 
     def logs(self, run: str) -> str:
-        found = ask(self.api, "logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
+        found = records(self.api, "logs", logs={"flow_run_id": {"any_": [run]}})
         return "\n".join(one["message"] for one in found)
 
     def dask(self) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.dashboard_port}/json/counts.json"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return dict(json.load(answer))
+        return dict(httpx.get(url, timeout=30).raise_for_status().json())
 
     def processes(self, *words: str) -> list[psutil.Process]:
         """Processes of this `up`, itself and those of its flow runs among them."""

@@ -12,7 +12,7 @@ import pytest
 
 from meldflow.storage import open_store
 from tests import fragile, rig
-from tests.flows.test_prefect import ask, flow_run
+from tests.flows.servers import flow_run, records
 from tests.proxy import Outage
 from tests.rig import Rig
 from tests.storage.kinds import PLACES
@@ -86,7 +86,7 @@ def test_a_scheduler_that_is_restarted(installation: Rig, case: Case, how: signa
     again = datetime.now(UTC).isoformat()
     case.check(run)
     of_run = {"flow_run_id": {"any_": [flow_run(installation.api, f"extract-{case.store}")["id"]]}}
-    logs = ask(installation.api, "logs", logs=of_run, sort="TIMESTAMP_DESC")
+    logs = records(installation.api, "logs", logs=of_run, sort="TIMESTAMP_DESC")
     said = [log["message"] for log in logs if log["timestamp"] > again]
     assert any("loading text/letters" in one for one in said)  # the new workers log here as well
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from meldflow.storage import open_store
 from meldflow.tasks.demo.dataset import synthesise
 from tests.flows import command
+from tests.flows.servers import flow_run, records
 
 ONLY = ("--only", "audio/librosa", "--partition", "4", "--batch", "2")
 
@@ -25,23 +23,6 @@ def dataset(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def ask(api: str, what: str, **body: Any) -> list[dict[str, Any]]:
-    """All records that a filter of the server's API gives."""
-    request = urllib.request.Request(
-        f"{api}/{what}/filter",
-        data=json.dumps({"limit": 200, **body}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        records: list[dict[str, Any]] = json.load(answer)
-    return records
-
-
-def flow_run(api: str, name: str) -> dict[str, Any]:
-    (found,) = ask(api, "flow_runs", flow_runs={"name": {"any_": [name]}})
-    return found
-
-
 def test_a_partition_is_a_task_run_and_workers_log_into_the_run(
     api: str, dataset: Path, tmp_path: Path
 ) -> None:
@@ -51,9 +32,9 @@ def test_a_partition_is_a_task_run_and_workers_log_into_the_run(
     assert run["state_type"] == "COMPLETED"
     of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}}
     partitions = -(-len(open_store(str(store)).rows()) // 4)
-    tasks = {one["name"]: one["state_type"] for one in ask(api, "task_runs", **of_run)}
+    tasks = {one["name"]: one["state_type"] for one in records(api, "task_runs", **of_run)}
     assert tasks == {f"partition-{n:04d}": "COMPLETED" for n in range(partitions)}
-    logs = ask(api, "logs", logs={"flow_run_id": {"any_": [run["id"]]}})
+    logs = records(api, "logs", logs={"flow_run_id": {"any_": [run["id"]]}})
     worker_logs = [log["message"] for log in logs if log["name"] == "meldflow.stages"]
     assert any("train/dia0_utt1 audio/librosa: unreadable" in one for one in worker_logs)
     assert any("loading audio/librosa" in one for one in worker_logs)
@@ -79,7 +60,7 @@ def test_ctrl_c_ends_in_one_line_and_frees_the_store(
     store = tmp_path / "store"
     arguments = ("extract", dataset, "--store", store, *ONLY)
     process = command.start(*arguments, cwd=tmp_path, api=api)
-    while not ask(api, "task_runs", flow_runs={"name": {"any_": [f"extract-{store}"]}}):
+    while not records(api, "task_runs", flow_runs={"name": {"any_": [f"extract-{store}"]}}):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, shown = process.communicate(timeout=120)
@@ -95,7 +76,7 @@ def test_a_second_run_on_the_same_store_is_refused_at_once(
     store = tmp_path / "store"
     arguments = ("extract", dataset, "--store", store, *ONLY)
     first = command.start(*arguments, cwd=tmp_path, api=api)
-    while not ask(api, "task_runs", flow_runs={"name": {"any_": [f"extract-{store}"]}}):
+    while not records(api, "task_runs", flow_runs={"name": {"any_": [f"extract-{store}"]}}):
         assert first.poll() is None
     second = command.run(*arguments, cwd=tmp_path, code=2, api=api)
     assert f"another run is writing to it (process {first.pid} on " in second.stderr

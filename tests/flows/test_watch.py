@@ -17,11 +17,10 @@ from typing import Any
 
 import pytest
 
-from meldflow.flows.serving.server import own_server
 from meldflow.storage import open_store
 from meldflow.tasks.demo.dataset import synthesise
 from tests.flows import command
-from tests.flows.test_prefect import ask, flow_run
+from tests.flows.servers import flow_run, records
 from tests.tasks.watching.test_monitor import dashboard_metrics
 
 WORKER = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
@@ -45,16 +44,16 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("watch")
     synthesise(folder / "data", dialogues=3, seed=5)
     (folder / "data" / "train_splits" / "dia0_utt1.mp4").write_text("not a film")
-    with own_server() as api, cluster(folder) as (scheduler, metrics):
+    with cluster(folder) as (scheduler, metrics):
         profile = folder / "cluster.yaml"
         profile.write_text(f"kind: address\naddress: {scheduler}\n")
-        arguments = ("extract", folder / "data", "--store", "store", *ONLY, "--cluster", profile)
+        arguments = ("extract", folder / "data", "--store", "watched", *ONLY, "--cluster", profile)
         run = command.start(*arguments, "--json", cwd=folder, api=api)
-        while not ask(api, "flow_runs"):
+        while not records(api, "flow_runs", flow_runs={"name": {"any_": ["extract-watched"]}}):
             assert run.poll() is None
             time.sleep(0.2)
         watch = command.run("watch", "--json", "--interval", "0.5", cwd=folder, api=api)
@@ -103,16 +102,17 @@ def cluster(folder: Path) -> Iterator[tuple[str, str]]:
 def artifacts(api: str, name: str) -> dict[str, dict[str, Any]]:
     """Key → artifact of the newest run of that name."""
     newest = max(
-        ask(api, "flow_runs", flow_runs={"name": {"any_": [name]}}), key=lambda run: run["created"]
+        records(api, "flow_runs", flow_runs={"name": {"any_": [name]}}),
+        key=lambda run: run["created"],
     )
-    found = ask(api, "artifacts", artifacts={"flow_run_id": {"any_": [newest["id"]]}})
+    found = records(api, "artifacts", artifacts={"flow_run_id": {"any_": [newest["id"]]}})
     keys = [one["key"] for one in found]
     assert len(keys) == len(set(keys)), "an artifact is made once and updated"
     return {one["key"]: one for one in found}
 
 
 def test_the_ui_shows_progress_failures_workers_and_a_report(site: Site) -> None:
-    shown = artifacts(site.api, "extract-store")
+    shown = artifacts(site.api, "extract-watched")
     assert set(shown) == {
         "dask-dashboard",
         "extract-failed-utterances",
@@ -165,15 +165,15 @@ def test_watch_follows_to_the_end(site: Site) -> None:
 
 def test_runs_lists_the_server_s_and_those_of_a_store(site: Site) -> None:
     listed = command.run("runs", "--json", cwd=site.folder, api=site.api)
-    run = json.loads(listed.stdout)[-1]
-    assert (run["name"], run["flow"], run["share"]) == ("extract-store", "extract", 1.0)
-    assert "extract-store" in command.run("runs", cwd=site.folder, api=site.api).stdout
-    recorded = command.run("runs", "store", "--json", cwd=site.folder)
+    (run,) = [one for one in json.loads(listed.stdout) if one["name"] == "extract-watched"]
+    assert (run["flow"], run["share"]) == ("extract", 1.0)
+    assert "extract-watched" in command.run("runs", cwd=site.folder, api=site.api).stdout
+    recorded = command.run("runs", "watched", "--json", cwd=site.folder)
     (run,) = json.loads(recorded.stdout)
     assert run["finished"]
     assert run["load"]["workers"] == 1
     assert run["load"]["memory_max"] > 1e7
-    load = open_store(str(site.folder / "store")).attached(0, "load")
+    load = open_store(str(site.folder / "watched")).attached(0, "load")
     assert set(load["worker"].tolist()) == {"cpu-0", "scheduler"}
     assert len(load["seconds"]) == len(load["cpu"]) > 1
 

@@ -1,10 +1,11 @@
-"""Where a running `meldflow up` keeps its data base, its logs and its state."""
+"""Where a Prefect server of ours keeps its data base, its logs and its state."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,16 @@ from platformdirs import user_data_path
 from meldflow.models.files import write_atomically
 from meldflow.models.schema.errors import UsageError
 
+VARIABLE = "MELDFLOW_HOME"
+"""Names another folder for everything that is served; the user's data folder otherwise."""
+
+PATIENCE_SECONDS = 1.0
+"""How long one may wait for those who only look whether a home is taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The folder of one `up`."""
+    """The folder of one server, and of what belongs to it."""
 
     path: Path
 
@@ -36,6 +43,19 @@ class Home:
         """The cluster profile that flows join the workers by."""
         return self.path / "cluster.yaml"
 
+    @property
+    def lock(self) -> Path:
+        """Held by whoever serves from here; has its process and its API."""
+        return self.path / "up.lock"
+
+    @property
+    def api(self) -> str:
+        """The API that a living process serves from here; empty where there is none."""
+        with contextlib.suppress(OSError, ValueError), self.lock.open() as file:
+            if not try_lock(file.fileno(), fcntl.LOCK_SH):
+                return file.read().split()[1]
+        return ""
+
     def log(self, service: str) -> Path:
         """Where a service writes what it has to say."""
         return self.path / "logs" / f"{service}.log"
@@ -43,41 +63,62 @@ class Home:
 
 def default_home() -> Path:
     """The folder where nobody names one."""
-    return user_data_path("meldflow", appauthor=False)
+    named = os.environ.get(VARIABLE)
+    return Path(named).absolute() if named else user_data_path("meldflow", appauthor=False)
 
 
 @contextlib.contextmanager
-def open_home(path: Path) -> Iterator[Home]:
-    """Makes the folder and holds it: one data base serves one `up`.
+def open_home(path: Path, api: str) -> Iterator[Home]:
+    """Makes the folder and holds it: one data base has one server.
+
+    Args:
+        path: the folder.
+        api: what will be served from here, for others to find.
 
     Raises:
-        UsageError: it cannot be written, or another `up` has it.
+        UsageError: it cannot be written, or somebody else has it.
     """
     home = Home(path.absolute())
     try:
         for folder in (home.prefect, home.dask, home.log("any").parent):
             folder.mkdir(parents=True, exist_ok=True)
         write_atomically(home.path / ".writable", b"")
-        descriptor = os.open(home.path / "up.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise UsageError(
-            f"home {home.path}: cannot be written ({error.strerror}); name another with --home"
-        ) from error
+        raise unwritable(home, error) from error
     try:
         _take(descriptor, home)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()} {api}".encode(), 0)
         yield home
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, home: Home) -> None:
+def unwritable(home: Home, error: OSError) -> UsageError:
+    """What to say to somebody whose home cannot be used."""
+    return UsageError(
+        f"home {home.path}: cannot be written ({error.strerror}); name another with --home or in "
+        f"{VARIABLE}"
+    )
+
+
+def try_lock(descriptor: int, kind: int) -> bool:
+    """Takes a lock of a file, unless that would mean to wait for somebody else's."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        process = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
-        raise UsageError(
-            f"home {home.path}: `meldflow up` is running on it already (process {process}); stop "
-            "that one, or name another folder with --home"
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        return False
+    return True
+
+
+def _take(descriptor: int, home: Home) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not try_lock(descriptor, fcntl.LOCK_EX):
+        if time.monotonic() > deadline:
+            process = os.pread(descriptor, 20, 0).decode(errors="replace").partition(" ")[0]
+            raise UsageError(
+                f"home {home.path}: `meldflow up` is running on it already (process "
+                f"{process or 'unknown'}); stop that one, or name another folder with --home"
+            )
+        time.sleep(0.05)

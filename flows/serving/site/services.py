@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from meldflow.flows.serving.process import healthy
-from meldflow.flows.serving.server import FRUGAL, PATIENT, QUIET, answers, server_command
+from meldflow.flows.serving.http import answers, ask, ask_json
+from meldflow.flows.serving.settings import FRUGAL, PATIENT, QUIET
 from meldflow.flows.serving.site.home import Home
 from meldflow.models.files import write_atomically
 from meldflow.models.schema.errors import UsageError
@@ -33,6 +30,8 @@ POOL = "meldflow"
 
 ANYWHERE = ("0.0.0.0", "::")
 """Hosts that mean every address of the machine; whoever connects needs one of them."""
+
+_PREFECT = (sys.executable, "-P", "-m", "prefect")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +127,7 @@ def prefect_server(site: Site) -> Service:
     """The API, the UI, the scheduler of runs, and the automations."""
     return Service(
         name="prefect-server",
-        command=server_command(site.host, site.port),
+        command=(*_PREFECT, "server", "start", "--host", site.host, "--port", str(site.port)),
         environment={
             **QUIET,
             **FRUGAL,
@@ -153,7 +152,7 @@ def dask_scheduler(site: Site) -> Service:
         # A batch that killed a worker is encoded apart; three more workers need not die for it.
         environment={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1", **dask_seldom()},
         log=site.home.log("dask-scheduler"),
-        is_ready=lambda: healthy(f"{site.dashboard}/health"),
+        is_ready=lambda: ask(f"{site.dashboard}/health") is not None,
     )
 
 
@@ -173,7 +172,7 @@ def prefect_worker(site: Site) -> Service:
     return Service(
         name="prefect-worker",
         command=(
-            *(sys.executable, "-P", "-m", "prefect", "worker", "start"),
+            *(*_PREFECT, "worker", "start"),
             *("--pool", POOL, "--name", name, "--type", "process", "--install-policy", "never"),
         ),
         environment={
@@ -215,25 +214,14 @@ def _dask(command: str) -> tuple[str, ...]:
 
 def _workers(site: Site) -> set[str]:
     """Names of the workers that the scheduler knows."""
-    identity = _ask(f"{site.dashboard}/json/identity.json")
+    identity = ask_json(f"{site.dashboard}/json/identity.json")
     return {str(worker["name"]) for worker in identity.get("workers", {}).values()}
 
 
 def _has_polled(site: Site, name: str) -> bool:
     """Whether the Prefect worker has shown itself to the server."""
-    found = _ask(f"{site.api}/work_pools/{POOL}/workers/filter", {"limit": 200})
+    found = ask_json(f"{site.api}/work_pools/{POOL}/workers/filter", {"limit": 200})
     return any(one["name"] == name and one["status"] == "ONLINE" for one in found)
-
-
-def _ask(url: str, body: object = None) -> Any:
-    """A server's answer; an empty one where it has none."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return json.load(answer)
-    except (OSError, ValueError):
-        return {}
 
 
 def _check_port(host: str, port: int, option: str) -> None:

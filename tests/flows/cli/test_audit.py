@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from meldflow.flows.serving.server import own_server
 from meldflow.models.schema.utterances import EMOTIONS, SPLITS
 from tests.flows import command
-from tests.flows.test_prefect import ask, flow_run
+from tests.flows.servers import flow_run, records
 from tests.tasks.dataset.standins import Planted, build, invented
 from tests.tasks.dataset.test_intake import MELD, real
 
@@ -24,14 +23,13 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Plante
 
 
 def test_a_prefect_run_with_its_artifacts_and_json_alone_on_standard_output(
-    planted: tuple[Path, list[Planted]], tmp_path: Path
+    api: str, planted: tuple[Path, list[Planted]], tmp_path: Path
 ) -> None:
     root, expected = planted
-    with own_server() as api:
-        arguments = ("audit", root, "--json", "--html", "report/audit.html")
-        done = command.run(*arguments, cwd=tmp_path, api=api)
-        run = flow_run(api, f"audit-{root}")
-        artifacts = ask(api, "artifacts")
+    arguments = ("audit", root, "--json", "--html", "report/audit.html")
+    done = command.run(*arguments, cwd=tmp_path, api=api)
+    run = flow_run(api, f"audit-{root}")
+    artifacts = records(api, "artifacts", artifacts={"flow_run_id": {"any_": [run["id"]]}})
     shown = json.loads(done.stdout)
     found = Counter((one["kind"], one["split"], one["subject"]) for one in shown["findings"])
     assert found == Counter((one.kind.value, one.split, one.subject) for one in expected)

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from meldflow.flows.serving.events import ask
 from meldflow.tasks.demo.dataset import synthesise
-from tests.flows.servers import Served, extraction, until, up
+from tests.flows.servers import Served, ask, extraction, until, up
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

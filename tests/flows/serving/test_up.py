@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from meldflow.flows.serving.events import ask
 from meldflow.storage import open_store
 from meldflow.storage.places import location
 from meldflow.tasks.demo.dataset import synthesise
 from tests.flows import command
-from tests.flows.servers import Served, extraction, until, up
+from tests.flows.servers import Served, ask, extraction, until, up
 from tests.flows.test_resume import committed_partitions
 
 REGISTERED = {"id", "parameters", "entrypoint", "parameter_openapi_schema", "pull_steps"}
@@ -82,14 +81,7 @@ def switch(served: Served, deployment: str, *, on: bool) -> None:
     found = served.deployment(deployment)
     (schedule,) = found["schedules"]
     url = f"{served.api}/deployments/{found['id']}/schedules/{schedule['id']}"
-    request = urllib.request.Request(
-        url,
-        json.dumps({"active": on}).encode(),
-        {"Content-Type": "application/json"},
-        method="PATCH",
-    )
-    with urllib.request.urlopen(request, timeout=30):
-        pass
+    httpx.patch(url, json={"active": on}, timeout=30).raise_for_status()
 
 
 def test_notify_starts_a_run_and_that_one_a_training(served: Served, data: Path) -> None:

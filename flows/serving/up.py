@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meldflow.flows.serving.defaults import Defaults
+from meldflow.flows.serving.server import connected
 from meldflow.flows.serving.site import services
 from meldflow.flows.serving.site.home import open_home
 from meldflow.flows.serving.site.services import Site
@@ -45,7 +46,7 @@ def serve(
         RunError: something does not start.
         KeyboardInterrupt: it was stopped; nothing is left running.
     """
-    with open_home(site.home.path), supervising(say) as supervisor:
+    with open_home(site.home.path, site.api), supervising(say) as supervisor:
         site.check()  # after the home: what holds the port may be another `up` on it
         site.write_profile()
         say("starting the Prefect server and the Dask cluster")
@@ -61,8 +62,7 @@ def serve(
 
 
 def _register(api: str, defaults: Defaults, directory: Path) -> tuple[str, ...]:
-    from meldflow.flows.serving.connection import connected
     from meldflow.flows.serving.deployments import register
 
-    with connected(api):
-        return tuple(one.name for one in register(defaults, directory))
+    with connected(api) as client:
+        return tuple(one.name for one in register(client, defaults, directory))

@@ -1,0 +1,147 @@
+"""The Prefect server that commands share: found, shared, replaced, and gone in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from meldflow.flows.serving.http import answers
+from meldflow.flows.serving.site.home import Home
+from meldflow.flows.serving.site.shared import shared_server
+from meldflow.models.schema.errors import UsageError
+from tests.flows import command
+from tests.flows.servers import until
+from tests.servers import end_servers
+
+OTHERS = "PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    found = tmp_path_factory.mktemp("shared")
+    yield found
+    end_servers(found)
+
+
+def keeper(home: Path) -> psutil.Process:
+    return psutil.Process(int((home / "up.lock").read_text().split()[0]))
+
+
+def test_it_is_started_once_and_opens_nobody_else_s_data_base(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = folder / "foreign.db"
+    for name in OTHERS:
+        monkeypatch.setenv(name, f"sqlite+aiosqlite:///{foreign}")
+    monkeypatch.setenv("PREFECT_HOME", str(folder / "foreign"))
+    # Settings of the folder that a command starts in are for others as well.
+    monkeypatch.chdir(folder)
+    (folder / "prefect.toml").write_text(
+        f'[server.database]\nconnection_url = "sqlite+aiosqlite:///{foreign}"\n'
+    )
+
+    def used() -> str:
+        with shared_server(Home(folder / "home")) as api:
+            return api
+
+    with ThreadPoolExecutor(3) as pool:
+        (api,) = {one.result() for one in [pool.submit(used) for _ in range(3)]}
+    assert answers(api)
+    assert (folder / "home" / "prefect" / "prefect.db").exists()
+    assert not foreign.exists()
+    assert not list((folder / "foreign").rglob("*.db"))
+
+
+def test_a_server_that_dies_comes_back_and_a_killed_keeper_is_replaced(folder: Path) -> None:
+    home = Home(folder / "home")
+    with shared_server(home) as api:
+        first = keeper(home.path)
+        for one in first.children():
+            one.kill()
+        until(lambda: not answers(api), 20)
+        with shared_server(home) as again:  # waits for the one that the keeper starts again
+            assert again == api
+        children = first.children()
+        first.kill()
+        until(lambda: not any(one.is_running() for one in children), 30)
+        with shared_server(home) as other:
+            assert answers(other)
+        assert keeper(home.path) != first
+
+
+def test_it_ends_when_nobody_uses_it_not_before(folder: Path, tmp_path: Path) -> None:
+    end_servers(folder)
+    home = folder / "home"
+    program = (
+        "from meldflow.flows.serving.site.shared import Home, keep\n"
+        "from pathlib import Path\n"
+        f"keep(Home(Path({str(home)!r})), idle_seconds=3)\n"
+    )
+    with subprocess.Popen([sys.executable, "-P", "-c", program], cwd=tmp_path) as kept:
+        until(lambda: answers(Home(home).api), 60)
+        # Somebody who is killed is gone, too.
+        use = (
+            "from meldflow.flows.serving.site.shared import Home, shared_server\n"
+            "from pathlib import Path\n"
+            "import sys, time\n"
+            f"with shared_server(Home(Path({str(home)!r}))):\n"
+            "    print('there', flush=True)\n"
+            "    time.sleep(600)\n"
+        )
+        with subprocess.Popen([sys.executable, "-P", "-c", use], stdout=subprocess.PIPE) as user:
+            assert user.stdout is not None
+            assert user.stdout.readline() == b"there\n"
+            time.sleep(6)
+            assert kept.poll() is None
+            user.kill()
+        assert kept.wait(30) == 0
+    assert Home(home).api == ""
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(UsageError, match="cannot be written"),
+        shared_server(Home(tmp_path / "file" / "home")),
+    ):
+        pass
+
+
+def test_proxies_are_not_asked_for_it_and_its_runs_are_known_later(
+    api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    (tmp_path / "data.csv").write_text("split,dialogue_id,utterance_id,text,clip\ntrain,0,0,Hi.,\n")
+    command.run("audit", "data.csv", cwd=tmp_path)
+    (run,) = [
+        one
+        for one in json.loads(command.run("runs", "--json", cwd=tmp_path).stdout)
+        if one["name"] == f"audit-{tmp_path / 'data.csv'}"
+    ]
+    assert run["state"] == "Completed"
+    done = command.run("watch", run["id"], cwd=tmp_path)
+    assert "Completed" in done.stdout
+
+
+def test_a_killed_command_leaves_the_server_to_others(api: str, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("split,dialogue_id,utterance_id,text,clip\ntrain,0,0,Hi.,\n")
+    running = command.start("audit", "data.csv", cwd=tmp_path)
+    time.sleep(3)
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate()
+    assert answers(api)
+    assert (
+        f"Prefect UI: {api.removesuffix('/api')}"
+        in command.run("audit", "data.csv", cwd=tmp_path).stderr
+    )
