@@ -36,13 +36,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from meldflow.flows.serving.defaults import Defaults
 from meldflow.flows.serving.settings import ALIVE
+from meldflow.flows.serving.steps import stand_apart
 from meldflow.flows.serving.zombies import register_zombies
 from meldflow.models.extractors.registry import catalogue
 from meldflow.models.schema.errors import UsageError
 
 FILE = resources.files("meldflow") / "deploy" / "prefect.yaml"
 
-CHANGE_DIRECTORY = "prefect.deployments.steps.set_working_directory"
+STEP = f"{stand_apart.__module__}.{stand_apart.__name__}"
 
 
 class Limit(BaseModel):
@@ -138,7 +139,7 @@ def _register(
         "entrypoint": spec.entrypoint,
         "work_pool_name": spec.work_pool["name"],
         # The code is installed; a step there must be, or Prefect would copy the whole folder.
-        "pull_steps": [{CHANGE_DIRECTORY: {"directory": str(directory)}}],
+        "pull_steps": [{STEP: {"directory": str(directory)}}],
         # Wherever its Prefect worker runs; what somebody set there stays.
         "job_variables": _merged({"env": ALIVE}, known.job_variables if known else {}),
         "parameters": parameters,

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,13 +111,18 @@ class Served:
 
 
 @contextlib.contextmanager
-def up(folder: Path, *arguments: str) -> Iterator[Served]:
+def up(
+    folder: Path,
+    *arguments: str,
+    command: Sequence[str] = MELDFLOW,
+    environment: Mapping[str, str] = os.environ,
+) -> Iterator[Served]:
     """Serves from a folder, in which relative paths are meant, until the block ends."""
     ports = [free_port() for _ in range(3)]
     options = zip(("--port", "--scheduler-port", "--dashboard-port"), map(str, ports), strict=True)
-    command = [*MELDFLOW, "up", "--home", str(folder / "home"), *arguments]
+    command = [*command, "up", "--home", str(folder / "home"), *arguments]
     mark = uuid.uuid4().hex
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    environment = {k: v for k, v in environment.items() if not k.startswith("PREFECT_")}
     with (folder / "up.log").open("wb") as log:
         process = subprocess.Popen(
             [*command, *(part for option in options for part in option)],
