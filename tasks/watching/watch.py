@@ -71,7 +71,7 @@ class Watch:
         self._artifacts = Artifacts.of_this_run()
         self._monitor: Monitor | None = None
         self._utterances = 0
-        self._loads = LoadSeries(SAMPLE_SECONDS)
+        self._loads = LoadSeries()
         self._now: Sequence[WorkerLoad] = ()
         self._pace: list[tuple[float, int]] = []
         self._sent: dict[tuple[str, tuple[str, ...]], float] = {}

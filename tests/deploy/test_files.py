@@ -48,7 +48,7 @@ def lines() -> dict[tuple[str, ...], str]:
                 found[tuple(line)] = file.name
     script = (DEPLOY / "slurm" / "extract.sbatch").read_text()
     (last,) = re.findall(r"^exec (.*)$", script, re.MULTILINE)
-    return found | {tuple(last.split()): "extract.sbatch"}
+    return found | {tuple(last.replace(' "${@:3}"', "").split()): "extract.sbatch"}
 
 
 @functools.cache
