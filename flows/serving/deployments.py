@@ -23,7 +23,7 @@ from prefect.client.schemas.actions import (
     DeploymentUpdate,
     WorkPoolCreate,
 )
-from prefect.client.schemas.objects import ConcurrencyOptions
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.events.schemas.automations import AutomationCore
@@ -46,15 +46,6 @@ FILE = resources.files("meldflow") / "deploy" / "prefect.yaml"
 STEP = f"{stand_apart.__module__}.{stand_apart.__name__}"
 
 
-class Limit(BaseModel):
-    """How many runs of a deployment go at once, and what happens to more."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    limit: int
-    collision_strategy: str
-
-
 class Spec(BaseModel):
     """One deployment, as the file has it."""
 
@@ -65,7 +56,7 @@ class Spec(BaseModel):
     description: str
     tags: list[str]
     work_pool: dict[str, str]
-    concurrency_limit: Limit | None = None
+    concurrency_limit: ConcurrencyLimitConfig | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     schedules: list[dict[str, Any]] = Field(default_factory=list)
     triggers: list[dict[str, Any]] = Field(default_factory=list)
@@ -147,9 +138,7 @@ def _register(
         "enforce_parameter_schema": True,
         "concurrency_limit": limit.limit if limit else None,
         "concurrency_options": (
-            ConcurrencyOptions.model_validate({"collision_strategy": limit.collision_strategy})
-            if limit
-            else None
+            ConcurrencyOptions(collision_strategy=limit.collision_strategy) if limit else None
         ),
     }
     if known is None:

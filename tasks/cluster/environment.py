@@ -38,6 +38,10 @@ SELDOM = {
 """Dask's configuration of how often it looks at itself: by default its profiler a hundred times a
 second. A worker and its nanny took 4.4 % of a core with nothing to do; like this, it is 1.6 %."""
 
+ALLOWED_FAILURES = 1
+"""A task that killed its worker is tried once more, no oftener: each try kills one of few workers,
+and what it worked on is encoded apart afterwards."""
+
 WORKER_BYTES = 3 * 2**30
 """Memory that a worker with all networks loaded may need."""
 
@@ -51,6 +55,12 @@ def worker_environment(threads: int) -> dict[str, str]:
         | SAFE_PATH
         | dask_seldom()
     )
+
+
+def scheduler_environment() -> dict[str, str]:
+    """Variable → value, for a scheduler."""
+    failures = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(ALLOWED_FAILURES)}
+    return SAFE_PATH | failures | dask_seldom()
 
 
 def dask_seldom() -> dict[str, str]:

@@ -13,11 +13,9 @@ from distributed.deploy.cluster import Cluster
 from pydantic import BaseModel, ConfigDict, Field
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.cluster.environment import worker_environment
+from meldflow.tasks.cluster.environment import scheduler_environment, worker_environment
 from meldflow.tasks.cluster.profile import Profile
 from meldflow.tasks.cluster.roles import resources_option, roles_of_cpu_workers
-
-PORT, DASHBOARD = 8786, 8787
 
 OPERATOR = "DaskCluster/kubernetes.dask.org/v1"
 """Kind of object that the operator looks after."""
@@ -127,16 +125,19 @@ class Kubernetes(Profile):
 
     def cluster_manifest(self, name: str) -> dict[str, Any]:
         """The ``DaskCluster`` that the operator is asked for, with the CPU workers."""
+        from dask_kubernetes.operator import make_cluster_spec
+
         roles = roles_of_cpu_workers(self.gpu.pods if self.gpu else 0)
-        return {
-            "apiVersion": "kubernetes.dask.org/v1",
-            "kind": "DaskCluster",
-            "metadata": {"name": name},
-            "spec": {
-                "worker": self._workers(self.cpu, roles),
-                "scheduler": {"spec": self._scheduler(), "service": _service(name)},
-            },
-        }
+        manifest: dict[str, Any] = make_cluster_spec(
+            name,
+            image=self.image,
+            env=scheduler_environment(),
+            resources={"requests": {"cpu": "500m", "memory": "1Gi"}},
+        )
+        scheduler = manifest["spec"]["scheduler"]
+        scheduler["spec"] = self._pod(*scheduler["spec"]["containers"])
+        manifest["spec"]["worker"] = self._workers(self.cpu, roles)
+        return manifest
 
     def gpu_workers(self) -> dict[str, Any]:
         """The ``worker`` of a ``DaskWorkerGroup``."""
@@ -175,21 +176,6 @@ class Kubernetes(Profile):
         }
         return {"replicas": workers.pods, "spec": spec}
 
-    def _scheduler(self) -> dict[str, Any]:
-        container = {
-            "name": "scheduler",
-            "image": self.image,
-            "args": ["dask", "scheduler", "--host", "0.0.0.0"],
-            "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}},
-            "ports": [
-                {"name": "tcp-comm", "containerPort": PORT, "protocol": "TCP"},
-                {"name": "http-dashboard", "containerPort": DASHBOARD, "protocol": "TCP"},
-            ],
-            "readinessProbe": _probe(5, 10),
-            "livenessProbe": _probe(15, 20),
-        }
-        return self._pod(container)
-
     def _pod(self, container: dict[str, Any]) -> dict[str, Any]:
         spec: dict[str, Any] = {"containers": [container]}
         if self.service_account:
@@ -201,23 +187,6 @@ class Kubernetes(Profile):
 
 def _variables(environment: dict[str, str]) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in environment.items()]
-
-
-def _probe(delay: int, period: int) -> dict[str, Any]:
-    at = {"port": "http-dashboard", "path": "/health"}
-    return {"httpGet": at, "initialDelaySeconds": delay, "periodSeconds": period}
-
-
-def _service(name: str) -> dict[str, Any]:
-    ports = {"tcp-comm": PORT, "http-dashboard": DASHBOARD}
-    return {
-        "type": "ClusterIP",
-        "selector": {"dask.org/cluster-name": name, "dask.org/component": "scheduler"},
-        "ports": [
-            {"name": port, "protocol": "TCP", "port": number, "targetPort": port}
-            for port, number in ports.items()
-        ],
-    }
 
 
 @functools.cache

@@ -17,14 +17,16 @@ from distributed.system import MEMORY_LIMIT
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.cluster.environment import SELDOM, WORKER_BYTES, worker_environment
+from meldflow.tasks.cluster.environment import (
+    ALLOWED_FAILURES,
+    SELDOM,
+    WORKER_BYTES,
+    worker_environment,
+)
 from meldflow.tasks.cluster.profile import Profile
 from meldflow.tasks.cluster.roles import resources, roles_of_cpu_workers
 
 HOST = "127.0.0.1"
-
-ALLOWED_FAILURES = 1
-"""A task that killed its worker is tried once more: each try kills one of few workers."""
 
 
 class Local(Profile):

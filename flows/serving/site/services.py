@@ -18,7 +18,7 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.cluster.environment import (
     NO_SPINNING,
     SAFE_PATH,
-    dask_seldom,
+    scheduler_environment,
     worker_environment,
 )
 from meldflow.tasks.cluster.local import Local, visible_gpus, worker_bytes
@@ -149,8 +149,7 @@ def dask_scheduler(site: Site) -> Service:
     return Service(
         name="dask-scheduler",
         command=(*_dask("scheduler"), *where, "--dashboard-address", dashboard),
-        # A batch that killed a worker is encoded apart; three more workers need not die for it.
-        environment={"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1", **dask_seldom()},
+        environment=scheduler_environment(),
         log=site.home.log("dask-scheduler"),
         is_ready=lambda: ask(f"{site.dashboard}/health") is not None,
     )
