@@ -99,7 +99,7 @@ class Service:
         if self._process is None:
             return []
         with contextlib.suppress(psutil.NoSuchProcess):
-            return psutil.Process(self._process.pid).children(recursive=True)
+            return list(psutil.Process(self._process.pid).children(recursive=True))
         return []
 
 

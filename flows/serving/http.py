@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
+if TYPE_CHECKING:
+    import httpx
 
 
 def ask(url: str, body: object = None) -> httpx.Response | None:
@@ -14,6 +15,8 @@ def ask(url: str, body: object = None) -> httpx.Response | None:
         url: whom to ask.
         body: JSON to send; None to send nothing.
     """
+    import httpx
+
     method = "GET" if body is None else "POST"
     try:
         answer = httpx.request(method, url, json=body, timeout=5.0)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_type_hints
 
 from meldflow.flows.serving.http import answers
 from meldflow.flows.serving.site.home import Home, default_home
-from meldflow.flows.serving.site.shared import shared_home, shared_server
 from meldflow.models.schema.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -76,6 +75,8 @@ def server_with_runs() -> Iterator[str]:
         UsageError: the configured server does not answer.
         RunError: there is none, and none of our own started.
     """
+    from meldflow.flows.serving.site.shared import shared_home
+
     with _server(shared_home().api, LOCAL) as url:
         yield url
 
@@ -107,6 +108,8 @@ def _server(*others: str) -> Iterator[str]:
     elif found := _running(*others):
         yield found
     else:
+        from meldflow.flows.serving.site.shared import shared_home, shared_server  # and Dask
+
         with shared_server(shared_home()) as url:
             yield url
 

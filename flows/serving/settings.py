@@ -35,6 +35,6 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def no_proxy() -> dict[str, str]:
     """Keeps whatever asks a server on this machine from asking a proxy for it."""
-    hosts = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
-    value = ",".join(filter(None, (hosts, *LOOPBACK)))
+    hosts = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")).split(",")
+    value = ",".join(filter(None, dict.fromkeys((*hosts, *LOOPBACK))))
     return {"NO_PROXY": value, "no_proxy": value}

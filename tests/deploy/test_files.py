@@ -67,7 +67,7 @@ def help_of(program: str, *verbs: str) -> str:
 @pytest.mark.parametrize("line", lines(), ids=lambda line: " ".join(line[:3]))
 def test_command_lines_are_known(line: tuple[str, ...]) -> None:
     program, *rest = line
-    verbs = []
+    verbs: list[str] = []
     for word in rest:
         if word.startswith("-") or not word.isidentifier() or len(verbs) == 2:
             break

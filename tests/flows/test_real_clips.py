@@ -64,7 +64,7 @@ def test_good_clips_have_finite_features_of_the_declared_shapes(
     snapshot: Snapshot, extractor: str
 ) -> None:
     attributes = snapshot.attributes(extractor)
-    ok = np.flatnonzero(snapshot.state(extractor)["status"] == 1)
+    ok = np.flatnonzero(snapshot.state(extractor)["status"] == 1).tolist()
     for array in attributes["arrays"]:
         shape = tuple(array["shape"])
         if array["rate"] is None:

@@ -61,8 +61,8 @@ def assert_equal_stores(left: Path, right: Path) -> None:
     for extractor in one.extractors:
         for array in one.attributes(extractor)["arrays"]:
             if array["rate"] is None:
-                values = [s.features(extractor, array["name"])[0] for s in (one, other)]
-                np.testing.assert_array_equal(*values)
+                mine, theirs = (s.features(extractor, array["name"])[0] for s in (one, other))
+                np.testing.assert_array_equal(mine, theirs)
             else:
                 frames = [s.iter_frames(extractor, array["name"]) for s in (one, other)]
                 for (row, mine), (same, theirs) in zip(*frames, strict=True):

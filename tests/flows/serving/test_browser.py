@@ -10,11 +10,15 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from meldflow.tasks.demo.dataset import synthesise
 from tests.flows.servers import Served, ask, extraction, until, up
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -39,7 +43,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture
-def page(served: Served) -> Iterator[sync_api.Page]:
+def page(served: Served) -> Iterator[Page]:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         opened = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-GB")
@@ -48,7 +52,7 @@ def page(served: Served) -> Iterator[sync_api.Page]:
         browser.close()
 
 
-def picture(page: sync_api.Page, name: str) -> None:
+def picture(page: Page, name: str) -> None:
     """Keeps what is on the screen, for the README if somebody asks."""
     folder = Path(os.environ.get("MELDFLOW_SCREENSHOTS", "") or "/dev/null")
     if folder.is_dir():
@@ -56,13 +60,11 @@ def picture(page: sync_api.Page, name: str) -> None:
         page.screenshot(path=folder / f"ui-{name}.png")
 
 
-def show(page: sync_api.Page, served: Served, path: str) -> None:
+def show(page: Page, served: Served, path: str) -> None:
     page.goto(f"{served.ui}/v2/{path}", wait_until="domcontentloaded")
 
 
-def test_the_form_of_the_pipeline_starts_a_run_that_completes(
-    served: Served, page: sync_api.Page
-) -> None:
+def test_the_form_of_the_pipeline_starts_a_run_that_completes(served: Served, page: Page) -> None:
     show(page, served, "deployments")
     page.get_by_text("pipeline").first.wait_for()
     picture(page, "deployments")
@@ -101,9 +103,7 @@ def test_the_form_of_the_pipeline_starts_a_run_that_completes(
     picture(page, "report")
 
 
-def test_a_retry_is_seen_after_the_scheduler_was_killed(
-    served: Served, page: sync_api.Page
-) -> None:
+def test_a_retry_is_seen_after_the_scheduler_was_killed(served: Served, page: Page) -> None:
     run = served.start("extract", extraction(served.folder / "data", served.folder / "retried"))
     until(lambda: tasks(served, run, "RUNNING"), 90)
     (scheduler,) = served.processes("scheduler")
@@ -117,7 +117,7 @@ def test_a_retry_is_seen_after_the_scheduler_was_killed(
     picture(page, "retry")
 
 
-def task_runs(served: Served, run: str) -> list[dict[str, object]]:
+def task_runs(served: Served, run: str) -> list[dict[str, Any]]:
     return list(ask(served.api, "task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}}))
 
 

@@ -101,6 +101,15 @@ def test_notify_starts_a_run_and_that_one_a_training(served: Served, data: Path)
     cancel(served, training["id"])
 
 
+def test_commands_use_its_server(
+    served: Served, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELDFLOW_HOME", str(served.folder / "home"))
+    done = command.run("audit", data, cwd=served.folder)
+    assert f"Prefect UI: {served.ui}" in done.stderr
+    assert f"audit-{data}" in command.run("runs", cwd=served.folder).stdout
+
+
 @pytest.mark.slow
 def test_the_poll_tells_of_a_change_that_has_settled(served: Served, data: Path) -> None:
     known = {one["id"] for one in served.runs("extract")}
@@ -150,9 +159,9 @@ def test_what_dies_is_started_again(served: Served) -> None:
     scheduler.send_signal(signal.SIGKILL)
     server.send_signal(signal.SIGKILL)
     # Each death is found on a look of its own: neither line waits for the other.
-    for name in ("dask-scheduler", "prefect-server"):
-        line = f"{name} ended (SIGKILL), restarting in 1 s"
-        until(lambda line=line: line in served.said, 30)
+    names = ("dask-scheduler", "prefect-server")
+    lines = [f"{name} ended (SIGKILL), restarting in 1 s" for name in names]
+    until(lambda: all(line in served.said for line in lines), 30)
 
     def back() -> bool:
         try:

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 
@@ -19,7 +19,7 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.cluster.connection import open_cluster
 from meldflow.tasks.cluster.kubernetes import GpuWorkers, Kubernetes
 from meldflow.tasks.cluster.profile import load_profile
-from tests.tasks.cluster.processes import ROOT
+from tests.paths import ROOT
 
 GROUP = "kubernetes.dask.org"
 KINDS = {"daskclusters": "DaskCluster", "daskworkergroups": "DaskWorkerGroup"}

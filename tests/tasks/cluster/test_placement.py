@@ -27,7 +27,7 @@ CLIPS = 8
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
     for number in range(CLIPS):
-        streams = [Film(frames=noise(12)), Track(samples=tone(220, 0.5)[None])]
+        streams: list[Film | Track] = [Film(frames=noise(12)), Track(samples=tone(220, 0.5)[None])]
         write(folder / f"{number}.mp4", streams)
     return folder
 

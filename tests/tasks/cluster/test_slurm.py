@@ -21,7 +21,8 @@ from meldflow.tasks.cluster.connection import open_cluster
 from meldflow.tasks.cluster.profile import load_profile
 from meldflow.tasks.cluster.slurm import CpuJobs, GpuJobs, Slurm
 from tests.flows import command
-from tests.tasks.cluster.processes import ROOT, wait_until
+from tests.paths import ROOT
+from tests.tasks.cluster.processes import wait_until
 from tests.tasks.dataset.standins import LAYOUTS, Tree, invented
 
 SCRIPTS = Path(__file__).parent / "slurm"

@@ -37,7 +37,7 @@ from tests.paths import ROOT
 def stored(partition: int, reasons: list[str]) -> Stored:
     """A partition of one extractor; an empty reason is a success."""
     rows = np.arange(len(reasons)) + 10 * partition
-    columns = {
+    columns: dict[str, list[Any]] = {
         "status": [FAILED if reason else OK for reason in reasons],
         "reason": reasons,
         "message": [f"why {row}" for row in rows],
