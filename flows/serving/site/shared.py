@@ -63,7 +63,8 @@ def _started(home: Home) -> str:
     while not ((api := home.api) and answers(api)):
         if keeper is None and not api:
             keeper = _start_keeper(home)
-        ended = keeper is not None and keeper.poll() is not None
+        # One that somebody else had started, and was killed, may have been a little faster.
+        ended = keeper is not None and keeper.poll() is not None and not home.api
         if ended or time.monotonic() > deadline:
             log = home.log("keeper")
             raise RunError(f"prefect server: it did not start ({last_line(log)}); its log: {log}")
