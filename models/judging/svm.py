@@ -5,7 +5,7 @@ Sources: Cortes & Vapnik 1995; Chang & Lin 2011 (LIBSVM, one against one).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -110,23 +110,12 @@ def fit_svm(
     dev = _Dev(truth=labels[division.choose], far=far, classes=classes)
     chosen: tuple[Candidate, SVC] | None = None
     grid: list[Candidate] = []
-    for multiple in sorted(config.svm_gamma):
-        gamma = multiple / fused.shape[1]
-        kernel = np.exp(-gamma * near)
-        for c in sorted(config.svm_c):
-            machine = SVC(
-                C=c,
-                kernel="precomputed",
-                class_weight="balanced",
-                decision_function_shape="ovo",
-                cache_size=500,
-            )
-            machine.fit(kernel, labels[fit_rows])
-            f1 = dev.weighted_f1(machine, gamma)
-            on_machine()
-            grid.append(Candidate(c=c, gamma=gamma, dev_weighted_f1=f1))
-            if chosen is None or (f1 or 0.0) > (chosen[0].dev_weighted_f1 or 0.0):
-                chosen = grid[-1], machine
+    for c, gamma, machine in _machines(near, labels[fit_rows], config, fused.shape[1]):
+        f1 = dev.weighted_f1(machine, gamma)
+        on_machine()
+        grid.append(Candidate(c=c, gamma=gamma, dev_weighted_f1=f1))
+        if chosen is None or (f1 or 0.0) > (chosen[0].dev_weighted_f1 or 0.0):
+            chosen = grid[-1], machine
     if chosen is None:  # the settings refuse an empty grid
         raise ValueError("the grid of the SVM is empty")
     return Svm(
@@ -138,6 +127,31 @@ def fit_svm(
         classes=classes,
         temperature=dev.temperature(chosen[1], chosen[0].gamma),
     )
+
+
+def _machines(
+    near: NDArray[np.floating[Any]], labels: NDArray[np.intp], config: Grid, width: int
+) -> Iterator[tuple[float, float, SVC]]:
+    """C, gamma and the fitted machine of each candidate.
+
+    Args:
+        near: squared distances between the rows that it is fitted on.
+        labels: their classes.
+        config: holds the grid.
+        width: length of their vectors.
+    """
+    for multiple in sorted(config.svm_gamma):
+        gamma = multiple / width
+        kernel = np.exp(-gamma * near)
+        for c in sorted(config.svm_c):
+            machine = SVC(
+                C=c,
+                kernel="precomputed",
+                class_weight="balanced",
+                decision_function_shape="ovo",
+                cache_size=500,
+            )
+            yield c, gamma, machine.fit(kernel, labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

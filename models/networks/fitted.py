@@ -1,10 +1,10 @@
-"""What a fitted network says of every row: what the judges look at."""
+"""What a network says of rows: what the judges look at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,19 @@ from meldflow.models.networks.common import Epoch
 
 if TYPE_CHECKING:
     from torch import nn
+
+T = TypeVar("T")
+
+
+class Output(NamedTuple, Generic[T]):
+    """What a network gives for m rows, as tensors or as arrays."""
+
+    logits: T
+    """One score per class, shape (m, k)."""
+    fused: T
+    """What the SVM sees, shape (m, width)."""
+    attention: T
+    """How much each thing attended to counts, averaged over heads; rows sum to 1, shape (m, a)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,16 +16,9 @@ from safetensors.numpy import load_file
 from meldflow.models.judging.calibration import log_probabilities
 from meldflow.models.judging.saved_svm import SavedSvm
 from meldflow.models.judging.table import FeatureTable
+from meldflow.models.networks.fitted import Output
+from meldflow.models.networks.known import ARCHITECTURES
 from meldflow.models.schema.errors import UsageError
-
-Network = Callable[[FeatureTable], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""Table → logits (n, k) and fused vectors (n, width)."""
-
-ARCHITECTURES: Mapping[str, str] = {
-    "reference": "meldflow.models.networks.reference.saved",
-    "fusion": "meldflow.models.networks.fusion.saved",
-}
-"""Name of a network → module whose ``load_network(described, state, scalers)`` gives it."""
 
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
 """What reading or using a model raises whose files hold something else than they should."""
@@ -34,9 +26,10 @@ DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedModel:
-    """A model as ``tasks.keeping.save_model`` wrote it."""
+    """A model as ``tasks.training.save.save_model`` wrote it."""
 
-    network: Network
+    network: Callable[[FeatureTable], Output[NDArray[np.float32]]]
+    """What it says of every row of a table."""
     svm: SavedSvm
     described: Mapping[str, Any]
     """What ``config.json`` says."""
@@ -57,10 +50,10 @@ class SavedModel:
         Context fusion looks at what was said around an utterance: the table should hold whole
         dialogues. A class that training never saw has probability 0 by the SVM.
         """
-        logits, fused = self.network(table)
+        output = self.network(table)
         said: dict[str, NDArray[np.floating[Any]]] = {
-            "network": logits,
-            "svm": self.svm.scores(fused),
+            "network": output.logits,
+            "svm": self.svm.scores(output.fused),
         }
         warmth = {"network": self.described["temperature"], "svm": self.svm.temperature}
         return {name: np.exp(log_probabilities(said[name], warmth[name])) for name in said}
@@ -86,17 +79,42 @@ def load_model(folder: Path) -> SavedModel:
         )
     try:
         described = json.loads((folder / "config.json").read_text("utf-8"))
-        network = importlib.import_module(ARCHITECTURES[described["architecture"]])
         state, scalers, svm = (
             load_file(folder / f"{name}.safetensors") for name in ("network", "scalers", "svm")
         )
         return SavedModel(
-            network=network.load_network(described, state, scalers),
+            network=_network(described, state, scalers),
             svm=SavedSvm.of(svm, described["svm"], len(described["classes"])),
             described=described,
         )
     except (OSError, SafetensorError, *DAMAGE) as error:
         raise damaged(folder, error) from error
+
+
+def _network(
+    described: Mapping[str, Any],
+    state: Mapping[str, NDArray[Any]],
+    scalers: Mapping[str, NDArray[Any]],
+) -> Callable[[FeatureTable], Output[NDArray[np.float32]]]:
+    """The network with its inputs before it.
+
+    Raises:
+        KeyError: something is not there.
+        RuntimeError: the parameters are of another network.
+    """
+    import torch
+
+    architecture = ARCHITECTURES[described["architecture"]]
+    network, view = architecture.training.build(described, scalers)
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+
+    def said(table: FeatureTable) -> Output[NDArray[np.float32]]:
+        output: Output[NDArray[np.float32]] = view(table).ask(
+            network, np.arange(len(table)), len(table)
+        )
+        return output
+
+    return said
 
 
 def damaged(folder: Path, error: BaseException) -> UsageError:

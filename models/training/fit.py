@@ -1,19 +1,19 @@
 """One fit: the inputs of a network, the network, the SVM behind it, and what they are worth.
 
-Inputs are prepared once for all seeds. A new network is an adapter here, a line in ``NETWORKS``
-and one in ``meldflow.models.networks.saved.ARCHITECTURES``.
+Inputs are prepared once for all seeds. A new network is a folder beside the others and a line in
+``meldflow.models.networks.known``.
 """
 
 from __future__ import annotations
 
 import json
 import time
-import typing
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,37 +22,19 @@ from meldflow.models.files import write_atomically
 from meldflow.models.judging.protocols import Division, Ledger, Protocol
 from meldflow.models.judging.records import Judgement
 from meldflow.models.judging.table import FeatureTable
-from meldflow.models.networks.common import Epoch
-from meldflow.models.networks.fusion.config import FusionConfig
-from meldflow.models.networks.reference.config import TrainConfig
+from meldflow.models.networks.common import Epoch, TrainConfig
+from meldflow.models.networks.known import ARCHITECTURES, name_of
 from meldflow.models.training.result import Attention, SeedResult
 
 if TYPE_CHECKING:
     from meldflow.models.judging.svm import Svm
+    from meldflow.models.networks.checkpoint import Checkpoints
     from meldflow.models.networks.fitted import Fitted
-    from meldflow.models.networks.fusion.checkpoint import Checkpoints
-
-Config: TypeAlias = TrainConfig | FusionConfig
 
 Watch: TypeAlias = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
 """What is done, how much of it, in which unit → what is told each amount done."""
 
 OnEpoch: TypeAlias = Callable[[Epoch], None]
-
-
-FitNetwork: TypeAlias = "Callable[[Config, Ledger, OnEpoch, Path | None], Fitted]"
-"""Fits a network with one seed; the file holds the state of a training that goes on."""
-
-
-class _Inputs(typing.Protocol):
-    """What any network's inputs can say of themselves."""
-
-    @property
-    def scalers(self) -> Mapping[str, Any]:
-        """Input → its fitted scaler."""
-
-    def flat(self) -> NDArray[np.float32]:
-        """What an SVM without a network sees of every row, shape (n, width)."""
 
 
 def unwatched(what: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
@@ -73,7 +55,10 @@ class Prepared:
     """``<input>.mean`` and ``<input>.scale`` of everything that was standardised."""
     flat: Callable[[], NDArray[np.float32]]
     """What an SVM without a network sees of every row, shape (n, width)."""
-    fit: FitNetwork
+    fit: Callable[[TrainConfig, Ledger, OnEpoch, Checkpoints | None], Fitted]
+    """Fits a network with one seed."""
+    resumes: bool
+    """Whether its training can go on where it was cut off."""
     seconds: float
     """How long it took."""
 
@@ -88,27 +73,31 @@ class Fit:
     ledger: Ledger
 
 
-def prepare(table: FeatureTable, division: Division, config: Config, rules: Protocol) -> Prepared:
+def prepare(
+    table: FeatureTable, division: Division, config: TrainConfig, rules: Protocol
+) -> Prepared:
     """The inputs of the network that ``config`` is for; scalers see the fit rows only."""
     from meldflow.models.networks.scaling import arrays_of
 
     clock = time.perf_counter()
     ledger = Ledger(protocol=rules, split=table.split)
-    inputs, fit = NETWORKS[type(config)](table, division, config, ledger)
+    architecture = ARCHITECTURES[name_of(config)]
+    inputs = architecture.prepare(table, division.fit, ledger, config)
     return Prepared(
         table=table,
         division=division,
         ledger=ledger,
         scalers=arrays_of(inputs.scalers),
         flat=inputs.flat,
-        fit=fit,
+        fit=partial(architecture.training.fit_network, inputs, division),
+        resumes=architecture.resumes,
         seconds=round(time.perf_counter() - clock, 3),
     )
 
 
 def fit_network(
     prepared: Prepared,
-    config: Config,
+    config: TrainConfig,
     ledger: Ledger,
     *,
     name: str = "",
@@ -127,12 +116,15 @@ def fit_network(
     """
     what = f"training{name and f' on {name}'}, seed {config.seed}"
     with watch(what, config.epochs, "epochs at most") as advance:
-        file = resume / f"{name or 'all'}-seed-{config.seed}.safetensors" if resume else None
-        return prepared.fit(config, ledger, lambda _: advance(1), file)
+        checkpoints = None
+        if resume is not None and prepared.resumes:
+            file = resume / f"{name or 'all'}-seed-{config.seed}.safetensors"
+            checkpoints = _checkpoints(file, prepared.table, config, ledger)
+        return prepared.fit(config, ledger, lambda _: advance(1), checkpoints)
 
 
 def fit_and_judge(
-    prepared: Prepared, config: Config, *, watch: Watch = unwatched, resume: Path | None = None
+    prepared: Prepared, config: TrainConfig, *, watch: Watch = unwatched, resume: Path | None = None
 ) -> Fit:
     """Network and SVM with one seed, judged; see ``fit_network`` for the arguments."""
     from meldflow.models.judging.svm import fit_svm
@@ -241,55 +233,12 @@ def _attention(network: Fitted, division: Division) -> Attention:
     return Attention(modalities=network.attended, by_class=by_class)
 
 
-def _reference(
-    table: FeatureTable, division: Division, config: Config, ledger: Ledger
-) -> tuple[_Inputs, FitNetwork]:
-    from meldflow.models.networks.reference.inputs import prepare
-    from meldflow.models.networks.reference.training import fit_network
-
-    assert isinstance(config, TrainConfig)
-    inputs = prepare(table, division.fit, ledger, config.projection_seed)
-
-    def fit(config: Config, ledger: Ledger, on_epoch: OnEpoch, file: Path | None) -> Fitted:
-        del file  # its training takes minutes
-        assert isinstance(config, TrainConfig)
-        return fit_network(inputs, division, config, ledger, on_epoch)
-
-    return inputs, fit
-
-
-def _fusion(
-    table: FeatureTable, division: Division, config: Config, ledger: Ledger
-) -> tuple[_Inputs, FitNetwork]:
-    from meldflow.models.networks.fusion.inputs import prepare
-    from meldflow.models.networks.fusion.training import fit_network
-
-    assert isinstance(config, FusionConfig)
-    inputs = prepare(table, division.fit, ledger, config)
-
-    def fit(config: Config, ledger: Ledger, on_epoch: OnEpoch, file: Path | None) -> Fitted:
-        assert isinstance(config, FusionConfig)
-        checkpoints = _checkpoints(file, table, config, ledger)
-        return fit_network(inputs, division, config, ledger, on_epoch, checkpoints)
-
-    return inputs, fit
-
-
-NETWORKS: Mapping[
-    type[Config],
-    Callable[[FeatureTable, Division, Config, Ledger], tuple[_Inputs, FitNetwork]],
-] = {TrainConfig: _reference, FusionConfig: _fusion}
-"""Settings of a network → what prepares its inputs and what fits it."""
-
-
 def _checkpoints(
-    file: Path | None, table: FeatureTable, config: FusionConfig, ledger: Ledger
-) -> Checkpoints | None:
+    file: Path, table: FeatureTable, config: TrainConfig, ledger: Ledger
+) -> Checkpoints:
     """The checkpoint in ``file``, of this snapshot, these arrays and these settings."""
-    from meldflow.models.networks.fusion.checkpoint import Checkpoints
+    from meldflow.models.networks.checkpoint import Checkpoints
 
-    if file is None:
-        return None
     of = [table.snapshot, table.store, table.target.name, table.arrays, ledger.protocol.name]
     return Checkpoints(
         identity=json.dumps([*of, asdict(config)]),

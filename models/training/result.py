@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from meldflow.models.judging.records import JUDGED, Candidate, Comparison, Judgement, Scores, Use
-from meldflow.models.networks.common import Epoch
+from meldflow.models.networks.common import Epoch, TrainConfig
 from meldflow.models.networks.fitted import Layer
-from meldflow.models.networks.fusion.config import FusionConfig
-from meldflow.models.networks.reference.config import TrainConfig
 from meldflow.models.running.hardware import Hardware
 
 
@@ -122,9 +120,9 @@ class TrainResult:
     """Everything that a training run found out: plain values, the same after JSON and back."""
 
     protocol: str
-    started: str
+    started: str = ""
     """Date and time, UTC, ISO 8601."""
-    command: str
+    command: str = ""
     """The command line that repeats this run."""
     network: str
     """``reference`` or ``fusion``."""
@@ -133,13 +131,13 @@ class TrainResult:
     target: str
     """``emotion`` or ``sentiment``."""
     classes: tuple[str, ...]
-    config: TrainConfig | FusionConfig
+    config: TrainConfig
     """The settings of the first seed; the others differ in the seed."""
     data: Data
     hardware: Hardware
     versions: Mapping[str, str]
     """Python and package → version."""
-    seconds: float
+    seconds: float = 0.0
     """How long everything took, reading from the store included."""
     read_seconds: float
     """How long the reading took."""

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from meldflow.models.judging.protocols import Division, Protocol, divide, protocol_named
 from meldflow.models.judging.records import Comparison, Judgement
 from meldflow.models.judging.table import FeatureTable
+from meldflow.models.networks.common import TrainConfig
 from meldflow.models.networks.fusion.config import FusionConfig
-from meldflow.models.networks.reference.config import TrainConfig
+from meldflow.models.networks.known import ARCHITECTURES, name_of
 from meldflow.models.running.hardware import describe_hardware, describe_versions
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.ablations import Ablated, ablate
 from meldflow.models.training.cautions import Situation, cautions, repeated_texts
 from meldflow.models.training.fit import (
-    Config,
     Fit,
     Prepared,
     Watch,
@@ -32,9 +32,6 @@ from meldflow.models.training.fit import (
     unwatched,
 )
 from meldflow.models.training.result import Data, Hard, TrainResult
-
-CONFIGS: Mapping[str, type[Config]] = {"reference": TrainConfig, "fusion": FusionConfig}
-"""Network → its settings."""
 
 HARDEST = 20
 """Utterances that a report shows of those that were hardest."""
@@ -53,7 +50,7 @@ class Trained:
 
 def config_for(
     protocol: str, network: str = "", *, seed: int = 0, epochs: int | None = None, **more: Any
-) -> Config:
+) -> TrainConfig:
     """The settings of a network under a protocol.
 
     Args:
@@ -67,16 +64,16 @@ def config_for(
         UsageError: the protocol is unknown, or a value is out of its range.
     """
     rules = protocol_named(protocol)
-    kind = CONFIGS[network or rules.network]
+    kind = ARCHITECTURES[network or rules.network].config
     known = set(kind.__dataclass_fields__)
     settings = {name: value for name, value in more.items() if name in known}
     bound = {} if epochs is None else {"epochs": epochs}
-    return replace(kind(), **{**rules.settings, **settings, **bound}, seed=seed)
+    return kind(**{**rules.settings, **settings, **bound, "seed": seed})
 
 
 def train_and_judge(
     table: FeatureTable,
-    config: Config,
+    config: TrainConfig,
     *,
     protocol: str = "official",
     seeds: int = 1,
@@ -109,27 +106,11 @@ def train_and_judge(
         for seed in numbers
     ]
     less = list(ablate(prepared, config, rules, numbers, watch)) if ablations else []
-    winner = _winner(fits, rules)
-    result = TrainResult(
-        protocol=rules.name,
+    result = replace(
+        _result(prepared, config, rules, fits, less),
         started=started.isoformat(timespec="seconds"),
         command=_command(table, config, rules, seeds, ablations=ablations),
-        network=_name(config),
-        modalities=tuple(table.arrays),
-        target=table.target.name,
-        classes=division.classes,
-        config=config,
-        data=_data(table, division),
-        hardware=describe_hardware(fits[0].network.threads),
-        versions=describe_versions(),
         seconds=round(table.seconds + time.perf_counter() - clock, 3),
-        read_seconds=round(table.seconds, 3),
-        layers=fits[0].network.layers,
-        seeds=tuple(fit.result for fit in fits),
-        winner=winner,
-        ablations=tuple(one.record for one in less),
-        test_ids=tuple(np.array(table.ids())[division.judge].tolist()),
-        test_truth=tuple(division.classes[i] for i in division.labels[division.judge]),
     )
     shown = next(fit for fit in fits if fit.result is result.shown)
     return Trained(
@@ -140,6 +121,35 @@ def train_and_judge(
             "svm": shown.svm.arrays(),
         },
         described=_described(prepared, shown),
+    )
+
+
+def _result(
+    prepared: Prepared,
+    config: TrainConfig,
+    rules: Protocol,
+    fits: Sequence[Fit],
+    less: Sequence[Ablated],
+) -> TrainResult:
+    """The record of what holds for all seeds."""
+    table, division, network = prepared.table, prepared.division, fits[0].network
+    return TrainResult(
+        protocol=rules.name,
+        network=name_of(config),
+        modalities=tuple(table.arrays),
+        target=table.target.name,
+        classes=division.classes,
+        config=config,
+        data=_data(table, division),
+        hardware=describe_hardware(network.threads),
+        versions=describe_versions(),
+        read_seconds=round(table.seconds, 3),
+        layers=network.layers,
+        seeds=tuple(fit.result for fit in fits),
+        winner=_winner(fits, rules),
+        ablations=tuple(one.record for one in less),
+        test_ids=tuple(np.array(table.ids())[division.judge].tolist()),
+        test_truth=tuple(division.classes[i] for i in division.labels[division.judge]),
     )
 
 
@@ -261,18 +271,13 @@ def _data(table: FeatureTable, division: Division) -> Data:
     )
 
 
-def _name(config: Config) -> str:
-    """The network that ``config`` is for."""
-    return next(name for name, kind in CONFIGS.items() if isinstance(config, kind))
-
-
 def _command(
-    table: FeatureTable, config: Config, rules: Protocol, seeds: int, *, ablations: bool
+    table: FeatureTable, config: TrainConfig, rules: Protocol, seeds: int, *, ablations: bool
 ) -> str:
     options = {
         "--snapshot": table.snapshot,
         "--protocol": rules.name,
-        "--network": _name(config),
+        "--network": name_of(config),
         "--modalities": ",".join(table.arrays),
         "--target": table.target.name,
         "--seed": str(config.seed),

@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from meldflow.models.networks.fitted import Output
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.fusion.inputs import Inputs
 from meldflow.models.schema.utterances import EMOTIONS
+
+NOTHING = "none there"
+"""What an utterance without any modality is given to look at."""
 
 
 class Batch(NamedTuple):
@@ -27,18 +31,6 @@ class Batch(NamedTuple):
     """Number of each utterance's speaker, shape (m,)."""
     lengths: Tensor
     """Utterances of each dialogue, sum m, shape (dialogues,)."""
-
-
-class Output(NamedTuple):
-    """What the network gives for a batch."""
-
-    logits: Tensor
-    """One score per class, shape (m, k)."""
-    fused: Tensor
-    """Utterance, dialogue and speaker side by side: what the SVM sees, shape (m, F)."""
-    attention: Tensor
-    """How much each modality counts, averaged over heads, shape (m, modalities + 1). The last
-    one is nothing: all there is to see of an utterance without any modality. Rows sum to 1."""
 
 
 class FusionNetwork(nn.Module):
@@ -76,8 +68,12 @@ class FusionNetwork(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(2 * own + config.speaker_width, classes)
 
-    def forward(self, batch: Batch) -> Output:
-        """Logits, fused vectors and attention over modalities of a batch."""
+    def forward(self, batch: Batch) -> Output[Tensor]:
+        """What it gives for a batch.
+
+        The SVM sees utterance, dialogue and speaker side by side. Attention is over the modalities
+        and ``NOTHING``, which is all there is to see of an utterance without any modality.
+        """
         present = torch.stack([batch.steps[m] > 0 for m in self.encoders], dim=1)
         if self.training and self.modality_dropout:
             present = keep_some(present, self.modality_dropout)

@@ -19,6 +19,7 @@ from sklearn.random_projection import GaussianRandomProjection
 
 from meldflow.models.judging.protocols import Ledger
 from meldflow.models.judging.table import FeatureTable
+from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.schema.errors import UsageError
 
 WIDTH = 512
@@ -56,14 +57,16 @@ class Inputs:
         return np.concatenate([getattr(self, name) for name in SOURCES], axis=1)
 
 
-def prepare(table: FeatureTable, rows: NDArray[np.intp], ledger: Ledger, seed: int) -> Inputs:
+def prepare(
+    table: FeatureTable, rows: NDArray[np.intp], ledger: Ledger, config: ReferenceConfig
+) -> Inputs:
     """Inputs of every row of ``table``; scalers see ``rows`` only.
 
     Args:
         table: features of all splits.
         rows: the rows to fit on; the ledger refuses any that the protocol does not fit on.
         ledger: gets one entry per fitted scaler.
-        seed: of the random projections.
+        config: holds the seed of the random projections.
 
     Raises:
         LeakError: ``rows`` holds a row outside the protocol's fit split.
@@ -79,7 +82,7 @@ def prepare(table: FeatureTable, rows: NDArray[np.intp], ledger: Ledger, seed: i
             # A column without any value keeps a NaN mean, so that it is 0 in every row.
             with np.errstate(invalid="ignore"):
                 scalers[name] = StandardScaler().fit(_without_infinity(values[usable]))
-    return Inputs(**arrange(raw, scalers, seed), present=present, scalers=scalers)
+    return Inputs(**arrange(raw, scalers, config.projection_seed), present=present, scalers=scalers)
 
 
 def raw_inputs(table: FeatureTable) -> dict[str, NDArray[np.float32]]:

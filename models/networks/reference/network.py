@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from meldflow.models.networks.fitted import Output
 from meldflow.models.schema.utterances import EMOTIONS
 
 WIDTH = 512
@@ -34,17 +35,6 @@ class Batch(NamedTuple):
     """Frame vectors, shape (batch, 512)."""
 
 
-class Output(NamedTuple):
-    """What the network gives for a batch."""
-
-    logits: Tensor
-    """One score per class, shape (batch, k)."""
-    fused: Tensor
-    """Mean over the attended modality vectors, shape (batch, 512): what the SVM sees."""
-    attention: Tensor
-    """Weights averaged over heads, shape (batch, 3, 3), rows (audio, text, video) sum to 1."""
-
-
 class ReferenceNetwork(nn.Module):
     """The reference architecture, to the parameter (5,813,255).
 
@@ -69,8 +59,8 @@ class ReferenceNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(WIDTH, classes)
 
-    def forward(self, batch: Batch) -> Output:
-        """Logits, fused vectors and attention weights of a batch."""
+    def forward(self, batch: Batch) -> Output[Tensor]:
+        """What it gives for a batch; the SVM sees the mean over the attended vectors."""
         audio = (
             self.scale_voice * batch.voice
             + self.scale_mfcc * self.project_V3(batch.mfcc)
@@ -81,4 +71,4 @@ class ReferenceNetwork(nn.Module):
         modalities = torch.cat([lstm(vector[:, None, :])[0] for lstm, vector in vectors], dim=1)
         attended, weights = self.attention(modalities, modalities, modalities)
         fused = attended.mean(dim=1)
-        return Output(self.fc(self.dropout(fused)), fused, weights)
+        return Output(self.fc(self.dropout(fused)), fused, weights.mean(dim=1))

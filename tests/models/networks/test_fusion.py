@@ -10,7 +10,7 @@ import torch
 
 from meldflow.models.judging.protocols import PROTOCOLS, LeakError, Ledger, divide
 from meldflow.models.judging.table import SEGMENTS, FeatureTable, segments, wanted
-from meldflow.models.networks.fusion.checkpoint import Checkpoints
+from meldflow.models.networks.checkpoint import Checkpoints
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.fusion.inputs import SOMEBODY, dialogues, frequent, prepare
 from meldflow.models.networks.fusion.network import FusionNetwork, batch_of, keep_some
@@ -20,6 +20,16 @@ from tests.models.tables import make_table
 
 CONFIG = FusionConfig(epochs=3, width=16, heads=2, speaker_width=4, batch_size=4)
 OFFICIAL = PROTOCOLS["official"]
+SLURM = {
+    "SLURM_JOB_ID": "17",
+    "SLURM_JOB_NAME": "extract",
+    "SLURM_NTASKS": "2",
+    "SLURM_NTASKS_PER_NODE": "2",
+    "SLURM_PROCID": "1",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "0",
+}
+"""What a job of two tasks finds in its environment."""
 
 
 def ledger_of(table: FeatureTable) -> Ledger:
@@ -209,6 +219,21 @@ def test_dialogues_are_in_order_and_cut_where_too_long():
 def test_a_device_that_is_not_there_is_one_line():
     with pytest.raises(UsageError, match="no device cuda on this machine; cpu and auto"):
         fitted(make_table(), replace(CONFIG, device="cuda"))
+
+
+def test_variables_of_slurm_change_nothing(monkeypatch):
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    assert np.isfinite(fitted(make_table(), replace(CONFIG, epochs=1, device="auto")).logits).all()
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_mixed_precision_learns_nearly_the_same(precision):
+    config = replace(CONFIG, epochs=1)
+    exact, mixed = (
+        fitted(make_table(), one).logits for one in (config, replace(config, precision=precision))
+    )
+    assert 0 < np.abs(exact - mixed).max() < 0.05
 
 
 def test_a_protocol_that_chooses_nothing_keeps_the_last_epoch():

@@ -13,7 +13,7 @@ from meldflow.models.judging.protocols import PROTOCOLS, LeakError, Ledger, divi
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.common import Epoch, best, class_weights
 from meldflow.models.networks.fitted import layers_of
-from meldflow.models.networks.reference.config import TrainConfig
+from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.networks.reference.inputs import (
     WIDTH,
     mean_of_frames,
@@ -23,12 +23,12 @@ from meldflow.models.networks.reference.inputs import (
 )
 from meldflow.models.networks.reference.network import PARAMETERS, Batch, ReferenceNetwork
 from meldflow.models.networks.reference.training import fit_network
-from meldflow.models.networks.scaling import arrays_of
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS
 from tests.models.tables import STATS, make_table
 
-QUICK = TrainConfig(epochs=2, batch_size=32)
+QUICK = ReferenceConfig(epochs=2, batch_size=32)
+SEEDED = ReferenceConfig(projection_seed=1)
 
 
 def ledger_of(table: FeatureTable) -> Ledger:
@@ -36,7 +36,7 @@ def ledger_of(table: FeatureTable) -> Ledger:
 
 
 def prepared(table: FeatureTable):
-    return prepare(table, table.rows("train"), ledger_of(table), seed=1)
+    return prepare(table, table.rows("train"), ledger_of(table), SEEDED)
 
 
 def test_parameter_count_is_the_published_one():
@@ -50,8 +50,8 @@ def test_forward_shapes_and_attention_sums_to_one():
     output = ReferenceNetwork().eval()(batch)
     assert output.logits.shape == (4, 7)
     assert output.fused.shape == (4, 512)
-    assert output.attention.shape == (4, 3, 3)
-    torch.testing.assert_close(output.attention.sum(-1), torch.ones(4, 3))
+    assert output.attention.shape == (4, 3)
+    torch.testing.assert_close(output.attention.sum(-1), torch.ones(4))
 
 
 def test_every_parameter_that_one_step_can_reach_gets_a_gradient():
@@ -92,7 +92,7 @@ def test_missing_rows_become_the_train_mean():
 def test_absent_extractor_gives_zeros_and_no_scaler():
     table = make_table(without=("audio/librosa", "video/resnet50"))
     ledger = ledger_of(table)
-    inputs = prepare(table, table.rows("train"), ledger, seed=1)
+    inputs = prepare(table, table.rows("train"), ledger, SEEDED)
     assert [use.object for use in ledger.fitted] == [
         "StandardScaler(audio/wav2vec2/mean)",
         "StandardScaler(text/minilm/embedding)",
@@ -150,7 +150,7 @@ def test_fitting_outside_train_raises(split):
     table = make_table()
     rows = np.append(table.rows("train"), table.rows(split)[0])
     with pytest.raises(LeakError, match=f"may fit on train rows only, got rows of {split}"):
-        prepare(table, rows, ledger_of(table), seed=1)
+        prepare(table, rows, ledger_of(table), SEEDED)
     division = replace(divide(table, PROTOCOLS["official"]), fit=rows)
     with pytest.raises(LeakError, match="ReferenceNetwork"):
         fit_network(prepared(table), division, QUICK, ledger_of(table))
@@ -186,7 +186,7 @@ def test_same_seed_same_bits_and_global_state_untouched():
 def test_best_epoch_is_restored_and_patience_ends_training():
     table = make_table(signal=0.0)
     division = divide(table, PROTOCOLS["official"])
-    config = TrainConfig(epochs=30, patience=1)
+    config = ReferenceConfig(epochs=30, patience=1)
     fitted = fit_network(prepared(table), division, config, ledger_of(table))
     assert len(fitted.history) < 30
     assert fitted.best_epoch == len(fitted.history) - 1
@@ -195,26 +195,6 @@ def test_best_epoch_is_restored_and_patience_ends_training():
 
     f1 = f1_score(division.labels[division.choose], predicted, average="weighted", zero_division=0)
     assert f1 == pytest.approx(best(fitted.history).dev_weighted_f1)
-
-
-def test_test_rows_influence_nothing_that_is_fitted():
-    table = make_table()
-    rows = table.rows("test")
-    features = {path: values.copy() for path, values in table.features.items()}
-    for values in features.values():
-        values[rows] = 7
-    emotion = table.label.copy()
-    emotion[rows] = emotion[rows][::-1]
-    other = replace(table, features=features, label=emotion)
-    fits = []
-    for one in (table, other):
-        inputs = prepared(one)
-        division = divide(one, PROTOCOLS["official"])
-        fits.append((inputs, fit_network(inputs, division, QUICK, ledger_of(one))))
-    for name, values in arrays_of(fits[0][0].scalers).items():
-        np.testing.assert_array_equal(values, arrays_of(fits[1][0].scalers)[name])
-    for name, values in fits[0][1].state.items():
-        np.testing.assert_array_equal(values, fits[1][1].state[name])
 
 
 @pytest.mark.parametrize(("kind", "ratio"), [("none", 1.0), ("sqrt", 3.0), ("balanced", 9.0)])
@@ -240,7 +220,7 @@ def test_class_weights(kind, ratio):
 )
 def test_config_names_the_bad_setting(setting, value):
     with pytest.raises(UsageError, match=setting):
-        TrainConfig(**{setting: value})
+        ReferenceConfig(**{setting: value})
 
 
 def test_table_refuses_columns_of_different_lengths():

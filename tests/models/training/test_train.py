@@ -13,14 +13,15 @@ from safetensors.numpy import load_file
 
 from meldflow.models.judging.records import JUDGED
 from meldflow.models.judging.target import SENTIMENT
+from meldflow.models.networks.fusion.config import FusionConfig
+from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.networks.reference.network import PARAMETERS
 from meldflow.models.networks.saved import load_model
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.training.fit import NETWORKS
 from meldflow.models.training.result import TrainResult
-from meldflow.models.training.run import CONFIGS, config_for, train_and_judge
+from meldflow.models.training.run import config_for, train_and_judge
 from meldflow.tasks.training.save import save_model
-from tests.models.tables import make_table
+from tests.models.tables import make_table, with_other_test_rows
 
 QUICK = {"epochs": 3, "batch_size": 32, "svm_c": (1.0,), "svm_gamma": (0.3,)}
 CONFIG = config_for("official", "reference", **QUICK)
@@ -70,6 +71,23 @@ def test_the_winner_is_chosen_on_dev(result):
 def test_noise_is_called_noise():
     judged = train_and_judge(make_table(signal=0.0), CONFIG).result
     assert "not_better_than_majority" in kinds(judged)
+
+
+@pytest.mark.parametrize("network", ["fusion", "reference"])
+def test_test_rows_change_nothing_of_the_model(network):
+    """Neither a parameter, nor C, gamma, the temperatures, the epoch or the choice among both."""
+    settings = {"epochs": 2, "svm_c": (0.1, 1.0), "svm_gamma": (0.1, 1.0), "width": 16, "heads": 2}
+    config = config_for("official", network, **settings)
+    table = make_table(signal=0.2)
+    one, other = (train_and_judge(some, config) for some in (table, with_other_test_rows(table)))
+    assert one.result.judged["svm"].test != other.result.judged["svm"].test
+    assert one.described == other.described
+    assert one.result.winner == other.result.winner
+    assert one.result.shown.best_epoch == other.result.shown.best_epoch
+    assert one.result.shown.svm_grid == other.result.shown.svm_grid
+    for stem, arrays in one.arrays.items():
+        for name, values in arrays.items():
+            np.testing.assert_array_equal(values, other.arrays[stem][name], name)
 
 
 def test_ledger_lists_everything_and_train_alone_is_fitted(result):
@@ -311,16 +329,15 @@ def test_progress_is_told_of_networks_and_machines():
 
 
 def test_settings_come_from_the_network_the_protocol_and_the_caller():
-    assert config_for("official") == CONFIGS["fusion"]()
+    assert config_for("official") == FusionConfig()
     leaky = config_for("leaky-80-20", seed=4)
     assert (leaky.seed, leaky.dropout, leaky.svm_c, leaky.epochs) == (4, 0.0, (1.0,), 15)
     assert config_for("leaky-80-20", epochs=30, svm_c=(3.0,)).svm_c == (3.0,)
-    assert isinstance(leaky, CONFIGS["reference"])
+    assert isinstance(leaky, ReferenceConfig)
     assert config_for("official", "reference", device="cuda").epochs == 40
     assert config_for("official", epochs=7, device="cuda").epochs == 7
-    assert set(NETWORKS) == set(CONFIGS.values())
 
 
 def test_importing_the_tasks_loads_no_torch():
-    code = "import sys, models.training.run, tasks.report; sys.exit('torch' in sys.modules)"
+    code = "import sys, meldflow.models.training.run, meldflow.tasks.report; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
