@@ -114,7 +114,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Classify one clip with a trained model: a probability for each class."""
-    from meldflow.tasks.training.predict import Given, check_given
+    from meldflow.tasks.training.predict.records import Given, check_given
 
     if text is not None and not text.strip():
         raise UsageError("--text: holds no words; leave it out if nobody knows them")
@@ -123,7 +123,7 @@ def predict(
     check_given(given)
     with err.status("loading the model") as status:
         from meldflow.flows.cli.screen.predict import show_prediction
-        from meldflow.tasks.training.predict import load_predictor
+        from meldflow.tasks.training.predict.predictor import load_predictor
 
         predictor = load_predictor(model, **chosen)
         found = predictor.predict(given, lambda words: status.update(escape(words)))

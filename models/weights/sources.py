@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -10,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from meldflow.models.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +60,13 @@ def _in_package(source: PublishedModel) -> tuple[Path | None, str]:
 def _in_hub_cache(source: PublishedModel) -> tuple[Path | None, str]:
     if not source.hub:
         return None, ""
-    import huggingface_hub
+    from huggingface_hub import constants
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     for name in source.files:
-        names = (name, *source.beside)
-        hits = [huggingface_hub.try_to_load_from_cache(source.model, one) for one in names]
-        if all(isinstance(hit, str) for hit in hits):
-            return Path(str(hits[0])), ""
-    return None, str(huggingface_hub.constants.HF_HUB_CACHE)
+        with contextlib.suppress(LocalEntryNotFoundError):
+            return _from_hub(source, name, local_files_only=True), ""
+    return None, str(constants.HF_HUB_CACHE)
 
 
 def _in_torch_cache(source: PublishedModel) -> tuple[Path | None, str]:
@@ -89,37 +91,30 @@ def _downloaded(source: PublishedModel) -> tuple[Path | None, str]:
 
     if huggingface_hub.constants.HF_HUB_OFFLINE:
         return None, "not tried, HF_HUB_OFFLINE is set"
-    fetch = _fetch_from_hub if source.hub else _fetch
+    log.info("downloading %s", source.model)
+    # Without a network it would report every try; what we say at the end is enough.
+    huggingface_hub.utils.logging.set_verbosity_error()
     try:
-        return fetch(source), ""
+        return (_from_hub(source, source.files[0]) if source.hub else _from_url(source)), ""
     except (HfHubHTTPError, OSError, RuntimeError) as error:
         return None, f"failed: {type(error).__name__}"
 
 
-def _fetch_from_hub(source: PublishedModel) -> Path:
-    import huggingface_hub
+def _from_hub(source: PublishedModel, name: str, *, local_files_only: bool = False) -> Path:
+    """The weight file ``name`` in the hub's cache, with what has to lie beside it."""
+    from huggingface_hub import hf_hub_download
 
-    log.info("downloading %s", source.model)
-    # Without a network it would report every try; what we say at the end is enough.
-    huggingface_hub.utils.logging.set_verbosity_error()
-    for name in source.beside:
-        huggingface_hub.hf_hub_download(source.model, name)
-    return Path(huggingface_hub.hf_hub_download(source.model, source.files[0]))
+    *_, file = (
+        hf_hub_download(source.model, one, local_files_only=local_files_only)
+        for one in (*source.beside, name)
+    )
+    return Path(file)
 
 
-def _fetch(source: PublishedModel) -> Path:
-    file = _torch_cache() / source.files[0]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    log.info("downloading %s", source.url)
-    try:
-        with urllib.request.urlopen(source.url, timeout=10) as reply, part.open("wb") as stream:
-            while block := reply.read(1 << 20):
-                stream.write(block)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-    return file
+def _from_url(source: PublishedModel) -> Path:
+    """The weight file in torch's cache; ``torch.hub`` would wait for a dead network for minutes."""
+    with urllib.request.urlopen(source.url, timeout=10) as reply:
+        return write_atomically(_torch_cache() / source.files[0], reply.read())
 
 
 PLACES: dict[str, Callable[[PublishedModel], tuple[Path | None, str]]] = {

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from meldflow.tasks.training.mlflow_run import Point, Tracked
-
-T = TypeVar("T")
+    from meldflow.tasks.training.mlflow_run import Tracked
 
 INPUTS = ("clip", "text", "speaker")
 """Columns of what the model is given; each may be absent."""
-MODEL_CODE = Path(__file__).with_name("tracking_model.py")
+MODEL_CODE = Path(__file__).with_name("mlflow_model.py")
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -24,8 +21,6 @@ SETTINGS = {
 }
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 """For a server that is away; what the user set counts more."""
-BATCH = 100
-"""Parameters or tags that one request may hold; metrics may be ten times as many."""
 
 
 def log(tracked: Tracked) -> str:
@@ -74,15 +69,12 @@ def _log_values(tracked: Tracked, run: str) -> None:
     from mlflow.entities import Metric, Param
     from mlflow.tracking import MlflowClient
 
-    client, now = MlflowClient(), round(time.time() * 1000)
-    for some in _batches(list(tracked.parameters.items()), BATCH):
-        client.log_batch(run, params=[Param(name, value[:6000]) for name, value in some])
-
-    def metric(one: Point) -> Any:
-        return Metric(one.name, one.value, now, one.step)
-
-    for points in _batches(tracked.metrics, 10 * BATCH):
-        client.log_batch(run, metrics=[metric(one) for one in points])
+    now = round(time.time() * 1000)
+    MlflowClient().log_batch(
+        run,
+        params=[Param(name, value[:6000]) for name, value in tracked.parameters.items()],
+        metrics=[Metric(one.name, one.value, now, one.step) for one in tracked.metrics],
+    )
 
 
 def _log_model(tracked: Tracked) -> None:
@@ -102,7 +94,3 @@ def _log_model(tracked: Tracked) -> None:
         # Named, since MLflow would start the model in another process to find them out.
         pip_requirements=["meldflow"],
     )
-
-
-def _batches(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (values[i : i + size] for i in range(0, len(values), size))

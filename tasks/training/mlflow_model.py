@@ -24,9 +24,15 @@ class ClipModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Reads the model; the networks of its extractors load when they are first needed."""
-        from meldflow.tasks.training.predict import load_predictor
-
-        self.predictor = load_predictor(Path(context.artifacts["model"]))
+        folder = Path(context.artifacts["model"])
+        try:
+            from meldflow.tasks.training.predict.predictor import load_predictor
+        except ImportError as error:
+            raise ImportError(
+                f"another meldflow tracked this model than is installed here ({error}); its files "
+                f"outlive releases: meldflow predict --model {folder}"
+            ) from error
+        self.predictor = load_predictor(folder)
 
     def predict(self, context: Any, model_input: Any, params: Any = None) -> pd.DataFrame:
         """One row per utterance: its ``label``, and a probability for each class.
@@ -49,7 +55,7 @@ class ClipModel(PythonModel):
 
     def _row(self, cells: dict[str, Any]) -> dict[str, Any]:
         from meldflow.models.schema.errors import MeldflowError
-        from meldflow.tasks.training.predict import Given
+        from meldflow.tasks.training.predict.records import Given
 
         clip, text, speaker = (_cell(cells.get(name)) for name in ("clip", "text", "speaker"))
         given = Given(clip=Path(clip) if clip else None, text=text, speaker=speaker)

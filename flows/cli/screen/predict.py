@@ -11,7 +11,7 @@ from meldflow.flows.cli.app import out
 from meldflow.tasks.pages.text import readable
 
 if TYPE_CHECKING:
-    from meldflow.tasks.training.predict import Prediction
+    from meldflow.tasks.training.predict.records import Prediction
 
 BAR = 30
 """Width of a bar for certainty, in characters."""

@@ -339,5 +339,6 @@ def test_settings_come_from_the_network_the_protocol_and_the_caller():
 
 
 def test_importing_the_tasks_loads_no_torch():
-    code = "import sys, meldflow.models.training.run, meldflow.tasks.report; sys.exit('torch' in sys.modules)"
+    modules = "meldflow.models.training.run, meldflow.tasks.report"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

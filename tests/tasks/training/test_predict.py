@@ -16,7 +16,8 @@ from meldflow.models.networks.saved import load_model
 from meldflow.models.schema.errors import MeldflowError, RunError, UsageError
 from meldflow.models.schema.media import Reason
 from meldflow.storage import open_store
-from meldflow.tasks.training.predict import Given, load_predictor
+from meldflow.tasks.training.predict.predictor import load_predictor
+from meldflow.tasks.training.predict.records import Given
 from meldflow.tasks.training.table import load_table
 from tests.tasks.training.trained import make_store, train
 

@@ -21,7 +21,8 @@ from meldflow.models.training.run import Trained
 from meldflow.tasks.options import TrainOptions
 from meldflow.tasks.training import mlflow_run
 from meldflow.tasks.training.mlflow_run import how_to_look, public, track, where_to
-from meldflow.tasks.training.predict import Given, load_predictor
+from meldflow.tasks.training.predict.predictor import load_predictor
+from meldflow.tasks.training.predict.records import Given
 from meldflow.tasks.training.steps import TrainReport, note_in_mlflow
 from tests.tasks.training.trained import make_store, train
 

@@ -1,0 +1,1 @@
+"""One clip and its words, classified by a trained model."""

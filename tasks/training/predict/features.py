@@ -1,0 +1,133 @@
+"""One utterance through a model's extractors, and as a table of one row."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meldflow.models.clips.options import DecodeOptions
+from meldflow.models.extractors.contract import Extractor
+from meldflow.models.judging.table import SEGMENTS, FeatureTable, extractor_of, segments
+from meldflow.models.judging.target import Target
+from meldflow.models.schema.features import ArraySpec, Record
+from meldflow.models.schema.media import Media, Missing, Modality, Reason
+from meldflow.tasks.isolated.decoder import Decoder
+from meldflow.tasks.training.predict.records import Given
+
+Say = Callable[[str], None]
+"""Told what is going on, for whoever waits."""
+
+_NO_CLIP = Missing(reason=Reason.MISSING_FILE, message="no clip was given")
+_NO_TEXT = Missing(reason=Reason.NO_TEXT, message="no text was given")
+
+
+def extract(
+    given: Given, extractors: Sequence[Extractor], ready: dict[str, Extractor], say: Say
+) -> Iterator[tuple[str, Record]]:
+    """What every extractor gives, by name; clips are decoded once per set of options.
+
+    Args:
+        given: the clip and the words.
+        extractors: those of the model.
+        ready: those that were set up before; it grows.
+        say: told what is going on.
+    """
+    sharing: dict[DecodeOptions | None, list[Extractor]] = {}
+    for one in extractors:
+        sharing.setdefault(one.decoding, []).append(one)
+    for options, some in sharing.items():
+        media = _media(given, options, {one.spec.modality for one in some}, say)
+        for one in some:
+            yield one.spec.name, _extracted(one, ready, media, say)
+
+
+def _media(
+    given: Given, options: DecodeOptions | None, modalities: set[Modality], say: Say
+) -> Media:
+    """What there is of an utterance; only ``modalities`` are decoded, in a child process."""
+    text = given.text if given.text.strip() else _NO_TEXT
+    if options is None or given.clip is None:
+        return Media(audio=_NO_CLIP, video=_NO_CLIP, text=text)
+    say("reading the clip")
+    with Decoder() as decoder:
+        decoded = decoder.decode(
+            os.fspath(given.clip),
+            options,
+            audio=Modality.AUDIO in modalities,
+            video=Modality.VIDEO in modalities,
+        )
+    return Media(audio=decoded.audio, video=decoded.video, text=text)
+
+
+def _extracted(extractor: Extractor, ready: dict[str, Extractor], media: Media, say: Say) -> Record:
+    name = extractor.spec.name
+    absent = getattr(media, extractor.spec.modality.value)
+    if isinstance(absent, Missing):
+        return absent  # and its weights need not be loaded
+    if name not in ready:
+        say(f"loading {name}")
+        ready[name] = extractor.setup("cpu")
+    say(f"running {name}")
+    try:
+        (record,) = ready[name].extract([media])
+    except Exception as error:  # an extraction, too, notes it as the clip's
+        return Missing(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}")
+    return record
+
+
+def table_of(
+    given: Given,
+    records: Mapping[str, Record],
+    extractors: Sequence[Extractor],
+    arrays: Mapping[str, tuple[str, ...]],
+    target: Target,
+) -> FeatureTable:
+    """The utterance as a table of one row, a dialogue of its own.
+
+    Args:
+        given: its words and who says them.
+        records: what each extractor gave.
+        extractors: those of the model.
+        arrays: modality → the arrays that the model reads.
+        target: what it tells apart.
+    """
+    specs = {one.spec.name: one.spec for one in extractors}
+    features = {
+        path: _row(records[name], specs[name].array(path.removeprefix(f"{name}/")))
+        for paths in arrays.values()
+        for path in paths
+        if (name := extractor_of(path)) in specs
+    }
+    return FeatureTable(
+        snapshot="",
+        store="",
+        keys={name: spec.key for name, spec in specs.items()},
+        weights={name: spec.weights.kind for name, spec in specs.items()},
+        split=np.array(["test"]),
+        dialogue=np.zeros(1, np.int64),
+        utterance=np.zeros(1, np.int64),
+        speaker=np.array([given.speaker]),
+        text=np.array([given.text]),
+        label=np.array([""]),
+        features=features,
+        columns={
+            path: specs[name].array(path.removeprefix(f"{name}/")).columns
+            for path in features
+            if (name := extractor_of(path)) in specs
+        },
+        arrays=arrays,
+        target=target,
+    )
+
+
+def _row(record: Record, spec: ArraySpec) -> NDArray[Any]:
+    """One array as a table holds it, first axis 1: frames as segments, NaN where missing."""
+    if isinstance(record, Missing):
+        shape = spec.shape if spec.rate is None else (SEGMENTS, *spec.shape)
+        return np.full((1, *shape), np.nan, dtype=np.float32)
+    values = record[spec.name]
+    return values[None] if spec.rate is None else segments(values)[None]

@@ -1,0 +1,131 @@
+"""A trained model with its own extractors, built again from what the model keeps of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from meldflow.models.extractors.contract import Extractor
+from meldflow.models.judging.table import FeatureTable, extractor_of
+from meldflow.models.judging.target import TARGETS, Target
+from meldflow.models.networks.saved import DAMAGE, SavedModel, damaged, load_model
+from meldflow.models.schema.errors import RunError, UsageError
+from meldflow.models.schema.media import Missing, Modality
+from meldflow.tasks.training.predict.extractors import read_by, rebuilt
+from meldflow.tasks.training.predict.features import Say, extract, table_of
+from meldflow.tasks.training.predict.notes import notes
+from meldflow.tasks.training.predict.records import Given, Prediction, check_given, listed, why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictor:
+    """A trained model with the extractors that it was trained with."""
+
+    folder: Path
+    model: SavedModel
+    extractors: tuple[Extractor, ...]
+    """Those whose features it was trained on, not set up."""
+    arrays: Mapping[str, tuple[str, ...]]
+    """Modality → the arrays that it reads, as ``extractor/array``."""
+    target: Target
+    ready: dict[str, Extractor] = field(default_factory=dict)
+    """Extractors that were set up, by name: their weights load once."""
+
+    def predict(self, given: Given, say: Say = lambda words: None) -> Prediction:
+        """Classifies one utterance.
+
+        Args:
+            given: the clip and the words; what is not there is missing.
+            say: told what is going on.
+
+        Raises:
+            UsageError: there is no such clip, or nothing was given that the model reads.
+            RunError: nothing of the clip can be used; the message says why.
+        """
+        check_given(given)
+        self._check_usable(given)
+        records = dict(extract(given, self.extractors, self.ready, say))
+        missing = {name: one for name, one in records.items() if isinstance(one, Missing)}
+        if len(missing) == len(records):
+            reasons = "; ".join(f"{name} {why(one)}" for name, one in missing.items())
+            raise RunError(f"nothing to classify: {reasons}")
+        say("classifying")
+        table = table_of(given, records, self.extractors, self.arrays, self.target)
+        by = self._probabilities(table)
+        winner = by[self.model.winner]
+        return Prediction(
+            clip="" if given.clip is None else os.fspath(given.clip),
+            text=given.text,
+            label=max(winner, key=winner.__getitem__),
+            classifier=self.model.winner,
+            by=by,
+            missing=missing,
+            model=os.fspath(self.folder),
+            notes=tuple(notes(self.model.described, self.extractors, given, missing)),
+        )
+
+    def _check_usable(self, given: Given) -> None:
+        """Whether the model reads anything of what was given.
+
+        Raises:
+            UsageError: it does not.
+        """
+        hears = read_by(self.extractors, Modality.AUDIO, Modality.VIDEO)
+        reads = read_by(self.extractors, Modality.TEXT)
+        if (given.clip is not None and hears) or (given.text.strip() and reads):
+            return
+        wanted = "name a CLIP" if hears else "give its words with --text"
+        modalities = listed([one.value for one in Modality if read_by(self.extractors, one)])
+        raise UsageError(f"the model in {self.folder} knows {modalities} alone: {wanted}")
+
+    def _probabilities(self, table: FeatureTable) -> dict[str, dict[str, float]]:
+        try:
+            said = self.model.probabilities(table)
+            return {
+                name: dict(zip(self.model.classes, rows[0].tolist(), strict=True))
+                for name, rows in said.items()
+            }
+        except DAMAGE as error:
+            raise damaged(self.folder, error) from error
+
+
+def load_predictor(
+    folder: Path, weights: str = "", weights_of: Mapping[str, str] | None = None
+) -> Predictor:
+    """The model in ``folder`` and its extractors, with their weights found but not loaded.
+
+    Args:
+        folder: report folder of a training run, or the folder ``model`` in it.
+        weights: ``pretrained``, ``random`` or a path, for all extractors; "" for the kind that
+            each of them had in training.
+        weights_of: the same by extractor, where it differs.
+
+    Raises:
+        UsageError: there is no model or a damaged one, an extractor's weights are not there, or
+            an extractor would give other features than those that the model was trained on.
+    """
+    model = load_model(folder)
+    given, described = weights_of or {}, model.described
+    try:
+        keys, target = dict(described["keys"]), TARGETS[described["target"]]
+        arrays = {name: tuple(paths) for name, paths in described["arrays"].items()}
+        used = list(dict.fromkeys(extractor_of(one) for some in arrays.values() for one in some))
+        trained = [name for name in used if name in keys]
+        had = {name: str(described["weights"][name]) for name in trained}
+        parameters = {name: dict(described.get("extractors", {}).get(name, {})) for name in trained}
+        if model.winner not in ("network", "svm"):
+            raise ValueError(f"winner is {model.winner!r}")
+    except DAMAGE as error:
+        raise damaged(folder, error) from error
+    for name in given:
+        if name not in trained:
+            raise UsageError(f"--weights: the model does not use {name}; it uses {listed(trained)}")
+    extractors = tuple(
+        rebuilt(name, keys[name], given.get(name) or weights or had[name], parameters[name])
+        for name in trained
+    )
+    return Predictor(
+        folder=folder, model=model, extractors=extractors, arrays=arrays, target=target
+    )
