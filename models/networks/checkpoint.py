@@ -1,19 +1,18 @@
-"""What a training run needs to go on as if nothing had happened: safetensors and JSON.
+"""What a training run needs to go on as if nothing had happened.
 
-A checkpoint is one file, so it is either whole or not there: the tensors, and what is no
-tensor as JSON in the file's header.
+A checkpoint is one file, so it is either whole or not there: torch's own format of tensors and
+plain values, read without unpickling anything else.
 """
 
 from __future__ import annotations
 
-import json
+import io
+import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from meldflow.models.networks.common import Epoch, best
@@ -37,55 +36,14 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
-    """The state of a run between two epochs."""
+class Parts:
+    """What changes while a run goes on, besides torch's own random state."""
 
-    tensors: dict[str, Tensor]
-    """``now.*`` and ``best.*`` parameters, ``optimiser.<parameter>.*``, ``random.*`` states."""
-    history: tuple[Epoch, ...]
-
-    @classmethod
-    def of(
-        cls,
-        progress: Progress,
-        network: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        order: torch.Generator,
-    ) -> Checkpoint:
-        """The state of a run as it is now."""
-        tensors = {f"now.{name}": value for name, value in network.state_dict().items()}
-        tensors |= {f"best.{name}": value for name, value in progress.best.items()}
-        for number, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{number}.{name}": value for name, value in state.items()}
-        tensors |= {"random.cpu": torch.get_rng_state(), "random.order": order.get_state()}
-        if torch.cuda.is_available():
-            tensors["random.cuda"] = torch.cuda.get_rng_state()
-        return cls(tensors=tensors, history=progress.history)
-
-    def restore(
-        self, network: nn.Module, optimiser: torch.optim.Optimizer, order: torch.Generator
-    ) -> Progress:
-        """Puts the state back into what a new run has made; gives how far it had come."""
-        network.load_state_dict(self._under("now"))
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in self._under("optimiser").items():
-            number, _, what = name.partition(".")
-            state.setdefault(int(number), {})[what] = value
-        optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
-        random = self._under("random")
-        torch.set_rng_state(random["cpu"])
-        order.set_state(random["order"])
-        if "cuda" in random and torch.cuda.is_available():
-            torch.cuda.set_rng_state(random["cuda"])
-        return Progress(history=self.history, best=self._under("best"))
-
-    def _under(self, prefix: str) -> dict[str, Tensor]:
-        start = f"{prefix}."
-        return {
-            name.removeprefix(start): value
-            for name, value in self.tensors.items()
-            if name.startswith(start)
-        }
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    order: torch.Generator
+    """Draws the order of what is learned from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,27 +55,44 @@ class Checkpoints:
     read: Callable[[], bytes | None]
     write: Callable[[bytes], object]
 
-    def load(self) -> Checkpoint | None:
-        """The checkpoint of this very run; None if there is none, or only another's."""
-        held = self.read()
-        header = _header(held) if held is not None else {}
-        if held is None or header.get("identity") != self.identity:
-            return None
-        history = tuple(Epoch(**epoch) for epoch in json.loads(header["history"]))
-        return Checkpoint(tensors=load(held), history=history)
+    def restore(self, parts: Parts) -> Progress:
+        """Puts the state into what a new run has made; gives how far it had come.
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Replaces the checkpoint."""
-        history = json.dumps([asdict(epoch) for epoch in checkpoint.history])
-        tensors = {name: one.cpu().contiguous() for name, one in checkpoint.tensors.items()}
-        self.write(save(tensors, {"identity": self.identity, "history": history}))
+        Nothing changes, and no epoch is done, without a checkpoint of this very run.
+        """
+        state = _state(self.read() or b"")
+        if state.get("identity") != self.identity:
+            return Progress()
+        for name in ("network", "optimiser", "scaler"):
+            getattr(parts, name).load_state_dict(state[name])
+        parts.order.set_state(state["order"])
+        torch.set_rng_state(state["cpu"])
+        if "cuda" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["cuda"])
+        return Progress(history=tuple(Epoch(**one) for one in state["history"]), best=state["best"])
+
+    def save(self, progress: Progress, parts: Parts) -> None:
+        """Replaces the checkpoint by the state between two epochs."""
+        state = {
+            "identity": self.identity,
+            "history": [asdict(epoch) for epoch in progress.history],
+            "best": progress.best,
+            "order": parts.order.get_state(),
+            "cpu": torch.get_rng_state(),
+        }
+        for name in ("network", "optimiser", "scaler"):
+            state[name] = getattr(parts, name).state_dict()
+        if torch.cuda.is_available():
+            state["cuda"] = torch.cuda.get_rng_state()
+        file = io.BytesIO()
+        torch.save(state, file)
+        self.write(file.getvalue())
 
 
-def _header(file: bytes) -> dict[str, Any]:
-    """The strings in a safetensors file's header; none if it is damaged."""
+def _state(file: bytes) -> dict[str, Any]:
+    """What was saved; nothing if it is damaged."""
     try:
-        length = int.from_bytes(file[:8], "little")
-        load(file)
-        return dict(json.loads(file[8 : 8 + length]).get("__metadata__") or {})
-    except (SafetensorError, ValueError):
+        found = torch.load(io.BytesIO(file), map_location="cpu", weights_only=True)
+    except (EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
         return {}
+    return found if isinstance(found, dict) else {}

@@ -15,7 +15,7 @@ from torch import nn
 from meldflow.models.judging.calibration import temperature
 from meldflow.models.judging.metrics import weighted_f1
 from meldflow.models.judging.protocols import Division, Ledger
-from meldflow.models.networks.checkpoint import Checkpoint, Checkpoints, Progress
+from meldflow.models.networks.checkpoint import Checkpoints, Parts, Progress
 from meldflow.models.networks.common import Epoch, TrainConfig, best, class_weights
 from meldflow.models.networks.fitted import Fitted, Output, layers_of
 from meldflow.models.schema.errors import UsageError
@@ -188,9 +188,10 @@ class _Trainer:
         Without rows to choose on, all epochs are run and the last one is kept.
         """
         order = torch.Generator().manual_seed(self.config.seed)
-        progress = Progress()
-        if checkpoints is not None and (found := checkpoints.load()) is not None:
-            progress = found.restore(self.network, self.optimiser, order)
+        parts = Parts(
+            network=self.network, optimiser=self.optimiser, scaler=self.scaler, order=order
+        )
+        progress = Progress() if checkpoints is None else checkpoints.restore(parts)
         while not self._done(progress):
             started = time.perf_counter()
             for group in self.optimiser.param_groups:
@@ -208,7 +209,7 @@ class _Trainer:
             if on_epoch is not None:
                 on_epoch(epoch)
             if checkpoints is not None:
-                checkpoints.save(Checkpoint.of(progress, self.network, self.optimiser, order))
+                checkpoints.save(progress, parts)
         self.network.load_state_dict(progress.best)
         return progress
 

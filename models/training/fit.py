@@ -118,7 +118,7 @@ def fit_network(
     with watch(what, config.epochs, "epochs at most") as advance:
         checkpoints = None
         if resume is not None and prepared.resumes:
-            file = resume / f"{name or 'all'}-seed-{config.seed}.safetensors"
+            file = resume / f"{name or 'all'}-seed-{config.seed}.pt"
             checkpoints = _checkpoints(file, prepared.table, config, ledger)
         return prepared.fit(config, ledger, lambda _: advance(1), checkpoints)
 

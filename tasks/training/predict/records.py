@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +39,7 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
-            "clip": self.clip,
-            "text": self.text,
-            "label": self.label,
-            "probabilities": dict(self.probabilities),
-            "classifier": self.classifier,
-            "by": {name: dict(one) for name, one in self.by.items()},
-            "missing": {
-                name: {"reason": one.reason.value, "message": one.message}
-                for name, one in self.missing.items()
-            },
-            "model": self.model,
-            "notes": list(self.notes),
-        }
+        return asdict(self) | {"probabilities": dict(self.probabilities)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

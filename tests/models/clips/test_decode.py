@@ -112,7 +112,8 @@ def test_half_a_clip_from_a_failing_disk_is_not_kept(
             return super().read(size)
 
     def failing(self: Path, mode: str) -> io.BufferedReader:
-        return Failing(plain(self, mode, buffering=0))  # type: ignore[call-overload]
+        assert mode == "rb"
+        return Failing(plain(self, "rb", buffering=0))
 
     monkeypatch.setattr(Path, "open", failing)
     failed = Missing(reason=Reason.UNREADABLE, message="[Errno 5] Input/output error")

@@ -180,7 +180,9 @@ def test_of_deep_luma_the_upper_eight_bits_are_scored(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", [Film(frames=noise(1), codec="ffv1", pixels="yuv420p10le")])
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
-        plane = np.frombuffer(frame.planes[0], "<u2").reshape(frame.height, -1)[:, : frame.width]
+        plane = np.frombuffer(bytes(frame.planes[0]), "<u2").reshape(frame.height, -1)[
+            :, : frame.width
+        ]
     np.testing.assert_array_equal(luma(frame), plane >> 2)
 
 

@@ -76,10 +76,15 @@ def test_tone(extractor: Extractor) -> None:
     assert np.median(column(record, "centroid")) == pytest.approx(220, abs=60)
 
 
+def by(method: str, extractor: Extractor) -> Extractor:
+    assert isinstance(extractor, Descriptors)
+    return replace(extractor, f0=method)
+
+
 @pytest.mark.parametrize("method", ["yin", "pyin"])
 def test_noise_is_unvoiced_and_has_no_pitch(extractor: Extractor, method: str) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
-    record = described(replace(extractor, f0=method), noise)
+    record = described(by(method, extractor), noise)
     assert column(record, "voiced").mean() < 0.05
     unvoiced = column(record, "voiced") == 0
     assert np.isnan(column(record, "f0")[unvoiced]).all()
@@ -98,8 +103,7 @@ def test_never_voiced_has_no_statistics_of_pitch(extractor: Extractor) -> None:
 def test_pitch_of_a_voice_by_both_methods(extractor: Extractor) -> None:
     samples = speech(32000, 1).samples
     fast, slow = (
-        column(described(replace(extractor, f0=method), samples), "f0")
-        for method in ("yin", "pyin")
+        column(described(by(method, extractor), samples), "f0") for method in ("yin", "pyin")
     )
     both = np.isfinite(fast) & np.isfinite(slow)
     assert both.mean() > 0.8
@@ -135,9 +139,15 @@ def test_real_clips_equal_direct_calls_of_librosa(
     sound = real(clip(name)).audio
     assert isinstance(sound, Audio)
     record, samples = described(extractor, sound.samples), sound.samples
-    grid = {"hop_length": 320, "center": False}
+    grid: dict[str, Any] = {"hop_length": 320, "center": False}
     # wav2vec 2.0's 400-sample frames, in the middle of longer ones where a method needs those.
-    spectral = {"y": np.pad(samples, 56), "sr": 16000, "n_fft": 512, "win_length": 400, **grid}
+    spectral: dict[str, Any] = {
+        "y": np.pad(samples, 56),
+        "sr": 16000,
+        "n_fft": 512,
+        "win_length": 400,
+        **grid,
+    }
     mel = librosa.power_to_db(librosa.feature.melspectrogram(n_mels=40, **spectral), top_db=None)
     by_hand = {
         "centroid": librosa.feature.spectral_centroid(**spectral)[0],
@@ -161,11 +171,17 @@ def test_pitch_of_real_clips_equals_direct_calls_of_librosa(
     sound = real(clip(name)).audio
     assert isinstance(sound, Audio)
     padded = np.pad(sound.samples, 312)
-    asked = {"fmin": 60, "fmax": 600, "sr": 16000, "frame_length": 1024, "hop_length": 320}
+    asked: dict[str, Any] = {
+        "fmin": 60,
+        "fmax": 600,
+        "sr": 16000,
+        "frame_length": 1024,
+        "hop_length": 320,
+    }
     everywhere = librosa.yin(padded, center=False, **asked)
     likely, flags, _ = librosa.pyin(padded, center=False, **asked)
     for method, expected in (("yin", everywhere), ("pyin", likely)):
-        record = described(replace(extractor, f0=method), sound.samples)
+        record = described(by(method, extractor), sound.samples)
         found, voiced = column(record, "f0"), column(record, "voiced") == 1
         np.testing.assert_array_equal(np.isfinite(found), voiced)
         np.testing.assert_allclose(found[voiced], expected[: len(found)][voiced], rtol=1e-4)
@@ -176,7 +192,7 @@ def test_pitch_of_real_clips_equals_direct_calls_of_librosa(
 def test_statistics_leave_out_what_is_undefined() -> None:
     values = np.array([[1.0, np.nan], [3.0, 4.0], [np.nan, np.nan], [8.0, np.nan]])
     first, second = statistics(values).reshape(2, 7)
-    np.testing.assert_allclose(first, [4, np.std([1, 3, 8]), 1, 8, 2, 3, 5.5])
+    np.testing.assert_allclose(first, [4, float(np.std([1, 3, 8])), 1, 8, 2, 3, 5.5])
     np.testing.assert_allclose(second, [4, 0, 4, 4, 4, 4, 4])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from meldflow.models.judging.protocols import (
 )
 from meldflow.models.judging.saved_svm import SavedSvm
 from meldflow.models.judging.svm import fit_svm
+from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS
@@ -46,7 +48,7 @@ TRUTH = np.array([0, 0, 0, 1, 1, 4], dtype=np.intp)
 PREDICTED = np.array([0, 0, 1, 1, 4, 4], dtype=np.intp)
 
 
-def test_score_by_hand():
+def test_score_by_hand() -> None:
     # neutral: P 1, R 2/3, F 0.8 (3 rows); surprise: P R F 1/2 (2); joy: P 1/2, R 1, F 2/3 (1)
     scores = score(TRUTH, PREDICTED, EMOTIONS)
     assert scores.rows == 6
@@ -59,14 +61,14 @@ def test_score_by_hand():
     assert scores.macro_recall == pytest.approx((2 / 3 + 0.5 + 1) / 7)
 
 
-def test_confusion_has_true_rows_and_predicted_columns():
+def test_confusion_has_true_rows_and_predicted_columns() -> None:
     matrix = confusion(TRUTH, PREDICTED, EMOTIONS)
     assert matrix.shape == (7, 7)
     assert matrix[0].tolist() == [2, 1, 0, 0, 0, 0, 0]
     assert matrix[:, 4].tolist() == [0, 1, 0, 0, 1, 0, 0]
 
 
-def test_by_class_by_hand():
+def test_by_class_by_hand() -> None:
     matrix = confusion(TRUTH, PREDICTED, EMOTIONS)
     lines = {line.label: line for line in by_class(matrix, EMOTIONS)}
     neutral = lines["neutral"]
@@ -77,7 +79,7 @@ def test_by_class_by_hand():
     assert (fear.total, fear.percent, fear.precision, fear.f1) == (0, None, None, None)
 
 
-def test_interval_holds_the_score_and_narrows_with_rows():
+def test_interval_holds_the_score_and_narrows_with_rows() -> None:
     rng = np.random.default_rng(0)
     widths = []
     for n in (60, 6000):
@@ -90,7 +92,7 @@ def test_interval_holds_the_score_and_narrows_with_rows():
     assert widths[1] < widths[0] / 5
 
 
-def test_roc_agrees_with_sklearn_and_leaves_out_what_is_undefined():
+def test_roc_agrees_with_sklearn_and_leaves_out_what_is_undefined() -> None:
     scores = np.random.default_rng(0).normal(size=(6, 7))
     curves = {curve.label: curve for curve in roc(TRUTH, scores, EMOTIONS)}
     assert curves["neutral"].auc == pytest.approx(roc_auc_score(TRUTH == 0, scores[:, 0]))
@@ -101,14 +103,15 @@ def test_roc_agrees_with_sklearn_and_leaves_out_what_is_undefined():
     assert unseen[1].auc == curves["surprise"].auc
 
 
-def test_judge_without_scores_has_no_curves():
+def test_judge_without_scores_has_no_curves() -> None:
     judgement = judge((TRUTH, TRUTH), (TRUTH, PREDICTED), EMOTIONS)
     assert judgement.roc == ()
+    assert judgement.dev is not None
     assert judgement.dev.accuracy == 1
     assert judgement.predicted[:3] == ("neutral", "neutral", "surprise")
 
 
-def test_majority_takes_the_first_of_equals():
+def test_majority_takes_the_first_of_equals() -> None:
     assert majority(np.array([4, 4, 1, 1, 0], dtype=np.intp)) == 1
 
 
@@ -131,7 +134,7 @@ def clouds(classes: list[int], n: int = 30) -> tuple[np.ndarray, Division, Ledge
 
 
 @pytest.mark.parametrize("classes", [[0, 4], [0, 1, 6], list(range(7))])
-def test_svm_separates_clouds_whatever_the_number_of_classes(classes):
+def test_svm_separates_clouds_whatever_the_number_of_classes(classes: Any) -> None:
     fused, division, ledger = clouds(classes)
     svm = fit_svm(fused, division, ReferenceConfig(), ledger)
     truth = division.labels[division.judge]
@@ -141,7 +144,7 @@ def test_svm_separates_clouds_whatever_the_number_of_classes(classes):
     assert np.isnan(scores).all(axis=0).tolist() == [i not in classes for i in range(7)]
 
 
-def test_svm_is_fitted_on_train_and_chosen_on_dev():
+def test_svm_is_fitted_on_train_and_chosen_on_dev() -> None:
     fused, division, ledger = clouds([0, 1, 2])
     svm = fit_svm(fused, division, ReferenceConfig(svm_c=(1, 10), svm_gamma=(0.1, 1)), ledger)
     assert {(use.object, use.split, use.rows) for use in ledger.fitted} == {
@@ -150,14 +153,14 @@ def test_svm_is_fitted_on_train_and_chosen_on_dev():
     }
     assert [use.split for use in ledger.chosen] == ["dev"]
     assert len(svm.grid) == 4
-    assert svm.chosen.dev_weighted_f1 == max(one.dev_weighted_f1 for one in svm.grid)
+    assert svm.chosen.dev_weighted_f1 == max(one.dev_weighted_f1 or 0.0 for one in svm.grid)
     assert svm.machine.shape_fit_ == (30, 30)
     wrong = replace(division, fit_svm=division.choose)
     with pytest.raises(LeakError):
         fit_svm(fused, wrong, ReferenceConfig(), ledger)
 
 
-def test_svm_is_scikit_learns_rbf_machine():
+def test_svm_is_scikit_learns_rbf_machine() -> None:
     fused, division, ledger = clouds(list(range(7)))
     fused += np.random.default_rng(1).normal(scale=9, size=fused.shape).astype("f4")
     svm = fit_svm(fused, division, ReferenceConfig(svm_c=(2,), svm_gamma=(0.5,)), ledger)
@@ -174,7 +177,7 @@ def test_svm_is_scikit_learns_rbf_machine():
     assert (class_of(svm.scores(test)) == votes).mean() > 0.8
 
 
-def test_a_saved_machine_says_what_the_fitted_one_does():
+def test_a_saved_machine_says_what_the_fitted_one_does() -> None:
     for classes in ([0, 4], [0, 1, 6], list(range(7))):
         fused, division, ledger = clouds(classes)
         fused += np.random.default_rng(1).normal(scale=9, size=fused.shape).astype("f4")
@@ -184,7 +187,7 @@ def test_a_saved_machine_says_what_the_fitted_one_does():
         np.testing.assert_allclose(saved.scores(fused), svm.scores(fused), atol=1e-3)
 
 
-def test_probabilities_of_the_svm_are_chosen_on_dev_and_as_sure_as_right():
+def test_probabilities_of_the_svm_are_chosen_on_dev_and_as_sure_as_right() -> None:
     fused, division, ledger = clouds(list(range(7)), n=300)
     fused += np.random.default_rng(1).normal(scale=25, size=fused.shape).astype("f4")
     svm = fit_svm(fused, division, ReferenceConfig(svm_c=(1,), svm_gamma=(0.1,)), ledger)
@@ -195,7 +198,7 @@ def test_probabilities_of_the_svm_are_chosen_on_dev_and_as_sure_as_right():
     assert mended.error < plain.error
 
 
-def test_temperature_makes_a_boaster_modest():
+def test_temperature_makes_a_boaster_modest() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, 2000)
     honest = rng.normal(size=(2000, 7)) + 2 * np.eye(7)[labels]
@@ -203,14 +206,14 @@ def test_temperature_makes_a_boaster_modest():
     assert temperature(3 * honest, labels) == pytest.approx(3 * own, rel=0.02)
 
 
-def test_temperature_of_nothing_to_go_by_is_one():
+def test_temperature_of_nothing_to_go_by_is_one() -> None:
     assert temperature(np.zeros((0, 7)), np.zeros(0, np.intp)) == 1
     never = np.full((3, 7), np.nan)
     never[:, :2] = 1
     assert temperature(never, np.array([5, 6, 5])) == 1
 
 
-def test_reliability_by_hand():
+def test_reliability_by_hand() -> None:
     likely = np.array([[0.8, 0.2], [0.8, 0.2], [0.4, 0.6], [0.65, 0.35]])
     found, truth = reliability(np.log(likely), np.array([0, 1, 1, 1]), 1.0)
     assert [(one.rows, one.accuracy) for one in found.bins] == [(2, 0.5), (2, 0.5)]
@@ -219,13 +222,13 @@ def test_reliability_by_hand():
     np.testing.assert_allclose(truth, [0.8, 0.2, 0.6, 0.35])
 
 
-def test_a_class_never_seen_has_no_probability():
+def test_a_class_never_seen_has_no_probability() -> None:
     scores = np.array([[1.0, np.nan, 0.0]])
     np.testing.assert_allclose(np.exp(log_probabilities(scores, 0.5)).sum(), 1)
     assert np.exp(log_probabilities(scores, 0.5))[0, 1] == 0
 
 
-def test_comparison_by_hand():
+def test_comparison_by_hand() -> None:
     truth = np.array([0] * 50 + [1] * 50, dtype=np.intp)
     one, other = truth.copy(), truth.copy()
     one[:2], other[10:20] = 1, 1
@@ -239,7 +242,7 @@ def test_comparison_by_hand():
     assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
 
 
-def test_the_leaky_protocol_divides_the_training_rows_as_published():
+def test_the_leaky_protocol_divides_the_training_rows_as_published() -> None:
     split = np.repeat(["train", "dev", "test"], (9988, 3, 4))
     table = make_table((300, 20, 20))
     leaky = PROTOCOLS["leaky-80-20"]
@@ -253,7 +256,7 @@ def test_the_leaky_protocol_divides_the_training_rows_as_published():
     assert not OFFICIAL.wrong
 
 
-def test_the_leaky_protocol_has_a_guard_too():
+def test_the_leaky_protocol_has_a_guard_too() -> None:
     table = make_table((300, 20, 20))
     ledger = Ledger(protocol=PROTOCOLS["leaky-80-20"], split=table.split)
     division = divide(table, ledger.protocol)
@@ -270,7 +273,7 @@ def test_the_leaky_protocol_has_a_guard_too():
         ledger.judge("svm", table.rows("test"))
 
 
-def test_unknown_protocol_names_the_known():
+def test_unknown_protocol_names_the_known() -> None:
     with pytest.raises(UsageError, match="'leaky'; there is: official, leaky-80-20"):
         protocol_named("leaky")
 
@@ -284,12 +287,12 @@ def test_unknown_protocol_names_the_known():
         ((1, 9, 9), "all train rows are neutral"),
     ],
 )
-def test_divide_names_what_is_missing(sizes, message):
+def test_divide_names_what_is_missing(sizes: Any, message: Any) -> None:
     with pytest.raises(UsageError, match=message):
         divide(make_table(sizes), OFFICIAL)
 
 
-def test_divide_refuses_strange_emotions_and_empty_features():
+def test_divide_refuses_strange_emotions_and_empty_features() -> None:
     table = make_table((9, 9, 9))
     label = table.label.astype("<U10")
     label[3] = "Joy"
@@ -299,7 +302,7 @@ def test_divide_refuses_strange_emotions_and_empty_features():
         divide(replace(table, features={}), OFFICIAL)
 
 
-def kinds(table, predicted=None) -> dict[str, list[str]]:
+def kinds(table: FeatureTable, predicted: Any = None) -> dict[str, list[str]]:
     """Cautions by kind, for a model that is always right unless told otherwise."""
     division = divide(table, OFFICIAL)
     truth, dev = division.labels[division.judge], division.labels[division.choose]
@@ -316,23 +319,23 @@ def kinds(table, predicted=None) -> dict[str, list[str]]:
     return found
 
 
-def test_a_sound_table_gives_no_caution():
+def test_a_sound_table_gives_no_caution() -> None:
     assert kinds(make_table((250, 200, 200))) == {}
 
 
-def test_cautions_name_their_cause():
+def test_cautions_name_their_cause() -> None:
     found = kinds(make_table((40, 10, 12), weights="random", without=("video/resnet50",)))
     assert "audio/wav2vec2, text/minilm" in found["random_weights"][0]
     assert "no video/resnet50 features" in found["missing_modality"][0]
     assert "10 dev and 12 test utterances" in found["few_rows"][0]
 
 
-def test_caution_on_utterances_without_an_emotion():
+def test_caution_on_utterances_without_an_emotion() -> None:
     table = replace(make_table((250, 200, 200)), unlabelled=3)
     assert kinds(table) == {"unlabelled": ["3 utterances without an emotion were left out."]}
 
 
-def test_caution_on_one_speaker():
+def test_caution_on_one_speaker() -> None:
     table = make_table((250, 200, 200))
     alone = replace(table, speaker=np.where(table.split == "train", "Ross", table.speaker))
     assert kinds(alone)["one_speaker"] == [
@@ -340,7 +343,7 @@ def test_caution_on_one_speaker():
     ]
 
 
-def test_cautions_on_values_that_nobody_may_write():
+def test_cautions_on_values_that_nobody_may_write() -> None:
     table = make_table((250, 200, 200))
     features = {path: values.copy() for path, values in table.features.items()}
     features["text/minilm/embedding"][0, 3] = np.nan
@@ -355,13 +358,13 @@ def test_cautions_on_values_that_nobody_may_write():
     ]
 
 
-def test_caution_names_what_failed_and_why():
+def test_caution_names_what_failed_and_why() -> None:
     table = make_table((250, 200, 200))
     video = table.features["video/resnet50/features"].copy()
     video[:3] = np.nan
     table = replace(
         table,
-        features=table.features | {"video/resnet50/features": video},
+        features={**table.features, "video/resnet50/features": video},
         missing={"video/resnet50": {"no_video": 2, "timeout": 1}},
     )
     assert kinds(table)["missing_feature"] == [
@@ -370,21 +373,21 @@ def test_caution_names_what_failed_and_why():
     ]
 
 
-def test_cautions_on_partly_missing_features():
+def test_cautions_on_partly_missing_features() -> None:
     found = kinds(make_table((250, 200, 200), missing=0.5, without=("audio/librosa",)))
     assert any("No audio/librosa features" in one for one in found["missing_feature"])
     assert any("utterances lack video/resnet50" in one for one in found["missing_feature"])
 
 
-def test_caution_on_a_modality_absent_from_one_split():
+def test_caution_on_a_modality_absent_from_one_split() -> None:
     table = make_table((250, 200, 200))
     video = table.features["video/resnet50/features"].copy()
     video[table.rows("test")] = np.nan
-    found = kinds(replace(table, features=table.features | {"video/resnet50/features": video}))
+    found = kinds(replace(table, features={**table.features, "video/resnet50/features": video}))
     assert found["missing_modality"] == ["No video in test: none of its 200 utterances has any."]
 
 
-def test_cautions_on_emotions_and_texts():
+def test_cautions_on_emotions_and_texts() -> None:
     table = make_table((250, 200, 200))
     label = table.label.copy()
     label[table.rows("train")[label[table.rows("train")] == "fear"]] = "joy"
@@ -397,7 +400,7 @@ def test_cautions_on_emotions_and_texts():
     assert repeated_texts(table, divide(table, OFFICIAL)) == 200
 
 
-def test_caution_when_no_better_than_majority():
+def test_caution_when_no_better_than_majority() -> None:
     table = make_table((250, 200, 200))
     predicted = np.full(200, EMOTIONS.index("neutral"), dtype=np.intp)
     assert "Not clearly better" in kinds(table, predicted)["not_better_than_majority"][0]

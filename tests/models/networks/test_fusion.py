@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from meldflow.models.judging.protocols import PROTOCOLS, LeakError, Ledger, divide
 from meldflow.models.judging.table import SEGMENTS, FeatureTable, segments, wanted
 from meldflow.models.networks.checkpoint import Checkpoints
+from meldflow.models.networks.common import Epoch, Precision
+from meldflow.models.networks.fitted import Fitted, Output
 from meldflow.models.networks.fusion.config import FusionConfig
-from meldflow.models.networks.fusion.inputs import SOMEBODY, dialogues, frequent, prepare
+from meldflow.models.networks.fusion.inputs import SOMEBODY, Inputs, dialogues, frequent, prepare
 from meldflow.models.networks.fusion.network import FusionNetwork, batch_of, keep_some
 from meldflow.models.networks.fusion.training import fit_network
 from meldflow.models.schema.errors import UsageError
@@ -36,24 +41,27 @@ def ledger_of(table: FeatureTable) -> Ledger:
     return Ledger(protocol=OFFICIAL, split=table.split)
 
 
-def prepared(table: FeatureTable, config: FusionConfig = CONFIG):
+def prepared(table: FeatureTable, config: FusionConfig = CONFIG) -> Inputs:
     return prepare(table, table.rows("train"), ledger_of(table), config)
 
 
-def fitted(table: FeatureTable, config: FusionConfig = CONFIG, **more):
+def fitted(table: FeatureTable, config: FusionConfig = CONFIG, **more: Any) -> Fitted:
     ledger = ledger_of(table)
     inputs = prepare(table, table.rows("train"), ledger, config)
     return fit_network(inputs, divide(table, OFFICIAL), config, ledger, **more)
 
 
-def untrained(inputs, config: FusionConfig = CONFIG) -> FusionNetwork:
+def untrained(inputs: Inputs, config: FusionConfig = CONFIG) -> FusionNetwork:
     torch.manual_seed(0)
     return FusionNetwork(inputs.shapes(), len(inputs.speakers), config).eval()
 
 
-def logits(network: FusionNetwork, inputs, rows) -> torch.Tensor:
+def logits(
+    network: FusionNetwork, inputs: Inputs, rows: Sequence[NDArray[np.intp]]
+) -> torch.Tensor:
     with torch.inference_mode():
-        return network(batch_of(inputs, rows)).logits
+        output: Output[torch.Tensor] = network(batch_of(inputs, rows))
+    return output.logits
 
 
 def changed(table: FeatureTable, row: int) -> FeatureTable:
@@ -65,7 +73,7 @@ def changed(table: FeatureTable, row: int) -> FeatureTable:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_a_dialogue_gives_the_same_in_any_company(causal):
+def test_a_dialogue_gives_the_same_in_any_company(causal: bool) -> None:
     config = replace(CONFIG, causal=causal)
     inputs = prepared(make_table(missing=0.2), config)
     network = untrained(inputs, config)
@@ -75,7 +83,7 @@ def test_a_dialogue_gives_the_same_in_any_company(causal):
 
 
 @pytest.mark.parametrize(("causal", "reaches_back"), [(True, False), (False, True)])
-def test_the_causal_variant_sees_no_future(causal, reaches_back):
+def test_the_causal_variant_sees_no_future(causal: bool, reaches_back: bool) -> None:
     config, table = replace(CONFIG, causal=causal), make_table()
     before = prepared(table, config)
     # of a split that no scaler is fitted on
@@ -89,7 +97,7 @@ def test_the_causal_variant_sees_no_future(causal, reaches_back):
     assert torch.equal(one[:-1], other[:-1]) is not reaches_back
 
 
-def test_steps_beyond_a_clip_change_nothing():
+def test_steps_beyond_a_clip_change_nothing() -> None:
     inputs = prepared(make_table())
     video = inputs.streams["video"]
     video.steps[:] = 4
@@ -99,7 +107,7 @@ def test_steps_beyond_a_clip_change_nothing():
     torch.testing.assert_close(logits(network, inputs, inputs.dialogues), before)
 
 
-def test_what_is_missing_is_not_looked_at():
+def test_what_is_missing_is_not_looked_at() -> None:
     inputs = prepared(make_table())
     for name in ("audio", "video"):
         inputs.streams[name].steps[:] = 0
@@ -114,7 +122,7 @@ def test_what_is_missing_is_not_looked_at():
     torch.testing.assert_close(shares["text"], torch.ones(len(shares["text"])))
 
 
-def test_an_utterance_without_any_modality_is_finite():
+def test_an_utterance_without_any_modality_is_finite() -> None:
     inputs = prepared(make_table())
     for stream in inputs.streams.values():
         stream.steps[:2] = 0
@@ -123,7 +131,7 @@ def test_an_utterance_without_any_modality_is_finite():
     assert all(bool(one.isfinite().all()) for one in output)
 
 
-def test_modality_dropout_leaves_the_last_one():
+def test_modality_dropout_leaves_the_last_one() -> None:
     torch.manual_seed(0)
     present = torch.rand(500, 3) < 0.5
     kept = keep_some(present, 0.9)
@@ -132,7 +140,7 @@ def test_modality_dropout_leaves_the_last_one():
     assert kept.sum() < present.sum()
 
 
-def test_seeds_repeat_to_the_bit_and_leave_the_callers_random_state_alone():
+def test_seeds_repeat_to_the_bit_and_leave_the_callers_random_state_alone() -> None:
     table, state = make_table(missing=0.1), torch.get_rng_state()
     one, other = fitted(table), fitted(table)
     assert torch.equal(torch.get_rng_state(), state)
@@ -140,13 +148,13 @@ def test_seeds_repeat_to_the_bit_and_leave_the_callers_random_state_alone():
     assert not np.array_equal(one.logits, fitted(table, replace(CONFIG, seed=1)).logits)
 
 
-def test_resumed_equals_uninterrupted():
-    table, kept = make_table(missing=0.1), []
+def test_resumed_equals_uninterrupted() -> None:
+    table, kept = make_table(missing=0.1), list[bytes]()
     whole = fitted(
         table, checkpoints=Checkpoints(identity="a", read=lambda: None, write=kept.append)
     )
     assert len(kept) == 3
-    epochs = []
+    epochs = list[Epoch]()
     resumed = fitted(
         table,
         checkpoints=Checkpoints(identity="a", read=lambda: kept[0], write=lambda _: None),
@@ -158,8 +166,8 @@ def test_resumed_equals_uninterrupted():
 
 
 @pytest.mark.parametrize("damage", ["other", "cut", "empty"])
-def test_a_checkpoint_that_is_not_this_runs_is_not_gone_on_from(damage):
-    table, kept, epochs = make_table(), [], []
+def test_a_checkpoint_that_is_not_this_runs_is_not_gone_on_from(damage: str) -> None:
+    table, kept, epochs = make_table(), list[bytes](), list[Epoch]()
     fitted(table, checkpoints=Checkpoints(identity="a", read=lambda: None, write=kept.append))
     held = {"other": kept[0], "cut": kept[0][:-9], "empty": b""}[damage]
     identity = "b" if damage == "other" else "a"
@@ -168,7 +176,7 @@ def test_a_checkpoint_that_is_not_this_runs_is_not_gone_on_from(damage):
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
 
 
-def test_training_learns_what_is_there():
+def test_training_learns_what_is_there() -> None:
     table = make_table()
     found = fitted(table, replace(CONFIG, epochs=20, width=32))
     division = divide(table, OFFICIAL)
@@ -178,12 +186,12 @@ def test_training_learns_what_is_there():
 
 
 @pytest.mark.parametrize("without", [("text/minilm",), ("audio/wav2vec2", "audio/librosa")])
-def test_a_modality_that_is_not_there_is_left_out(without):
+def test_a_modality_that_is_not_there_is_left_out(without: tuple[str, ...]) -> None:
     found = fitted(make_table(without=without), replace(CONFIG, epochs=1))
     assert np.isfinite(found.logits).all()
 
 
-def test_nan_and_infinity_in_a_feature_never_reach_the_network():
+def test_nan_and_infinity_in_a_feature_never_reach_the_network() -> None:
     table = make_table()
     values = table.features["audio/wav2vec2/mean"].copy()
     values[:5, :300], values[5:9], values[:, 7] = np.nan, np.inf, np.nan
@@ -193,7 +201,7 @@ def test_nan_and_infinity_in_a_feature_never_reach_the_network():
     assert np.isfinite(fitted(broken, replace(CONFIG, epochs=1)).logits).all()
 
 
-def test_speakers_are_those_who_often_speak_in_train():
+def test_speakers_are_those_who_often_speak_in_train() -> None:
     names = np.array(["Ross"] * 60 + ["Gunther"] + ["Joey"] * 39)
     assert frequent(names, 0.02) == ("Joey", "Ross")
     table = make_table()
@@ -203,7 +211,7 @@ def test_speakers_are_those_who_often_speak_in_train():
     assert set(inputs.speaker[table.split != "train"]) == {SOMEBODY}
 
 
-def test_dialogues_are_in_order_and_cut_where_too_long():
+def test_dialogues_are_in_order_and_cut_where_too_long() -> None:
     table = make_table()
     shuffled = np.random.default_rng(0).permutation(len(table))
     mixed = replace(table, utterance=shuffled, dialogue=np.zeros(len(table), dtype=int))
@@ -216,19 +224,19 @@ def test_dialogues_are_in_order_and_cut_where_too_long():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
-def test_a_device_that_is_not_there_is_one_line():
+def test_a_device_that_is_not_there_is_one_line() -> None:
     with pytest.raises(UsageError, match="no device cuda on this machine; cpu and auto"):
         fitted(make_table(), replace(CONFIG, device="cuda"))
 
 
-def test_variables_of_slurm_change_nothing(monkeypatch):
+def test_variables_of_slurm_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
     assert np.isfinite(fitted(make_table(), replace(CONFIG, epochs=1, device="auto")).logits).all()
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_mixed_precision_learns_nearly_the_same(precision):
+def test_mixed_precision_learns_nearly_the_same(precision: Precision) -> None:
     config = replace(CONFIG, epochs=1)
     exact, mixed = (
         fitted(make_table(), one).logits for one in (config, replace(config, precision=precision))
@@ -236,7 +244,7 @@ def test_mixed_precision_learns_nearly_the_same(precision):
     assert 0 < np.abs(exact - mixed).max() < 0.05
 
 
-def test_a_protocol_that_chooses_nothing_keeps_the_last_epoch():
+def test_a_protocol_that_chooses_nothing_keeps_the_last_epoch() -> None:
     table = make_table()
     leaky = PROTOCOLS["leaky-80-20"]
     ledger = Ledger(protocol=leaky, split=table.split)
@@ -247,7 +255,7 @@ def test_a_protocol_that_chooses_nothing_keeps_the_last_epoch():
     assert (found.temperature, ledger.chosen) == (1.0, [])
 
 
-def test_what_was_saved_for_other_modalities_fits_again():
+def test_what_was_saved_for_other_modalities_fits_again() -> None:
     inputs = prepared(make_table(without=("audio/wav2vec2", "audio/librosa")))
     whole = prepared(make_table())
     wide = inputs.shaped_like(whole.shapes())
@@ -256,13 +264,13 @@ def test_what_was_saved_for_other_modalities_fits_again():
     assert bool(logits(untrained(whole), wide, wide.dialogues).isfinite().all())
 
 
-def test_fitting_on_dev_is_refused():
+def test_fitting_on_dev_is_refused() -> None:
     table = make_table()
     with pytest.raises(LeakError, match="may fit on train rows only"):
         prepare(table, table.rows("dev"), ledger_of(table), CONFIG)
 
 
-def test_everything_fitted_or_chosen_is_in_the_ledger():
+def test_everything_fitted_or_chosen_is_in_the_ledger() -> None:
     table = make_table()
     ledger = ledger_of(table)
     inputs = prepare(table, table.rows("train"), ledger, CONFIG)
@@ -274,7 +282,7 @@ def test_everything_fitted_or_chosen_is_in_the_ledger():
     assert not ledger.judged
 
 
-def test_segments_keep_100_ms_and_cap_long_clips():
+def test_segments_keep_100_ms_and_cap_long_clips() -> None:
     frames = np.repeat(np.arange(10.0), 5)[:, None] * [[1.0, np.nan]]
     found = segments(frames)
     assert found.shape == (SEGMENTS, 2)
@@ -285,7 +293,7 @@ def test_segments_keep_100_ms_and_cap_long_clips():
     assert np.isnan(segments(np.ones((0, 2)))).all()
 
 
-def test_only_what_is_needed_is_asked_for():
+def test_only_what_is_needed_is_asked_for() -> None:
     held = {"text/minilm/embedding", "audio/librosa/frames", "audio/librosa/stats"}
     assert wanted("fusion", ("text",), held) == {"text": ("text/minilm/embedding",)}
     assert wanted("fusion", ("text",), held | {"text/minilm/layers"}) == {
@@ -299,6 +307,6 @@ def test_only_what_is_needed_is_asked_for():
     ("field", "value"),
     [("width", 9), ("dropout", 1.5), ("class_weighting", "all"), ("precision", "8"), ("svm_c", ())],
 )
-def test_settings_out_of_range_are_named(field, value):
+def test_settings_out_of_range_are_named(field: str, value: Any) -> None:
     with pytest.raises(UsageError, match=field):
         FusionConfig(**{field: value})

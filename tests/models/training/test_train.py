@@ -5,78 +5,98 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from meldflow.models.judging.records import JUDGED
+from meldflow.models.judging.records import JUDGED, Judgement
 from meldflow.models.judging.target import SENTIMENT
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.networks.reference.network import PARAMETERS
 from meldflow.models.networks.saved import load_model
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.training.result import TrainResult
-from meldflow.models.training.run import config_for, train_and_judge
+from meldflow.models.training.result import Spread, TrainResult
+from meldflow.models.training.run import Trained, config_for, train_and_judge
 from meldflow.tasks.training.save import save_model
 from tests.models.tables import make_table, with_other_test_rows
 
-QUICK = {"epochs": 3, "batch_size": 32, "svm_c": (1.0,), "svm_gamma": (0.3,)}
+QUICK: dict[str, Any] = {"epochs": 3, "batch_size": 32, "svm_c": (1.0,), "svm_gamma": (0.3,)}
 CONFIG = config_for("official", "reference", **QUICK)
 FUSION = config_for("official", "fusion", epochs=2, width=16, heads=2, svm_c=(1.0,))
 OURS = {"audio/wav2vec2", "audio/librosa", "video/resnet50", "text/minilm"}
 
 
 @pytest.fixture(scope="module")
-def trained():
+def trained() -> Trained:
     return train_and_judge(make_table(missing=0.1), CONFIG)
 
 
 @pytest.fixture(scope="module")
-def result(trained) -> TrainResult:
+def result(trained: Trained) -> TrainResult:
     return trained.result
 
 
 @pytest.fixture(scope="module")
-def whole():
+def whole() -> TrainResult:
     """Several seeds and everything that is compared with them."""
     return train_and_judge(make_table(), FUSION, seeds=2, ablations=True).result
 
 
 @pytest.fixture(scope="module")
-def leaky():
+def leaky() -> TrainResult:
     """Noise, of which nothing can be learned but by heart."""
     config = config_for("leaky-80-20", epochs=30, learning_rate=1e-3)
     table = make_table((200, 10, 40), signal=0.0)
     return train_and_judge(table, config, protocol="leaky-80-20").result
 
 
+def on_dev(judgement: Judgement) -> float:
+    assert judgement.dev is not None
+    return judgement.dev.weighted_f1
+
+
+def spread(result: TrainResult, *asked: str) -> Spread:
+    found = result.over_seeds(*asked)
+    assert found is not None
+    return found
+
+
 def kinds(result: TrainResult) -> set[str]:
     return {caution.kind for caution in result.warnings}
 
 
-def test_a_learnable_table_beats_the_majority(result):
+def test_a_learnable_table_beats_the_majority(result: TrainResult) -> None:
     floor = result.judged["majority"].test.weighted_f1
     for name in ("network", "svm"):
         assert result.judged[name].test.weighted_f1 > floor + 0.3
 
 
-def test_the_winner_is_chosen_on_dev(result):
-    dev = {name: result.judged[name].dev.weighted_f1 for name in ("network", "svm")}
+def test_the_winner_is_chosen_on_dev(result: TrainResult) -> None:
+    dev = {name: on_dev(result.judged[name]) for name in ("network", "svm")}
     assert dev[result.winner] == max(dev.values())
 
 
-def test_noise_is_called_noise():
+def test_noise_is_called_noise() -> None:
     judged = train_and_judge(make_table(signal=0.0), CONFIG).result
     assert "not_better_than_majority" in kinds(judged)
 
 
 @pytest.mark.parametrize("network", ["fusion", "reference"])
-def test_test_rows_change_nothing_of_the_model(network):
+def test_test_rows_change_nothing_of_the_model(network: str) -> None:
     """Neither a parameter, nor C, gamma, the temperatures, the epoch or the choice among both."""
-    settings = {"epochs": 2, "svm_c": (0.1, 1.0), "svm_gamma": (0.1, 1.0), "width": 16, "heads": 2}
+    settings: dict[str, Any] = {
+        "epochs": 2,
+        "svm_c": (0.1, 1.0),
+        "svm_gamma": (0.1, 1.0),
+        "width": 16,
+        "heads": 2,
+    }
     config = config_for("official", network, **settings)
     table = make_table(signal=0.2)
     one, other = (train_and_judge(some, config) for some in (table, with_other_test_rows(table)))
@@ -90,7 +110,7 @@ def test_test_rows_change_nothing_of_the_model(network):
             np.testing.assert_array_equal(values, other.arrays[stem][name], name)
 
 
-def test_ledger_lists_everything_and_train_alone_is_fitted(result):
+def test_ledger_lists_everything_and_train_alone_is_fitted(result: TrainResult) -> None:
     assert {use.split for use in result.fitted} == {"train"}
     assert {use.split for use in result.chosen} == {"dev"}
     assert {(use.object, use.split, use.rows) for use in result.judgements} == {
@@ -104,7 +124,7 @@ def test_ledger_lists_everything_and_train_alone_is_fitted(result):
     assert "StandardScaler(audio/wav2vec2/mean)" in objects
 
 
-def test_the_record_holds_what_repeats_the_run(result):
+def test_the_record_holds_what_repeats_the_run(result: TrainResult) -> None:
     assert result.data.rows == {"train": 90, "dev": 30, "test": 40}
     assert set(result.data.keys) == OURS
     assert result.parameters == PARAMETERS
@@ -116,13 +136,13 @@ def test_the_record_holds_what_repeats_the_run(result):
     assert result.command.endswith("--no-ablations")
 
 
-def test_same_seed_same_result(result):
+def test_same_seed_same_result(result: TrainResult) -> None:
     again = train_and_judge(make_table(missing=0.1), CONFIG).result
     assert again.judged == result.judged
     assert again.shown.svm_grid == result.shown.svm_grid
 
 
-def test_probabilities_and_the_hardest_utterances(result):
+def test_probabilities_and_the_hardest_utterances(result: TrainResult) -> None:
     judged = result.judged[result.winner]
     assert len(judged.probability) == len(result.test_ids) == 40
     wrong = sum(a != b for a, b in zip(judged.predicted, result.test_truth, strict=True))
@@ -134,25 +154,25 @@ def test_probabilities_and_the_hardest_utterances(result):
         assert judged.probability[result.test_ids.index(one.utterance)] == one.probability
 
 
-def test_attention_is_a_share_per_class(result):
+def test_attention_is_a_share_per_class(result: TrainResult) -> None:
     assert result.shown.attention.modalities == ("audio", "text", "video")
     assert set(result.shown.attention.by_class) == set(result.classes)
     for weights in result.shown.attention.by_class.values():
         assert sum(weights) == pytest.approx(1, abs=1e-3)
 
 
-def test_seeds_are_summed_up_and_dev_chooses(whole):
+def test_seeds_are_summed_up_and_dev_chooses(whole: TrainResult) -> None:
     assert [one.seed for one in whole.seeds] == [0, 1]
     each = [one.judged[whole.winner].test.weighted_f1 for one in whole.seeds]
-    spread = whole.over_seeds(whole.winner, "weighted_f1")
-    assert spread.mean == pytest.approx(np.mean(each))
-    assert spread.sd == pytest.approx(np.std(each, ddof=1))
-    dev = [one.judged[whole.winner].dev.weighted_f1 for one in whole.seeds]
+    found = spread(whole, whole.winner, "weighted_f1")
+    assert found.mean == pytest.approx(np.mean(each))
+    assert found.sd == pytest.approx(np.std(each, ddof=1))
+    dev = [on_dev(one.judged[whole.winner]) for one in whole.seeds]
     assert whole.shown is whole.seeds[int(np.argmax(dev))]
     assert whole.over_seeds(whole.winner, "weighted_f1", "test") is None  # judged, not beside
 
 
-def test_ablations_take_every_smaller_choice_and_compare(whole):
+def test_ablations_take_every_smaller_choice_and_compare(whole: TrainResult) -> None:
     names = [one.name for one in whole.ablations]
     assert names == [
         *("audio", "video", "text", "audio+video", "audio+text", "video+text"),
@@ -167,17 +187,17 @@ def test_ablations_take_every_smaller_choice_and_compare(whole):
     assert {one.one for one in whole.comparisons} == {whole.winner}
 
 
-def test_an_ablation_sees_nothing_of_what_was_taken_away(whole):
+def test_an_ablation_sees_nothing_of_what_was_taken_away(whole: TrainResult) -> None:
     table = make_table()
     alone = train_and_judge(table.only(("text",)), FUSION, seeds=2).result
     (text,) = (one for one in whole.ablations if one.name == "text")
     assert text.test["weighted_f1"] == alone.over_seeds("network", "weighted_f1")
 
 
-def test_the_leak_reaches_everything_on_noise_and_nothing_on_test(leaky):
+def test_the_leak_reaches_everything_on_noise_and_nothing_on_test(leaky: TrainResult) -> None:
     assert leaky.network == "reference"
-    assert leaky.over_seeds("svm", "accuracy", JUDGED).mean > 0.94
-    beside = leaky.over_seeds("svm", "weighted_f1", "test").mean
+    assert spread(leaky, "svm", "accuracy", JUDGED).mean > 0.94
+    beside = spread(leaky, "svm", "weighted_f1", "test").mean
     assert beside < 0.4
     assert leaky.over_seeds("svm", "weighted_f1", "dev") is None
     assert leaky.winner == "svm"
@@ -187,7 +207,7 @@ def test_the_leak_reaches_everything_on_noise_and_nothing_on_test(leaky):
     assert {use.split for use in leaky.judgements} == {"train-20", "test"}
 
 
-def test_sentiment_is_a_target_of_its_own():
+def test_sentiment_is_a_target_of_its_own() -> None:
     table = make_table()
     label = np.where(table.label == "neutral", "neutral", "negative")
     label[np.isin(table.label, ("joy", "surprise"))] = "positive"
@@ -199,7 +219,7 @@ def test_sentiment_is_a_target_of_its_own():
 
 
 @pytest.mark.parametrize("config", [CONFIG, FUSION], ids=["reference", "fusion"])
-def test_a_saved_model_predicts_what_was_reported(config, tmp_path):
+def test_a_saved_model_predicts_what_was_reported(config: Any, tmp_path: Path) -> None:
     table = make_table(missing=0.1)
     trained = train_and_judge(table, config, resume=tmp_path / "state")
     folder = save_model(trained, tmp_path)
@@ -224,7 +244,7 @@ def test_a_saved_model_predicts_what_was_reported(config, tmp_path):
         )
 
 
-def test_a_saved_model_says_what_it_is(trained, tmp_path):
+def test_a_saved_model_says_what_it_is(trained: Trained, tmp_path: Path) -> None:
     folder = save_model(trained, tmp_path)
     state = load_file(folder / "network.safetensors")
     assert sum(values.size for values in state.values()) == PARAMETERS
@@ -235,11 +255,11 @@ def test_a_saved_model_says_what_it_is(trained, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "no json", "other"])
-def test_a_damaged_model_is_one_line(trained, tmp_path, damage):
+def test_a_damaged_model_is_one_line(trained: Trained, tmp_path: Path, damage: str) -> None:
     folder = save_model(trained, tmp_path)
     file = folder / ("config.json" if damage != "cut" else "network.safetensors")
     text = (folder / "config.json").read_text()
-    harm = {
+    harm: dict[str, Callable[[], object]] = {
         "gone": lambda: file.unlink(),
         "cut": lambda: file.write_bytes(file.read_bytes()[:-100]),
         "no json": lambda: file.write_text("{"),
@@ -254,7 +274,7 @@ def test_a_damaged_model_is_one_line(trained, tmp_path, damage):
 
 @pytest.mark.parametrize("config", [CONFIG, FUSION], ids=["reference", "fusion"])
 @pytest.mark.parametrize("extractor", ["text/minilm", "audio/librosa"])
-def test_one_extractor_alone_is_workable(extractor, config):
+def test_one_extractor_alone_is_workable(extractor: Any, config: Any) -> None:
     table = make_table(without=tuple(OURS - {extractor}), missing=0.1)
     result = train_and_judge(table, replace(config, epochs=1)).result
     assert "missing_modality" in kinds(result)
@@ -263,7 +283,7 @@ def test_one_extractor_alone_is_workable(extractor, config):
 
 
 @pytest.mark.parametrize("config", [CONFIG, FUSION], ids=["reference", "fusion"])
-def test_a_class_without_training_rows_is_workable(config):
+def test_a_class_without_training_rows_is_workable(config: Any) -> None:
     table = make_table(missing=0.1)
     label = table.label.copy()
     train = table.rows("train")
@@ -277,7 +297,7 @@ def test_a_class_without_training_rows_is_workable(config):
 
 
 @pytest.mark.parametrize("config", [CONFIG, FUSION], ids=["reference", "fusion"])
-def test_values_that_are_not_finite_are_named_and_harmless(config):
+def test_values_that_are_not_finite_are_named_and_harmless(config: Any) -> None:
     table = make_table()
     features = {path: values.copy() for path, values in table.features.items()}
     features["text/minilm/embedding"][3, 5] = np.nan
@@ -289,7 +309,7 @@ def test_values_that_are_not_finite_are_named_and_harmless(config):
 
 
 @pytest.mark.parametrize("config", [CONFIG, FUSION], ids=["reference", "fusion"])
-def test_one_speaker_is_named_and_harmless(config):
+def test_one_speaker_is_named_and_harmless(config: Any) -> None:
     table = make_table()
     alone = replace(table, speaker=np.full(len(table), "Ross"))
     result = train_and_judge(alone, replace(config, epochs=1)).result
@@ -305,20 +325,20 @@ def test_one_speaker_is_named_and_harmless(config):
         ((20, 10, 10), "folds", "unknown protocol 'folds'"),
     ],
 )
-def test_unusable_input_is_one_clear_line(sizes, protocol, message):
+def test_unusable_input_is_one_clear_line(sizes: Any, protocol: Any, message: Any) -> None:
     with pytest.raises(UsageError, match=message) as raised:
         train_and_judge(make_table(sizes), CONFIG, protocol=protocol)
     assert "\n" not in str(raised.value)
 
 
-def test_progress_is_told_of_networks_and_machines():
+def test_progress_is_told_of_networks_and_machines() -> Any:
     told: list[tuple[str, int]] = []
 
     class Shown:
         def __init__(self, what: str) -> None:
             self.what = what
 
-        def __enter__(self):
+        def __enter__(self) -> Any:
             return lambda amount: told.append((self.what, amount))
 
         def __exit__(self, *_: object) -> None:
@@ -328,7 +348,7 @@ def test_progress_is_told_of_networks_and_machines():
     assert told == [("training, seed 0", 1)] * 3 + [("fitting the SVM, seed 0", 1)]
 
 
-def test_settings_come_from_the_network_the_protocol_and_the_caller():
+def test_settings_come_from_the_network_the_protocol_and_the_caller() -> None:
     assert config_for("official") == FusionConfig()
     leaky = config_for("leaky-80-20", seed=4)
     assert (leaky.seed, leaky.dropout, leaky.svm_c, leaky.epochs) == (4, 0.0, (1.0,), 15)
@@ -338,7 +358,7 @@ def test_settings_come_from_the_network_the_protocol_and_the_caller():
     assert config_for("official", epochs=7, device="cuda").epochs == 7
 
 
-def test_importing_the_tasks_loads_no_torch():
+def test_importing_the_tasks_loads_no_torch() -> None:
     modules = "meldflow.models.training.run, meldflow.tasks.report"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

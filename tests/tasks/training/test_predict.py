@@ -135,7 +135,7 @@ def _without(name: str) -> Callable[[Path], None]:
     return change
 
 
-DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no model": (lambda model: shutil.rmtree(model), "no model in"),
     "half a file": (
         lambda model: (model / "config.json").write_text('{"architecture": "fus'),
@@ -170,7 +170,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize(("spoil", "says"), DAMAGES.values(), ids=DAMAGES)
 def test_a_model_that_cannot_be_used_is_one_clear_line(
-    folder: Path, tmp_path: Path, spoil: Callable[[Path], None], says: str
+    folder: Path, tmp_path: Path, spoil: Callable[[Path], object], says: str
 ) -> None:
     shutil.copytree(folder / "both", tmp_path / "both")
     spoil(tmp_path / "both" / "model")

@@ -91,7 +91,7 @@ def test_a_local_folder_holds_the_run_and_its_model_predicts(
     tracked = log(trained, folder, uri)
     assert capfd.readouterr() == ("", "")
     clip = str(folder / "clips" / "test0.mp4")
-    given = [
+    given: list[dict[str, Any]] = [
         {"clip": clip, "text": "Hey.", "speaker": "Joey"},
         {"clip": None, "text": "Hey.", "speaker": None},
         {"clip": "/no/such.mp4", "text": None, "speaker": None},

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from meldflow.models.judging.target import SENTIMENT
+from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.schema.errors import UsageError
 from meldflow.storage import open_store
 from meldflow.tasks.options import TrainOptions
@@ -19,11 +21,11 @@ from tests.models.tables import make_table
 from tests.storage.corpus import corpus, extract, words_spec
 
 
-def options(folder: Path, **more: object) -> TrainOptions:
+def options(folder: Path, **more: Any) -> TrainOptions:
     return TrainOptions(store="s", report=folder / "report", **({"epochs": 1} | more))
 
 
-def test_what_is_printed_names_the_figures_and_their_spread(tmp_path):
+def test_what_is_printed_names_the_figures_and_their_spread(tmp_path: Path) -> None:
     given = options(tmp_path, seeds=2, modalities=("text",))
     trained = fit(make_table((60, 20, 20)).only(("text",)), given)
     printed = TrainReport.of(trained.result, tmp_path / "index.html", "", "not tagged").to_json()
@@ -40,7 +42,7 @@ def test_what_is_printed_names_the_figures_and_their_spread(tmp_path):
     assert printed["warnings"][-1] == "not tagged"
 
 
-def test_the_leak_is_printed_with_what_the_same_models_reach_on_test(tmp_path):
+def test_the_leak_is_printed_with_what_the_same_models_reach_on_test(tmp_path: Path) -> None:
     given = options(tmp_path, seeds=1, protocol="leaky-80-20", ablations=False)
     assert given.reads == "reference"
     trained = fit(make_table((60, 20, 20)), given)
@@ -53,20 +55,23 @@ def test_the_leak_is_printed_with_what_the_same_models_reach_on_test(tmp_path):
     assert not (page.parent / "checkpoints").exists()
 
 
-def test_the_causal_variant_is_asked_for_by_name(tmp_path):
+def test_the_causal_variant_is_asked_for_by_name(tmp_path: Path) -> None:
     given = options(tmp_path, seeds=1, causal=True, ablations=False)
     result = fit(make_table((40, 10, 10)), given).result
+    assert isinstance(result.config, FusionConfig)
     assert result.config.causal
     assert "--causal --no-ablations" in result.command
 
 
-def test_a_report_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "report").write_text("in the way")
     with pytest.raises(UsageError, match="report: cannot be written"):
         check_training(options(tmp_path))
 
 
-def test_the_table_holds_the_labels_of_the_target_and_leaves_out_who_has_none(tmp_path):
+def test_the_table_holds_the_labels_of_the_target_and_leaves_out_who_has_none(
+    tmp_path: Path,
+) -> None:
     some = [
         replace(one, sentiment=("positive", "negative", "")[number % 3], emotion="joy")
         for number, one in enumerate(corpus(9))
@@ -79,7 +84,7 @@ def test_the_table_holds_the_labels_of_the_target_and_leaves_out_who_has_none(tm
     assert table.seconds > 0
 
 
-def test_a_store_without_any_label_is_one_line(tmp_path):
+def test_a_store_without_any_label_is_one_line(tmp_path: Path) -> None:
     extract(tmp_path / "store", [replace(one, emotion="") for one in corpus(6)], [words_spec()])
     with pytest.raises(UsageError, match="has an emotion to learn from"):
         load_table(open_store(str(tmp_path / "store")), "fusion", ("text",))
