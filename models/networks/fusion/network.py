@@ -20,7 +20,7 @@ NOTHING = "none there"
 """What an utterance without any modality is given to look at."""
 
 
-class Batch(NamedTuple):
+class Dialogues(NamedTuple):
     """Some dialogues: the utterances of all of them one after another, m in number."""
 
     values: dict[str, Tensor]
@@ -68,7 +68,7 @@ class FusionNetwork(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(2 * own + config.speaker_width, classes)
 
-    def forward(self, batch: Batch) -> Output[Tensor]:
+    def forward(self, batch: Dialogues) -> Output[Tensor]:
         """What it gives for a batch.
 
         The SVM sees utterance, dialogue and speaker side by side. Attention is over the modalities
@@ -152,9 +152,9 @@ class _Mixer(nn.Module):
         )
 
 
-def batch_of(
+def dialogues_of(
     inputs: Inputs, dialogues: Sequence[NDArray[np.intp]], device: torch.device | str = "cpu"
-) -> Batch:
+) -> Dialogues:
     """``dialogues``, each given by its rows of ``inputs`` in order, as the network sees them."""
     rows = np.concatenate(dialogues)
 
@@ -162,7 +162,7 @@ def batch_of(
         return torch.from_numpy(values[rows]).to(device)
 
     streams = inputs.streams.items()
-    return Batch(
+    return Dialogues(
         values={name: moved(stream.values).float() for name, stream in streams},
         steps={name: moved(stream.steps) for name, stream in streams},
         speaker=moved(inputs.speaker),

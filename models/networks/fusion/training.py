@@ -15,7 +15,7 @@ from meldflow.models.networks.common import Epoch
 from meldflow.models.networks.fitted import Fitted
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.fusion.inputs import Inputs, assemble
-from meldflow.models.networks.fusion.network import NOTHING, FusionNetwork, batch_of
+from meldflow.models.networks.fusion.network import NOTHING, FusionNetwork, dialogues_of
 from meldflow.models.networks.scaling import scalers_of
 from meldflow.models.networks.training import Untrained, View, fit
 
@@ -70,6 +70,6 @@ def _view(inputs: Inputs, at_once: int) -> View:
     """A dialogue is seen as a whole."""
     return View(
         groups=inputs.dialogues,
-        batch=lambda some, device: batch_of(inputs, some, device),
+        batch=lambda some, device: dialogues_of(inputs, some, device),
         at_once=at_once,
     )

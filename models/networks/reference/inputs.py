@@ -37,16 +37,8 @@ _BLOCK = 512
 class Inputs:
     """The network's inputs for every row of a table, finite, float32."""
 
-    voice: NDArray[np.float32]
-    """Shape (n, 512)."""
-    mfcc: NDArray[np.float32]
-    """Shape (n, 25)."""
-    scalars: NDArray[np.float32]
-    """Shape (n, 25)."""
-    text: NDArray[np.float32]
-    """Shape (n, 512)."""
-    video: NDArray[np.float32]
-    """Shape (n, 512)."""
+    values: Mapping[str, NDArray[np.float32]]
+    """Input name, as in ``network.Vectors`` → values of every row, shape (n, 512) or (n, 25)."""
     present: Mapping[str, NDArray[np.bool_]]
     """Input name → which rows had a value at all, shape (n,)."""
     scalers: Mapping[str, StandardScaler]
@@ -54,7 +46,7 @@ class Inputs:
 
     def flat(self) -> NDArray[np.float32]:
         """All inputs side by side, shape (n, 1586): what an SVM without a network sees."""
-        return np.concatenate([getattr(self, name) for name in SOURCES], axis=1)
+        return np.concatenate([self.values[name] for name in SOURCES], axis=1)
 
 
 def prepare(
@@ -82,7 +74,8 @@ def prepare(
             # A column without any value keeps a NaN mean, so that it is 0 in every row.
             with np.errstate(invalid="ignore"):
                 scalers[name] = StandardScaler().fit(_without_infinity(values[usable]))
-    return Inputs(**arrange(raw, scalers, config.projection_seed), present=present, scalers=scalers)
+    arranged = arrange(raw, scalers, config.projection_seed)
+    return Inputs(values=arranged, present=present, scalers=scalers)
 
 
 def raw_inputs(table: FeatureTable) -> dict[str, NDArray[np.float32]]:

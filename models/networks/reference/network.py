@@ -20,7 +20,7 @@ ATTENDED = ("audio", "text", "video")
 """Modalities in the order of the attention's rows and columns."""
 
 
-class Batch(NamedTuple):
+class Vectors(NamedTuple):
     """Inputs of the network, one row per utterance; see ``models.networks.reference.inputs``."""
 
     voice: Tensor
@@ -59,7 +59,7 @@ class ReferenceNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(WIDTH, classes)
 
-    def forward(self, batch: Batch) -> Output[Tensor]:
+    def forward(self, batch: Vectors) -> Output[Tensor]:
         """What it gives for a batch; the SVM sees the mean over the attended vectors."""
         audio = (
             self.scale_voice * batch.voice

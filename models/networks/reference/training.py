@@ -16,7 +16,7 @@ from meldflow.models.networks.common import Epoch
 from meldflow.models.networks.fitted import Fitted
 from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.networks.reference.inputs import Inputs, arrange, raw_inputs
-from meldflow.models.networks.reference.network import ATTENDED, Batch, ReferenceNetwork
+from meldflow.models.networks.reference.network import ATTENDED, ReferenceNetwork, Vectors
 from meldflow.models.networks.scaling import scalers_of
 from meldflow.models.networks.training import Untrained, View, fit
 
@@ -32,7 +32,7 @@ def fit_network(
     """The reference network at its best epoch on dev; see ``models.networks.training.fit``."""
     untrained = Untrained(
         make=lambda: ReferenceNetwork(config.dropout, len(division.classes)),
-        view=_view({name: getattr(inputs, name) for name in Batch._fields}),
+        view=_view(inputs.values),
         attended=ATTENDED,
     )
     return fit(untrained, division, config, ledger, on_epoch, checkpoints)
@@ -61,9 +61,11 @@ def build(
 def _view(arrays: Mapping[str, NDArray[np.float32]]) -> View:
     """Every row is seen by itself."""
 
-    def batch(some: Sequence[NDArray[np.intp]], device: torch.device) -> Batch:
+    def batch(some: Sequence[NDArray[np.intp]], device: torch.device) -> Vectors:
         rows = np.concatenate(some)
-        return Batch(*(torch.from_numpy(arrays[name][rows]).to(device) for name in Batch._fields))
+        return Vectors(
+            *(torch.from_numpy(arrays[name][rows]).to(device) for name in Vectors._fields)
+        )
 
     n = len(arrays["text"])
     return View(groups=list(np.arange(n, dtype=np.intp)[:, None]), batch=batch, at_once=1024)

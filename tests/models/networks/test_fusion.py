@@ -18,7 +18,7 @@ from meldflow.models.networks.common import Epoch, Precision
 from meldflow.models.networks.fitted import Fitted, Output
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.fusion.inputs import SOMEBODY, Inputs, dialogues, frequent, prepare
-from meldflow.models.networks.fusion.network import FusionNetwork, batch_of, keep_some
+from meldflow.models.networks.fusion.network import FusionNetwork, dialogues_of, keep_some
 from meldflow.models.networks.fusion.training import fit_network
 from meldflow.models.schema.errors import UsageError
 from tests.models.tables import make_table
@@ -60,7 +60,7 @@ def logits(
     network: FusionNetwork, inputs: Inputs, rows: Sequence[NDArray[np.intp]]
 ) -> torch.Tensor:
     with torch.inference_mode():
-        output: Output[torch.Tensor] = network(batch_of(inputs, rows))
+        output: Output[torch.Tensor] = network(dialogues_of(inputs, rows))
     return output.logits
 
 
@@ -113,9 +113,9 @@ def test_what_is_missing_is_not_looked_at() -> None:
         inputs.streams[name].steps[:] = 0
     network = untrained(inputs)
     with torch.inference_mode():
-        before = network(batch_of(inputs, inputs.dialogues))
+        before = network(dialogues_of(inputs, inputs.dialogues))
         inputs.streams["audio"].values[:] = 5
-        after = network(batch_of(inputs, inputs.dialogues))
+        after = network(dialogues_of(inputs, inputs.dialogues))
     torch.testing.assert_close(before.logits, after.logits)
     names = [*inputs.streams, "nothing"]
     shares = dict(zip(names, before.attention.T, strict=True))
@@ -127,7 +127,7 @@ def test_an_utterance_without_any_modality_is_finite() -> None:
     for stream in inputs.streams.values():
         stream.steps[:2] = 0
     with torch.inference_mode():
-        output = untrained(inputs)(batch_of(inputs, inputs.dialogues))
+        output = untrained(inputs)(dialogues_of(inputs, inputs.dialogues))
     assert all(bool(one.isfinite().all()) for one in output)
 
 

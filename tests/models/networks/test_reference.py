@@ -23,7 +23,7 @@ from meldflow.models.networks.reference.inputs import (
     standardise,
     to_width,
 )
-from meldflow.models.networks.reference.network import PARAMETERS, Batch, ReferenceNetwork
+from meldflow.models.networks.reference.network import PARAMETERS, ReferenceNetwork, Vectors
 from meldflow.models.networks.reference.training import fit_network
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS
@@ -48,7 +48,7 @@ def test_parameter_count_is_the_published_one() -> None:
 
 
 def test_forward_shapes_and_attention_sums_to_one() -> None:
-    batch = Batch(*(torch.randn(4, n) for n in (512, 25, 25, 512, 512)))
+    batch = Vectors(*(torch.randn(4, n) for n in (512, 25, 25, 512, 512)))
     output = ReferenceNetwork().eval()(batch)
     assert output.logits.shape == (4, 7)
     assert output.fused.shape == (4, 512)
@@ -57,7 +57,7 @@ def test_forward_shapes_and_attention_sums_to_one() -> None:
 
 
 def test_every_parameter_that_one_step_can_reach_gets_a_gradient() -> None:
-    batch = Batch(*(torch.randn(4, n) for n in (512, 25, 25, 512, 512)))
+    batch = Vectors(*(torch.randn(4, n) for n in (512, 25, 25, 512, 512)))
     network = ReferenceNetwork()
     network(batch).logits.sum().backward()
     # The state before the only step is zero, so recurrent weights are the one exception.
@@ -71,17 +71,17 @@ def test_inputs_have_the_published_widths_and_are_finite() -> None:
     inputs = prepared(table)
     widths = {"voice": 512, "mfcc": 25, "scalars": 25, "text": 512, "video": 512}
     for name, width in widths.items():
-        values = getattr(inputs, name)
+        values = inputs.values[name]
         assert values.shape == (len(table), width)
         assert values.dtype == np.float32
         assert np.isfinite(values).all()
-    assert not inputs.text[:, 384:].any()
+    assert not inputs.values["text"][:, 384:].any()
 
 
 def test_scalars_are_repeated_five_times_in_order() -> None:
     inputs = prepared(make_table())
-    np.testing.assert_array_equal(inputs.scalars[:, :5], inputs.scalars[:, 20:])
-    assert np.unique(inputs.scalars[0, :5]).size == 5
+    np.testing.assert_array_equal(inputs.values["scalars"][:, :5], inputs.values["scalars"][:, 20:])
+    assert np.unique(inputs.values["scalars"][0, :5]).size == 5
 
 
 def test_missing_rows_become_the_train_mean() -> None:
@@ -89,7 +89,7 @@ def test_missing_rows_become_the_train_mean() -> None:
     inputs = prepared(table)
     gone = ~inputs.present["voice"]
     assert gone.any()
-    assert not inputs.voice[gone].any()
+    assert not inputs.values["voice"][gone].any()
 
 
 def test_absent_extractor_gives_zeros_and_no_scaler() -> None:
@@ -100,8 +100,8 @@ def test_absent_extractor_gives_zeros_and_no_scaler() -> None:
         "StandardScaler(audio/wav2vec2/mean)",
         "StandardScaler(text/minilm/embedding)",
     ]
-    assert not inputs.video.any()
-    assert not inputs.mfcc.any()
+    assert not inputs.values["video"].any()
+    assert not inputs.values["mfcc"].any()
     assert set(inputs.scalers) == {"voice", "text"}
 
 
@@ -110,7 +110,7 @@ def test_column_never_seen_in_train_stays_out() -> None:
     tempo = table.features["audio/librosa/tempo"].copy()
     tempo[table.rows("train")] = np.nan
     table = replace(table, features={**table.features, "audio/librosa/tempo": tempo})
-    assert not prepared(table).scalars[:, 3].any()
+    assert not prepared(table).values["scalars"][:, 3].any()
 
 
 def test_mean_of_frames_ignores_masked_frames() -> None:

@@ -51,8 +51,8 @@ def whole() -> TrainResult:
 @pytest.fixture(scope="module")
 def leaky() -> TrainResult:
     """Noise, of which nothing can be learned but by heart."""
-    config = config_for("leaky-80-20", epochs=30, learning_rate=1e-3)
-    table = make_table((200, 10, 40), signal=0.0)
+    config = config_for("leaky-80-20", epochs=12, batch_size=16, learning_rate=1e-3)
+    table = make_table((100, 10, 40), signal=0.0)
     return train_and_judge(table, config, protocol="leaky-80-20").result
 
 
