@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
-from meldflow.models.networks.common import TrainConfig
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.reference.config import ReferenceConfig
+
+Config: TypeAlias = ReferenceConfig | FusionConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """A kind of network: a folder with its ``inputs`` and its ``training``."""
 
-    config: type[TrainConfig]
+    config: type[Config]
     package: str
     resumes: bool
     """Whether its state is kept after each epoch: of the reference network, which is trained in
@@ -42,6 +43,6 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
-def name_of(config: TrainConfig) -> str:
+def name_of(config: Config) -> str:
     """The network that ``config`` is for."""
     return next(name for name, one in ARCHITECTURES.items() if type(config) is one.config)

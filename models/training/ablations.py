@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from meldflow.models.judging.protocols import Ledger, Protocol
 from meldflow.models.judging.records import Judgement
-from meldflow.models.networks.common import TrainConfig
+from meldflow.models.networks.known import Config
 from meldflow.models.training.fit import Prepared, Watch, fit_network, judge_scores, prepare
 from meldflow.models.training.result import Ablation, Spread
 
@@ -27,7 +27,7 @@ class Ablated:
 
 
 def ablate(
-    prepared: Prepared, config: TrainConfig, rules: Protocol, seeds: Sequence[int], watch: Watch
+    prepared: Prepared, config: Config, rules: Protocol, seeds: Sequence[int], watch: Watch
 ) -> Iterator[Ablated]:
     """Every smaller choice of modalities by the network's own head, then the SVM without it.
 
@@ -48,7 +48,7 @@ def ablate(
 def _with(
     modalities: tuple[str, ...],
     whole: Prepared,
-    config: TrainConfig,
+    config: Config,
     rules: Protocol,
     seeds: Sequence[int],
     watch: Watch,
@@ -63,7 +63,7 @@ def _with(
     return _ablated(name, modalities, judged, whole)
 
 
-def _without_network(whole: Prepared, config: TrainConfig, watch: Watch) -> Ablated:
+def _without_network(whole: Prepared, config: Config, watch: Watch) -> Ablated:
     """The SVM on the frozen features themselves; it has no seed."""
     from meldflow.models.judging.svm import fit_svm
 

@@ -22,8 +22,8 @@ from meldflow.models.files import write_atomically
 from meldflow.models.judging.protocols import Division, Ledger, Protocol
 from meldflow.models.judging.records import Judgement
 from meldflow.models.judging.table import FeatureTable
-from meldflow.models.networks.common import Epoch, TrainConfig
-from meldflow.models.networks.known import ARCHITECTURES, name_of
+from meldflow.models.networks.common import Epoch
+from meldflow.models.networks.known import ARCHITECTURES, Config, name_of
 from meldflow.models.training.result import Attention, SeedResult
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Prepared:
     """``<input>.mean`` and ``<input>.scale`` of everything that was standardised."""
     flat: Callable[[], NDArray[np.float32]]
     """What an SVM without a network sees of every row, shape (n, width)."""
-    fit: Callable[[TrainConfig, Ledger, OnEpoch, Checkpoints | None], Fitted]
+    fit: Callable[[Config, Ledger, OnEpoch, Checkpoints | None], Fitted]
     """Fits a network with one seed."""
     resumes: bool
     """Whether its training can go on where it was cut off."""
@@ -73,9 +73,7 @@ class Fit:
     ledger: Ledger
 
 
-def prepare(
-    table: FeatureTable, division: Division, config: TrainConfig, rules: Protocol
-) -> Prepared:
+def prepare(table: FeatureTable, division: Division, config: Config, rules: Protocol) -> Prepared:
     """The inputs of the network that ``config`` is for; scalers see the fit rows only."""
     from meldflow.models.networks.scaling import arrays_of
 
@@ -97,7 +95,7 @@ def prepare(
 
 def fit_network(
     prepared: Prepared,
-    config: TrainConfig,
+    config: Config,
     ledger: Ledger,
     *,
     name: str = "",
@@ -124,7 +122,7 @@ def fit_network(
 
 
 def fit_and_judge(
-    prepared: Prepared, config: TrainConfig, *, watch: Watch = unwatched, resume: Path | None = None
+    prepared: Prepared, config: Config, *, watch: Watch = unwatched, resume: Path | None = None
 ) -> Fit:
     """Network and SVM with one seed, judged; see ``fit_network`` for the arguments."""
     from meldflow.models.judging.svm import fit_svm
@@ -233,9 +231,7 @@ def _attention(network: Fitted, division: Division) -> Attention:
     return Attention(modalities=network.attended, by_class=by_class)
 
 
-def _checkpoints(
-    file: Path, table: FeatureTable, config: TrainConfig, ledger: Ledger
-) -> Checkpoints:
+def _checkpoints(file: Path, table: FeatureTable, config: Config, ledger: Ledger) -> Checkpoints:
     """The checkpoint in ``file``, of this snapshot, these arrays and these settings."""
     from meldflow.models.networks.checkpoint import Checkpoints
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from meldflow.models.judging.records import JUDGED, Candidate, Comparison, Judgement, Scores, Use
-from meldflow.models.networks.common import Epoch, TrainConfig
+from meldflow.models.networks.common import Epoch
 from meldflow.models.networks.fitted import Layer
+from meldflow.models.networks.known import Config
 from meldflow.models.running.hardware import Hardware
 
 
@@ -131,7 +132,7 @@ class TrainResult:
     target: str
     """``emotion`` or ``sentiment``."""
     classes: tuple[str, ...]
-    config: TrainConfig
+    config: Config
     """The settings of the first seed; the others differ in the seed."""
     data: Data
     hardware: Hardware

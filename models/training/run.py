@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from meldflow.models.judging.protocols import Division, Protocol, divide, protocol_named
 from meldflow.models.judging.records import Comparison, Judgement
 from meldflow.models.judging.table import FeatureTable
-from meldflow.models.networks.common import TrainConfig
 from meldflow.models.networks.fusion.config import FusionConfig
-from meldflow.models.networks.known import ARCHITECTURES, name_of
+from meldflow.models.networks.known import ARCHITECTURES, Config, name_of
 from meldflow.models.running.hardware import describe_hardware, describe_versions
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.ablations import Ablated, ablate
@@ -50,7 +49,7 @@ class Trained:
 
 def config_for(
     protocol: str, network: str = "", *, seed: int = 0, epochs: int | None = None, **more: Any
-) -> TrainConfig:
+) -> Config:
     """The settings of a network under a protocol.
 
     Args:
@@ -73,7 +72,7 @@ def config_for(
 
 def train_and_judge(
     table: FeatureTable,
-    config: TrainConfig,
+    config: Config,
     *,
     protocol: str = "official",
     seeds: int = 1,
@@ -126,7 +125,7 @@ def train_and_judge(
 
 def _result(
     prepared: Prepared,
-    config: TrainConfig,
+    config: Config,
     rules: Protocol,
     fits: Sequence[Fit],
     less: Sequence[Ablated],
@@ -272,7 +271,7 @@ def _data(table: FeatureTable, division: Division) -> Data:
 
 
 def _command(
-    table: FeatureTable, config: TrainConfig, rules: Protocol, seeds: int, *, ablations: bool
+    table: FeatureTable, config: Config, rules: Protocol, seeds: int, *, ablations: bool
 ) -> str:
     options = {
         "--snapshot": table.snapshot,
