@@ -164,7 +164,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         _changed(extractors={"audio/librosa": {"f0": "pyin"}}),
         "other parameters of the extractor",
     ),
-    "bad parameter": (_changed(extractors={"audio/librosa": {"f0": "ear"}}), "f0 is 'ear'"),
+    "bad parameter": (_changed(extractors={"audio/librosa": {"f0": "ear"}}), "not 'ear'"),
 }
 
 
