@@ -76,7 +76,7 @@ def test_tone(extractor: Extractor) -> None:
     assert np.median(column(record, "centroid")) == pytest.approx(220, abs=60)
 
 
-def by(method: str, extractor: Extractor) -> Extractor:
+def by(method: Any, extractor: Extractor) -> Extractor:
     assert isinstance(extractor, Descriptors)
     return replace(extractor, f0=method)
 
