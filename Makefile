@@ -21,7 +21,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: help setup demo test test-slow test-newer chaos bench performance docs screenshots lint format types lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Install the locked packages and the project into .venv
 
@@ -53,8 +53,11 @@ bench: $(READY) ## Measure how the store grows, how it is read, what orchestrati
 	$(BIN)/python -m tests.bench orchestrate
 	$(BIN)/python -m tests.bench limit
 
+bench-%: $(READY) ## Run one bench, with ARGUMENTS="--clips 4 --json"
+	$(BIN)/python -m tests.bench $* $(ARGUMENTS)
+
 performance: $(READY) ## Run every bench that bench/ has no figures of, and write docs/performance.md
-	$(BIN)/python -m tests.bench.document bench docs/performance.md --run
+	$(BIN)/python -m tests.bench.report.document bench docs/performance.md --run
 
 docs: $(READY) ## Build the site of the docs into build/site; `mkdocs serve` shows it while you write
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

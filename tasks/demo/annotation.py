@@ -9,17 +9,8 @@ from collections.abc import Sequence
 from meldflow.tasks.demo.script import Line
 
 COLUMNS = (
-    "Sr No.",
-    "Utterance",
-    "Speaker",
-    "Emotion",
-    "Sentiment",
-    "Dialogue_ID",
-    "Utterance_ID",
-    "Season",
-    "Episode",
-    "StartTime",
-    "EndTime",
+    *("Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID"),
+    *("Season", "Episode", "StartTime", "EndTime"),
 )
 
 
@@ -28,7 +19,12 @@ def annotate(lines: Sequence[Line]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
-    writer.writerows(_row(number, line) for number, line in enumerate(lines, start=1))
+    for number, line in enumerate(lines, start=1):
+        words = (line.text, line.speaker, line.emotion, line.sentiment)
+        place = (line.dialogue, line.utterance, line.season, line.episode)
+        moments = (line.start, line.start + line.seconds)
+        clocks = (clock(moment, long_hours=line.long_hours) for moment in moments)
+        writer.writerow((number, *words, *place, *clocks))
     return text.getvalue()
 
 
@@ -38,13 +34,3 @@ def clock(seconds: float, *, long_hours: bool) -> str:
     hours, rest = divmod(total, 3600)
     width = 2 if long_hours else 1
     return f"{hours:0{width}d}:{rest // 60:02d}:{rest % 60:02d},{millis:03d}"
-
-
-def _row(number: int, line: Line) -> tuple[object, ...]:
-    start, end = (
-        clock(moment, long_hours=line.long_hours)
-        for moment in (line.start, line.start + line.seconds)
-    )
-    words = (line.text, line.speaker, line.emotion, line.sentiment)
-    place = (line.dialogue, line.utterance, line.season, line.episode)
-    return (number, *words, *place, start, end)

@@ -1,192 +1,187 @@
-"""Drawn faces: a speaker's looks and an expression become one picture."""
+"""Filmed faces: a room, a drawn head that moves and speaks, the light of the mood, the grain."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from meldflow.tasks.demo.cast import Colour, Speaker
-from meldflow.tasks.demo.expression import Expression
-from meldflow.tasks.demo.paint import Canvas, Points, Pose, curve, ellipse, fill, mixed, stroke
+from meldflow.tasks.demo.cast import CAST, Colour, Speaker
+from meldflow.tasks.demo.emotions import LOOKS, Look, blend
 
-_WHITE, _INK, _THROAT, _TONGUE = (250, 248, 244), (36, 28, 30), (92, 26, 34), (214, 104, 108)
-_RED, _GREEN, _PALE, _WATER = (226, 66, 58), (126, 176, 70), (232, 234, 240), (150, 205, 245)
-_T = np.linspace(-1, 1, 17)
-"""Places across a mouth or an eye."""
+Canvas = NDArray[np.uint8]
+"""RGB picture, shape (height, width, 3)."""
+Floats = NDArray[np.float64]
 
-
-def draw_person(canvas: Canvas, speaker: Speaker, look: Expression, pose: Pose, yaw: float) -> None:
-    """Paint a speaker who looks at the camera, turned by ``yaw`` (-1..1), onto ``canvas``."""
-    skin = _complexion(speaker, look)
-    _draw_back_hair(canvas, speaker, pose)
-    _draw_body(canvas, speaker, skin, pose)
-    fill(canvas, pose(ellipse(0, 0, speaker.width, 1.0)), skin)
-    for side in (-1, 1):
-        cheek = ellipse(side * 0.44 + yaw * 0.2, 0.3, 0.19, 0.14)
-        fill(canvas, pose(cheek), mixed(skin, _RED, 0.08 + 0.5 * look.flush))
-    if speaker.beard:
-        _draw_beard(canvas, speaker, pose, yaw)
-    for side in (-1, 1):
-        _draw_eye(canvas, speaker, look, pose, (side, yaw))
-    _draw_nose(canvas, skin, look, pose, yaw)
-    _draw_mouth(canvas, skin, look, pose, yaw)
-    _draw_front_hair(canvas, speaker, pose)
-    _draw_drops(canvas, look, pose, yaw)
+WIDTH, HEIGHT = 320, 240
+WANDER = 0.09
+"""How far people differ in every trait, as a share of its range over the emotions."""
+TWOS = 2
+"""Frames per drawing: cartoons are drawn "on twos"; the grain changes with every frame."""
+_SHIFT = 4  # bits of a pixel's fraction: OpenCV draws between the pixels
+_ACROSS = np.linspace(-1, 1, 17)  # places across a mouth or an eye
+_ARCH, _FLAT = np.sqrt(1 - _ACROSS**2), np.ones(17)
+_WHITE, _INK, _THROAT, _LIPS = (250, 248, 244), (36, 28, 30), (92, 26, 34), (190, 92, 92)
+_RED, _GREEN, _PALE = (226, 66, 58), (126, 176, 70), (232, 234, 240)
+_ROOMS: tuple[tuple[Colour, Colour, Colour], ...] = (
+    ((168, 150, 190), (110, 78, 60), (90, 130, 140)),
+    ((196, 176, 140), (124, 92, 64), (150, 80, 60)),
+    ((140, 170, 160), (96, 96, 92), (200, 180, 110)),
+)
+"""Wall, floor and furniture of each room."""
 
 
-def draw_from_behind(canvas: Canvas, speaker: Speaker, pose: Pose) -> None:
-    """Paint a speaker who has turned away: looks, but no expression."""
-    bald = speaker.style == "bald"
-    _draw_body(canvas, speaker, speaker.skin, pose)
-    _draw_back_hair(canvas, speaker, pose)
-    fill(canvas, pose(ellipse(0, 0, speaker.width, 1.0)), speaker.skin if bald else speaker.hair)
-    if bald:
-        fill(canvas, pose(ellipse(0, 0.35, speaker.width * 0.97, 0.4)), speaker.hair)
-    sheen = mixed(speaker.hair, _WHITE, 0.18)
-    for side in (-0.35, 0.0, 0.35):
-        stroke(canvas, pose(curve(side + 0.1 * _T**2, 0.6 * _T)), sheen, 0.03 * pose.scale)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brush:
+    """Paints a head where it is; unit of what it paints is the half-height of the head."""
+
+    canvas: Canvas
+    x: float  # centre of the head, pixels
+    y: float
+    scale: float  # half-height, pixels
+    roll: float  # radians
+
+    def fill(self, xs: Floats, ys: Floats, colour: Colour) -> None:
+        """The inside of an outline."""
+        cv2.fillPoly(self.canvas, [self._pixels(xs, ys)], colour, cv2.LINE_AA, _SHIFT)
+
+    def line(self, xs: Floats, ys: Floats, colour: Colour, width: float) -> None:
+        """An open line."""
+        points, thick = [self._pixels(xs, ys)], max(1, round(width * self.scale))
+        cv2.polylines(self.canvas, points, False, colour, thick, cv2.LINE_AA, _SHIFT)
+
+    def between(self, xs: Floats, top: Floats, bottom: Floats, colour: Colour) -> None:
+        """What lies between two curves over the same places."""
+        around = np.concatenate([top, np.maximum(bottom, top)[::-1]])
+        self.fill(np.concatenate([xs, xs[::-1]]), around, colour)
+
+    def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
+        """The inside of an ellipse."""
+        turn = np.linspace(0, 2 * np.pi, 36, endpoint=False)
+        self.fill(x + rx * np.cos(turn), y + ry * np.sin(turn), colour)
+
+    def _pixels(self, xs: Floats, ys: Floats) -> NDArray[np.int32]:
+        cos, sin = self.scale * np.cos(self.roll), self.scale * np.sin(self.roll)
+        places = np.stack([self.x + xs * cos - ys * sin, self.y + xs * sin + ys * cos], axis=1)
+        return np.asarray(np.round(places * (1 << _SHIFT)), dtype=np.int32)
 
 
-def _complexion(speaker: Speaker, look: Expression) -> Colour:
-    skin = mixed(speaker.skin, _PALE, 0.55 * look.pale)
-    skin = mixed(skin, _GREEN, 0.4 * look.sick)
-    return mixed(skin, _RED, 0.22 * (look.flush - 0.4))
+def film(
+    speaker: Speaker,
+    moods: Mapping[str, float],
+    talk: Floats,
+    rate: float,
+    generators: tuple[np.random.Generator, np.random.Generator],
+) -> Iterator[Canvas]:
+    """The pictures of a clip, each of shape (HEIGHT, WIDTH, 3).
 
-
-def _draw_body(canvas: Canvas, speaker: Speaker, skin: Colour, pose: Pose) -> None:
-    shade = mixed(skin, _INK, 0.18)
-    upright = Pose(x=pose.x, y=pose.y, scale=pose.scale, roll=pose.roll * 0.3)
-    fill(canvas, upright(ellipse(0, 2.25, 1.65, 1.12)), speaker.shirt)
-    fill(
-        canvas,
-        upright(curve(np.array([-0.3, 0.3, 0.42, -0.42]), np.array([0.6, 0.6, 1.4, 1.4]))),
-        shade,
-    )
-    fill(canvas, upright(ellipse(0, 1.32, 0.43, 0.22)), shade)
-    for side in (-1, 1):
-        fill(canvas, pose(ellipse(side * speaker.width, 0.08, 0.11, 0.18)), shade)
-
-
-def _draw_back_hair(canvas: Canvas, speaker: Speaker, pose: Pose) -> None:
-    wide, dark = speaker.width, mixed(speaker.hair, _INK, 0.25)
-    if speaker.style == "long":
-        fill(canvas, pose(ellipse(0, 0.25, wide * 1.38, 1.3)), dark)
-    elif speaker.style == "bun":
-        fill(canvas, pose(ellipse(0, -1.12, 0.36, 0.3)), dark)
-        fill(canvas, pose(ellipse(0, -0.15, wide * 1.1, 0.98)), dark)
-    elif speaker.style == "curly":
-        for angle in np.linspace(-3.5, 0.36, 11):
-            spot = ellipse(1.02 * wide * np.cos(angle), 0.86 * np.sin(angle) - 0.12, 0.3, 0.3)
-            fill(canvas, pose(spot), dark)
-
-
-def _draw_front_hair(canvas: Canvas, speaker: Speaker, pose: Pose) -> None:
-    wide = speaker.width
-    if speaker.style == "bald":
-        for side in (-1, 1):
-            fill(canvas, pose(ellipse(side * wide * 0.98, -0.12, 0.1, 0.26)), speaker.hair)
-        return
-    angles = np.linspace(np.pi * 1.03, np.pi * 1.97, 25)
-    crown = curve(1.05 * wide * np.cos(angles), 1.07 * np.sin(angles) - 0.01)
-    x = np.linspace(1.0, -1.0, 17)
-    line = {"short": -0.62, "long": -0.66, "bun": -0.7, "curly": -0.58}[speaker.style]
-    part = 0.12 * np.sin(5 * x + 0.8) if speaker.style in ("short", "long") else 0.0
-    edge = line + 0.42 * np.abs(x) ** 3 + part * (1 - x**2)
-    fill(canvas, pose(np.concatenate([crown, curve(x * wide * 0.97, edge)])), speaker.hair)
-    if speaker.style == "curly":
-        for angle in np.linspace(-2.75, -0.39, 7):
-            spot = ellipse(0.8 * wide * np.cos(angle), 0.84 * np.sin(angle) - 0.06, 0.2, 0.19)
-            fill(canvas, pose(spot), speaker.hair)
-
-
-def _draw_beard(canvas: Canvas, speaker: Speaker, pose: Pose, yaw: float) -> None:
-    angles = np.linspace(0.06 * np.pi, 0.94 * np.pi, 21)
-    jaw = curve(speaker.width * 1.02 * np.cos(angles), 1.05 * np.sin(angles))
-    x = np.linspace(-1, 1, 15)
-    top = curve(x * speaker.width * 0.95 + 0.15 * yaw, 0.3 + 0.1 * np.cos(3 * x))
-    fill(canvas, pose(np.concatenate([jaw, top])), mixed(speaker.hair, speaker.skin, 0.15))
-
-
-def _draw_eye(
-    canvas: Canvas, speaker: Speaker, look: Expression, pose: Pose, where: tuple[int, float]
-) -> None:
-    """One eye with its lids and brow; ``where`` is (side, yaw), side -1 on the left."""
-    side, yaw = where
-    x, y, wide, high = side * 0.34 + yaw * 0.22, -0.1, 0.2, 0.21
-    lid = mixed(_complexion(speaker, look), _INK, 0.1)
-    fill(canvas, pose(ellipse(x, y, wide, high)), _WHITE)
-    gaze = x + 0.04 * yaw
-    fill(canvas, pose(ellipse(gaze, y, 0.105, 0.105)), speaker.iris)
-    size = 0.058 * max(look.pupil, 0.3)
-    fill(canvas, pose(ellipse(gaze, y, size, size)), _INK)
-    fill(canvas, pose(ellipse(gaze - 0.03, y - 0.035, 0.022, 0.022)), _WHITE)
-    arch = np.sqrt(np.clip(1 - _T**2, 0, 1))
-    droop = look.lid_slant * 0.14 * (side * _T + 0.35)
-    opening = float(np.clip(look.eye_open, -0.2, 1.45))
-    upper = np.minimum(
-        y - high * (1.3 * opening - 0.45) * arch + droop * arch, y + high * 0.75 * arch
-    )
-    lower = np.maximum(y + high * arch * (1 - 0.85 * float(np.clip(look.squint, 0, 1))), upper)
-    across = x + _T * wide * 1.04
-    _close(canvas, pose, across, (y - high * 1.08 * arch - 0.015, upper), lid)
-    _close(canvas, pose, across, (lower, y + high * 1.08 * arch + 0.015), lid)
-    stroke(canvas, pose(curve(across, upper)), _INK, 0.045 * pose.scale)
-    if speaker.glasses:
-        ring = ellipse(x, y + 0.02, 0.29, 0.27)
-        stroke(canvas, pose(np.concatenate([ring, ring[:1]])), _INK, 0.04 * pose.scale)
-    brow_y = -0.43 - look.brow_raise - side * _T * -look.brow_slant * 0.5 - 0.05 * (1 - _T**2)
-    brow = curve(x + _T * 0.23, brow_y)
-    stroke(canvas, pose(brow), mixed(speaker.hair, _INK, 0.45), 0.09 * pose.scale)
-
-
-def _close(
-    canvas: Canvas, pose: Pose, across: Points, band: tuple[Points, Points], colour: Colour
-) -> None:
-    """Paint the band between two curves over the same places, where the first is above."""
-    top, bottom = band
-    outline = np.concatenate([curve(across, top), curve(across, np.maximum(bottom, top))[::-1]])
-    fill(canvas, pose(outline), colour)
-
-
-def _draw_nose(canvas: Canvas, skin: Colour, look: Expression, pose: Pose, yaw: float) -> None:
-    shade = mixed(skin, _INK, 0.3)
-    x = np.array([0.02, -0.06, -0.1, 0.0, 0.09]) + 0.3 * yaw
-    y = np.array([-0.06, 0.12, 0.2, 0.25, 0.2]) - 0.03 * look.sneer
-    stroke(canvas, pose(curve(x, y)), shade, 0.045 * pose.scale)
-    if look.sneer > 0.3:
-        for side in (-1, 1):
-            crease = curve(
-                side * np.array([0.12, 0.2, 0.3]) + 0.25 * yaw, np.array([0.08, 0.2, 0.38])
+    Args:
+        speaker: who is seen.
+        moods: strength of each emotion in the face at the apex, 0..1.
+        talk: how far the voice opens the mouth, 0..1, shape (n_frames,).
+        rate: frames per second.
+        generators: the first draws what stays over a dialogue, the other all the rest.
+    """
+    scene, rng = generators
+    room, drawn = paint_room(scene), np.zeros(0, np.uint8)
+    grain = rng.normal(0, rng.uniform(1, 4), (HEIGHT + 32, WIDTH + 32, 3)).astype(np.int16)
+    spread = np.ptp(np.array(list(LOOKS.values())), axis=0)
+    own = rng.normal(0, WANDER, len(spread)) * spread
+    onset, sway, blinks = rng.uniform(0.08, 0.3), rng.uniform(0.3, 0.9), rng.uniform(0.5, 3.0)
+    rise = 0.25 + 0.75 * np.clip(np.linspace(0, 1, len(talk)) / onset, 0, 1) ** 1.5
+    seat = WIDTH / 2 + 22 * np.sin(2.4 * list(CAST).index(speaker.name)) + rng.normal(0, 8)
+    size = 74 * float(np.clip(rng.normal(1, 0.07), 0.85, 1.15))
+    for place, (opening, strength) in enumerate(zip(talk.tolist(), rise.tolist(), strict=True)):
+        if place % TWOS == 0:
+            seconds = place / rate
+            look = blend(LOOKS, {name: full * strength for name, full in moods.items()}, own)
+            speaking = max(look.open, 0.0) * (0.55 + 0.45 * opening) + 0.4 * opening
+            shut = (seconds + blinks) % 3.0 < 0.12
+            look = look._replace(open=speaking, eyes=0.0 if shut else look.eyes)
+            swing = float(np.sin(2 * np.pi * sway * seconds))
+            brush = Brush(
+                canvas=room.copy(),
+                x=float(seat + 0.05 * size * swing),
+                y=HEIGHT / 2 + size * (look.drop - 0.04 * opening),
+                scale=size,
+                roll=look.tilt + 0.03 * swing,
             )
-            stroke(canvas, pose(crease), shade, 0.04 * look.sneer * pose.scale)
+            draw_person(brush, speaker, look)
+            drawn = _light(brush.canvas, look)
+        y, x = rng.integers(0, 32, 2)
+        noise = grain[y : y + HEIGHT, x : x + WIDTH]
+        yield np.asarray(cv2.add(drawn, noise, dtype=cv2.CV_8U), dtype=np.uint8)
 
 
-def _draw_mouth(canvas: Canvas, skin: Colour, look: Expression, pose: Pose, yaw: float) -> None:
-    across = _T * 0.4 * float(np.clip(look.mouth_width, 0.3, 1.3)) + 0.22 * yaw
-    opening = float(np.clip(look.mouth_open, 0, 1.1))
-    bow = 1 - _T**2
-    corner = 0.54 - 0.13 * look.mouth_curve
-    middle = 0.54 + 0.09 * look.mouth_curve
-    sneer = 0.1 * look.sneer * np.exp(-((_T - 0.45) ** 2) / 0.1)
-    upper = corner + (middle - corner - 0.07 * opening) * bow - sneer
-    lower = corner + (middle - corner + 0.3 * opening) * bow + 0.012
-    lips = mixed(skin, (176, 52, 62), 0.6)
-    if opening > 0.04:
-        gap = lower - upper
-        _close(canvas, pose, across, (upper, lower), _THROAT)
-        inner = np.abs(_T) < 0.75
-        _close(canvas, pose, across[inner], ((lower - 0.35 * gap)[inner], lower[inner]), _TONGUE)
-        _close(canvas, pose, across, (upper, upper + np.minimum(0.1, 0.42 * gap)), _WHITE)
-    stroke(canvas, pose(curve(across, lower)), lips, 0.065 * pose.scale)
-    stroke(canvas, pose(curve(across, upper)), lips, 0.055 * pose.scale)
+def paint_room(rng: np.random.Generator) -> Canvas:
+    """A room out of focus, shape (HEIGHT, WIDTH, 3)."""
+    wall, floor, accent = _ROOMS[rng.integers(len(_ROOMS))]
+    room = np.full((HEIGHT, WIDTH, 3), wall, np.uint8)
+    edge = int(HEIGHT * rng.uniform(0.62, 0.8))
+    room[edge:] = floor
+    for _ in range(int(rng.integers(2, 5))):
+        x, y = int(rng.uniform(0, WIDTH)), int(rng.uniform(10, edge - 60))
+        corner = (x + int(rng.uniform(30, 80)), y + int(rng.uniform(30, 90)))
+        cv2.rectangle(room, (x, y), corner, _mixed(accent, _WHITE, float(rng.uniform(0, 0.8))), -1)
+    return np.asarray(cv2.GaussianBlur(room, (0, 0), 4), dtype=np.uint8)
 
 
-def _draw_drops(canvas: Canvas, look: Expression, pose: Pose, yaw: float) -> None:
-    if look.tears > 0.45:
-        for side in (-1, 1):
-            x = side * 0.38 + 0.22 * yaw
-            trail = curve(x + np.array([0, 0.02 * side, 0.03 * side]), np.array([0.12, 0.3, 0.45]))
-            stroke(canvas, pose(trail), _WATER, 0.06 * pose.scale)
-            fill(canvas, pose(ellipse(x + 0.03 * side, 0.47, 0.055, 0.075)), _WATER)
-    if look.sweat > 0.45:
-        for x, y in ((-0.5, -0.45), (0.55, -0.38), (0.6, 0.0)):
-            fill(canvas, pose(ellipse(x, y, 0.045, 0.075)), _WATER)
+def draw_person(brush: Brush, speaker: Speaker, look: Look) -> None:
+    """Paint a speaker who looks at the camera."""
+    skin = _mixed(speaker.skin, _GREEN, 0.4 * look.sick)
+    skin = _mixed(skin, _RED if look.flush > 0 else _PALE, 0.3 * abs(look.flush))
+    if speaker.long_hair:
+        brush.ellipse(0, 0.25, 1.05, 1.3, _mixed(speaker.hair, _INK, 0.25))
+    brush.ellipse(0, 2.25, 1.65, 1.12, speaker.shirt)
+    brush.ellipse(0, 1.1, 0.36, 0.45, _mixed(skin, _INK, 0.2))
+    brush.ellipse(0, 0, 0.76, 1, skin)
+    for side in (-1, 1):
+        brush.ellipse(0.44 * side, 0.3, 0.19, 0.14, _mixed(skin, _RED, 0.08 + 0.5 * look.flush))
+        _draw_eye(brush, speaker, look, side, skin)
+    brush.line(0.09 * _ACROSS[8:], 0.25 - 0.25 * _ARCH[8:], _mixed(skin, _INK, 0.3), 0.04)
+    _draw_mouth(brush, look)
+    fringe = -0.64 + 0.42 * np.abs(_ACROSS) ** 3
+    brush.between(0.8 * _ACROSS, -1.07 * _ARCH - 0.05, fringe, speaker.hair)
+
+
+def _draw_eye(brush: Brush, speaker: Speaker, look: Look, side: int, skin: Colour) -> None:
+    """One eye with its lids and brow; ``side`` is -1 on the left."""
+    x, y, xs = 0.34 * side, -0.1, 0.34 * side + 0.2 * _ACROSS
+    upper = y - 0.21 * float(np.clip(look.eyes, 0, 1.25)) * _ARCH
+    lower = y + 0.17 * _ARCH * (look.eyes > 0)
+    brush.between(xs, upper, lower, _WHITE)
+    brush.ellipse(x, y, 0.1, 0.1, _INK)
+    # The lids cover what of the iris is outside of the eye.
+    brush.between(xs, (y - 0.26) * _FLAT, upper, skin)
+    brush.between(xs, lower, (y + 0.18) * _FLAT, skin)
+    brush.line(xs, upper, _INK, 0.045)
+    brow = y - 0.36 - look.brow + 0.5 * look.slant * side * _ACROSS - 0.05 * _ARCH
+    brush.line(xs, brow, _mixed(speaker.hair, _INK, 0.45), 0.09)
+
+
+def _draw_mouth(brush: Brush, look: Look) -> None:
+    xs, bow = 0.4 * float(np.clip(look.wide, 0.3, 1.3)) * _ACROSS, _ARCH**2
+    corner, middle = 0.54 - 0.13 * look.smile, 0.22 * look.smile
+    upper = corner + (middle - 0.07 * look.open) * bow
+    lower = corner + (middle + 0.3 * look.open) * bow + 0.012
+    brush.between(xs, upper, lower, _THROAT)
+    brush.between(xs, upper, upper + np.minimum(0.1, 0.4 * (lower - upper)), _WHITE)
+    for edge in (upper, lower):
+        brush.line(xs, edge, _LIPS, 0.06)
+
+
+def _mixed(one: Colour, other: Colour, share: float) -> Colour:
+    """A colour between two: ``one`` at share 0 or below, ``other`` at 1 or above."""
+    share = min(max(share, 0.0), 1.0)
+    red, green, blue = (round(a + share * (b - a)) for a, b in zip(one, other, strict=True))
+    return red, green, blue
+
+
+def _light(canvas: Canvas, look: Look) -> Canvas:
+    """The canvas in the light of the mood, same shape."""
+    levels = (np.arange(256) / 255 - 0.5) * look.contrast + 0.5
+    table = 255 * levels[None, :, None] * np.array([look.red, look.green, look.blue])
+    return np.asarray(cv2.LUT(canvas, np.clip(table, 0, 255).astype(np.uint8)), dtype=np.uint8)

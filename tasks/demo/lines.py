@@ -1,62 +1,18 @@
-"""The lines of the demo: invented, a dozen and more per emotion, with slots to fill."""
+"""The words of an utterance: invented lines of its emotion, or ones that give nothing away."""
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
+
 SLOTS: dict[str, tuple[str, ...]] = {
-    "thing": (
-        "the car",
-        "the kitchen",
-        "my phone",
-        "the new lamp",
-        "the train ticket",
-        "the piano",
-        "your coat",
-        "the garden",
-        "the old radio",
-        "the suitcase",
-    ),
-    "place": (
-        "the office",
-        "the station",
-        "the museum",
-        "the bakery",
-        "the airport",
-        "the library",
-        "the hospital",
-        "the theatre",
-        "the harbour",
-    ),
-    "person": (
-        "my sister",
-        "the neighbour",
-        "my boss",
-        "your cousin",
-        "the plumber",
-        "my teacher",
-        "the doctor",
-        "our landlord",
-    ),
-    "time": (
-        "on Monday",
-        "this morning",
-        "after lunch",
-        "tomorrow",
-        "at six",
-        "last night",
-        "next week",
-        "before dinner",
-    ),
-    "food": ("soup", "fish", "cheese", "salad", "cake", "pasta", "coffee", "pie"),
-    "event": (
-        "the party",
-        "the wedding",
-        "the concert",
-        "the interview",
-        "the exam",
-        "the trip",
-        "the game",
-        "the meeting",
-    ),
+    "thing": ("the car", "my phone", "the new lamp", "the piano", "your coat", "the suitcase"),
+    "place": ("the office", "the station", "the museum", "the airport", "the library"),
+    "person": ("my sister", "the neighbour", "my boss", "your cousin", "the plumber"),
+    "time": ("on Monday", "this morning", "after lunch", "tomorrow", "at six", "last night"),
+    "food": ("soup", "fish", "cheese", "salad", "cake", "pasta"),
+    "event": ("the party", "the wedding", "the concert", "the exam", "the trip"),
 }
 """What may stand in a template's braces."""
 
@@ -64,154 +20,86 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     "neutral": (
         "I'm going to {place} {time}.",
         "{person} left {thing} at {place}.",
-        "Could you pass me the {food}, please?",
-        "We can take the bus to {place}.",
-        "Do you know when {event} starts?",
         "I think {person} lives near {place}.",
-        "There's some {food} in the fridge.",
-        "So, I put {thing} next to the door.",
-        "He said he would call {time}.",
-        "Let's talk about {event} {time}.",
-        "She works with {person}, at {place}.",
-        "You need two keys and a form for that.",
-        "It's about ten minutes from {place}.",
-        'The sign said "closed until noon", so I came back.',
+        'The sign said "closed until noon", so I went to {place}.',
         "I have {event} {time}, then I'm free.",
-        "Did {person} ask you about {thing}?",
         "We usually have {food} {time}.",
-        "I'll bring {thing} back {time}.",
     ),
     "joy": (
-        "I got the job! I really got it!",
+        "I got the job! I start {time}!",
         "This is the best {food} I've ever had!",
         "I'm so happy that you came to {event}!",
-        "We won! We actually won {event}!",
-        "That was so much fun, let's do it again!",
-        "I love it, thank you so much!",
-        "Congratulations, I'm so proud of you!",
-        "Look at this, {person} sent us flowers!",
-        "Ha, that's hilarious, tell it again!",
-        "You're wonderful, you know that?",
+        "I love it, thank you so much for {thing}!",
         "It's a beautiful day and I have {food}!",
-        "Hey, welcome home! We missed you!",
-        "She said yes! She said yes!",
         "I can't wait for {event}, it'll be great!",
-        "Oh, {person} had the baby, she's perfect!",
-        "I feel great, let's celebrate {time}!",
     ),
     "surprise": (
         "Wait, what? You sold {thing}?",
         "Oh my God, is that {person}?",
-        "No way! {event} is {time}?",
         "You're kidding. You're moving to {place}?",
-        "Whoa! Where did that come from?",
-        "You did what with {thing}?",
         "I had no idea {person} was coming!",
-        "How on earth did you get in here?",
-        "I don't believe it, you're married?",
-        "Since when do you eat {food}?",
-        "Wow, I did not see that coming!",
-        'He just said "surprise" and there they all were!',
-        "You mean {person} knew all along?",
+        "Whoa! Since when do you eat {food}?",
         "Really? They gave you {thing}?",
-        "Hold on, that was you at {place}?",
-        "What are you doing here? You were at {place}!",
     ),
     "anger": (
         "I told you not to touch {thing}!",
-        "Get out of my house, right now!",
         "How dare you talk to {person} like that!",
-        "You lied to me about {event}!",
-        "I'm sick of waiting for you!",
-        "You ruined {event}, are you satisfied?",
-        "Stop it! Just stop talking!",
-        "This is your fault, not mine!",
-        "Don't you ever do that again!",
+        "I'm sick of waiting for you at {place}!",
         "You broke {thing} and you never told me?",
-        "I am so mad at {person} I could scream!",
         "Who ate my {food}? It had my name on it!",
-        "That is so unfair, and you know it!",
-        "Give me back {thing}, you idiot!",
-        "I can't believe you forgot {event} again!",
-        "Enough! I don't want to hear another word!",
+        "Get out of {place}, right now, you idiot!",
     ),
     "sadness": (
         "I miss {person} so much.",
-        "I didn't get the job, it's over.",
         "She left me {time}, and she isn't coming back.",
-        "I'm sorry, I just can't stop crying.",
-        "Nobody came to {event}.",
+        "I'm sorry, I cried all through {event}.",
         "I lost {thing}, it was my father's.",
-        "I feel so alone in this apartment.",
         "We had to say goodbye at {place}.",
-        "He died {time}, in his sleep.",
-        "I guess it's just never going to happen for me.",
-        "I thought that {person} loved me.",
         "It breaks my heart to sell {thing}.",
-        "I'm so sorry for your loss.",
-        "I wish I could go back and fix it.",
-        "I've ruined everything, haven't I?",
-        "It won't be the same without you.",
     ),
     "disgust": (
         "Ew, there's a hair in my {food}!",
         "That smells like something died in {place}.",
-        "Ugh, don't make me look at that.",
         "This {food} is rotten, I'm going to be sick.",
-        "He picked his nose and then shook my hand.",
-        "That is the grossest thing I've ever seen.",
-        "Ew, get that slimy thing away from me!",
+        "{person} picked his nose, that's gross.",
         "You put {food} on it? That's revolting.",
-        "There's mould all over {thing}, yuck.",
-        "I stepped in something, ugh, it's sticky.",
-        "Please don't chew with your mouth open.",
-        "He wears the same filthy socks to {event}.",
-        "Ugh, the whole kitchen stinks of old {food}.",
-        "That's nasty, I can't even look at it.",
+        "Ugh, {place} stinks of old {food}.",
     ),
     "fear": (
-        "Did you hear that? Somebody's in the house.",
+        "Did you hear that? Somebody took {thing}.",
         "Please don't leave me alone in {place}.",
-        "I'm scared, I don't want to go in there.",
-        "Oh God, he's going to kill me.",
-        "Watch out! Behind you!",
+        "I'm scared, he said he would kill me {time}.",
         "What if something happens to {person}?",
-        "I'm terrified of {event}.",
-        "Help! Somebody help me!",
-        "We have to hide, they're coming!",
-        "I can't breathe, my hands are shaking.",
         "There's a man following us from {place}.",
-        "Run! Don't look back, just run!",
-        "I'm so nervous about {event}, what if I fail?",
-        "Please, please don't let it be serious.",
+        "My hands are shaking, what if I fail {event}?",
     ),
 }
 """Lines that fit one emotion."""
 
-FILLERS: tuple[str, ...] = (
-    "Oh.",
-    "Yeah, okay.",
-    "What?",
-    "I know.",
-    "No.",
-    "Yes.",
-    "Hey!",
-    "Well...",
-    "Oh, come on.",
-    "All right, all right.",
-    "Look, I don't know what to say.",
-    "So, that's it?",
-    "Okay, okay, I'm coming.",
-    "Are you serious?",
-    "Oh my God.",
-    "It's you again.",
-    "I have to go now.",
-    "Tell me about it.",
-    "You know what, fine.",
-    "I don't know, maybe.",
-    "Really?",
-    "You saw {person} at {place}.",
-    "So that's what happened to {thing}.",
-    "I heard about {event}.",
+FILLERS = (
+    *("Oh.", "Yeah, okay.", "What?", "I know.", "Hey!", "Well...", "Oh, come on.", "Oh my God."),
+    *("So, that's it?", "Are you serious?", "You saw {person}.", "I heard about {event}."),
 )
 """Lines that fit any emotion: the words alone do not tell."""
+
+AMBIGUOUS, BORROWED, DASHED = 0.18, 0.12, 0.04
+"""Shares: of fillers, of emotional lines with neutral words, of lines that begin with a dash."""
+
+
+def write_line(emotion: str, rng: np.random.Generator) -> str:
+    """Words for an utterance of ``emotion``, with MELD's typographic apostrophes (U+2019)."""
+    draw = rng.random()
+    borrowed = draw < AMBIGUOUS + BORROWED
+    source = FILLERS if draw < AMBIGUOUS else TEMPLATES["neutral" if borrowed else emotion]
+    chosen = {slot: values[rng.integers(len(values))] for slot, values in SLOTS.items()}
+    text = source[rng.integers(len(source))].format(**chosen)
+    dash = "- " if rng.random() < DASHED else ""
+    return (dash + text[0].upper() + text[1:]).replace("'", "\u2019")
+
+
+def count_syllables(text: str) -> int:
+    """Groups of vowels in the words, silent final "e" left out; at least one per word."""
+    words = re.findall(r"[a-z\u2019]+", text.lower())
+    return max(
+        1, sum(max(1, len(re.findall(r"[aeiouy]+", word.removesuffix("e")))) for word in words)
+    )

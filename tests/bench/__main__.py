@@ -9,6 +9,6 @@ from tests.bench.cli import bench_commands
 from tests.paths import ROOT
 
 if __name__ == "__main__":
-    # Workers and children find the benches' own extractors there, whatever folder they start in.
-    os.environ["PYTHONPATH"] = str(ROOT)
+    # Children measure this checkout and find its benches, whatever folder they start in.
+    os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
     answer(bench_commands)

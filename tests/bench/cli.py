@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,6 +39,15 @@ bench_commands = typer.Typer(
 )
 
 
+def _show(name: str, as_json: bool, measure: Callable[..., Any]) -> None:
+    """Runs a bench, which tells meanwhile what it is doing, and shows what it found."""
+    from tests.bench.report.screen import show
+
+    with err.status("starting") as status:
+        found = measure(say=status.update)
+    show(name, found.to_json(), as_json=as_json)
+
+
 @bench_commands.command(
     epilog=example("python -m tests.bench orchestrate --utterances 100000 --json")
 )
@@ -51,12 +62,9 @@ def orchestrate(
     A Prefect server, a Dask scheduler, its workers and the flow run as they do for real, with
     extractors that do nothing on a corpus of texts.
     """
-    from tests.bench.orchestrate import orchestrate as measure
-    from tests.bench.screen import show
+    from tests.bench.scaling.orchestrate import orchestrate as measure
 
-    with err.status("starting") as status:
-        found = measure(utterances, status.update)
-    show("orchestrate", found.to_json(), as_json=as_json)
+    _show("orchestrate", as_json, partial(measure, utterances))
 
 
 @bench_commands.command(
@@ -81,19 +89,15 @@ def extract(
     Prefect and a warm Dask worker per core, everything committed to a store. Starts are shown
     apart.
     """
-    from tests.bench.extract import compare
-    from tests.bench.screen import show
+    from tests.bench.extraction.extract import compare
 
-    with err.status("starting") as status:
-        found = compare(
-            directory,
-            status.update,
-            clips=clips,
-            rounds=rounds,
-            asked=precision or (),
-            weights=weights,
-        )
-    show("extract", found.to_json(), as_json=as_json)
+    _show(
+        "extract",
+        as_json,
+        partial(
+            compare, directory, clips=clips, rounds=rounds, asked=precision or (), weights=weights
+        ),
+    )
 
 
 @bench_commands.command(
@@ -114,14 +118,13 @@ def stages(
     A Prefect server, a Dask scheduler, warm workers and the flow run as they do for real, with
     networks of random weights, into stores of their own.
     """
-    from tests.bench.screen import show
-    from tests.bench.stages import stages as measure
+    from tests.bench.extraction.stages import stages as measure
 
-    with err.status("starting") as status:
-        found = measure(
-            directory, status.update, clips=clips, asked=precision or (), partition=partition
-        )
-    show("stages", found.to_json(), as_json=as_json)
+    _show(
+        "stages",
+        as_json,
+        partial(measure, directory, clips=clips, asked=precision or (), partition=partition),
+    )
 
 
 @bench_commands.command(
@@ -139,16 +142,15 @@ def limit(
     """How near extraction comes to the least that this machine can do it with.
 
     The floor is decoding alone, and the networks' operations at the best rate that any kernel of
-    torch or OpenVINO reaches on one thread. Ours is what `bench stages` measures, in the same run.
+    torch or OpenVINO reaches on one thread. Ours is what `stages` measures, in the same run.
     """
-    from tests.bench.limit import limit as measure
-    from tests.bench.screen import show
+    from tests.bench.extraction.limit import limit as measure
 
-    with err.status("starting") as status:
-        found = measure(
-            directory, status.update, clips=clips, asked=precision or (), partition=partition
-        )
-    show("limit", found.to_json(), as_json=as_json)
+    _show(
+        "limit",
+        as_json,
+        partial(measure, directory, clips=clips, asked=precision or (), partition=partition),
+    )
 
 
 @bench_commands.command(
@@ -179,20 +181,16 @@ def scale(
     One and two workers extract the same clips in turns, by the real extractors. Hundreds are
     simulated: server, scheduler, flow, graph and store are real, the extractors sleep.
     """
-    from tests.bench.scale import scale as measure
-    from tests.bench.screen import show
+    from tests.bench.scaling.scale import scale as measure
 
     numbers = _numbers("--workers", workers)
-    with err.status("starting") as status:
-        found = measure(
-            directory,
-            clips=clips,
-            rounds=rounds,
-            workers=numbers,
-            clip_seconds=seconds,
-            say=status.update,
-        )
-    show("scale", found.to_json(), as_json=as_json)
+    _show(
+        "scale",
+        as_json,
+        partial(
+            measure, directory, clips=clips, rounds=rounds, workers=numbers, clip_seconds=seconds
+        ),
+    )
 
 
 def _numbers(option: str, given: str) -> list[int]:
@@ -233,12 +231,13 @@ def fidelity(
     Pitch by YIN and by pYIN on tones and on the demo's voices, whose pitch is known, and on speech.
     The networks by every backend and in every precision that runs here, against torch in fp32.
     """
-    from tests.bench.fidelity import fidelity as measure
-    from tests.bench.screen import show
+    from tests.bench.agreement.fidelity import fidelity as measure
 
-    with err.status("starting") as status:
-        found = measure(directory, clips=clips, weights=weights, speech=speech, say=status.update)
-    show("fidelity", found.to_json(), as_json=as_json)
+    _show(
+        "fidelity",
+        as_json,
+        partial(measure, directory, clips=clips, weights=weights, speech=speech),
+    )
 
 
 @bench_commands.command(
@@ -264,13 +263,10 @@ def store(
     own, on features that cost nothing. Then a training's reading: shuffled partitions against
     random access.
     """
-    from tests.bench.screen import show
-    from tests.bench.store import measure
+    from tests.bench.stores.store import measure
 
     numbers = _numbers("--sizes", sizes)
-    with err.status("starting") as status:
-        found = measure(numbers, status.update, utterances=utterances, rounds=rounds)
-    show("store", found.to_json(), as_json=as_json)
+    _show("store", as_json, partial(measure, numbers, utterances=utterances, rounds=rounds))
 
 
 @bench_commands.command(
@@ -289,9 +285,6 @@ def train(
     Real trainings under Prefect, to convergence, one seed on texts alone, reading and report
     included; on noise with some emotion in it.
     """
-    from tests.bench.screen import show
-    from tests.bench.training import measure
+    from tests.bench.stores.training import measure
 
-    with err.status("starting") as status:
-        found = measure(utterances, status.update)
-    show("train", found.to_json(), as_json=as_json)
+    _show("train", as_json, partial(measure, utterances))

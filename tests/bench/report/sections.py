@@ -1,0 +1,86 @@
+"""The benches, as ``docs/performance.md`` and the screen introduce them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """What is said of a bench."""
+
+    name: str
+    """Its command; its JSON is ``NAME.json``."""
+    title: str
+    about: str
+    """How to read the figures."""
+    within: str = ""
+    """A bench that measures this as well, and prints it under this name; it is run instead."""
+
+    @property
+    def line(self) -> str:
+        """The command as one types it."""
+        return f"python -m tests.bench {self.name} --json"
+
+
+SECTIONS: Sequence[Section] = (
+    Section(
+        name="extract",
+        title="Extraction against the usual scripts",
+        about="Both did the same clips in turns, so that the ratio holds although the machine's "
+        "speed changes; from and to are the extremes of the rounds. The script is one process that "
+        "uses all cores within each operation, as people run it: a part of its CPU time is threads "
+        "that wait for one another, and a part of the ratio is that meldflow's clips run side by "
+        "side.",
+    ),
+    Section(
+        name="stages",
+        title="Where the CPU goes",
+        within="limit",
+        about="`decode` and the extractors are the work; the rest is orchestration and storage. "
+        "The first column of a precision is what each further clip costs on warm workers, the "
+        "second adds what a run costs at all, spread over MELD's 13,708 utterances.",
+    ),
+    Section(
+        name="limit",
+        title="How near that is to the least possible",
+        about="The floor is decoding alone, and the networks' operations at the rate of the "
+        "fastest kernel found here, one thread each and all cores at it. A multiple of 1 cannot be "
+        "reached: the floor leaves out everything else, and no network consists of its fastest "
+        "kernel. OpenVINO's kernels are given fp32 and convert it, so that the rates compare no "
+        "libraries. MiniLM always computes in fp32.",
+    ),
+    Section(
+        name="scale",
+        title="More workers",
+        about="Simulated workers sleep for as long as a real one works; server, scheduler, flow, "
+        "graph and commits are real, but the features are tiny, so that nothing is said of the "
+        "bandwidth of store and clips. Efficiency is the clips per second against workers that "
+        "never wait, while all have work, and with the end of the run.",
+    ),
+    Section(
+        name="fidelity",
+        title="What is fast against what is exact",
+        about="Rows of features are compared with those by torch in fp32, where a cosine of 1 is "
+        "the same direction; pitch by frames, with what is known of the sound and between methods.",
+    ),
+    Section(
+        name="orchestrate",
+        title="Orchestration alone",
+        about="Nothing is extracted, everything else is real; what remains is the price of an "
+        "utterance's way through the system.",
+    ),
+    Section(
+        name="store",
+        title="The store",
+        about="Each operation runs in a process of its own; `nothing` is the memory of one that "
+        "does none. Features are cheap stand-ins, in partitions of 1,024 utterances.",
+    ),
+    Section(
+        name="train",
+        title="Training",
+        about="Real trainings on texts alone, one seed, to convergence; on noise with "
+        "some emotion in it. How much decides when dev is best, so seconds of MELD's texts differ.",
+    ),
+)
