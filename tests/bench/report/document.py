@@ -126,7 +126,7 @@ def _section(section: Section, found: Any, newest: Mapping[str, Any]) -> Iterato
         return
     yield section.about
     yield ""
-    for one in tables(found):
+    for one in tables(found, section.figures):
         rows = (tuple(map(text, row)) for row in one.rows)
         yield from table(tuple(map(text, one.head)), rows, " " + "r" * (len(one.head) - 1))
         yield ""

@@ -26,7 +26,7 @@ def show(name: str, found: dict[str, Any], *, as_json: bool) -> None:
         return
     section = next(one for one in SECTIONS if one.name == name)
     out.print(section.about, style="dim", highlight=False, markup=False)
-    for one in tables(found):
+    for one in tables(found, section.figures):
         shown = Table(one.head[0])
         for column in one.head[1:]:
             shown.add_column(column, justify="right", overflow="fold")

@@ -15,6 +15,8 @@ class Section:
     title: str
     about: str
     """How to read the figures."""
+    figures: tuple[str, ...]
+    """Those of its JSON that are shown; see ``tables``."""
     within: str = ""
     """A bench that measures this as well, and prints it under this name; it is run instead."""
 
@@ -28,8 +30,9 @@ SECTIONS: Sequence[Section] = (
     Section(
         name="extract",
         title="Extraction against the usual scripts",
+        figures=("ratio", "meldflow", "usual.clips_per_second", "usual.steps"),
         about="Both did the same clips in turns, so that the ratio holds although the machine's "
-        "speed changes; from and to are the extremes of the rounds. The script is one process that "
+        "speed changes; min and max are the extremes of the rounds. The script is one process that "
         "uses all cores within each operation, as people run it: a part of its CPU time is threads "
         "that wait for one another, and a part of the ratio is that meldflow's clips run side by "
         "side.",
@@ -38,13 +41,15 @@ SECTIONS: Sequence[Section] = (
         name="stages",
         title="Where the CPU goes",
         within="limit",
+        figures=("precisions.*.cpu_ms_per_clip", "precisions.*.at_meld"),
         about="`decode` and the extractors are the work; the rest is orchestration and storage. "
-        "The first column of a precision is what each further clip costs on warm workers, the "
-        "second adds what a run costs at all, spread over MELD's 13,708 utterances.",
+        "`cpu_ms_per_clip` is what each further clip costs on warm workers, `at_meld` adds what a "
+        "run costs at all, spread over MELD's 13,708 utterances.",
     ),
     Section(
         name="limit",
         title="How near that is to the least possible",
+        figures=("precisions.*.best", "precisions.*.parts", "gflop", "rates"),
         about="The floor is decoding alone, and the networks' operations at the rate of the "
         "fastest kernel found here, one thread each and all cores at it. A multiple of 1 cannot be "
         "reached: the floor leaves out everything else, and no network consists of its fastest "
@@ -54,6 +59,7 @@ SECTIONS: Sequence[Section] = (
     Section(
         name="scale",
         title="More workers",
+        figures=("real", "factor", "simulated", "linear_until"),
         about="Simulated workers sleep for as long as a real one works; server, scheduler, flow, "
         "graph and commits are real, but the features are tiny, so that nothing is said of the "
         "bandwidth of store and clips. Efficiency is the clips per second against workers that "
@@ -62,24 +68,28 @@ SECTIONS: Sequence[Section] = (
     Section(
         name="fidelity",
         title="What is fast against what is exact",
+        figures=("networks", "pitch"),
         about="Rows of features are compared with those by torch in fp32, where a cosine of 1 is "
         "the same direction; pitch by frames, with what is known of the sound and between methods.",
     ),
     Section(
         name="orchestrate",
         title="Orchestration alone",
+        figures=("fixed.cpu_seconds", "sizes", "task_runs_lost"),
         about="Nothing is extracted, everything else is real; what remains is the price of an "
         "utterance's way through the system.",
     ),
     Section(
         name="store",
         title="The store",
+        figures=("growth", "reading.rounds", "reading.cpu_ratio"),
         about="Each operation runs in a process of its own; `nothing` is the memory of one that "
         "does none. Features are cheap stand-ins, in partitions of 1,024 utterances.",
     ),
     Section(
         name="train",
         title="Training",
+        figures=("costs",),
         about="Real trainings on texts alone, one seed, to convergence; on noise with "
         "some emotion in it. How much decides when dev is best, so seconds of MELD's texts differ.",
     ),

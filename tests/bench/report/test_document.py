@@ -39,24 +39,28 @@ def written(folder: Path, found: dict[str, Any]) -> str:
     return document.document(folder)
 
 
-def test_records_are_rows_and_what_is_not_a_record_stands_first() -> None:
-    plain, ratio = tables({"clips": 1048, "ratio": EXTRACT["ratio"], "none": None})
-    assert list(plain.rows) == [("clips", "1,048"), ("none", "")]
+def test_records_are_rows_and_what_is_not_there_is_left_out() -> None:
+    (ratio, clips) = tables(EXTRACT, ("ratio", "clips", "none", "clips.none"))
     assert (ratio.head, ratio.rows) == (("ratio", "median", "max"), [("fp32", "4.5", "4.75")])
+    assert clips.rows == [("", "1,048")]
 
 
 def test_wide_records_are_columns_and_of_rounds_the_median_counts() -> None:
-    (one,) = tables({"sizes": [{f"f{n}": n for n in range(20)} | {"rounds": [{"s": 1}, {"s": 3}]}]})
-    assert one.head == ("sizes", "1")
-    assert ("f7", "7") in one.rows
-    assert ("rounds.s", "2") in [(name, figure.removesuffix(".0")) for name, figure in one.rows]
+    record = {"network": "a"} | {f"f{n}": n for n in range(20)} | {"s": [1.0, 3.0]}
+    (one,) = tables({"sizes": [record]}, ("sizes",))
+    assert one.head == ("sizes", "a")
+    assert {("f7", "7"), ("s", "2")} <= set(one.rows)
+    (other,) = tables({"sizes": {"a": record, "b": {"s": 4}}}, ("sizes.*.s",))
+    assert other.rows == [("a", "2"), ("b", "4")]
 
 
 def test_a_section_has_its_figures_and_the_command_that_repeats_them(tmp_path: Path) -> None:
-    page = written(tmp_path, {"extract": EXTRACT, "limit": {"floor_ms": 20.5} | {"stages": {}}})
+    page = written(
+        tmp_path, {"extract": EXTRACT, "limit": {"gflop": {"minilm": 20.5}, "stages": {}}}
+    )
     assert all(f"## {section.title}" in page for section in SECTIONS)
     assert "| fp32 | 4.5 | 4.75 |" in page
-    assert "| floor\\_ms | 20.5 |" in page
+    assert "| minilm | 20.5 |" in page
     assert f"`{COMMAND}`, 2026-11-26" in page
     assert page.count("Not run. `python -m tests.bench ") == len(SECTIONS) - 3  # stages is in limit
     lines = [line for line in page.splitlines() if line.startswith("|")]
@@ -69,7 +73,7 @@ def test_a_section_has_its_figures_and_the_command_that_repeats_them(tmp_path: P
 
 def test_figures_of_other_versions_say_so(tmp_path: Path) -> None:
     newer = MEASURED | {"date": "2026-12-01", "versions": MEASURED["versions"] | {"torch": "3.0"}}
-    page = written(tmp_path, {"extract": EXTRACT, "store": {"s": 1, "measured": newer}})
+    page = written(tmp_path, {"extract": EXTRACT, "store": {"growth": [], "measured": newer}})
     assert "Versions: python 3.11.7, torch 3.0." in page
     assert f"`{COMMAND}`, 2026-11-26, torch 2.14" in page
 
@@ -83,7 +87,9 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
 def test_only_what_is_missing_is_run_and_a_failure_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there, bad = (Section(name=name, title=name, about="") for name in ("there", "no-bench"))
+    there, bad = (
+        Section(name=name, title=name, about="", figures=()) for name in ("there", "no-bench")
+    )
     monkeypatch.setattr(document, "SECTIONS", (there, bad))
     (tmp_path / "there.json").write_text("1")
     assert document.run(tmp_path, Console(quiet=True)) == ["no-bench"]
