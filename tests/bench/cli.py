@@ -183,17 +183,21 @@ def scale(
     """
     from tests.bench.scaling.scale import scale as measure
 
-    numbers = _numbers("--workers", workers)
     _show(
         "scale",
         as_json,
         partial(
-            measure, directory, clips=clips, rounds=rounds, workers=numbers, clip_seconds=seconds
+            measure,
+            directory,
+            clips=clips,
+            rounds=rounds,
+            workers=numbers("--workers", workers),
+            clip_seconds=seconds,
         ),
     )
 
 
-def _numbers(option: str, given: str) -> list[int]:
+def numbers(option: str, given: str) -> list[int]:
     """Positive numbers in a list with commas.
 
     Raises:
@@ -265,8 +269,11 @@ def store(
     """
     from tests.bench.stores.store import measure
 
-    numbers = _numbers("--sizes", sizes)
-    _show("store", as_json, partial(measure, numbers, utterances=utterances, rounds=rounds))
+    _show(
+        "store",
+        as_json,
+        partial(measure, numbers("--sizes", sizes), utterances=utterances, rounds=rounds),
+    )
 
 
 @bench_commands.command(

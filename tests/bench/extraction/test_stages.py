@@ -6,11 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from meldflow.models.schema.errors import UsageError
 from tests import media
 from tests.bench import command
 from tests.bench.extraction.kernels import Rate
 from tests.bench.extraction.limit import Floor, Limit
-from tests.bench.extraction.stages import DECODE, ENCODE, PARTS, REST, Measured, Spent, Stages
+from tests.bench.extraction.stages import (
+    DECODE,
+    ENCODE,
+    PARTS,
+    REST,
+    Measured,
+    Spent,
+    Stages,
+    stages,
+)
 
 
 @pytest.fixture
@@ -44,10 +54,9 @@ def test_stages_and_floor_are_measured_in_one_run(clips: Path, tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["clips"]
 
 
-def test_a_precision_that_is_not_there_is_refused_at_once(clips: Path, tmp_path: Path) -> None:
-    done = command.run("stages", clips, "--precision", "fp4", cwd=tmp_path, code=2)
-    assert "precision 'fp4'" in done.stderr
-    assert "fp32" in done.stderr
+def test_a_precision_that_is_not_there_is_refused_at_once() -> None:
+    with pytest.raises(UsageError, match="precision 'fp4': this processor computes in fp32"):
+        stages(None, print, asked=("fp4",))
 
 
 def test_the_share_and_the_multiple_are_computed_from_the_runs() -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from meldflow.models.schema.errors import UsageError
 from tests.bench import command
+from tests.bench.cli import numbers
 from tests.bench.scaling.busy import Busy
 from tests.bench.scaling.noop import NOTHING
 from tests.bench.scaling.scale import Scaling, Simulated
@@ -129,9 +131,8 @@ def test_two_real_workers_extract_the_clips_that_one_does(tmp_path: Path) -> Non
     assert [simulated["workers"] for simulated in found["simulated"]] == [1]
 
 
-def test_what_cannot_be_scaled_is_told_in_one_line(tmp_path: Path) -> None:
-    wrong = command.run("scale", "--workers", "4,many", cwd=tmp_path, code=2)
-    assert "--workers 4,many" in wrong.stderr
-    (tmp_path / "one.mp4").touch()
-    few = command.run("scale", tmp_path, "--clips", "2", cwd=tmp_path, code=2)
-    assert "none of its utterances has a clip" in few.stderr
+@pytest.mark.parametrize("given", ["4,many", "4,0", ""])
+def test_what_are_no_workers_is_told(given: str) -> None:
+    with pytest.raises(UsageError, match=f"--workers {given}: not numbers"):
+        numbers("--workers", given)
+    assert numbers("--workers", "4, 16") == [4, 16]
