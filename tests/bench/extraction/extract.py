@@ -76,7 +76,7 @@ def compare(
     """
     wanted = precisions(asked)
     if find_spec("openpyxl") is None:
-        raise UsageError("bench: openpyxl writes the usual script's table; install meldflow[bench]")
+        raise UsageError("bench: openpyxl writes the usual script's table; `make setup` brings it")
     registry.build(None, WEIGHTS_OF, weights)
     with tempfile.TemporaryDirectory(prefix="meldflow-bench-") as named:
         folder = Path(named)
