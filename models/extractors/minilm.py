@@ -157,8 +157,10 @@ class MiniLM(Extractor):
 
 def _mean(hidden: Any, mask: Any) -> Any:
     """Mean over the tokens that ``mask`` (batch, tokens) leaves, shape (batch, 384)."""
-    weight = mask[..., None].to(hidden.dtype)
-    return (hidden * weight).sum(1) / weight.sum(1)
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    pooling = Pooling(hidden.shape[-1], pooling_mode="mean")
+    return pooling({"token_embeddings": hidden, "attention_mask": mask})["sentence_embedding"]
 
 
 def _words(encoded: Any) -> list[int]:

@@ -72,6 +72,7 @@ def _given(one: Audio | Video | str | Missing, found: Inspection) -> dict[str, A
                 "samples": one.samples.size,
                 "rate": found.options.sample_rate,
                 "peak": float(np.abs(one.samples).max()),
+                "loudness": found.loudness,
                 "f0_median": median,
                 "voiced": voiced,
             }

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from meldflow.models.clips.loudness import loudness
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
@@ -80,6 +81,15 @@ class Inspection:
     def lead(self) -> float:
         """Seconds of silence that stand before sound that starts late."""
         return max(0.0, self.delay)
+
+    @property
+    def loudness(self) -> float | None:
+        """Of the sound, LUFS; None where there is none to measure."""
+        audio = self.media.audio
+        if isinstance(audio, Missing):
+            return None
+        level = loudness(audio.samples, self.options.sample_rate)
+        return level if math.isfinite(level) else None
 
     @property
     def pitch(self) -> tuple[float | None, float | None]:

@@ -114,19 +114,21 @@ def _given(one: Audio | Video | str | Missing, found: Inspection) -> str:
         case Audio():
             rate, size = found.options.sample_rate, one.samples.size
             samples = f"{size / rate:.3f} s of mono sound, {size:,} samples at {rate:,} Hz"
-            median, voiced = found.pitch
-            if voiced is None:
-                return samples
-            pitch = (
-                f"median f0 {median:.0f} Hz, {voiced:.0%} voiced" if median else "no pitch found"
-            )
-            return f"{samples}; {pitch}"
+            level = "" if found.loudness is None else f"loudness {found.loudness:.1f} LUFS"
+            return "; ".join(filter(None, (samples, level, _pitch(found))))
         case Video():
             height, width = one.frames.shape[1:3]
             kept = f"{len(one.index)} of {one.n_frames} frames chosen"
             return f"{kept}, {width} × {height} pixels"
         case _:
             return counted(len(one), "character")
+
+
+def _pitch(found: Inspection) -> str:
+    median, voiced = found.pitch
+    if voiced is None:
+        return ""
+    return f"median f0 {median:.0f} Hz, {voiced:.0%} voiced" if median else "no pitch found"
 
 
 def chosen_rows(video: Video) -> Rows:

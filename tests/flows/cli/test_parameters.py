@@ -16,7 +16,7 @@ from meldflow import storage
 from meldflow.flows.cli import features, main, training
 from meldflow.flows.cli.parameters import options_of, takes
 from meldflow.flows.cli.screen import results
-from meldflow.flows.serving import changes, connection, events, server
+from meldflow.flows.serving import changes, events, server
 from meldflow.flows.serving.defaults import TAKEN, make_defaults
 from meldflow.flows.serving.deployments import _form, load_specs
 from meldflow.storage import maintenance
@@ -118,6 +118,8 @@ def arrived(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(results, "prefect", contextlib.nullcontext)
     monkeypatch.setattr(server, "outcome", lambda _, *options: take(*options))
+    monkeypatch.setattr(server, "connected", contextlib.nullcontext)
+    monkeypatch.setattr(events, "tell_changed", lambda _, *named: take(*named))
     for place, name in (
         (features, "check_before_start"),
         (training, "check_before_start"),
@@ -125,14 +127,12 @@ def arrived(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         (storage, "open_store"),
         (dataset, "check_source"),
         (changes, "check_there"),
-        (connection, "find_api"),
         (events, "check_reaction"),
     ):
         monkeypatch.setattr(place, name, nothing)
     for work, name in (
         (stock, "take_stock"),
         (maintenance, "maintain_store"),
-        (events, "tell_changed"),
     ):
         monkeypatch.setattr(work, name, take)
     return got
