@@ -28,8 +28,9 @@ setup: $(READY) ## Install the locked packages and the project into .venv
 demo: $(READY) ## Make a small data set, extract it, train on it, show the result
 	$(MELDFLOW) demo
 
-test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist loadfile
+test: $(READY) ## Run the tests, and show what of the product's branches they reach
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist loadfile \
+		--cov --cov-report=term:skip-covered
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
@@ -63,7 +64,7 @@ docs: $(READY) ## Build the site of the docs into build/site; `mkdocs serve` sho
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 screenshots: $(READY) ## Take the README's pictures of the UI anew, with Debian's Chromium
-	MELDFLOW_SCREENSHOTS=docs $(BIN)/python -m pytest --basetemp=/tmp/meldflow tests/flows/test_browser.py
+	MELDFLOW_SCREENSHOTS=docs $(BIN)/python -m pytest --basetemp=/tmp/meldflow tests/flows/serving/test_browser.py
 
 lint: $(READY) ## Check style, the direction of imports, and how large things are
 	$(BIN)/ruff check .
