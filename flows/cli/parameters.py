@@ -108,7 +108,7 @@ class Option:
             if isinstance(one, bound)
         ]
         said = [
-            self.field.description or "",
+            " ".join((self.field.description or "").split()),
             f"{' '.join(bounds).capitalize()}." if bounds else "",
             "May be given again." if kind == list[str] else "",
         ]
