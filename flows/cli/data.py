@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from meldflow.flows.cli.app import DATA, Json, command, err
-from meldflow.flows.cli.parameters import takes
+from meldflow.flows.cli.app import DATA, Answer, Json, command, err
+from meldflow.flows.cli.screen import results
 from meldflow.tasks.options import AuditOptions
 
 Directory = Annotated[Path, typer.Argument(help="A new folder.", metavar="DIR")]
@@ -17,16 +17,13 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn
 
 
 @command(DATA, "meldflow synth demo/data --dialogues 20 --seed 7")
-def synth(
-    directory: Directory, dialogues: Dialogues = 20, seed: Seed = 0, as_json: Json = False
-) -> None:
+def synth(directory: Directory, dialogues: Dialogues = 20, seed: Seed = 0) -> Answer[Any]:
     """Write a demo data set in MELD's shape: drawn faces, synthetic voices, fitting words."""
-    from meldflow.flows.cli.screen import results
     from meldflow.tasks.demo.dataset import synthesise
 
     with results.counting("drawing clips") as on_clip:
         summary = synthesise(directory, dialogues=dialogues, seed=seed, on_clip=on_clip)
-    results.show_synth(summary, as_json=as_json)
+    return Answer(summary, results.show_synth)
 
 
 @command(
@@ -34,16 +31,13 @@ def synth(
     "meldflow audit MELD.Raw --html audit.html",
     "meldflow audit MELD.Raw --annotations-only --json",
 )
-@takes(options=AuditOptions)
 def audit(
     options: AuditOptions,
     html: Annotated[
         Path | None, typer.Option(help="Write a report to read, one page.", metavar="FILE")
     ] = None,
-    as_json: Json = False,
-) -> None:
+) -> Answer[Any]:
     """List every discrepancy between a data set's annotations and its clips."""
-    from meldflow.flows.cli.screen import results
     from meldflow.tasks.audit.page import write_page
     from meldflow.tasks.audit.stock import check_page, take_stock
     from meldflow.tasks.dataset import check_source
@@ -61,7 +55,7 @@ def audit(
             report = flow(options)
     if html is not None:
         write_page(report, html)
-    results.show_audit(report, as_json=as_json)
+    return Answer(report, results.show_audit)
 
 
 @command(DATA, "meldflow inspect clip.mp4", "meldflow inspect clip.mp4 --html clip.html")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from meldflow.flows.cli.app import SERVING, Json, command, err, out
-from meldflow.flows.cli.parameters import Group, options_of, takes
+from meldflow.flows.cli.parameters import Group, options_of
 from meldflow.flows.serving.defaults import FIELDS, Defaults, make_defaults
 from meldflow.models.schema.errors import StoppedError
 from meldflow.tasks.options import PollOptions
@@ -42,9 +42,8 @@ Api = Annotated[
     "meldflow up --dataset MELD.Raw --store store",
     "meldflow up --home /tmp/trial --port 4300 --scheduler-port 8796 --dashboard-port 8797",
 )
-@takes(defaults=DEFAULTS)
 def up(
-    defaults: Defaults,
+    defaults: Annotated[Defaults, DEFAULTS],
     host: Annotated[
         str, typer.Option(help="Address to listen on; only this machine by default.")
     ] = "127.0.0.1",
@@ -102,9 +101,8 @@ def up(
     "meldflow deploy --dataset /data/MELD.Raw --store /data/store",
     "meldflow deploy --api http://10.0.0.5:4200/api --directory /srv/meldflow",
 )
-@takes(defaults=DEFAULTS)
 def deploy(
-    defaults: Defaults,
+    defaults: Annotated[Defaults, DEFAULTS],
     api: Api = "",
     directory: Annotated[
         Path | None,
@@ -139,7 +137,6 @@ def deploy(
 
 
 @command(SERVING, "meldflow notify MELD.Raw", "meldflow notify MELD.Raw --store s3://bucket/store")
-@takes(options=PollOptions)
 def notify(options: PollOptions, api: Api = "", as_json: Json = False) -> None:
     """Tell the Prefect server that a data set changed; `extract` starts on it."""
     from meldflow.flows.serving.changes import check_there

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from meldflow.flows.cli.app import TRAINING, Json, command, err, out
+from meldflow.flows.cli.app import TRAINING, Answer, command, err
 from meldflow.flows.cli.data import Dialogues, Seed
 from meldflow.flows.cli.features import check_before_start
-from meldflow.flows.cli.parameters import takes
+from meldflow.flows.cli.screen import results
+from meldflow.flows.cli.screen.predict import show_prediction
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.options import ExtractOptions, Training, TrainOptions, split_weights
 
@@ -22,10 +24,8 @@ from meldflow.tasks.options import ExtractOptions, Training, TrainOptions, split
     "meldflow train store --modalities text --seeds 5 --json",
     "meldflow train store --protocol leaky-80-20",
 )
-@takes(options=TrainOptions)
-def train(options: TrainOptions, as_json: Json = False) -> None:
+def train(options: TrainOptions) -> Answer[Any]:
     """Train a network and an SVM on a snapshot, judge both, write the report."""
-    from meldflow.flows.cli.screen import results
     from meldflow.storage import open_store
     from meldflow.tasks.training.steps import check_training
 
@@ -36,14 +36,24 @@ def train(options: TrainOptions, as_json: Json = False) -> None:
         from meldflow.flows.train import train as flow
 
         trained = outcome(flow, options)
-    results.show_training(trained, as_json=as_json)
+    return Answer(trained, results.show_training)
 
 
 @command(TRAINING, "meldflow pipeline MELD.Raw --store store --report report")
-@takes(extraction=ExtractOptions, training=Training)
-def pipeline(extraction: ExtractOptions, training: Training, as_json: Json = False) -> None:
+def pipeline(extraction: ExtractOptions, training: Training) -> Answer[Any]:
     """Audit, extract, then train on the snapshot that was published."""
-    _run_pipeline(extraction, training, as_json=as_json)
+    from meldflow.tasks.extraction.inputs import labelled
+    from meldflow.tasks.training.steps import check_training
+
+    labelled(extraction)
+    check_before_start(extraction)
+    check_training(training)
+    with results.prefect():
+        from meldflow.flows.pipeline import pipeline as flow
+        from meldflow.flows.serving.server import outcome
+
+        extracted, trained = outcome(flow, extraction, training)
+    return Answer({"extract": extracted, "train": trained}, results.show_pipeline)
 
 
 @command(TRAINING, "meldflow demo", "meldflow demo --directory /tmp/demo --dialogues 12")
@@ -51,20 +61,16 @@ def demo(
     directory: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
     dialogues: Dialogues = 20,
     seed: Seed = 0,
-    as_json: Json = False,
-) -> None:
+) -> Answer[Any]:
     """Make a small data set, extract it, train on it, and leave a report to read.
 
     Wav2Vec2 and ResNet-50 get random weights here, since their real ones need a download;
     MiniLM has its real ones.
     """
-    from meldflow.flows.cli.screen import results
     from meldflow.tasks.demo.dataset import synthesise
 
     with results.counting("drawing clips") as on_clip:
         summary = synthesise(directory / "data", dialogues=dialogues, seed=seed, on_clip=on_clip)
-    if not as_json:
-        results.show_synth(summary, as_json=False)
     extraction = ExtractOptions(
         dataset=directory / "data",
         store=str(directory / "store"),
@@ -73,7 +79,13 @@ def demo(
         partition=32,
     )
     training = Training(report=directory / "report", seed=seed)
-    _run_pipeline(extraction, training, as_json=as_json)
+    answer = pipeline(extraction, training)
+
+    def show(found: Any) -> None:
+        results.show_synth(summary)
+        answer.show(found)
+
+    return replace(answer, show=show)
 
 
 @command(
@@ -111,8 +123,7 @@ def predict(
             metavar="[NAME=]WEIGHTS",
         ),
     ] = None,
-    as_json: Json = False,
-) -> None:
+) -> Answer[Any]:
     """Classify one clip with a trained model: a probability for each class."""
     from meldflow.tasks.training.predict.records import Given, check_given
 
@@ -122,29 +133,8 @@ def predict(
     given = Given(clip=clip, text=text or "", speaker=speaker)
     check_given(given)
     with err.status("loading the model") as status:
-        from meldflow.flows.cli.screen.predict import show_prediction
         from meldflow.tasks.training.predict.predictor import load_predictor
 
         predictor = load_predictor(model, **chosen)
         found = predictor.predict(given, lambda words: status.update(escape(words)))
-    show_prediction(found, as_json=as_json)
-
-
-def _run_pipeline(extraction: ExtractOptions, training: Training, *, as_json: bool) -> None:
-    from meldflow.flows.cli.screen import results
-    from meldflow.tasks.extraction.inputs import labelled
-    from meldflow.tasks.training.steps import check_training
-
-    labelled(extraction)
-    check_before_start(extraction)
-    check_training(training)
-    with results.prefect():
-        from meldflow.flows.pipeline import pipeline as flow
-        from meldflow.flows.serving.server import outcome
-
-        extracted, trained = outcome(flow, extraction, training)
-    if as_json:
-        out.print_json(data={"extract": extracted.to_json(), "train": trained.to_json()})
-        return
-    results.show_extraction(extracted, as_json=False)
-    results.show_training(trained, as_json=False)
+    return Answer(found, show_prediction)

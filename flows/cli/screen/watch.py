@@ -41,11 +41,8 @@ FEW = 10
 """Workers, and reasons, that fit on a screen."""
 
 
-def show_runs(runs: Sequence[RunSeen], *, as_json: bool) -> None:
+def show_runs(runs: Sequence[RunSeen]) -> None:
     """Runs of the Prefect server, the newest first."""
-    if as_json:
-        out.print_json(data=[_as_json(run) for run in runs])
-        return
     if not runs:
         out.print("no runs yet")
         return
@@ -68,27 +65,27 @@ def show_runs(runs: Sequence[RunSeen], *, as_json: bool) -> None:
     out.print(table)
 
 
-def show_recorded(runs: Sequence[RecordedRun], *, as_json: bool) -> None:
+def show_recorded(runs: Sequence[RecordedRun]) -> None:
     """Runs that made a store, the newest first."""
-    if as_json:
-        out.print_json(data=[asdict(run) for run in runs])
-        return
     if not runs:
         out.print("no runs yet")
     for run in runs:
         took = "did not end" if run.seconds is None else roughly(run.seconds)
-        out.print(Text.assemble((run.id, "bold"), f"  {run.started}  {took}"), soft_wrap=True)
+        out.print(Text.assemble((run.id, "bold"), f"  {run.started}  {took}"))
         if run.summary:
-            out.print(Text(f"    {run.summary}"), soft_wrap=True)
+            out.print(Text(f"    {run.summary}"))
         if load := run.load:
             workers = f"{load.workers:,} worker{'s' if load.workers != 1 else ''}"
             out.print(
                 f"    {workers}: CPU {load.cpu_mean:.0f} % of a core on average, "
                 f"{load.cpu_max:.0f} % at most; memory {size(load.memory_max)} at most; "
-                f"{load.executing_mean:.1f} tasks at a time",
-                highlight=False,
-                soft_wrap=True,
+                f"{load.executing_mean:.1f} tasks at a time"
             )
+
+
+def runs_json(runs: Sequence[RunSeen]) -> list[dict[str, Any]]:
+    """Runs with their progress as numbers."""
+    return [_as_json(run) for run in runs]
 
 
 @contextlib.contextmanager
@@ -121,7 +118,7 @@ class _Changes:
 def _print_json(view: RunView, wrong: str) -> None:
     told = _as_json(view.run) | {"failures": view.failures, "workers": view.workers}
     line = json.dumps(told | ({"server": wrong} if wrong else {}))
-    out.print(line, soft_wrap=True, highlight=False, markup=False)
+    out.print(line, markup=False)
     out.file.flush()
 
 
@@ -129,15 +126,11 @@ def _print_line(view: RunView, wrong: str) -> None:
     words = view.words.replace("**", "")
     message = "" if words and view.run.kind in ("COMPLETED", "RUNNING") else view.run.message
     parts = filter(None, (f"{view.run.name}: {view.run.state}", words, message, wrong))
-    out.print(". ".join(parts), soft_wrap=True, highlight=False, markup=False)
+    out.print(". ".join(parts), markup=False)
     if view.run.ended:
         for row in view.failures:
-            out.print(
-                f"failed: {row['extractor']} {row['reason']} {row['utterances']}: {row['which']}",
-                soft_wrap=True,
-                highlight=False,
-                markup=False,
-            )
+            which = f"{row['extractor']} {row['reason']} {row['utterances']}: {row['which']}"
+            out.print(f"failed: {which}", markup=False)
     out.file.flush()
 
 
