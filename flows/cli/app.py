@@ -66,7 +66,9 @@ class Answer(Generic[T]):
     def give(self, *, as_json: bool) -> None:
         """Prints it."""
         if as_json:
-            out.print_json(data=self.to_json(self.found), default=_plain)
+            # ASCII, since a file's name may hold bytes that no encoding of the screen has.
+            found = self.to_json(self.found)
+            out.print_json(data=found, default=_plain, ensure_ascii=True)
         else:
             self.show(self.found)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from meldflow.flows.cli.app import DATA, Answer, Json, command, err
+from meldflow.flows.cli.app import DATA, Answer, command, err
 from meldflow.flows.cli.screen import results
 from meldflow.tasks.options import AuditOptions
 
@@ -71,10 +72,10 @@ def inspect(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a damaged clip; else its good part is kept.")
     ] = False,
-    as_json: Json = False,
-) -> None:
+) -> Answer[Any]:
     """Look into one clip: what an extraction would see of it, and why not more."""
     from meldflow.flows.cli.screen.inspect import show_inspection
+    from meldflow.tasks.inspection.as_json import to_json
     from meldflow.tasks.inspection.inspect import look_into
     from meldflow.tasks.inspection.page import check_page, write
 
@@ -83,4 +84,4 @@ def inspect(
     with err.status("looking into the clip"):
         found = look_into(clip, text=text, strict=strict)
         written = write(found, page=html, figures=png)
-    show_inspection(found, written, as_json=as_json)
+    return Answer(found, partial(show_inspection, written), to_json)

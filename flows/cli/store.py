@@ -11,7 +11,7 @@ from meldflow.flows.cli.app import STORE, Answer, Ref, Store, command, err
 from meldflow.flows.cli.screen import results
 from meldflow.flows.cli.screen import store as shown
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.options import MaintainOptions
+from meldflow.tasks.options import Cli, MaintainOptions, Options
 
 
 @command(STORE, "meldflow log store", "meldflow log s3://bucket/store --json")
@@ -79,6 +79,23 @@ def maintain(options: MaintainOptions) -> Answer[Any]:
     return Answer(done, shown.show_unused if options.dry_run else shown.show_maintenance)
 
 
+class Export(Options):
+    """What to export, and where to."""
+
+    store: Annotated[str, Cli(argument=True)]
+    """The feature store: a folder, or s3://bucket/name."""
+    format: Annotated[str, Cli(metavar="FORMAT")]
+    """zarr, parquet or mmsa."""
+    to: Annotated[Path, Cli(metavar="PATH")]
+    """A path that does not exist yet."""
+    ref: Annotated[str, Cli(flags=("--ref", "--snapshot"))] = "main"
+    """Branch, tag or snapshot id."""
+    only: Annotated[tuple[str, ...], Cli(metavar="NAME")] = ()
+    """Export this extractor only."""
+    complete: bool = False
+    """Leave out utterances that lack one of the features."""
+
+
 @command(
     STORE,
     "meldflow export store --format zarr --to features.zarr",
@@ -87,34 +104,21 @@ def maintain(options: MaintainOptions) -> Answer[Any]:
     "--only video/resnet50 --only text/minilm",
 )
 def export(
-    store: Store,
-    format_name: Annotated[
-        str,
-        typer.Option("--format", help="zarr, parquet or mmsa.", metavar="FORMAT"),
-    ],
-    to: Annotated[Path, typer.Option(help="A path that does not exist yet.", metavar="PATH")],
-    ref: Ref = "main",
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--only", help="Export this extractor only; may be given again.", metavar="NAME"
-        ),
-    ] = None,
-    complete: Annotated[
-        bool,
-        typer.Option("--complete", help="Leave out utterances that lack one of the features."),
-    ] = False,
+    wanted: Export,
 ) -> Answer[Any]:
     """Write a snapshot for other tools, with a record of where it comes from."""
     from meldflow.storage import exports, open_store
     from meldflow.tasks.pages.progress import progress
 
-    exports.check_target(to, store=store, format_name=format_name)
-    chosen = exports.select(
-        open_store(store, ref), ref=ref, only=tuple(only or ()), complete=complete
-    )
+    exports.check_target(wanted.to, store=wanted.store, format_name=wanted.format)
+    opened = open_store(wanted.store, wanted.ref)
+    chosen = exports.select(opened, ref=wanted.ref, only=wanted.only, complete=wanted.complete)
     with progress("exporting", chosen.total, "feature rows") as advance:
         report = exports.export(
-            chosen, format_name=format_name, target=to, command=results.typed(), advance=advance
+            chosen,
+            format_name=wanted.format,
+            target=wanted.to,
+            command=results.typed(),
+            advance=advance,
         )
     return Answer(report, results.show_export)

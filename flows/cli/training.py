@@ -15,7 +15,14 @@ from meldflow.flows.cli.features import check_before_start
 from meldflow.flows.cli.screen import results
 from meldflow.flows.cli.screen.predict import show_prediction
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.options import ExtractOptions, Training, TrainOptions, split_weights
+from meldflow.tasks.options import (
+    Cli,
+    ExtractOptions,
+    Options,
+    Training,
+    TrainOptions,
+    split_weights,
+)
 
 
 @command(
@@ -88,6 +95,22 @@ def demo(
     return replace(answer, show=show)
 
 
+class Utterance(Options):
+    """What to classify, and by which model."""
+
+    clip: Annotated[Path | None, Cli(argument=True, metavar="[CLIP]")] = None
+    """The clip; a model that knows text alone needs none."""
+    text: str | None = None
+    """The words of the utterance."""
+    model: Annotated[Path, Cli(metavar="DIR")] = Path("report")
+    """Report folder of a training run, or the model in it."""
+    speaker: str = ""
+    """Who says it; context fusion knows the frequent speakers by name."""
+    weights: Annotated[tuple[str, ...], Cli(metavar="[NAME=]WEIGHTS")] = ()
+    """`pretrained`, `random` or a checkpoint's path, for all extractors or as NAME=WEIGHTS for
+    one; by default the kind that the model was trained with."""
+
+
 @command(
     TRAINING,
     'meldflow predict clip.mp4 --text "Oh my God!" --model report',
@@ -96,45 +119,20 @@ def demo(
     "meldflow predict clip.mp4 --weights audio/wav2vec2=/models/wav2vec2",
 )
 def predict(
-    clip: Annotated[
-        Path | None,
-        typer.Argument(
-            help="The clip; a model that knows text alone needs none.",
-            metavar="[CLIP]",
-            show_default=False,
-        ),
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option(help="The words of the utterance.", show_default=False)
-    ] = None,
-    model: Annotated[
-        Path,
-        typer.Option(help="Report folder of a training run, or the model in it.", metavar="DIR"),
-    ] = Path("report"),
-    speaker: Annotated[
-        str,
-        typer.Option(help="Who says it; context fusion knows the frequent speakers by name."),
-    ] = "",
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="`pretrained`, `random` or a checkpoint's path, for all extractors or as "
-            "NAME=WEIGHTS for one; by default the kind that the model was trained with.",
-            metavar="[NAME=]WEIGHTS",
-        ),
-    ] = None,
+    utterance: Utterance,
 ) -> Answer[Any]:
     """Classify one clip with a trained model: a probability for each class."""
     from meldflow.tasks.training.predict.records import Given, check_given
 
+    text = utterance.text
     if text is not None and not text.strip():
         raise UsageError("--text: holds no words; leave it out if nobody knows them")
-    chosen = split_weights(weights or ())
-    given = Given(clip=clip, text=text or "", speaker=speaker)
+    chosen = split_weights(utterance.weights)
+    given = Given(clip=utterance.clip, text=text or "", speaker=utterance.speaker)
     check_given(given)
     with err.status("loading the model") as status:
         from meldflow.tasks.training.predict.predictor import load_predictor
 
-        predictor = load_predictor(model, **chosen)
+        predictor = load_predictor(utterance.model, **chosen)
         found = predictor.predict(given, lambda words: status.update(escape(words)))
     return Answer(found, show_prediction)
