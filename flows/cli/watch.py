@@ -36,7 +36,7 @@ def runs(
     from meldflow.flows.serving.runs import prefect_server_in_use
 
     with prefect_server_in_use() as server:
-        return Answer(server.runs(limit), watch.show_runs, watch.runs_json)
+        return Answer(server.runs(limit), watch.show_runs)
 
 
 @command(SERVING, "meldflow watch", "meldflow watch extract-store", "meldflow watch ID --json")

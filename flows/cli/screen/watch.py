@@ -6,7 +6,6 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -17,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from meldflow.flows.cli.app import out
+from meldflow.flows.cli.app import Terminal, out
 from meldflow.tasks.watching.words import roughly, size
 
 if TYPE_CHECKING:
@@ -83,18 +82,14 @@ def show_recorded(runs: Sequence[RecordedRun]) -> None:
             )
 
 
-def runs_json(runs: Sequence[RunSeen]) -> list[dict[str, Any]]:
-    """Runs with their progress as numbers."""
-    return [_as_json(run) for run in runs]
-
-
 @contextlib.contextmanager
 def following(*, as_json: bool) -> Iterator[Callable[[RunView, str], None]]:
     """Shows a run as it goes on; call the result with each look, and what is wrong."""
     if as_json:
         yield _Changes(_print_json)
     elif out.is_terminal:
-        with Live(console=out, refresh_per_second=4) as live:
+        # On a terminal of its own, since soft wrapping would cut lines that do not fit.
+        with Live(console=Terminal(), refresh_per_second=4) as live:
             yield lambda view, wrong: live.update(_screen(view, wrong), refresh=True)
     else:
         yield _Changes(_print_line, every=LINE_SECONDS)
@@ -116,7 +111,7 @@ class _Changes:
 
 
 def _print_json(view: RunView, wrong: str) -> None:
-    told = _as_json(view.run) | {"failures": view.failures, "workers": view.workers}
+    told = view.run.to_json() | {"failures": view.failures, "workers": view.workers}
     line = json.dumps(told | ({"server": wrong} if wrong else {}))
     out.print(line, markup=False)
     out.file.flush()
@@ -171,9 +166,3 @@ def _table(rows: Sequence[Mapping[str, Any]], numbers: Sequence[str]) -> Rendera
         table.add_row(*(Text(str(value)) for value in row.values()))
     more = len(rows) - FEW
     return Group(table, Text(f" and {more:,} more")) if more > 0 else table
-
-
-def _as_json(run: RunSeen) -> dict[str, Any]:
-    """A run with its progress as numbers."""
-    numbers = {name: float(value) if value else None for name, value in run.progress.items()}
-    return asdict(run) | {"progress": numbers, "share": run.share, "ended": run.ended}
