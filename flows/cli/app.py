@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import wraps
 from importlib.metadata import version
-from typing import Annotated, Any, TypeVar
+from types import NoneType
+from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
+
+from meldflow.flows.cli.parameters import spread
 
 HABITS: dict[str, Any] = {"context_settings": {"help_option_names": ["-h", "--help"]}}
 
@@ -25,7 +31,7 @@ DATA, FEATURES, STORE = "Data", "Features", "Store"
 TRAINING, SERVING = "Training", "Serving"
 """Panels of the help that commands stand in."""
 
-F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class Terminal(Console):
@@ -37,7 +43,7 @@ class Terminal(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-out = Terminal()
+out = Terminal(highlight=False, soft_wrap=True)
 err = Console(stderr=True)
 
 Store = Annotated[
@@ -48,9 +54,56 @@ Ref = Annotated[str, typer.Option("--ref", "--snapshot", help="Branch, tag or sn
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-def command(panel: str, *examples: str) -> Callable[[F], F]:
-    """Makes a function a command, in a panel of the help, with examples."""
-    return app.command(rich_help_panel=panel, epilog=example(*examples))
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What a command has found, and what people see of it; programs ask for ``--json``."""
+
+    found: T
+    show: Callable[[T], None]
+    to_json: Callable[[T], Any] = lambda found: found
+    """The values that JSON gets of it; by default itself."""
+
+    def give(self, *, as_json: bool) -> None:
+        """Prints it."""
+        if as_json:
+            # ASCII, since a file's name may hold bytes that no encoding of the screen has.
+            found = self.to_json(self.found)
+            out.print_json(data=found, default=_plain, ensure_ascii=True)
+        else:
+            self.show(self.found)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+Command = TypeVar("Command", bound=Callable[..., Answer[Any] | None])
+_AS_JSON = inspect.Parameter(
+    "as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json
+)
+
+
+def command(panel: str, *examples: str) -> Callable[[Command], Command]:
+    """Makes a function a command, in a panel of the help, with examples.
+
+    Models among its arguments become options; where it gives an ``Answer``, there is ``--json``.
+    """
+
+    def register(function: Command) -> Command:
+        answers = get_type_hints(function)["return"] is not NoneType
+        typed = spread(function, *[_AS_JSON] * answers)
+
+        @wraps(typed)
+        def run(**given: Any) -> None:
+            if answer := typed(**given):
+                answer.give(as_json=given["as_json"])
+
+        app.command(rich_help_panel=panel, epilog=example(*examples))(run)
+        return function
+
+    return register
 
 
 def example(*lines: str) -> str:
@@ -60,7 +113,7 @@ def example(*lines: str) -> str:
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        out.print(f"meldflow {version('meldflow')}", highlight=False)
+        out.print(f"meldflow {version('meldflow')}")
         raise typer.Exit
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from meldflow.flows.cli.app import DATA, Json, command, err
-from meldflow.flows.cli.parameters import takes
+from meldflow.flows.cli.app import DATA, Answer, command, err
+from meldflow.flows.cli.screen import results
 from meldflow.tasks.options import AuditOptions
 
 Directory = Annotated[Path, typer.Argument(help="A new folder.", metavar="DIR")]
@@ -17,16 +18,13 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn
 
 
 @command(DATA, "meldflow synth demo/data --dialogues 20 --seed 7")
-def synth(
-    directory: Directory, dialogues: Dialogues = 20, seed: Seed = 0, as_json: Json = False
-) -> None:
+def synth(directory: Directory, dialogues: Dialogues = 20, seed: Seed = 0) -> Answer[Any]:
     """Write a demo data set in MELD's shape: drawn faces, synthetic voices, fitting words."""
-    from meldflow.flows.cli.screen import results
     from meldflow.tasks.demo.dataset import synthesise
 
     with results.counting("drawing clips") as on_clip:
         summary = synthesise(directory, dialogues=dialogues, seed=seed, on_clip=on_clip)
-    results.show_synth(summary, as_json=as_json)
+    return Answer(summary, results.show_synth)
 
 
 @command(
@@ -34,16 +32,13 @@ def synth(
     "meldflow audit MELD.Raw --html audit.html",
     "meldflow audit MELD.Raw --annotations-only --json",
 )
-@takes(options=AuditOptions)
 def audit(
     options: AuditOptions,
     html: Annotated[
         Path | None, typer.Option(help="Write a report to read, one page.", metavar="FILE")
     ] = None,
-    as_json: Json = False,
-) -> None:
+) -> Answer[Any]:
     """List every discrepancy between a data set's annotations and its clips."""
-    from meldflow.flows.cli.screen import results
     from meldflow.tasks.audit.page import write_page
     from meldflow.tasks.audit.stock import check_page, take_stock
     from meldflow.tasks.dataset import check_source
@@ -61,7 +56,7 @@ def audit(
             report = flow(options)
     if html is not None:
         write_page(report, html)
-    results.show_audit(report, as_json=as_json)
+    return Answer(report, results.show_audit)
 
 
 @command(DATA, "meldflow inspect clip.mp4", "meldflow inspect clip.mp4 --html clip.html")
@@ -77,10 +72,10 @@ def inspect(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a damaged clip; else its good part is kept.")
     ] = False,
-    as_json: Json = False,
-) -> None:
+) -> Answer[Any]:
     """Look into one clip: what an extraction would see of it, and why not more."""
     from meldflow.flows.cli.screen.inspect import show_inspection
+    from meldflow.tasks.inspection.as_json import to_json
     from meldflow.tasks.inspection.inspect import look_into
     from meldflow.tasks.inspection.page import check_page, write
 
@@ -89,4 +84,4 @@ def inspect(
     with err.status("looking into the clip"):
         found = look_into(clip, text=text, strict=strict)
         written = write(found, page=html, figures=png)
-    show_inspection(found, written, as_json=as_json)
+    return Answer(found, partial(show_inspection, written), to_json)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
-from meldflow.flows.cli.app import FEATURES, Json, Ref, Store, command, err, out
-from meldflow.flows.cli.parameters import takes
+from meldflow.flows.cli.app import FEATURES, Answer, Ref, Store, command, err
+from meldflow.flows.cli.screen import results
+from meldflow.flows.cli.screen import store as shown
 from meldflow.tasks.options import ExtractOptions
 
 
@@ -21,18 +23,15 @@ from meldflow.tasks.options import ExtractOptions
     "meldflow extract demo/data --store demo/store --weights random "
     "--weights text/minilm=pretrained",
 )
-@takes(options=ExtractOptions)
-def extract(options: ExtractOptions, as_json: Json = False) -> None:
+def extract(options: ExtractOptions) -> Answer[Any]:
     """Extract whatever is new or changed, on all cores, and publish one snapshot."""
-    from meldflow.flows.cli.screen import results
-
     check_before_start(options)
     with results.prefect():
         from meldflow.flows.extract import extract as flow
         from meldflow.flows.serving.server import outcome
 
         report = outcome(flow, options)
-    results.show_extraction(report, as_json=as_json)
+    return Answer(report, results.show_extraction)
 
 
 @command(
@@ -40,10 +39,8 @@ def extract(options: ExtractOptions, as_json: Json = False) -> None:
     "meldflow plan MELD.Raw --store store",
     "meldflow plan MELD.Raw --store store --retry-failed timeout crashed --json",
 )
-@takes(options=ExtractOptions)
-def plan(options: ExtractOptions, as_json: Json = False) -> None:
+def plan(options: ExtractOptions) -> Answer[Any]:
     """Show what `extract` would do with the same options, and why, without doing it."""
-    from meldflow.flows.cli.screen import store as shown
     from meldflow.storage.planning.preview import preview
     from meldflow.tasks.extraction.committing import known_clips
     from meldflow.tasks.extraction.inputs import check_inputs, wanted_extractors, wanted_utterances
@@ -55,40 +52,35 @@ def plan(options: ExtractOptions, as_json: Json = False) -> None:
     change, found = preview(
         options.store, specs, utterances, partition=options.partition, retry=options.retry
     )
-    shown.show_plan(options.store, change, found, as_json=as_json)
+    return Answer(
+        found,
+        partial(shown.show_plan, options.store, change),
+        partial(shown.plan_json, options.store, change),
+    )
 
 
 @command(FEATURES, "meldflow extractors", "meldflow extractors --json")
-def extractors(as_json: Json = False) -> None:
+def extractors() -> Answer[Any]:
     """List the extractors, where they come from, and the parameters that `--set` sets."""
     from meldflow.models.extractors.registry import catalogue
 
-    found = catalogue()
-    if as_json:
-        out.print_json(data=[entry.to_json() for entry, _ in found])
-        return
-    for entry, parameters in found:
-        out.print(f"{entry.name}  ({entry.origin})", style="bold", highlight=False, markup=False)
-        for line in (entry.summary, *map(str, parameters)):
-            out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+    return Answer([entry for entry, _ in catalogue()], results.show_extractors)
 
 
 @command(FEATURES, "meldflow status store --json")
-def status(store: Store, snapshot: Ref = "main", as_json: Json = False) -> None:
+def status(store: Store, snapshot: Ref = "main") -> Answer[Any]:
     """Show how many utterances each extractor has done, by split."""
-    from meldflow.flows.cli.screen import results
     from meldflow.storage import open_store
 
-    results.show_status(open_store(store, snapshot), as_json=as_json)
+    return Answer(open_store(store, snapshot), results.show_status, results.status_json)
 
 
 @command(FEATURES, "meldflow failures store", "meldflow failures store --json")
-def failures(store: Store, snapshot: Ref = "main", as_json: Json = False) -> None:
+def failures(store: Store, snapshot: Ref = "main") -> Answer[Any]:
     """List the utterances that have no feature, and why."""
-    from meldflow.flows.cli.screen import results
     from meldflow.storage import open_store
 
-    results.show_failures(open_store(store, snapshot), as_json=as_json)
+    return Answer(open_store(store, snapshot), results.show_failures, results.failures_json)
 
 
 @command(FEATURES, "meldflow clips store --damaged", "meldflow clips store --json")
@@ -98,13 +90,15 @@ def clips(
     damaged: Annotated[
         bool, typer.Option("--damaged", help="Only clips of which a part is lost.")
     ] = False,
-    as_json: Json = False,
-) -> None:
+) -> Answer[Any]:
     """Show what decoding found in each clip: codecs, rates, lengths, frames, damage."""
-    from meldflow.flows.cli.screen import results
     from meldflow.storage import open_store
 
-    results.show_clips(open_store(store, snapshot), damaged=damaged, as_json=as_json)
+    opened = open_store(store, snapshot)
+    found = opened.clips()
+    if damaged:
+        found = found[results.damage(found).any(axis=1)]
+    return Answer(found, results.show_clips, partial(results.clips_json, opened.id))
 
 
 def check_before_start(options: ExtractOptions) -> None:

@@ -1,20 +1,20 @@
 """The declarations of ``tasks.options`` as parameters of commands.
 
-``takes`` gives a command the options of models, and the models that were made of them as its own
-arguments.
+``spread`` gives a command the options of the models that it takes.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 from annotated_types import Ge, Gt, Le
@@ -24,6 +24,8 @@ from pydantic.fields import FieldInfo
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Reason
 from meldflow.tasks.options import Cli, Options
+
+T = TypeVar("T")
 
 RETRY = "--retry-failed"
 ALL = "all"
@@ -108,7 +110,7 @@ class Option:
             if isinstance(one, bound)
         ]
         said = [
-            self.field.description or "",
+            " ".join((self.field.description or "").split()),
             f"{' '.join(bounds).capitalize()}." if bounds else "",
             "May be given again." if kind == list[str] else "",
         ]
@@ -200,49 +202,45 @@ class Group:
             raise UsageError(where + said) from error
 
 
-def takes(
-    **wanted: type[Options] | Group,
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Replaces arguments of a command by options.
+def spread(command: Callable[..., T], *more: inspect.Parameter) -> Callable[..., T]:
+    """A command with options instead of the models that it takes.
 
     Args:
-        wanted: argument of the command → the model that it is an instance of, or the options
-            that it is made of. The options of each of several stand in a panel of their own.
+        command: an argument of it that is a model of options, or ``Annotated`` with a group, is
+            made of options. Those of each of several models stand in a panel of their own.
+        more: parameters that the result has, and the command not.
 
     Raises:
         TypeError: two of the options have one name.
     """
+    hints = get_type_hints(command, include_extras=True)
+    arguments = inspect.signature(command).parameters
+    models = {name: kind for name, kind in hints.items() if _is_model(kind) and name in arguments}
     groups = {
-        name: one
-        if isinstance(one, Group)
-        else Group(
-            options_of(one),
-            one.model_validate,
-            name.capitalize() if len(wanted) > 1 else None,
+        name: Group(
+            options_of(kind), kind.model_validate, name.capitalize() if len(models) > 1 else None
         )
-        for name, one in wanted.items()
-    }
+        for name, kind in models.items()
+    } | {name: one for name in arguments for one in get_args(hints[name]) if isinstance(one, Group)}
+    own = [
+        one.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, one in arguments.items()
+        if name not in groups
+    ]
+    every = [*(one for group in groups.values() for one in group.parameters), *own, *more]
+    for name, number in Counter(one.name for one in every).items():
+        if number > 1:
+            raise TypeError(f"{command.__name__}: two different parameters called {name}")
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(command, include_extras=True)
-        own = [
-            one.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-            for name, one in inspect.signature(command).parameters.items()
-            if name not in groups
-        ]
-        every = [*(one for group in groups.values() for one in group.parameters), *own]
-        names = [one.name for one in every]
-        for name in names:
-            if names.count(name) > 1:
-                raise TypeError(f"{command.__name__}: two different parameters called {name}")
+    @wraps(command)
+    def run(**given: Any) -> T:
+        made = {name: group.take(given) for name, group in groups.items()}
+        return command(**made, **{one.name: given[one.name] for one in own})
 
-        @wraps(command)
-        def run(**given: Any) -> None:
-            made = {name: group.take(given) for name, group in groups.items()}
-            command(**made, **{one.name: given[one.name] for one in own})
+    run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in every}
+    return run
 
-        run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
-        run.__annotations__ = {one.name: one.annotation for one in every}
-        return run
 
-    return decorate
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Options)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import Field
 
-from meldflow.flows.cli.app import SERVING, Json, command, err, out
-from meldflow.flows.cli.parameters import Group, options_of, takes
+from meldflow.flows.cli.app import SERVING, Answer, command, err, out
+from meldflow.flows.cli.parameters import Group, options_of
 from meldflow.flows.serving.defaults import FIELDS, Defaults, make_defaults
 from meldflow.models.schema.errors import StoppedError
-from meldflow.tasks.options import PollOptions
+from meldflow.tasks.options import Cli, Options, PollOptions
 
 DEFAULTS = Group(
     [
@@ -36,59 +39,52 @@ Api = Annotated[
 ]
 
 
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Listening(Options):
+    """Where `up` listens, and how many workers there are."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; only this machine by default."""
+    port: Port = 4200
+    """Port of the Prefect UI."""
+    scheduler_port: Port = 8786
+    """Port of the Dask scheduler."""
+    dashboard_port: Port = 8787
+    """Port of the Dask dashboard."""
+    workers: int | None = Field(None, ge=1)
+    """CPU workers; by default as many as cores and memory allow."""
+    home: Annotated[Path | None, Cli(metavar="DIR")] = None
+    """Folder for data base, logs and state; by default the user's data folder."""
+
+
 @command(
     SERVING,
     "meldflow up",
     "meldflow up --dataset MELD.Raw --store store",
     "meldflow up --home /tmp/trial --port 4300 --scheduler-port 8796 --dashboard-port 8797",
 )
-@takes(defaults=DEFAULTS)
 def up(
-    defaults: Defaults,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; only this machine by default.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the Prefect UI.")] = 4200,
-    scheduler_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Port of the Dask scheduler.")
-    ] = 8786,
-    dashboard_port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Port of the Dask dashboard.")
-    ] = 8787,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="CPU workers; by default as many as cores and memory allow."),
-    ] = None,
-    home: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for data base, logs and state; by default the user's data folder.",
-            metavar="DIR",
-        ),
-    ] = None,
+    defaults: Annotated[Defaults, DEFAULTS],
+    listening: Listening,
 ) -> None:
     """Serve the flows: Prefect with its UI, Dask with its dashboard, deployments; until Ctrl-C."""
     from meldflow.flows.serving.site.home import Home, default_home
     from meldflow.flows.serving.site.services import Site
     from meldflow.flows.serving.up import Shown, serve
 
-    site = Site(
-        home=Home((home or default_home()).absolute()),
-        host=host,
-        port=port,
-        scheduler_port=scheduler_port,
-        dashboard_port=dashboard_port,
-        workers=workers,
-    )
+    home = Home((listening.home or default_home()).absolute())
+    site = Site(home=home, **listening.model_dump(exclude={"home"}))
 
     def say(line: str) -> None:
-        err.print(line, highlight=False, markup=False, soft_wrap=True)
+        err.print(line, markup=False, soft_wrap=True)
 
     def show(shown: Shown) -> None:
-        out.print(f"Prefect UI      {shown.ui}", highlight=False)
-        out.print(f"Dask dashboard  {shown.dashboard}/status", highlight=False)
-        out.print(f"deployments     {', '.join(shown.deployments)}", highlight=False)
-        out.print(f"logs            {shown.logs}", highlight=False, soft_wrap=True)
+        out.print(f"Prefect UI      {shown.ui}")
+        out.print(f"Dask dashboard  {shown.dashboard}/status")
+        out.print(f"deployments     {', '.join(shown.deployments)}")
+        out.print(f"logs            {shown.logs}")
         out.print("Ctrl-C stops everything; runs go on from their last commit when started again.")
 
     try:
@@ -102,9 +98,8 @@ def up(
     "meldflow deploy --dataset /data/MELD.Raw --store /data/store",
     "meldflow deploy --api http://10.0.0.5:4200/api --directory /srv/meldflow",
 )
-@takes(defaults=DEFAULTS)
 def deploy(
-    defaults: Defaults,
+    defaults: Annotated[Defaults, DEFAULTS],
     api: Api = "",
     directory: Annotated[
         Path | None,
@@ -114,33 +109,26 @@ def deploy(
             metavar="DIR",
         ),
     ] = None,
-    as_json: Json = False,
-) -> None:
+) -> Answer[Any]:
     """Register the deployments, schedules and triggers with a Prefect server that runs already."""
-    from dataclasses import asdict
-
     from meldflow.flows.serving.server import connected
 
     with err.status("registering"), connected(api) as client:
         from meldflow.flows.serving.deployments import register
 
         done = register(client, defaults, (directory or Path()).absolute())
-    if as_json:
-        out.print_json(
-            data={
-                "api": str(client.api_url).rstrip("/"),
-                "deployments": [asdict(one) for one in done],
-            }
-        )
-        return
-    for one in done:
+    api = str(client.api_url).rstrip("/")
+    return Answer({"api": api, "deployments": done}, _show_registered)
+
+
+def _show_registered(found: Mapping[str, Any]) -> None:
+    for one in found["deployments"]:
         schedules = f"  schedules: {', '.join(one.schedules)}" if one.schedules else ""
-        out.print(f"registered {one.name}{schedules}", highlight=False, markup=False)
+        out.print(f"registered {one.name}{schedules}", markup=False)
 
 
 @command(SERVING, "meldflow notify MELD.Raw", "meldflow notify MELD.Raw --store s3://bucket/store")
-@takes(options=PollOptions)
-def notify(options: PollOptions, api: Api = "", as_json: Json = False) -> None:
+def notify(options: PollOptions, api: Api = "") -> Answer[Any]:
     """Tell the Prefect server that a data set changed; `extract` starts on it."""
     from meldflow.flows.serving.changes import check_there
     from meldflow.flows.serving.server import connected
@@ -153,11 +141,13 @@ def notify(options: PollOptions, api: Api = "", as_json: Json = False) -> None:
         sent = tell_changed(client, options.dataset, options.store)
         with err.status("waiting for the run that it starts"):
             runs = runs_on(client, options.dataset, sent)
-    if as_json:
-        out.print_json(data={"sent": sent.isoformat(), "runs": [str(one.id) for one in runs]})
-        return
-    for one in runs:
-        page = str(client.api_url).rstrip("/").removesuffix("api") + f"runs/flow-run/{one.id}"
-        out.print(f"a run starts: {page}", highlight=False, markup=False, soft_wrap=True)
-    if not runs:
+    pages = str(client.api_url).rstrip("/").removesuffix("api") + "runs/flow-run"
+    found = {"sent": sent.isoformat(), "runs": [one.id for one in runs]}
+    return Answer(found, partial(_show_started, pages))
+
+
+def _show_started(pages: str, found: Mapping[str, Any]) -> None:
+    for run in found["runs"]:
+        out.print(f"a run starts: {pages}/{run}", markup=False)
+    if not found["runs"]:
         out.print("told, but no run has started so far: is the automation in the UI switched on?")

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from meldflow.flows.cli.app import STORE, Json, Ref, Store, command, err
-from meldflow.flows.cli.parameters import takes
+from meldflow.flows.cli.app import STORE, Answer, Ref, Store, command, err
+from meldflow.flows.cli.screen import results
+from meldflow.flows.cli.screen import store as shown
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.options import MaintainOptions
+from meldflow.tasks.options import Cli, MaintainOptions, Options
 
 
 @command(STORE, "meldflow log store", "meldflow log s3://bucket/store --json")
-def log(store: Store, as_json: Json = False) -> None:
+def log(store: Store) -> Answer[Any]:
     """List the published states of a store, the newest first."""
-    from meldflow.flows.cli.screen import store as shown
     from meldflow.storage import history as states
 
-    shown.show_log(states.log(store), as_json=as_json)
+    return Answer(states.log(store), shown.show_log)
 
 
 @command(STORE, "meldflow diff store paper-1", "meldflow diff store paper-1 main --json")
@@ -27,13 +27,11 @@ def diff(
     store: Store,
     before: Annotated[str, typer.Argument(help="Branch, tag or snapshot id.", metavar="A")],
     after: Annotated[str, typer.Argument(help="Branch, tag or snapshot id.", metavar="B")] = "main",
-    as_json: Json = False,
-) -> None:
+) -> Answer[Any]:
     """Show which utterances and extractors differ between two states of a store."""
-    from meldflow.flows.cli.screen import store as shown
     from meldflow.storage import history as states
 
-    shown.show_diff(states.diff(store, before, after), as_json=as_json)
+    return Answer(states.diff(store, before, after), shown.show_diff)
 
 
 @command(STORE, "meldflow tag store", "meldflow tag store paper-1", "meldflow tag store x --ref ID")
@@ -44,10 +42,8 @@ def tag(
     ] = None,
     ref: Ref = "main",
     delete: Annotated[bool, typer.Option("--delete", help="Forget the name.")] = False,
-    as_json: Json = False,
-) -> None:
+) -> Answer[Any]:
     """Name a state of a store, so that it is kept for good; or list the names."""
-    from meldflow.flows.cli.screen import store as shown
     from meldflow.storage import history as states
 
     if delete and name is None:
@@ -56,35 +52,48 @@ def tag(
         states.untag(store, name)
     elif name is not None:
         states.tag(store, name, ref)
-    shown.show_tags(states.tags(store), as_json=as_json)
+    return Answer(states.tags(store), shown.show_tags)
 
 
 @command(STORE, "meldflow rollback store paper-1")
 def rollback(
     store: Store,
     ref: Annotated[str, typer.Argument(help="Tag or snapshot id of a published state.")],
-    as_json: Json = False,
-) -> None:
+) -> Answer[Any]:
     """Make an earlier published state the current one; what was current keeps a tag."""
-    from meldflow.flows.cli.screen import store as shown
     from meldflow.storage import history as states
 
     current, rescued = states.rollback(store, ref)
-    shown.show_rollback(current, rescued, as_json=as_json)
+    return Answer({"snapshot": current, "rescued": rescued}, shown.show_rollback)
 
 
 @command(STORE, "meldflow maintain store --dry-run", "meldflow maintain store --older-than 7")
-@takes(options=MaintainOptions)
-def maintain(options: MaintainOptions, as_json: Json = False) -> None:
+def maintain(options: MaintainOptions) -> Answer[Any]:
     """Forget old states and free what only they need; tags and the current state stay."""
-    from meldflow.flows.cli.screen import store as shown
     from meldflow.storage.maintenance import maintain_store
 
     with err.status("looking for what nothing needs any more"):
         done = maintain_store(
             options.store, older_than_days=options.older_than_days, dry_run=options.dry_run
         )
-    shown.show_maintenance(done, dry_run=options.dry_run, as_json=as_json)
+    return Answer(done, shown.show_unused if options.dry_run else shown.show_maintenance)
+
+
+class Export(Options):
+    """What to export, and where to."""
+
+    store: Annotated[str, Cli(argument=True)]
+    """The feature store: a folder, or s3://bucket/name."""
+    format: Annotated[str, Cli(metavar="FORMAT")]
+    """zarr, parquet or mmsa."""
+    to: Annotated[Path, Cli(metavar="PATH")]
+    """A path that does not exist yet."""
+    ref: Annotated[str, Cli(flags=("--ref", "--snapshot"))] = "main"
+    """Branch, tag or snapshot id."""
+    only: Annotated[tuple[str, ...], Cli(metavar="NAME")] = ()
+    """Export this extractor only."""
+    complete: bool = False
+    """Leave out utterances that lack one of the features."""
 
 
 @command(
@@ -95,36 +104,21 @@ def maintain(options: MaintainOptions, as_json: Json = False) -> None:
     "--only video/resnet50 --only text/minilm",
 )
 def export(
-    store: Store,
-    format_name: Annotated[
-        str,
-        typer.Option("--format", help="zarr, parquet or mmsa.", metavar="FORMAT"),
-    ],
-    to: Annotated[Path, typer.Option(help="A path that does not exist yet.", metavar="PATH")],
-    ref: Ref = "main",
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--only", help="Export this extractor only; may be given again.", metavar="NAME"
-        ),
-    ] = None,
-    complete: Annotated[
-        bool,
-        typer.Option("--complete", help="Leave out utterances that lack one of the features."),
-    ] = False,
-    as_json: Json = False,
-) -> None:
+    wanted: Export,
+) -> Answer[Any]:
     """Write a snapshot for other tools, with a record of where it comes from."""
-    from meldflow.flows.cli.screen import results
     from meldflow.storage import exports, open_store
     from meldflow.tasks.pages.progress import progress
 
-    exports.check_target(to, store=store, format_name=format_name)
-    chosen = exports.select(
-        open_store(store, ref), ref=ref, only=tuple(only or ()), complete=complete
-    )
+    exports.check_target(wanted.to, store=wanted.store, format_name=wanted.format)
+    opened = open_store(wanted.store, wanted.ref)
+    chosen = exports.select(opened, ref=wanted.ref, only=wanted.only, complete=wanted.complete)
     with progress("exporting", chosen.total, "feature rows") as advance:
         report = exports.export(
-            chosen, format_name=format_name, target=to, command=results.typed(), advance=advance
+            chosen,
+            format_name=wanted.format,
+            target=wanted.to,
+            command=results.typed(),
+            advance=advance,
         )
-    results.show_export(report, as_json=as_json)
+    return Answer(report, results.show_export)

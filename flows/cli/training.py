@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from meldflow.flows.cli.app import TRAINING, Json, command, err, out
+from meldflow.flows.cli.app import TRAINING, Answer, command, err
 from meldflow.flows.cli.data import Dialogues, Seed
 from meldflow.flows.cli.features import check_before_start
-from meldflow.flows.cli.parameters import takes
+from meldflow.flows.cli.screen import results
+from meldflow.flows.cli.screen.predict import show_prediction
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.options import ExtractOptions, Training, TrainOptions, split_weights
+from meldflow.tasks.options import (
+    Cli,
+    ExtractOptions,
+    Options,
+    Training,
+    TrainOptions,
+    split_weights,
+)
 
 
 @command(
@@ -22,10 +31,8 @@ from meldflow.tasks.options import ExtractOptions, Training, TrainOptions, split
     "meldflow train store --modalities text --seeds 5 --json",
     "meldflow train store --protocol leaky-80-20",
 )
-@takes(options=TrainOptions)
-def train(options: TrainOptions, as_json: Json = False) -> None:
+def train(options: TrainOptions) -> Answer[Any]:
     """Train a network and an SVM on a snapshot, judge both, write the report."""
-    from meldflow.flows.cli.screen import results
     from meldflow.storage import open_store
     from meldflow.tasks.training.steps import check_training
 
@@ -36,102 +43,12 @@ def train(options: TrainOptions, as_json: Json = False) -> None:
         from meldflow.flows.train import train as flow
 
         trained = outcome(flow, options)
-    results.show_training(trained, as_json=as_json)
+    return Answer(trained, results.show_training)
 
 
 @command(TRAINING, "meldflow pipeline MELD.Raw --store store --report report")
-@takes(extraction=ExtractOptions, training=Training)
-def pipeline(extraction: ExtractOptions, training: Training, as_json: Json = False) -> None:
+def pipeline(extraction: ExtractOptions, training: Training) -> Answer[Any]:
     """Audit, extract, then train on the snapshot that was published."""
-    _run_pipeline(extraction, training, as_json=as_json)
-
-
-@command(TRAINING, "meldflow demo", "meldflow demo --directory /tmp/demo --dialogues 12")
-def demo(
-    directory: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
-    dialogues: Dialogues = 20,
-    seed: Seed = 0,
-    as_json: Json = False,
-) -> None:
-    """Make a small data set, extract it, train on it, and leave a report to read.
-
-    Wav2Vec2 and ResNet-50 get random weights here, since their real ones need a download;
-    MiniLM has its real ones.
-    """
-    from meldflow.flows.cli.screen import results
-    from meldflow.tasks.demo.dataset import synthesise
-
-    with results.counting("drawing clips") as on_clip:
-        summary = synthesise(directory / "data", dialogues=dialogues, seed=seed, on_clip=on_clip)
-    if not as_json:
-        results.show_synth(summary, as_json=False)
-    extraction = ExtractOptions(
-        dataset=directory / "data",
-        store=str(directory / "store"),
-        weights="random",
-        weights_of={"text/minilm": "pretrained"},
-        partition=32,
-    )
-    training = Training(report=directory / "report", seed=seed)
-    _run_pipeline(extraction, training, as_json=as_json)
-
-
-@command(
-    TRAINING,
-    'meldflow predict clip.mp4 --text "Oh my God!" --model report',
-    'meldflow predict clip.mp4 --text "Oh my God!" --speaker Joey --json',
-    'meldflow predict --text "I am so sorry." --model text-report',
-    "meldflow predict clip.mp4 --weights audio/wav2vec2=/models/wav2vec2",
-)
-def predict(
-    clip: Annotated[
-        Path | None,
-        typer.Argument(
-            help="The clip; a model that knows text alone needs none.",
-            metavar="[CLIP]",
-            show_default=False,
-        ),
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option(help="The words of the utterance.", show_default=False)
-    ] = None,
-    model: Annotated[
-        Path,
-        typer.Option(help="Report folder of a training run, or the model in it.", metavar="DIR"),
-    ] = Path("report"),
-    speaker: Annotated[
-        str,
-        typer.Option(help="Who says it; context fusion knows the frequent speakers by name."),
-    ] = "",
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="`pretrained`, `random` or a checkpoint's path, for all extractors or as "
-            "NAME=WEIGHTS for one; by default the kind that the model was trained with.",
-            metavar="[NAME=]WEIGHTS",
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Classify one clip with a trained model: a probability for each class."""
-    from meldflow.tasks.training.predict.records import Given, check_given
-
-    if text is not None and not text.strip():
-        raise UsageError("--text: holds no words; leave it out if nobody knows them")
-    chosen = split_weights(weights or ())
-    given = Given(clip=clip, text=text or "", speaker=speaker)
-    check_given(given)
-    with err.status("loading the model") as status:
-        from meldflow.flows.cli.screen.predict import show_prediction
-        from meldflow.tasks.training.predict.predictor import load_predictor
-
-        predictor = load_predictor(model, **chosen)
-        found = predictor.predict(given, lambda words: status.update(escape(words)))
-    show_prediction(found, as_json=as_json)
-
-
-def _run_pipeline(extraction: ExtractOptions, training: Training, *, as_json: bool) -> None:
-    from meldflow.flows.cli.screen import results
     from meldflow.tasks.extraction.inputs import labelled
     from meldflow.tasks.training.steps import check_training
 
@@ -143,8 +60,79 @@ def _run_pipeline(extraction: ExtractOptions, training: Training, *, as_json: bo
         from meldflow.flows.serving.server import outcome
 
         extracted, trained = outcome(flow, extraction, training)
-    if as_json:
-        out.print_json(data={"extract": extracted.to_json(), "train": trained.to_json()})
-        return
-    results.show_extraction(extracted, as_json=False)
-    results.show_training(trained, as_json=False)
+    return Answer({"extract": extracted, "train": trained}, results.show_pipeline)
+
+
+@command(TRAINING, "meldflow demo", "meldflow demo --directory /tmp/demo --dialogues 12")
+def demo(
+    directory: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
+    dialogues: Dialogues = 20,
+    seed: Seed = 0,
+) -> Answer[Any]:
+    """Make a small data set, extract it, train on it, and leave a report to read.
+
+    Wav2Vec2 and ResNet-50 get random weights here, since their real ones need a download;
+    MiniLM has its real ones.
+    """
+    from meldflow.tasks.demo.dataset import synthesise
+
+    with results.counting("drawing clips") as on_clip:
+        summary = synthesise(directory / "data", dialogues=dialogues, seed=seed, on_clip=on_clip)
+    extraction = ExtractOptions(
+        dataset=directory / "data",
+        store=str(directory / "store"),
+        weights="random",
+        weights_of={"text/minilm": "pretrained"},
+        partition=32,
+    )
+    training = Training(report=directory / "report", seed=seed)
+    answer = pipeline(extraction, training)
+
+    def show(found: Any) -> None:
+        results.show_synth(summary)
+        answer.show(found)
+
+    return replace(answer, show=show)
+
+
+class Utterance(Options):
+    """What to classify, and by which model."""
+
+    clip: Annotated[Path | None, Cli(argument=True, metavar="[CLIP]")] = None
+    """The clip; a model that knows text alone needs none."""
+    text: str | None = None
+    """The words of the utterance."""
+    model: Annotated[Path, Cli(metavar="DIR")] = Path("report")
+    """Report folder of a training run, or the model in it."""
+    speaker: str = ""
+    """Who says it; context fusion knows the frequent speakers by name."""
+    weights: Annotated[tuple[str, ...], Cli(metavar="[NAME=]WEIGHTS")] = ()
+    """`pretrained`, `random` or a checkpoint's path, for all extractors or as NAME=WEIGHTS for
+    one; by default the kind that the model was trained with."""
+
+
+@command(
+    TRAINING,
+    'meldflow predict clip.mp4 --text "Oh my God!" --model report',
+    'meldflow predict clip.mp4 --text "Oh my God!" --speaker Joey --json',
+    'meldflow predict --text "I am so sorry." --model text-report',
+    "meldflow predict clip.mp4 --weights audio/wav2vec2=/models/wav2vec2",
+)
+def predict(
+    utterance: Utterance,
+) -> Answer[Any]:
+    """Classify one clip with a trained model: a probability for each class."""
+    from meldflow.tasks.training.predict.records import Given, check_given
+
+    text = utterance.text
+    if text is not None and not text.strip():
+        raise UsageError("--text: holds no words; leave it out if nobody knows them")
+    chosen = split_weights(utterance.weights)
+    given = Given(clip=utterance.clip, text=text or "", speaker=utterance.speaker)
+    check_given(given)
+    with err.status("loading the model") as status:
+        from meldflow.tasks.training.predict.predictor import load_predictor
+
+        predictor = load_predictor(utterance.model, **chosen)
+        found = predictor.predict(given, lambda words: status.update(escape(words)))
+    return Answer(found, show_prediction)

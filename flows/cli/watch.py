@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from meldflow.flows.cli.app import SERVING, Json, command
+from meldflow.flows.cli.app import SERVING, Answer, command
 from meldflow.models.schema.errors import StoppedError
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ def runs(
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="The newest so many.")] = 20,
-    as_json: Json = False,
-) -> None:
+) -> Answer[Any]:
     """List runs: those of the Prefect server, or those that made a store."""
     from meldflow.flows.cli.screen import watch
 
@@ -33,12 +32,11 @@ def runs(
         from meldflow.storage import open_store
         from meldflow.tasks.watching.recorded import recorded_runs
 
-        watch.show_recorded(recorded_runs(open_store(store), limit), as_json=as_json)
-        return
+        return Answer(recorded_runs(open_store(store), limit), watch.show_recorded)
     from meldflow.flows.serving.runs import prefect_server_in_use
 
     with prefect_server_in_use() as server:
-        watch.show_runs(server.runs(limit), as_json=as_json)
+        return Answer(server.runs(limit), watch.show_runs)
 
 
 @command(SERVING, "meldflow watch", "meldflow watch extract-store", "meldflow watch ID --json")

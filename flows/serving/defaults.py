@@ -61,9 +61,7 @@ def make_defaults(given: Mapping[str, Any]) -> Defaults:
         ValidationError: something is not of the form that it has to be of.
     """
     for name in given.get("only", ()):
-        if name not in registry.names():
-            known = ", ".join(registry.names())
-            raise UsageError(f"--only: no extractor is called {name!r}; known: {known}")
+        registry.named(name)
     weights = given.get("weights", WEIGHTS[0])
     if weights not in WEIGHTS:
         raise UsageError(

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -55,6 +55,11 @@ class RunSeen:
         """Done among planned features; None where the run does not extract, or not yet."""
         planned = int(self.progress.get("planned", 0))
         return int(self.progress["done"]) / planned if planned else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values, with its progress as numbers."""
+        numbers = {name: float(value) if value else None for name, value in self.progress.items()}
+        return asdict(self) | {"progress": numbers, "share": self.share, "ended": self.ended}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,12 +128,15 @@ def build(
     """
     known, parameters = _known(), parameters or {}
     for name in (*(only or ()), *weights, *parameters):
-        _entry(name, known)
+        named(name, known)
     built = (
         _build(known[name], weights.get(name, default_weights), parameters.get(name, {}))
         for name in dict.fromkeys(only or EXTRACTORS)
     )
-    return tuple(_decoding(extractor, decoding or {}) for extractor in built)
+    return tuple(
+        replace(one, decoding=replace(one.decoding, **(decoding or {}))) if one.decoding else one
+        for one in built
+    )
 
 
 def usable(weights: str) -> tuple[Extractor, ...]:
@@ -174,7 +177,7 @@ def read_parameters(typed: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path, value in typed.items():
         name, _, parameter = path.rpartition(".")
-        entry = _entry(name or parameter, known)
+        entry = named(name or parameter, known)
         if not name:
             raise UsageError(f"{path}: which parameter of it? {_settable(entry)}")
         found.setdefault(name, {})[parameter] = _value(entry, parameter, value)
@@ -185,10 +188,9 @@ def _known() -> dict[str, Entry]:
     known = {name: Entry(name=name, target=target) for name, target in EXTRACTORS.items()}
     for point in entry_points(group=ENTRY_POINTS):
         origin = f"{point.dist.name} {point.dist.version}" if point.dist else "nobody knows where"
-        first = known.get(point.name)
-        if first is None:
-            known[point.name] = Entry(name=point.name, target=point.value, origin=origin)
-        elif first.target != point.value:
+        entry = Entry(name=point.name, target=point.value, origin=origin)
+        first = known.setdefault(point.name, entry)
+        if first.target != point.value:
             others = (*first.others, f"{point.value} of {origin}")
             known[point.name] = replace(first, others=others)
     return known
@@ -200,7 +202,13 @@ def _warn(line: str) -> None:
     logging.getLogger("meldflow").warning("%s", line)
 
 
-def _entry(name: str, known: Mapping[str, Entry]) -> Entry:
+def named(name: str, known: Mapping[str, Entry] | None = None) -> Entry:
+    """The extractor of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = _known() if known is None else known
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
@@ -237,9 +245,3 @@ def _build(entry: Entry, wanted: str, parameters: Mapping[str, Any]) -> Extracto
     if name != entry.name:
         raise entry.refused(f"it calls itself {name!r}")
     return extractor
-
-
-def _decoding(extractor: Extractor, changes: Mapping[str, Any]) -> Extractor:
-    if extractor.decoding is None:
-        return extractor
-    return replace(extractor, decoding=replace(extractor.decoding, **changes))

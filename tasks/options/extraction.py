@@ -60,122 +60,61 @@ class ExtractOptions(Options):
         json_schema_extra={"default": ""},
     )
     clips: Annotated[MaybePath, Cli(path=True, metavar="DIR")] = Field(
-        None,
-        title="Folder of clips",
-        description="Instead of a data set: a plain folder of clips without annotations.",
-        json_schema_extra={"default": ""},
+        None, title="Folder of clips", json_schema_extra={"default": ""}
     )
+    """Instead of a data set: a plain folder of clips without annotations."""
     store: Annotated[str, Cli(default="store")] = store_field(" It is created if it is not there.")
-    only: Annotated[tuple[Extractor, ...], Cli(metavar="NAME")] = Field(
-        (), title="Extractors", description="Extractors to run; meldflow's own if none is chosen."
-    )
-    weights: Annotated[Weights, Cli(metavar="[NAME=]WEIGHTS", fills=split_weights)] = Field(
-        "pretrained",
-        title="Weights",
-        description="Weights of the networks: pretrained, the published ones, or random, for a "
-        "trial without a download. On the command line also a checkpoint's path, and NAME=WEIGHTS "
-        "for one extractor.",
-    )
+    only: Annotated[tuple[Extractor, ...], Cli(metavar="NAME")] = Field((), title="Extractors")
+    """Extractors to run; meldflow's own if none is chosen."""
+    weights: Annotated[Weights, Cli(metavar="[NAME=]WEIGHTS", fills=split_weights)] = "pretrained"
+    """Weights of the networks: pretrained, the published ones, or random, for a trial without a
+    download. On the command line also a checkpoint's path, and NAME=WEIGHTS for one extractor."""
     weights_of: Annotated[dict[str, str], Lines("NAME=WEIGHTS"), Cli(hidden=True)] = Field(
-        default_factory=dict,
-        title="Weights of single extractors",
-        description="Where they differ, as NAME=WEIGHTS, e.g. text/minilm=pretrained or "
-        "audio/wav2vec2=/models/wav2vec2.",
-        json_schema_extra={"default": []},
+        {}, title="Weights of single extractors", json_schema_extra={"default": []}
     )
+    """Where they differ, as NAME=WEIGHTS, e.g. text/minilm=pretrained or
+    audio/wav2vec2=/models/wav2vec2."""
     parameters: Annotated[
         dict[str, str],
         Lines("NAME.PARAMETER=VALUE"),
         Cli(flags=("--set",), metavar="NAME.PARAMETER=VALUE"),
-    ] = Field(
-        default_factory=dict,
-        title="Parameters of extractors",
-        description="Those that differ from the extractors' defaults, as NAME.PARAMETER=VALUE, "
-        "e.g. audio/librosa.f0=pyin or audio/wav2vec2.layers=6,9,12; `meldflow extractors` lists "
-        "them. They are part of the key: rows that were computed with others become stale.",
-        json_schema_extra={"default": []},
-    )
-    backend: Backend = Field(
-        AUTO,
-        title="Backend",
-        description="What runs wav2vec 2.0 and ResNet-50; auto: what the store's features were "
-        "computed by, else OpenVINO on CPUs where it is installed.",
-    )
-    precision: Precision = Field(
-        AUTO,
-        title="Precision",
-        description="Numbers that these networks compute with; auto: those of the store's "
-        "features, else bf16 on CPUs that have instructions for it, else fp32.",
-    )
+    ] = Field({}, title="Parameters of extractors", json_schema_extra={"default": []})
+    """Those that differ from the extractors' defaults, as NAME.PARAMETER=VALUE, e.g.
+    audio/librosa.f0=pyin or audio/wav2vec2.layers=6,9,12; `meldflow extractors` lists them. They
+    are part of the key: rows that were computed with others become stale."""
+    backend: Backend = AUTO
+    """What runs wav2vec 2.0 and ResNet-50; auto: what the store's features were computed by, else
+    OpenVINO on CPUs where it is installed."""
+    precision: Precision = AUTO
+    """Numbers that these networks compute with; auto: those of the store's features, else bf16 on
+    CPUs that have instructions for it, else fp32."""
     retry_failed: Annotated[tuple[WhyFailed, ...], Cli(metavar="[REASON…]")] = Field(
-        (),
-        title="Try failures again",
-        description="Reasons of failures to try again although nothing changed; all for every "
-        "reason.",
+        (), title="Try failures again"
     )
-    max_failure_rate: float = Field(
-        0.25,
-        ge=0.0,
-        le=1.0,
-        title="Failure limit (share)",
-        description="The run fails when an extractor fails on a larger share of the rows it "
-        "tried (20 rows at least).",
-    )
-    then_train: bool = Field(
-        False,
-        title="Train afterwards",
-        description="Start the deployment train on the snapshot that was published.",
-    )
+    """Reasons of failures to try again although nothing changed; all for every reason."""
+    max_failure_rate: float = Field(0.25, ge=0.0, le=1.0, title="Failure limit (share)")
+    """The run fails when an extractor fails on a larger share of the rows it tried (20 rows at
+    least)."""
+    then_train: bool = Field(False, title="Train afterwards")
+    """Start the deployment train on the snapshot that was published."""
     fixes: bool = FIXES
-    strict: bool = Field(
-        False,
-        title="Refuse damaged clips",
-        description="Refuse damaged clips instead of keeping what can be decoded.",
-    )
-    max_seconds: float = Field(
-        600.0,
-        gt=0,
-        title="Longest clip (seconds)",
-        description="A clip that runs longer is refused as too_long.",
-    )
-    clip_timeout: float = Field(
-        CLIP_TIMEOUT,
-        gt=0,
-        title="Time limit per clip (seconds)",
-        description="A clip that takes longer to decode ends as timeout.",
-    )
-    partition_timeout: float = Field(
-        3600.0,
-        gt=0,
-        title="Time limit per partition (seconds)",
-        description="A partition that takes longer is tried again.",
-    )
-    wait: float = Field(
-        0.0,
-        ge=0,
-        title="Wait for the store (seconds)",
-        description="How long to wait while another run writes to the store; 0 fails at once.",
-    )
-    partition: int = Field(
-        64,
-        ge=1,
-        le=1024,
-        title="Partition (utterances)",
-        description="Utterances per partition, the unit of retries; fixed when a store is created.",
-    )
-    batch: int = Field(
-        8,
-        ge=1,
-        le=256,
-        title="Batch (clips)",
-        description="Clips decoded and encoded together.",
-    )
-    cluster: Annotated[str, Cli(path=True, metavar="FILE")] = Field(
-        "",
-        title="Cluster profile",
-        description="A YAML file; by default the one that the environment variable "
-        "MELDFLOW_CLUSTER names (the workers of meldflow up), else all cores of the machine.",
-    )
+    strict: bool = Field(False, title="Refuse damaged clips")
+    """Refuse damaged clips instead of keeping what can be decoded."""
+    max_seconds: float = Field(600.0, gt=0, title="Longest clip (seconds)")
+    """A clip that runs longer is refused as too_long."""
+    clip_timeout: float = Field(CLIP_TIMEOUT, gt=0, title="Time limit per clip (seconds)")
+    """A clip that takes longer to decode ends as timeout."""
+    partition_timeout: float = Field(3600.0, gt=0, title="Time limit per partition (seconds)")
+    """A partition that takes longer is tried again."""
+    wait: float = Field(0.0, ge=0, title="Wait for the store (seconds)")
+    """How long to wait while another run writes to the store; 0 fails at once."""
+    partition: int = Field(64, ge=1, le=1024, title="Partition (utterances)")
+    """Utterances per partition, the unit of retries; fixed when a store is created."""
+    batch: int = Field(8, ge=1, le=256, title="Batch (clips)")
+    """Clips decoded and encoded together."""
+    cluster: Annotated[str, Cli(path=True, metavar="FILE")] = Field("", title="Cluster profile")
+    """A YAML file; by default the one that the environment variable MELDFLOW_CLUSTER names (the
+    workers of meldflow up), else all cores of the machine."""
 
     @property
     def retry(self) -> frozenset[str]:

@@ -45,9 +45,17 @@ class Cli:
 
 
 class Options(BaseModel):
-    """The base of all: frozen, and without fields that nobody declared."""
+    """The base of all: frozen, and without fields that nobody declared.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    The docstring below a field is its description, its name the title if nothing else is said.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        field_title_generator=lambda name, _: name.replace("_", " ").capitalize(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,6 @@ FilePath = Annotated[Path, WithJsonSchema({"type": "string"})]
 def store_field(what: str = "") -> Any:
     """The declaration of the store, with what there is to say about it in this place."""
     return Field(
-        title="Store",
         description=f"The feature store: a folder or s3://bucket/name.{what}",
         examples=["/data/store", "s3://bucket/store"],
         min_length=1,

@@ -16,76 +16,40 @@ Protocol = Annotated[str, WithJsonSchema({"type": "string", "enum": list(PROTOCO
 class Training(Options):
     """How to train, on whatever snapshot."""
 
-    report: FilePath = Field(
-        Path("report"), title="Report", description="Folder for the report and the model."
-    )
-    protocol: Protocol = Field(
-        "official",
-        title="Protocol",
-        description="How the model is fitted and judged; leaky-80-20 is as published, and no "
-        "result.",
-    )
-    network: Literal["", "reference", "fusion"] = Field(
-        "",
-        title="Network",
-        description="fusion, with the dialogue around, or reference, as published; by default the "
-        "one that the protocol is about, fusion under official.",
-    )
+    report: FilePath = Path("report")
+    """Folder for the report and the model."""
+    protocol: Protocol = "official"
+    """How the model is fitted and judged; leaky-80-20 is as published, and no result."""
+    network: Literal["", "reference", "fusion"] = ""
+    """fusion, with the dialogue around, or reference, as published; by default the one that the
+    protocol is about, fusion under official."""
     modalities: Annotated[tuple[Literal["audio", "video", "text"], ...], Cli(commas=True)] = Field(
-        ("audio", "video", "text"),
-        min_length=1,
-        title="Modalities",
-        description="What the network is given.",
+        ("audio", "video", "text"), min_length=1
     )
-    target: Literal["emotion", "sentiment"] = Field(
-        "emotion",
-        title="Target",
-        description="What is told apart: seven emotions, or three sentiments.",
-    )
-    seed: int = Field(
-        0, ge=0, le=2**32 - 1, title="Seed", description="Seed of the (first) training run."
-    )
-    seeds: int = Field(
-        3,
-        ge=1,
-        le=100,
-        title="Seeds",
-        description="Training runs, each with the next seed; mean and deviation.",
-    )
-    ablations: bool = Field(
-        True,
-        title="Ablations",
-        description="Also train on every smaller choice of modalities, and an SVM without a "
-        "network, for comparison.",
-    )
-    epochs: Annotated[int, Cli(metavar="N")] = Field(
-        0,
-        ge=0,
-        le=10_000,
-        title="Epochs (at most)",
-        description="Upper bound on the passes over the training data; 0 for the network's own.",
-    )
-    tracking: str = Field(
-        "",
-        title="MLflow",
-        description="Where MLflow keeps the run: a server's address, a folder, or none; by "
-        "default what the environment variable MLFLOW_TRACKING_URI names, else the folder mlruns "
-        "beside the report.",
-    )
-    causal: bool = Field(
-        False,
-        title="Causal",
-        description="Context fusion sees only what was said before an utterance, for live use.",
-    )
-    device: Literal["cpu", "cuda", "auto"] = Field(
-        "cpu", title="Device", description="What context fusion trains on."
-    )
+    """What the network is given."""
+    target: Literal["emotion", "sentiment"] = "emotion"
+    """What is told apart: seven emotions, or three sentiments."""
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    """Seed of the (first) training run."""
+    seeds: int = Field(3, ge=1, le=100)
+    """Training runs, each with the next seed; mean and deviation."""
+    ablations: bool = True
+    """Also train on every smaller choice of modalities, and an SVM without a network, for
+    comparison."""
+    epochs: Annotated[int, Cli(metavar="N")] = Field(0, ge=0, le=10_000, title="Epochs (at most)")
+    """Upper bound on the passes over the training data; 0 for the network's own."""
+    tracking: str = Field("", title="MLflow")
+    """Where MLflow keeps the run: a server's address, a folder, or none; by default what the
+    environment variable MLFLOW_TRACKING_URI names, else the folder mlruns beside the report."""
+    causal: bool = False
+    """Context fusion sees only what was said before an utterance, for live use."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """What context fusion trains on."""
     # An extraction has a precision too, and `pipeline` takes the options of both.
     precision: Annotated[
         Literal["32-true", "bf16-mixed", "16-mixed"], Cli(flags=("--training-precision",))
-    ] = Field(
-        "32-true", title="Precision", description="Numbers that context fusion computes with."
-    )
+    ] = "32-true"
+    """Numbers that context fusion computes with."""
 
     @property
     def reads(self) -> str:
@@ -100,11 +64,8 @@ class Training(Options):
 
 class _Snapshot(Options):
     store: Annotated[str, Cli(argument=True)] = store_field()
-    snapshot: Annotated[str, Cli(flags=("--ref", "--snapshot"))] = Field(
-        "main",
-        title="Snapshot",
-        description="Branch, tag or snapshot id to train on; main is the newest.",
-    )
+    snapshot: Annotated[str, Cli(flags=("--ref", "--snapshot"))] = "main"
+    """Branch, tag or snapshot id to train on; main is the newest."""
 
 
 class TrainOptions(Training, _Snapshot):

@@ -15,9 +15,8 @@ class AuditOptions(Options):
     dataset: Annotated[FilePath, Cli(argument=True, path=True)] = Field(
         title="Data set", description=DATASET
     )
-    annotations_only: bool = Field(
-        False, title="Annotations only", description="Leave the clips alone."
-    )
+    annotations_only: bool = False
+    """Leave the clips alone."""
     fixes: bool = FIXES
 
 
@@ -26,17 +25,11 @@ class MaintainOptions(Options):
 
     store: Annotated[str, Cli(argument=True)] = store_field()
     older_than_days: Annotated[float, Cli(flags=("--older-than",))] = Field(
-        30.0,
-        ge=0,
-        title="Age (days)",
-        description="Age of the states and unused objects to forget.",
+        30.0, ge=0, title="Age (days)"
     )
-    dry_run: bool = Field(
-        False,
-        title="Dry run",
-        description="Tell what is unused already, without what only old states need; change "
-        "nothing.",
-    )
+    """Age of the states and unused objects to forget."""
+    dry_run: bool = False
+    """Tell what is unused already, without what only old states need; change nothing."""
 
 
 class PollOptions(Options):
@@ -45,9 +38,6 @@ class PollOptions(Options):
     dataset: Annotated[FilePath, Cli(argument=True, path=True)] = Field(
         title="Data set", description=f"What may have changed. {DATASET}"
     )
-    store: str = Field(
-        "",
-        title="Store",
-        description="The store that a change is extracted to; by default that of the deployment "
-        "which is started.",
-    )
+    store: str = ""
+    """The store that a change is extracted to; by default that of the deployment which is
+    started."""

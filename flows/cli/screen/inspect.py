@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -13,26 +12,21 @@ from rich.table import Table
 from meldflow.flows.cli.app import out
 from meldflow.models.schema.media import Missing
 from meldflow.tasks.inspection import rows
-from meldflow.tasks.inspection.as_json import to_json
 from meldflow.tasks.inspection.cautions import cautions
 from meldflow.tasks.inspection.inspect import Inspection
 from meldflow.tasks.pages.text import readable
 
 
-def show_inspection(found: Inspection, written: Sequence[Path], *, as_json: bool) -> None:
+def show_inspection(written: Sequence[Path], found: Inspection) -> None:
     """The facts, what came out of each modality, the chosen frames and the features."""
-    if as_json:
-        # ASCII, since a file's name may hold bytes that no encoding of the screen has.
-        out.print_json(json.dumps(to_json(found)), ensure_ascii=True)
-        return
-    out.print(f"[bold]{_safe(found.path)}[/]: {_safe(rows.title(found))}", highlight=False)
+    out.print(f"[bold]{_safe(found.path)}[/]: {_safe(rows.title(found))}")
     for one in cautions(found):
-        out.print(f"[yellow]note:[/] {_safe(one)}", highlight=False)
+        out.print(f"[yellow]note:[/] {_safe(one)}")
     for part in _parts(found):
         out.print()
-        out.print(part, highlight=False)
+        out.print(part)
     for file in written:
-        out.print(f"wrote {_safe(str(file))}", highlight=False, soft_wrap=True)
+        out.print(f"wrote {_safe(str(file))}")
     if not written:
         out.print("see its curves and frames with --html FILE or --png DIR")
 

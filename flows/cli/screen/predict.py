@@ -18,23 +18,20 @@ BAR = 30
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
-def show_prediction(found: Prediction, *, as_json: bool) -> None:
+def show_prediction(found: Prediction) -> None:
     """The classes with their probabilities, the likeliest first, and what to know of them."""
-    if as_json:
-        out.print_json(data=found.to_json())
-        return
     for note in found.notes:
-        out.print(f"[yellow]note:[/] {escape(readable(note))}", highlight=False, soft_wrap=True)
+        out.print(f"[yellow]note:[/] {escape(readable(note))}")
     others = [name for name in found.by if name != found.classifier]
     words = f"[bold]{escape(found.label)}[/], by the {found.classifier}"
-    out.print(words, highlight=False)
+    out.print(words)
     table = Table("class", "", *(found.classifier, *(f"[dim]{name}[/]" for name in others)))
     likely = sorted(found.probabilities.items(), key=lambda one: -one[1])
     for label, probability in likely:
         beside = (f"[dim]{found.by[name][label]:.3f}[/]" for name in others)
         table.add_row(escape(label), bar(probability), f"{probability:.3f}", *beside)
     out.print(table)
-    out.print(f"model {escape(found.model)}", highlight=False, soft_wrap=True)
+    out.print(f"model {escape(found.model)}")
 
 
 def bar(share: float) -> str:

@@ -7,8 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -21,6 +20,9 @@ from meldflow.models.schema.utterances import EMOTIONS
 from meldflow.tasks.pages.progress import console as err
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from meldflow.models.extractors.registry import Entry
     from meldflow.storage import Snapshot
     from meldflow.storage.exports import ExportReport
     from meldflow.tasks.audit.stock import AuditReport
@@ -47,7 +49,7 @@ def prefect() -> Iterator[None]:
         stack = contextlib.ExitStack()
         url = stack.enter_context(prefect_server())
     with stack:
-        err.print(f"Prefect UI: {url.removesuffix('/api')}", highlight=False)
+        err.print(f"Prefect UI: {url.removesuffix('/api')}")
         from prefect.exceptions import TerminationSignal
 
         try:
@@ -63,11 +65,8 @@ def typed() -> str:
     return shlex.join(["meldflow", *sys.argv[1:]])
 
 
-def show_synth(summary: SynthSummary, *, as_json: bool) -> None:
+def show_synth(summary: SynthSummary) -> None:
     """Rows and emotions of a demo data set."""
-    if as_json:
-        out.print_json(data=asdict(summary), default=str)
-        return
     what = "reused" if summary.reused else "wrote"
     out.print(f"{what} {summary.clips} clips, {summary.seconds:.0f} s, in {summary.directory}")
     table = Table("split", *EMOTIONS, "utterances")
@@ -76,11 +75,8 @@ def show_synth(summary: SynthSummary, *, as_json: bool) -> None:
     out.print(table)
 
 
-def show_extraction(report: ExtractReport, *, as_json: bool) -> None:
+def show_extraction(report: ExtractReport) -> None:
     """What an extraction did, or that there was nothing to do."""
-    if as_json:
-        out.print_json(data=report.to_json())
-        return
     if not report.extracted:
         out.print(f"nothing to do: {escape(report.store)} is up to date ({report.catalogue})")
     else:
@@ -103,21 +99,18 @@ def show_extraction(report: ExtractReport, *, as_json: bool) -> None:
         out.print(f"noticed in the data set: {found}")
     if report.random_weights:
         out.print(f"[yellow]random weights:[/] {', '.join(report.random_weights)}")
-    out.print(f"snapshot {report.snapshot}", highlight=False)
+    out.print(f"snapshot {report.snapshot}")
 
 
 FEW = 5
 """Findings of a kind that a terminal shows."""
 
 
-def show_audit(report: AuditReport, *, as_json: bool) -> None:
+def show_audit(report: AuditReport) -> None:
     """Findings by kind and split, and the first of those that nobody knew."""
-    if as_json:
-        out.print_json(data=report.to_json())
-        return
     from meldflow.tasks.pages.text import readable
 
-    out.print(report.headline(), style="bold", highlight=False)
+    out.print(report.headline(), style="bold")
     splits = report.by_split
     table = Table("finding")
     for name in ("news", "known", *(split or "other" for split in splits)):
@@ -133,23 +126,20 @@ def show_audit(report: AuditReport, *, as_json: bool) -> None:
             subject, detail, decision = (
                 escape(readable(part)) for part in (one.subject, one.detail, one.decision)
             )
-            out.print(f"  [cyan]{subject}[/]: {detail}", highlight=False, soft_wrap=True)
-            out.print(f"    [dim]{decision}[/]", highlight=False, soft_wrap=True)
+            out.print(f"  [cyan]{subject}[/]: {detail}")
+            out.print(f"    [dim]{decision}[/]")
         if tally.news > FEW:
-            out.print(f"  and {tally.news - FEW:,} more", highlight=False)
+            out.print(f"  and {tally.news - FEW:,} more")
     memory = report.peak_memory_bytes / 2**20
     out.print(
         f"{report.seconds:.1f} s, at most {memory:.0f} MiB; all findings: --json, --html FILE"
     )
 
 
-def show_training(report: TrainReport, *, as_json: bool) -> None:
+def show_training(report: TrainReport) -> None:
     """The result beside the baseline, and where to read more."""
-    if as_json:
-        out.print_json(data=report.to_json())
-        return
     for warning in report.warnings:
-        out.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
+        out.print(f"[yellow]note:[/] {escape(warning)}")
     table = Table(
         "model",
         "accuracy",
@@ -165,36 +155,50 @@ def show_training(report: TrainReport, *, as_json: bool) -> None:
     best, floor = report.test["weighted_f1"], report.weighted_f1["majority"]
     spread = "" if best.sd is None else f" ± {best.sd:.3f} over {len(report.seeds)} seeds"
     words = f"weighted F1 {best.mean:.3f}{spread}, majority baseline {floor:.3f}"
-    out.print(words, style="bold", highlight=False)
+    out.print(words, style="bold")
     for part, scores in report.beside.items():
         words = f"the same models on {part}: weighted F1 {scores['weighted_f1'].mean:.3f}"
-        out.print(words, style="bold", highlight=False)
-    out.print(f"report {escape(report.report)}", highlight=False, soft_wrap=True)
+        out.print(words, style="bold")
+    out.print(f"report {escape(report.report)}")
     python = min(sys.executable, os.path.relpath(sys.executable), key=len)
     opener = shlex.join([python, "-m", "webbrowser", report.report])
-    out.print(f"open it with: {escape(opener)}", highlight=False, soft_wrap=True)
+    out.print(f"open it with: {escape(opener)}")
     if report.tracking:
         from meldflow.tasks.training.mlflow_run import how_to_look
 
         words = f"MLflow has the run; look at it with: {how_to_look(report.tracking)}"
-        out.print(escape(words), highlight=False, soft_wrap=True)
+        out.print(escape(words))
 
 
-def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
+def status_json(snapshot: Snapshot) -> dict[str, Any]:
+    """The same as ``show_status``, for programs."""
+    splits = {
+        split: {"utterances": len(snapshot.rows(split)), **by_extractor}
+        for split, by_extractor in snapshot.counts().items()
+    }
+    return {"snapshot": snapshot.id, "splits": splits}
+
+
+def show_pipeline(found: Mapping[str, Any]) -> None:
+    """What an extraction did, and the training on it."""
+    show_extraction(found["extract"])
+    show_training(found["train"])
+
+
+def show_extractors(entries: Sequence[Entry]) -> None:
+    """Where each comes from, and what can be set on it."""
+    for entry in entries:
+        out.print(f"{entry.name}  ({entry.origin})", style="bold", markup=False)
+        for line in (entry.summary, *map(str, entry.parameters().values())):
+            out.print(f"  {line}", markup=False)
+
+
+def show_status(snapshot: Snapshot) -> None:
     """Utterances by split, extractor and state."""
-    counts = snapshot.counts()
-    if as_json:
-        splits: dict[str, dict[str, Any]] = {
-            split: {"utterances": len(snapshot.rows(split))}
-            | {extractor: asdict(one) for extractor, one in by_extractor.items()}
-            for split, by_extractor in counts.items()
-        }
-        out.print_json(data={"snapshot": snapshot.id, "splits": splits})
-        return
     table = Table(
         "split", "extractor", "ok", "failed", "stale", "never", title=f"snapshot {snapshot.id}"
     )
-    for split, by_extractor in counts.items():
+    for split, by_extractor in snapshot.counts().items():
         for extractor, one in by_extractor.items():
             cells = (one.ok, one.failed, one.stale, one.never)
             table.add_row(split, extractor, *map(str, cells))
@@ -204,20 +208,24 @@ def show_status(snapshot: Snapshot, *, as_json: bool) -> None:
         out.print(f"[yellow]random weights:[/] {', '.join(random)}")
 
 
-def show_clips(snapshot: Snapshot, *, damaged: bool, as_json: bool) -> None:
-    """What decoding showed of every clip, or of the damaged ones."""
-    table = snapshot.clips()
-    damage = table[["audio_damage", "video_damage"]].astype(object).fillna("")
-    if damaged:
-        table, damage = table[damage.any(axis=1)], damage[damage.any(axis=1)]
-    if as_json:
-        clips = json.loads(table.reset_index().to_json(orient="records"))
-        out.print_json(data={"snapshot": snapshot.id, "clips": clips})
-        return
+def damage(clips: DataFrame) -> DataFrame:
+    """What is lost of each clip's sound and picture; empty where nothing is."""
+    return clips[["audio_damage", "video_damage"]].astype(object).fillna("")
+
+
+def clips_json(snapshot: str, clips: DataFrame) -> dict[str, Any]:
+    """The same as ``show_clips``, for programs."""
+    rows = json.loads(clips.reset_index().to_json(orient="records"))
+    return {"snapshot": snapshot, "clips": rows}
+
+
+def show_clips(clips: DataFrame) -> None:
+    """What decoding showed of every clip."""
+    lacking = damage(clips)
     shown = Table("utterance", "sound", "s", "picture", "frames", "damage")
     # As mappings: pandas would make a text of every value of a row that has nothing but a path.
-    known = table.astype(object).where(table.notna(), None).to_dict("records")
-    for name, one, lost in zip(table.index, known, damage.to_numpy(), strict=True):
+    known = clips.astype(object).where(clips.notna(), None).to_dict("records")
+    for name, one, lost in zip(clips.index, known, lacking.to_numpy(), strict=True):
         rate, width, speed = one["audio_rate"], one["video_width"], one["video_rate"]
         seconds, frames = one["audio_seconds"], one["video_frames_decoded"]
         sound = [one["audio_codec"], one["audio_layout"], rate and f"{rate:.0f} Hz"]
@@ -232,38 +240,34 @@ def show_clips(snapshot: Snapshot, *, damaged: bool, as_json: bool) -> None:
             "; ".join(filter(None, lost)),
         )
     out.print(shown)
-    out.print(f"{len(table)} clips, {int(damage.any(axis=1).sum())} of them damaged")
+    out.print(f"{len(clips)} clips, {int(lacking.any(axis=1).sum())} of them damaged")
 
 
-def show_export(report: ExportReport, *, as_json: bool) -> None:
+def show_export(report: ExportReport) -> None:
     """What an export holds, what it lacks, and what must not be overlooked."""
-    if as_json:
-        out.print_json(data=report.to_json())
-        return
     table = Table("extractor", "ok", "missing", "reasons", title=f"snapshot {report.snapshot}")
     for name, counts in report.extractors.items():
         reasons = ", ".join(f"{reason} {n}" for reason, n in report.reasons[name].items())
         table.add_row(name, str(counts["ok"]), str(counts["missing"]), reasons)
     out.print(table)
     for warning in report.warnings:
-        out.print(f"[yellow]note:[/] {escape(warning)}", highlight=False)
+        out.print(f"[yellow]note:[/] {escape(warning)}")
     for why, number in report.left_out.items():
-        out.print(f"left out: {number} utterances, {why}", highlight=False)
+        out.print(f"left out: {number} utterances, {why}")
     size = f"{report.n_bytes / 2**20:.1f} MiB"
-    out.print(
-        f"{report.utterances} utterances, {size}, as {report.format} in {escape(report.path)}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    out.print(f"where it comes from: {escape(report.provenance)}", highlight=False, soft_wrap=True)
+    what = f"{report.utterances} utterances, {size}, as {report.format}"
+    out.print(f"{what} in {escape(report.path)}")
+    out.print(f"where it comes from: {escape(report.provenance)}")
 
 
-def show_failures(snapshot: Snapshot, *, as_json: bool) -> None:
+def failures_json(snapshot: Snapshot) -> dict[str, Any]:
+    """The same as ``show_failures``, for programs."""
+    return {"snapshot": snapshot.id, "failures": snapshot.failures()}
+
+
+def show_failures(snapshot: Snapshot) -> None:
     """Every utterance without a feature, with its reason."""
     failed = snapshot.failures()
-    if as_json:
-        out.print_json(data={"snapshot": snapshot.id, "failures": [asdict(one) for one in failed]})
-        return
     if not failed:
         out.print("no failures")
         return

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.filesize import decimal
 from rich.markup import escape
@@ -22,20 +21,20 @@ FEW = 10
 """Utterances that a terminal lists of a kind."""
 
 
-def show_plan(store: str, change: CatalogueChange, plan: Plan, *, as_json: bool) -> None:
+def plan_json(store: str, change: CatalogueChange, plan: Plan) -> dict[str, Any]:
+    """The same as ``show_plan``, for programs."""
+    return {
+        "store": store,
+        "catalogue": change,
+        "utterances": plan.n_utterances,
+        "partitions": len(plan.partitions),
+        "extractors": plan.why,
+    }
+
+
+def show_plan(store: str, change: CatalogueChange, plan: Plan) -> None:
     """Utterances by extractor and by the reason why they would be extracted."""
-    if as_json:
-        out.print_json(
-            data={
-                "store": store,
-                "catalogue": asdict(change),
-                "utterances": plan.n_utterances,
-                "partitions": len(plan.partitions),
-                "extractors": plan.why,
-            }
-        )
-        return
-    out.print(f"catalogue: {change}", highlight=False)
+    out.print(f"catalogue: {change}")
     if not plan.why:
         out.print(f"nothing to extract: {escape(store)} is up to date")
         return
@@ -50,23 +49,17 @@ def show_plan(store: str, change: CatalogueChange, plan: Plan, *, as_json: bool)
     out.print(f"{plan.n_utterances:,} utterances in {len(plan.partitions):,} partitions")
 
 
-def show_log(states: Sequence[State], *, as_json: bool) -> None:
+def show_log(states: Sequence[State]) -> None:
     """Published states, the newest first."""
-    if as_json:
-        out.print_json(data=[asdict(one) for one in states])
-        return
     for one in states:
         named = f" [yellow]({escape(', '.join(one.tags))})[/]" if one.tags else ""
-        out.print(f"[bold]{one.snapshot}[/]{named}  {one.time}  {one.run}", highlight=False)
-        out.print(f"    {escape(one.summary)}", highlight=False, soft_wrap=True)
+        out.print(f"[bold]{one.snapshot}[/]{named}  {one.time}  {one.run}")
+        out.print(f"    {escape(one.summary)}")
 
 
-def show_diff(found: Diff, *, as_json: bool) -> None:
+def show_diff(found: Diff) -> None:
     """Utterances and extractors that differ."""
-    if as_json:
-        out.print_json(data=asdict(found))
-        return
-    out.print(f"[bold]{found.before}[/] → [bold]{found.after}[/]", highlight=False)
+    out.print(f"[bold]{found.before}[/] → [bold]{found.after}[/]")
     _names("new utterances", found.added)
     _names("removed utterances", found.removed)
     _names(
@@ -74,10 +67,10 @@ def show_diff(found: Diff, *, as_json: bool) -> None:
         (f"{name} ({', '.join(columns)})" for name, columns in found.changed.items()),
     )
     for extractor, one in found.extractors.items():
-        out.print(f"[bold]{extractor}[/]", highlight=False)
+        out.print(f"[bold]{extractor}[/]")
         if one.key_before != one.key_after:
             before, after = one.key_before or "not there", one.key_after or "not there"
-            out.print(f"  key {before} → {after}", highlight=False, soft_wrap=True)
+            out.print(f"  key {before} → {after}")
         _names("  new results", one.added)
         _names("  other results", one.changed)
         _names("  results gone", one.removed)
@@ -85,35 +78,28 @@ def show_diff(found: Diff, *, as_json: bool) -> None:
         out.print("no difference")
 
 
-def show_tags(tags: Mapping[str, str], *, as_json: bool) -> None:
+def show_tags(tags: Mapping[str, str]) -> None:
     """Names of states."""
-    if as_json:
-        out.print_json(data=dict(tags))
-        return
     for name, snapshot in tags.items():
-        out.print(f"{escape(name)}  {snapshot}", highlight=False)
+        out.print(f"{escape(name)}  {snapshot}")
     if not tags:
         out.print("no tags")
 
 
-def show_rollback(current: str, rescued: str, *, as_json: bool) -> None:
+def show_rollback(done: Mapping[str, str]) -> None:
     """What is current now, and how to get back."""
-    if as_json:
-        out.print_json(data={"snapshot": current, "rescued": rescued})
-        return
-    out.print(f"current now: {current}", highlight=False)
-    out.print(f"what was current is kept as {rescued}", highlight=False)
+    out.print(f"current now: {done['snapshot']}")
+    out.print(f"what was current is kept as {done['rescued']}")
 
 
-def show_maintenance(done: Maintained, *, dry_run: bool, as_json: bool) -> None:
+def show_unused(found: Maintained) -> None:
+    """What would be freed."""
+    what = f"{found.objects:,} objects, {decimal(found.bytes)}, would be deleted"
+    out.print(f"{what}; states that would be forgotten first are not counted")
+
+
+def show_maintenance(done: Maintained) -> None:
     """What was forgotten and freed."""
-    if as_json:
-        out.print_json(data=asdict(done))
-        return
-    if dry_run:
-        what = f"{done.objects:,} objects, {decimal(done.bytes)}, would be deleted"
-        out.print(f"{what}; states that would be forgotten first are not counted")
-        return
     out.print(
         f"{done.expired:,} snapshots forgotten, {done.objects:,} objects deleted, "
         f"{decimal(done.bytes)} freed"
@@ -126,4 +112,4 @@ def _names(title: str, names: Iterable[str]) -> None:
         return
     shown = ", ".join(listed[:FEW])
     more = f" and {len(listed) - FEW:,} more" if len(listed) > FEW else ""
-    out.print(f"{title}: {len(listed):,}: {escape(shown)}{more}", highlight=False, soft_wrap=True)
+    out.print(f"{title}: {len(listed):,}: {escape(shown)}{more}")

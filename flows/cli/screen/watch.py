@@ -6,7 +6,6 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -17,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from meldflow.flows.cli.app import out
+from meldflow.flows.cli.app import Terminal, out
 from meldflow.tasks.watching.words import roughly, size
 
 if TYPE_CHECKING:
@@ -41,11 +40,8 @@ FEW = 10
 """Workers, and reasons, that fit on a screen."""
 
 
-def show_runs(runs: Sequence[RunSeen], *, as_json: bool) -> None:
+def show_runs(runs: Sequence[RunSeen]) -> None:
     """Runs of the Prefect server, the newest first."""
-    if as_json:
-        out.print_json(data=[_as_json(run) for run in runs])
-        return
     if not runs:
         out.print("no runs yet")
         return
@@ -68,26 +64,21 @@ def show_runs(runs: Sequence[RunSeen], *, as_json: bool) -> None:
     out.print(table)
 
 
-def show_recorded(runs: Sequence[RecordedRun], *, as_json: bool) -> None:
+def show_recorded(runs: Sequence[RecordedRun]) -> None:
     """Runs that made a store, the newest first."""
-    if as_json:
-        out.print_json(data=[asdict(run) for run in runs])
-        return
     if not runs:
         out.print("no runs yet")
     for run in runs:
         took = "did not end" if run.seconds is None else roughly(run.seconds)
-        out.print(Text.assemble((run.id, "bold"), f"  {run.started}  {took}"), soft_wrap=True)
+        out.print(Text.assemble((run.id, "bold"), f"  {run.started}  {took}"))
         if run.summary:
-            out.print(Text(f"    {run.summary}"), soft_wrap=True)
+            out.print(Text(f"    {run.summary}"))
         if load := run.load:
             workers = f"{load.workers:,} worker{'s' if load.workers != 1 else ''}"
             out.print(
                 f"    {workers}: CPU {load.cpu_mean:.0f} % of a core on average, "
                 f"{load.cpu_max:.0f} % at most; memory {size(load.memory_max)} at most; "
-                f"{load.executing_mean:.1f} tasks at a time",
-                highlight=False,
-                soft_wrap=True,
+                f"{load.executing_mean:.1f} tasks at a time"
             )
 
 
@@ -97,7 +88,8 @@ def following(*, as_json: bool) -> Iterator[Callable[[RunView, str], None]]:
     if as_json:
         yield _Changes(_print_json)
     elif out.is_terminal:
-        with Live(console=out, refresh_per_second=4) as live:
+        # On a terminal of its own, since soft wrapping would cut lines that do not fit.
+        with Live(console=Terminal(), refresh_per_second=4) as live:
             yield lambda view, wrong: live.update(_screen(view, wrong), refresh=True)
     else:
         yield _Changes(_print_line, every=LINE_SECONDS)
@@ -119,9 +111,9 @@ class _Changes:
 
 
 def _print_json(view: RunView, wrong: str) -> None:
-    told = _as_json(view.run) | {"failures": view.failures, "workers": view.workers}
+    told = view.run.to_json() | {"failures": view.failures, "workers": view.workers}
     line = json.dumps(told | ({"server": wrong} if wrong else {}))
-    out.print(line, soft_wrap=True, highlight=False, markup=False)
+    out.print(line, markup=False)
     out.file.flush()
 
 
@@ -129,15 +121,11 @@ def _print_line(view: RunView, wrong: str) -> None:
     words = view.words.replace("**", "")
     message = "" if words and view.run.kind in ("COMPLETED", "RUNNING") else view.run.message
     parts = filter(None, (f"{view.run.name}: {view.run.state}", words, message, wrong))
-    out.print(". ".join(parts), soft_wrap=True, highlight=False, markup=False)
+    out.print(". ".join(parts), markup=False)
     if view.run.ended:
         for row in view.failures:
-            out.print(
-                f"failed: {row['extractor']} {row['reason']} {row['utterances']}: {row['which']}",
-                soft_wrap=True,
-                highlight=False,
-                markup=False,
-            )
+            which = f"{row['extractor']} {row['reason']} {row['utterances']}: {row['which']}"
+            out.print(f"failed: {which}", markup=False)
     out.file.flush()
 
 
@@ -178,9 +166,3 @@ def _table(rows: Sequence[Mapping[str, Any]], numbers: Sequence[str]) -> Rendera
         table.add_row(*(Text(str(value)) for value in row.values()))
     more = len(rows) - FEW
     return Group(table, Text(f" and {more:,} more")) if more > 0 else table
-
-
-def _as_json(run: RunSeen) -> dict[str, Any]:
-    """A run with its progress as numbers."""
-    numbers = {name: float(value) if value else None for name, value in run.progress.items()}
-    return asdict(run) | {"progress": numbers, "share": run.share, "ended": run.ended}

@@ -14,7 +14,7 @@ from prefect.flows import Flow, load_flow_from_entrypoint
 
 from meldflow import storage
 from meldflow.flows.cli import features, main, training
-from meldflow.flows.cli.parameters import options_of, takes
+from meldflow.flows.cli.parameters import options_of, spread
 from meldflow.flows.cli.screen import results
 from meldflow.flows.serving import changes, events, server
 from meldflow.flows.serving.defaults import TAKEN, make_defaults
@@ -203,11 +203,11 @@ def test_defaults_of_deployments_are_values_of_the_form(tmp_path: Path) -> None:
 
 
 def test_options_of_one_name_have_to_be_one() -> None:
-    with pytest.raises(TypeError, match="two different parameters called store"):
+    def command(a: ExtractOptions, b: MaintainOptions) -> None:
+        pass
 
-        @takes(a=ExtractOptions, b=MaintainOptions)
-        def command(a: int, b: int) -> None:
-            pass
+    with pytest.raises(TypeError, match="two different parameters called store"):
+        spread(command)
 
 
 def test_the_help_says_type_unit_bounds_and_choices() -> None:

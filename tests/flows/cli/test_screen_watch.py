@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -40,3 +43,19 @@ def test_every_part_has_lines_of_its_own(width: int) -> None:
     assert any("silent" in line for line in lines)
     assert "and 2 more" in lines[-1]
     assert max(map(len, lines)) <= width
+
+
+def test_a_terminal_shows_long_lines_whole() -> None:
+    program = (
+        "from dataclasses import replace\n"
+        "from meldflow.flows.cli.screen.watch import following\n"
+        "from tests.flows.cli.test_screen_watch import VIEW\n"
+        "with following(as_json=False) as show:\n"
+        "    show(replace(VIEW, failures=[], workers=[]), 'the server is away ' * 8 + 'still')\n"
+    )
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "COLUMNS": "60", "TERM": "xterm"}
+    subprocess.run([sys.executable, "-c", program], stdout=theirs, env=environment, check=True)
+    os.close(theirs)
+    assert b"still" in os.read(ours, 1 << 16)
+    os.close(ours)
