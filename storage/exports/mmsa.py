@@ -44,8 +44,8 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import EMOTIONS
 from meldflow.storage.exports.formats import Advance, Outcome
-from meldflow.storage.exports.selection import Exported, Selection, Source
-from meldflow.storage.format.arrays import by_partition
+from meldflow.storage.exports.selection import Exported, Selection
+from meldflow.storage.format.arrays import FeatureArray, RaggedArray, by_partition
 from meldflow.storage.format.columns import ColumnTable
 
 SPLITS = {"train": "train", "dev": "valid", "test": "test"}
@@ -90,7 +90,7 @@ class _Feature:
     """A modality on its way into the pickle, and what was done to it."""
 
     extractor: Exported
-    source: Source
+    array: FeatureArray
     n_steps: int
     """Steps after padding."""
     how: str
@@ -106,10 +106,10 @@ class _Feature:
         """What the provenance says of it."""
         return {
             "extractor": self.extractor.name,
-            "array": self.source.spec.name,
-            "dtype": self.source.spec.dtype,
+            "array": self.array.spec.name,
+            "dtype": self.array.spec.dtype,
             "n_steps": self.n_steps,
-            "n_channels": _n_channels(self.source),
+            "n_channels": _n_channels(self.array),
             "steps": self.how,
             "utterances_cut": self.n_cut,
             "nan_written_as_zero": self.n_undefined,
@@ -124,18 +124,19 @@ class _Feature:
         Returns:
             shape (n_rows, n_steps, n_channels).
         """
-        shape = len(rows), self.n_steps, _n_channels(self.source)
-        padded = np.zeros(shape, self.source.spec.dtype)
+        shape = len(rows), self.n_steps, _n_channels(self.array)
+        padded = np.zeros(shape, self.array.spec.dtype)
         for part in by_partition(rows, selection.snapshot.partition):
             for steps in self._steps(part):
                 padded[len(lengths), : len(steps)] = steps
                 lengths.append(len(steps))
-            advance(len(part) * len(self.extractor.sources))
+            advance(len(part) * len(self.extractor.arrays))
         return padded
 
     def _steps(self, rows: NDArray[np.int64]) -> list[Steps]:
         has = self.extractor.has(rows).tolist()
-        pairs = zip(_split(self.source, rows), has, strict=True)
+        values = (one.reshape(-1, _n_channels(self.array)) for one in self.array.read(rows))
+        pairs = zip(values, has, strict=True)
         finished = [self._finish(steps if there else steps[:0]) for steps, there in pairs]
         triples = zip(rows.tolist(), finished, has, strict=True)
         self.empty += [row for row, steps, there in triples if there and not len(steps)]
@@ -231,42 +232,34 @@ def _ids(table: ColumnTable, rows: NDArray[np.int64]) -> list[str]:
 
 
 def _feature(selection: Selection, one: Exported) -> _Feature:
-    source = _source(one)
-    if not source.is_ragged:
-        is_vector = len(source.spec.shape) == 1
-        n_steps = 1 if is_vector else source.spec.shape[0]
+    array = _array(one)
+    if not isinstance(array, RaggedArray):
+        is_vector = len(array.spec.shape) == 1
+        n_steps = 1 if is_vector else array.spec.shape[0]
         how = "one: the vector as stored" if is_vector else "as stored"
-        return _Feature(extractor=one, source=source, n_steps=n_steps, how=how)
-    sizes = source.row_size[selection.rows[one.has(selection.rows)]]
+        return _Feature(extractor=one, array=array, n_steps=n_steps, how=how)
+    sizes = array.row_size[selection.rows[one.has(selection.rows)]]
     limit = int(sizes.mean() + 3 * sizes.std()) if sizes.size else 1
     n_steps = max(1, min(limit, int(sizes.max(initial=1))))
     how = f"frames, cut after {n_steps}: the longest, at most mean length + 3 standard deviations"
-    return _Feature(extractor=one, source=source, n_steps=n_steps, how=how)
+    return _Feature(extractor=one, array=array, n_steps=n_steps, how=how)
 
 
-def _source(one: Exported) -> Source:
+def _array(one: Exported) -> FeatureArray:
     """The array that stands for the extractor: its frames, else what it names first."""
     usable = [
-        source
-        for source in one.sources
-        if np.dtype(source.spec.dtype).kind == "f"
-        and len(source.spec.shape) in ((1,) if source.is_ragged else (1, 2))
+        array
+        for array in one.arrays
+        if np.dtype(array.spec.dtype).kind == "f"
+        and len(array.spec.shape) in ((1,) if isinstance(array, RaggedArray) else (1, 2))
     ]
     if usable:
-        return next((source for source in usable if source.is_ragged), usable[0])
+        return next((array for array in usable if isinstance(array, RaggedArray)), usable[0])
     raise UsageError(f"mmsa: {one.name} gives no sequence and no vector of real numbers")
 
 
-def _n_channels(source: Source) -> int:
-    return source.spec.shape[-1]
-
-
-def _split(source: Source, rows: NDArray[np.int64]) -> list[Steps]:
-    """The feature of every row by itself."""
-    values = source.read(rows)
-    if source.is_ragged:
-        return np.split(values, np.cumsum(source.row_size[rows])[:-1])
-    return list(values.reshape(len(rows), -1, _n_channels(source)))
+def _n_channels(array: FeatureArray) -> int:
+    return array.spec.shape[-1]
 
 
 def _remarks(selection: Selection, features: Mapping[Modality, _Feature]) -> tuple[str, ...]:

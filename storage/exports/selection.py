@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec
+from meldflow.models.schema.features import NEVER_EXTRACTED
 from meldflow.models.schema.media import Modality
 from meldflow.storage.format import layout
-from meldflow.storage.format.arrays import FeatureArray, FixedArray, RaggedArray, by_partition
+from meldflow.storage.format.arrays import FeatureArray, by_partition
 from meldflow.storage.format.axes import UTTERANCE
 from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.reading.snapshot import Snapshot
@@ -35,38 +35,6 @@ _NOT_EXPORTED = ("active", "clip_mtime_ns")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One array of an extractor, as it lies in the snapshot."""
-
-    spec: ArraySpec
-    array: FeatureArray
-
-    @property
-    def is_ragged(self) -> bool:
-        """Whether a row has a frame dimension."""
-        return self.spec.rate is not None
-
-    @property
-    def row_size(self) -> NDArray[np.int64]:
-        """Frames of every row of the store, shape (n_stored,); empty for fixed-size arrays."""
-        none = np.empty(0, np.int64)
-        return self.array.row_size if isinstance(self.array, RaggedArray) else none
-
-    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """The values of rows of one partition, without the gaps that the store leaves.
-
-        Args:
-            rows: ascending rows of the store, shape (n_rows,).
-
-        Returns:
-            shape (n_rows, *shape), or (frames of all these rows, *shape) where it is ragged.
-        """
-        if isinstance(self.array, FixedArray):
-            return self.array.gather(rows)
-        return np.concatenate(self.array.read(rows))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
     """An extractor of the selection: what it is, the state of its rows, its arrays."""
 
@@ -78,7 +46,7 @@ class Exported:
     stale: NDArray[np.bool_]
     """Rows whose feature belongs to another file, text or key than the catalogue's, shape
     (n_stored,)."""
-    sources: tuple[Source, ...]
+    arrays: tuple[FeatureArray, ...]
 
     @property
     def modality(self) -> Modality:
@@ -133,7 +101,7 @@ class Selection:
     @property
     def total(self) -> int:
         """What ``advance`` is told in all while it is written: rows times arrays."""
-        return len(self.rows) * sum(len(one.sources) for one in self.extractors)
+        return len(self.rows) * sum(len(one.arrays) for one in self.extractors)
 
     def keep(self, mask: NDArray[np.bool_], otherwise: str) -> Selection:
         """The rows in ``mask``; the others are left out for the reason ``otherwise``."""
@@ -205,8 +173,5 @@ def _exported(snapshot: Snapshot, name: str) -> Exported:
         attributes=attributes,
         state=snapshot.state(name),
         stale=snapshot.stale(name),
-        sources=tuple(
-            Source(spec=spec, array=snapshot.array(name, spec.name))
-            for spec in layout.array_specs(attributes).values()
-        ),
+        arrays=tuple(snapshot.array(name, one) for one in layout.array_specs(attributes)),
     )

@@ -19,8 +19,9 @@ from zarr.codecs import ZstdCodec
 
 from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.exports.formats import Advance, Outcome
-from meldflow.storage.exports.selection import Exported, Selection, Source
+from meldflow.storage.exports.selection import Exported, Selection
 from meldflow.storage.format import layout
+from meldflow.storage.format.arrays import RaggedArray
 from meldflow.storage.format.axes import UTTERANCE, FrameAxis, axes_of, described
 from meldflow.storage.format.columns import CHUNK
 
@@ -56,11 +57,11 @@ def _extractor(
     advance: Advance,
 ) -> None:
     sizes = {
-        source.spec.name: source.row_size[selection.rows]
-        for source in one.sources
-        if source.is_ragged
+        array.spec.name: array.row_size[selection.rows]
+        for array in one.arrays
+        if isinstance(array, RaggedArray)
     }
-    axes = axes_of((source.spec for source in one.sources), sizes)
+    axes = axes_of((array.spec for array in one.arrays), sizes)
     # A group's "coordinates" attribute makes xarray label the utterances with these variables.
     coordinates = [*_STATE, *(name for axis in axes.frames.values() for name in axis.attributes())]
     attributes = {**one.attributes, "coordinates": " ".join(coordinates), "Conventions": "CF-1.12"}
@@ -72,12 +73,12 @@ def _extractor(
     for axis in axes.frames.values():
         _frame_axis(group, axis)
     appenders = [
-        (source, _array(group, source, axes.dims[source.spec.name], len(selection.rows), sizes))
-        for source in one.sources
+        (array, _array(group, array.spec, axes.dims[array.spec.name], len(selection.rows), sizes))
+        for array in one.arrays
     ]
     for rows in selection.partitions():
-        for source, appender in appenders:
-            appender.add(_marked(source.read(rows), source.spec, one.has(rows)))
+        for array, appender in appenders:
+            appender.add(_marked(array.gather(rows), array.spec, one.has(rows)))
             advance(len(rows))
     for _, appender in appenders:
         appender.close()
@@ -116,14 +117,14 @@ def _frame_axis(group: zarr.Group, axis: FrameAxis) -> None:
 
 def _array(
     group: zarr.Group,
-    source: Source,
+    spec: ArraySpec,
     dims: tuple[str, ...],
     n_rows: int,
     sizes: Mapping[str, NDArray[np.int64]],
 ) -> _Appender:
-    spec = source.spec
-    shard = layout.SHARD_FRAMES if source.is_ragged else SHARD_ROWS
-    length = int(sizes[spec.name].sum()) if source.is_ragged else n_rows
+    is_ragged = spec.rate is not None
+    shard = layout.SHARD_FRAMES if is_ragged else SHARD_ROWS
+    length = int(sizes[spec.name].sum()) if is_ragged else n_rows
     mark = _mark(spec)
     attributes: dict[str, Any] = {**described(spec)}
     if mark is not None:
@@ -135,7 +136,7 @@ def _array(
         shards=(shard, *spec.shape),
         dtype=spec.dtype,
         fill_value=layout.fill_of(spec),
-        compressors=layout.frame_codec(spec) if source.is_ragged else ZstdCodec(level=1),
+        compressors=layout.frame_codec(spec) if is_ragged else ZstdCodec(level=1),
         attributes=attributes,
         dimension_names=dims,
     )
