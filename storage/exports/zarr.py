@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 
 from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.exports.formats import Advance, Outcome
@@ -23,7 +22,7 @@ from meldflow.storage.exports.selection import Exported, Selection
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import RaggedArray
 from meldflow.storage.format.axes import UTTERANCE, FrameAxis, axes_of, described
-from meldflow.storage.format.columns import CHUNK
+from meldflow.storage.format.columns import create_column
 
 SHARD_ROWS = 512
 """Rows per shard of a fixed-size array: 20 MiB of the ten ResNet-50 frames."""
@@ -96,16 +95,8 @@ def _column(
     dim: str,
     attributes: dict[str, Any] | None = None,
 ) -> None:
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        chunks=(CHUNK,),
-        dtype=str if values.dtype == object else values.dtype,
-        compressors=ZstdCodec(level=1),
-        dimension_names=(dim,),
-        attributes=attributes,
-    )
-    array[:] = values
+    dims = (dim,)
+    create_column(group, name, values.shape, values.dtype, dims, attributes=attributes)[:] = values
 
 
 def _frame_axis(group: zarr.Group, axis: FrameAxis) -> None:
@@ -126,20 +117,8 @@ def _array(
     shard = layout.SHARD_FRAMES if is_ragged else SHARD_ROWS
     length = int(sizes[spec.name].sum()) if is_ragged else n_rows
     mark = _mark(spec)
-    attributes: dict[str, Any] = {**described(spec)}
-    if mark is not None:
-        attributes["_FillValue"] = mark
-    array = group.create_array(
-        spec.name,
-        shape=(length, *spec.shape),
-        chunks=(layout.rows_per_chunk(spec, shard), *spec.shape),
-        shards=(shard, *spec.shape),
-        dtype=spec.dtype,
-        fill_value=layout.fill_of(spec),
-        compressors=layout.frame_codec(spec) if is_ragged else ZstdCodec(level=1),
-        attributes=attributes,
-        dimension_names=dims,
-    )
+    attributes = described(spec) | ({} if mark is None else {"_FillValue": mark})
+    array = layout.create_features(group, spec, length, shard, dims, attributes)
     return _Appender(array, shard)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import zarr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from zarr.codecs import ZstdCodec
 
 CHUNK = 4096
@@ -114,14 +114,28 @@ class ColumnTable:
 
 
 def _create(group: zarr.Group, column: Column, n_rows: int, dimension: str) -> None:
-    group.create_array(
-        column.name,
-        shape=(n_rows, *column.inner),
-        chunks=(CHUNK, *column.inner),
-        dtype=str if column.dtype == "str" else column.dtype,
-        fill_value=column.fill,
+    dims = (dimension, *(f"{column.name}_entry" for _ in column.inner))
+    shape = (n_rows, *column.inner)
+    create_column(group, column.name, shape, column.dtype, dims, fill_value=column.fill)
+
+
+def create_column(
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    dims: tuple[str, ...],
+    **others: Any,
+) -> zarr.Array[Any]:
+    """A small array with one entry per row; ``others`` are more of what Zarr may be told."""
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=(CHUNK, *shape[1:]),
+        dtype=str if np.dtype(dtype).kind in "OU" else dtype,
         compressors=ZstdCodec(level=1),
-        dimension_names=(dimension, *(f"{column.name}_entry" for _ in column.inner)),
+        dimension_names=dims,
+        **others,
     )
 
 

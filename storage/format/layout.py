@@ -118,14 +118,18 @@ def create_extractor(root: zarr.Group, spec: FeatureSpec, *, n_rows: int, partit
     """An extractor's group with all its arrays, no row of which was ever extracted."""
     group = root.create_group(spec.name, attributes=describe(spec))
     ColumnTable.create(group, state_columns(spec), n_rows=n_rows)
-    ColumnTable.create(
-        group, slot_columns(spec), n_rows=_partitions(n_rows, partition), dimension="partition"
-    )
+    n_partitions = -(-n_rows // partition)
+    ColumnTable.create(group, slot_columns(spec), n_rows=n_partitions, dimension="partition")
     for array in spec.arrays:
+        # Each dimension is the array's own, so that xarray sees no conflict of sizes.
+        dims = [f"{array.name}_{dim}" for dim in array.dims]
         if array.rate is None:
-            _create_fixed(group, array, n_rows=n_rows, partition=partition)
+            create_features(group, array, n_rows, partition, ["row", *dims])
         else:
-            _create_ragged(group, array)
+            ends = {end: f"{array.name}_{end}" for end in ("start", "row_size")}
+            told = {"ragged": ends, "rate_hz": array.rate}
+            dims[0] = f"{array.name}_frame"
+            create_features(group, array, 0, SHARD_FRAMES, dims, told)
 
 
 def resize_features(group: zarr.Group, spec: FeatureSpec, n_rows: int, slots: ColumnTable) -> None:
@@ -164,62 +168,39 @@ def allocate_slots(slots: ColumnTable, array: ArraySpec, frames_needed: NDArray[
             end += size
 
 
-def _partitions(n_rows: int, partition: int) -> int:
-    return -(-n_rows // partition)
+def create_features(
+    group: zarr.Group,
+    array: ArraySpec,
+    length: int,
+    shard: int,
+    dims: Sequence[str],
+    attributes: dict[str, Any] | None = None,
+) -> zarr.Array[Any]:
+    """A feature array of ``length`` rows or frames, ``shard`` of which make one object."""
+    chunk = _rows_per_chunk(array, shard)
+    is_sharded = array.rate is not None or chunk < shard
+    return group.create_array(
+        array.name,
+        shape=(length, *array.shape),
+        chunks=(chunk, *array.shape),
+        shards=(shard, *array.shape) if is_sharded else None,
+        dtype=array.dtype,
+        # What a row without the feature holds.
+        fill_value=float("nan") if np.dtype(array.dtype).kind == "f" else 0,
+        compressors=_codec(array),
+        attributes=attributes,
+        dimension_names=dims,
+    )
 
 
-def rows_per_chunk(array: ArraySpec, whole: int) -> int:
+def _rows_per_chunk(array: ArraySpec, whole: int) -> int:
     """The largest divisor of ``whole`` rows that stays within ``CHUNK_BYTES``."""
     row_bytes = int(np.prod(array.shape, dtype=np.int64)) * np.dtype(array.dtype).itemsize
     return max(n for n in range(1, whole + 1) if whole % n == 0 and n * row_bytes <= CHUNK_BYTES)
 
 
-def fill_of(array: ArraySpec) -> float | int:
-    """What a row without the feature holds: NaN, or 0 in integer arrays."""
-    return float("nan") if np.dtype(array.dtype).kind == "f" else 0
-
-
-def inner_dims(array: ArraySpec) -> Sequence[str]:
-    """Named by size where the spec names them alike, so that xarray sees no conflict."""
-    dims = array.dims[1:] if array.rate is not None else array.dims
-    return [f"{array.name}_{dim}" for dim in dims]
-
-
-def frame_codec(array: ArraySpec) -> BloscCodec | ZstdCodec:
-    """How the frames of a ragged array are compressed."""
+def _codec(array: ArraySpec) -> BloscCodec | ZstdCodec:
     # Shuffling bytes helps smooth single-precision tracks (1.29 against 1.13) and does
     # nothing for half-precision embeddings, whose mantissas are noise.
-    wide = np.dtype(array.dtype).itemsize >= 4
-    return BloscCodec(cname="zstd", clevel=1, shuffle="shuffle") if wide else ZstdCodec(level=1)
-
-
-def _create_fixed(group: zarr.Group, array: ArraySpec, *, n_rows: int, partition: int) -> None:
-    chunk = rows_per_chunk(array, partition)
-    shards = None if chunk == partition else (partition, *array.shape)
-    group.create_array(
-        array.name,
-        shape=(n_rows, *array.shape),
-        chunks=(chunk, *array.shape),
-        shards=shards,
-        dtype=array.dtype,
-        fill_value=fill_of(array),
-        compressors=ZstdCodec(level=1),
-        dimension_names=("row", *inner_dims(array)),
-    )
-
-
-def _create_ragged(group: zarr.Group, array: ArraySpec) -> None:
-    group.create_array(
-        array.name,
-        shape=(0, *array.shape),
-        chunks=(rows_per_chunk(array, SHARD_FRAMES), *array.shape),
-        shards=(SHARD_FRAMES, *array.shape),
-        dtype=array.dtype,
-        fill_value=fill_of(array),
-        compressors=frame_codec(array),
-        attributes={
-            "ragged": {"start": f"{array.name}_start", "row_size": f"{array.name}_row_size"},
-            "rate_hz": array.rate,
-        },
-        dimension_names=(f"{array.name}_frame", *inner_dims(array)),
-    )
+    is_track = array.rate is not None and np.dtype(array.dtype).itemsize >= 4
+    return BloscCodec(cname="zstd", clevel=1, shuffle="shuffle") if is_track else ZstdCodec(level=1)

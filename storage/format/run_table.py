@@ -15,9 +15,14 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 
-from meldflow.storage.format.columns import Column, ColumnTable, array_of, group_of
+from meldflow.storage.format.columns import (
+    Column,
+    ColumnTable,
+    array_of,
+    create_column,
+    group_of,
+)
 
 GROUP = "runs"
 
@@ -137,16 +142,8 @@ def _write_attached(
     for name, columns in attached.items():
         place = group.create_group(f"{row}/{name}", overwrite=True)
         for column, values in columns.items():
-            text = values.dtype.kind in "OU"
-            array = place.create_array(
-                column,
-                shape=values.shape,
-                chunks=(max(1, len(values)),),
-                dtype=str if text else values.dtype,
-                compressors=ZstdCodec(level=1),
-                dimension_names=(name,),
-            )
-            array[:] = values.astype(object) if text else values
+            array = create_column(place, column, values.shape, values.dtype, (name,))
+            array[:] = values.astype(object) if values.dtype.kind == "U" else values
     for old in sorted(group.group_keys(), key=int)[:-KEEP_ATTACHED]:
         del group[old]
 
