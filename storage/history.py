@@ -17,7 +17,7 @@ from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.format.layout import NEVER
 from meldflow.storage.places import location
 from meldflow.storage.places.branches import BRANCH_PREFIX, run_branches
-from meldflow.storage.places.place import explained, place_of
+from meldflow.storage.places.place import place_of
 from meldflow.storage.reading.pinned import resolve
 from meldflow.storage.reading.snapshot import Snapshot, open_store
 
@@ -136,7 +136,7 @@ def tag(url: str, name: str, ref: str = "main") -> str:
         if taken not in (None, snapshot):
             raise UsageError(f"store {url}: the tag {name!r} names {taken}; choose another name")
         if taken is None:
-            with explained(place_of(url).name, f"cannot be tagged {name!r}"):
+            with place_of(url).explained(f"cannot be tagged {name!r}"):
                 _create_tag(repository, url, name, snapshot)
     return snapshot
 

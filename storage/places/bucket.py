@@ -22,14 +22,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
 from meldflow.models.schema.errors import BusyError, RunError, UsageError
-from meldflow.storage.places.place import (
-    Holder,
-    cause,
-    create_root,
-    explained,
-    holds_repository,
-    new_repository,
-)
+from meldflow.storage.places.place import Holder, Lock, Place, create_root, new_repository
 
 BEAT = 10.0
 """Seconds between two renewals of a lock."""
@@ -38,7 +31,11 @@ LEASE = 60.0
 the machine that asks may differ by what is left when a renewal or two fail."""
 
 
-class Bucket:
+FAULTS = (OSError, BaseError, icechunk.IcechunkError)
+"""What goes wrong with a bucket; what obstore does not find is an ``OSError``."""
+
+
+class Bucket(Place):
     """A name in a bucket: ``s3://bucket/name``.
 
     Credentials, region and endpoint come from the usual environment (``AWS_ACCESS_KEY_ID``,
@@ -67,8 +64,8 @@ class Bucket:
 
     def holds_store(self) -> bool:
         """Whether a repository is there, with its first commit."""
-        with explained(self.name, "cannot be reached"):
-            if not holds_repository(self.name, self.storage()):
+        with self.explained("cannot be reached"):
+            if not self.holds_repository():
                 return False
             repository = icechunk.Repository.open(self.storage())
             history = repository.ancestry(branch="main")
@@ -86,10 +83,9 @@ class Bucket:
         Raises:
             UsageError: it does.
         """
-        with self._explained("cannot be reached"):
+        with self.explained("cannot be reached", of=FAULTS):
             listed = obstore.list_with_delimiter(self._objects(), f"{self.prefix}/")
-        with explained(self.name, "cannot be reached"):
-            is_repository = holds_repository(self.name, self.storage())
+            is_repository = self.holds_repository()
         if not is_repository and (listed["objects"] or listed["common_prefixes"]):
             raise UsageError(f"store {self.name}: other objects lie below it; choose another name")
 
@@ -102,7 +98,7 @@ class Bucket:
         Raises:
             UsageError: it cannot be written.
         """
-        with explained(self.name, "cannot be created"):
+        with self.explained("cannot be created"):
             storage = self.storage()
             is_begun = icechunk.Repository.exists(storage)
             make = icechunk.Repository.open if is_begun else new_repository
@@ -115,7 +111,7 @@ class Bucket:
         Raises:
             UsageError: another run holds it, or the bucket cannot be written.
         """
-        with self._explained("cannot be written"):
+        with self.explained("cannot be written", of=FAULTS):
             lease = Lease(self._objects(), f"{self.prefix}.lock", self.name)
         with lease.renewed():
             yield lease
@@ -132,15 +128,8 @@ class Bucket:
             retry_config={"max_retries": 3, "retry_timeout": datetime.timedelta(seconds=20)},
         )
 
-    @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (BaseError, OSError) as error:  # obstore's "not found" is a FileNotFoundError
-            raise UsageError(f"store {self.name}: {what} ({cause(error)})") from error
 
-
-class Lease:
+class Lease(Lock):
     """A lock that has to be renewed."""
 
     def __init__(self, objects: S3Store, key: str, place: str) -> None:

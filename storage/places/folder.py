@@ -19,13 +19,7 @@ from typing import Any
 import icechunk
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.storage.places.place import (
-    Holder,
-    create_root,
-    explained,
-    holds_repository,
-    new_repository,
-)
+from meldflow.storage.places.place import Holder, Lock, Place, create_root, new_repository
 
 logger = logging.getLogger("meldflow.store")
 
@@ -33,7 +27,7 @@ NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs",
 """File systems on which a lock of one machine may not hold for another."""
 
 
-class Folder:
+class Folder(Place):
     """A folder, which need not be there yet."""
 
     def __init__(self, url: str) -> None:
@@ -48,8 +42,8 @@ class Folder:
 
     def holds_store(self) -> bool:
         """Whether a repository is there. Icechunk's own check would make the folder."""
-        with explained(self.name, "cannot be read"):
-            return self.path.is_dir() and holds_repository(self.name, self.storage())
+        with self.explained("cannot be read"):
+            return self.path.is_dir() and self.holds_repository()
 
     def contains(self, path: Path) -> bool:
         """Whether a file at ``path`` would lie inside the store."""
@@ -94,14 +88,14 @@ class Folder:
             UsageError: the folder cannot be written.
         """
         draft = self.path.with_name(f".{self.path.name}.creating")
-        with explained(self.name, "cannot be created"):
+        with self.explained("cannot be created"):
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True)
             create_root(new_repository(_storage(draft)), attributes)
             draft.replace(self.path)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[FolderLock]:
+    def lock(self) -> Iterator[Lock]:
         """Locks ``<store>.lock`` beside the store: Icechunk wants an empty folder for a new one.
 
         The kernel frees it when its holder dies, also by SIGKILL.
@@ -109,13 +103,13 @@ class Folder:
         Raises:
             UsageError: another process holds it, or the folder cannot be written.
         """
-        with explained(self.name, "cannot be written"):
+        with self.explained("cannot be written"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = self.path.with_name(f"{self.path.name}.lock")
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             self._take(descriptor)
-            yield FolderLock()
+            yield Lock()  # nobody can take it away
         finally:
             os.close(descriptor)
 
@@ -124,18 +118,11 @@ class Folder:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _holder(descriptor).refusal(self.name) from None
-        with explained(self.name, "cannot be written"):
+        with self.explained("cannot be written"):
             me = Holder.me().to_json()
             # Cut afterwards, so that whoever is refused at this moment does not find it empty.
             os.pwrite(descriptor, me, 0)
             os.ftruncate(descriptor, len(me))
-
-
-class FolderLock:
-    """A lock of the kernel's: nobody can take it away."""
-
-    def check(self) -> None:
-        """It is held."""
 
 
 def _holder(descriptor: int) -> Holder:

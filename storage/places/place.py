@@ -38,7 +38,7 @@ SAID = {
 """What S3 and the network say → what to do about it."""
 
 
-class Lock(Protocol):
+class Lock:
     """The right to write to a store, as long as it is held."""
 
     def check(self) -> None:
@@ -86,7 +86,43 @@ class Place(Protocol):
 
         Raises:
             BusyError: somebody else holds it; the message names the holder.
+            UsageError: this process may not write here.
         """
+
+    @contextlib.contextmanager
+    def explained(
+        self,
+        what: str,
+        kind: type[MeldflowError] = UsageError,
+        of: tuple[type[Exception], ...] = (OSError, icechunk.IcechunkError),
+    ) -> Iterator[None]:
+        """Turns what the disk, the network or Icechunk says inside into one line of ours.
+
+        Raises:
+            MeldflowError: of ``kind``, for an error ``of`` these kinds.
+        """
+        try:
+            yield
+        except of as error:
+            raise kind(f"store {self.name}: {what} ({_cause(error)})") from error
+
+    def holds_repository(self) -> bool:
+        """Whether Icechunk's files are there.
+
+        Raises:
+            UsageError: a newer Icechunk wrote them, whose format this one cannot read.
+        """
+        if icechunk.Repository.exists(self.storage()):
+            return True
+        try:
+            icechunk.Repository.open(self.storage())
+        except icechunk.IcechunkError as error:
+            if "upgrade the icechunk library" in str(error):
+                raise UsageError(
+                    f"store {self.name}: Icechunk 2 wrote it, whose format Icechunk "
+                    f"{icechunk.__version__} cannot read: use meldflow under Python 3.12 or later"
+                ) from None
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,25 +212,6 @@ def place_of(url: str) -> Place:
     return place
 
 
-def holds_repository(name: str, storage: icechunk.Storage) -> bool:
-    """Whether Icechunk's files are there.
-
-    Raises:
-        UsageError: a newer Icechunk wrote them, whose format this one cannot read.
-    """
-    if icechunk.Repository.exists(storage):
-        return True
-    try:
-        icechunk.Repository.open(storage)
-    except icechunk.IcechunkError as error:
-        if "upgrade the icechunk library" in str(error):
-            raise UsageError(
-                f"store {name}: Icechunk 2 wrote it, whose format Icechunk {icechunk.__version__} "
-                "cannot read: use meldflow under Python 3.12 or later"
-            ) from None
-    return False
-
-
 def new_repository(storage: icechunk.Storage) -> icechunk.Repository:
     """An empty one, in the format that Icechunk 1 reads, too: Python 3.11 has no other."""
     oldest: dict[str, Any] = {} if icechunk.__version__.startswith("1.") else {"spec_version": 1}
@@ -208,38 +225,9 @@ def create_root(repository: icechunk.Repository, attributes: Mapping[str, Any]) 
     session.commit("create the store")
 
 
-@contextlib.contextmanager
-def explained(name: str, what: str, kind: type[MeldflowError] = UsageError) -> Iterator[None]:
-    """Turns what the disk or Icechunk says into one line of ours.
-
-    Raises:
-        MeldflowError: of ``kind``, for an OSError or an IcechunkError inside.
-    """
-    try:
-        with icechunk_explained(name, what, kind):
-            yield
-    except OSError as error:
-        raise kind(f"store {name}: {what} ({error.strerror or error})") from error
-
-
-@contextlib.contextmanager
-def icechunk_explained(
-    name: str, what: str, kind: type[MeldflowError] = UsageError
-) -> Iterator[None]:
-    """The same for Icechunk alone, around a block that may read other files as well.
-
-    Raises:
-        MeldflowError: of ``kind``, for an IcechunkError inside.
-    """
-    try:
-        yield
-    except icechunk.IcechunkError as error:
-        raise kind(f"store {name}: {what} ({cause(error)})") from error
-
-
-def cause(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     """What is behind an error, in words where we have some; else its first line."""
-    text = str(error)
+    text = str(getattr(error, "strerror", None) or error)
     told = (words for code, words in SAID.items() if code in text)
     first = text.strip().partition("\n")[0].removeprefix("x ").strip()
     return next(told, first[:200])

@@ -19,7 +19,7 @@ from meldflow.storage.format.tables import (
 )
 from meldflow.storage.places import location
 from meldflow.storage.places.branches import resumable
-from meldflow.storage.places.place import icechunk_explained, place_of
+from meldflow.storage.places.place import place_of
 from meldflow.storage.planning.plan import Plan, plan
 
 
@@ -47,7 +47,7 @@ def preview(
     catalogue = ColumnTable.empty(layout.UTTERANCE_COLUMNS)
     if location.exists(url):
         repository = location.open_repository(url)
-        with icechunk_explained(place_of(url).name, "cannot be read"):
+        with place_of(url).explained("cannot be read"):
             branch = resumable(repository, specs) or "main"
             root = zarr.open_group(repository.readonly_session(branch).store, mode="r")
             partition = partition_of(root)

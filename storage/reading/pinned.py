@@ -25,7 +25,7 @@ from meldflow.storage.format.arrays import FeatureArray, RaggedArray, by_partiti
 from meldflow.storage.format.columns import ColumnTable, group_of
 from meldflow.storage.format.tables import partition_of
 from meldflow.storage.places import location
-from meldflow.storage.places.place import icechunk_explained, place_of
+from meldflow.storage.places.place import place_of
 from meldflow.storage.planning.plan import stale_mask
 
 
@@ -241,7 +241,7 @@ class Pinned:
 
     def reading(self) -> AbstractContextManager[None]:
         """Says in one line what Icechunk says while the block reads."""
-        return icechunk_explained(place_of(self.url).name, "cannot be read", RunError)
+        return place_of(self.url).explained("cannot be read", RunError, (icechunk.IcechunkError,))
 
     def group(self, extractor: str) -> zarr.Group:
         """The Zarr group of an extractor.

@@ -37,7 +37,7 @@ from meldflow.storage.format.tables import (
 )
 from meldflow.storage.places import location
 from meldflow.storage.places.branches import BRANCH_PREFIX, resumable, run_branches
-from meldflow.storage.places.place import Lock, explained, icechunk_explained, place_of
+from meldflow.storage.places.place import Lock, place_of
 from meldflow.storage.planning.plan import SOURCE_COLUMN, Plan, plan
 from meldflow.storage.writing import room
 from meldflow.storage.writing.partition import Fork, Written
@@ -45,6 +45,8 @@ from meldflow.storage.writing.partition import Fork, Written
 COMMIT_PARTITIONS = 8
 COMMIT_SECONDS = 30.0
 """A commit is due after this many partitions or seconds, whichever comes first."""
+
+COMMIT_FAILED = "a commit failed; what was committed before is kept; free the disk and run again"
 
 logger = logging.getLogger("meldflow.store")
 
@@ -92,7 +94,7 @@ def open_run(
     with location.writer_lock(url, wait=wait, say=say) as lock:
         if not location.exists(url):
             location.create(url, partition=partition)
-        with icechunk_explained(place_of(url).name, stopped, RunError):
+        with place_of(url).explained(stopped, RunError, (icechunk.IcechunkError,)):
             yield Run(url, specs, lock, origin or {})
 
 
@@ -103,7 +105,7 @@ class Run:
         self, url: str, specs: Sequence[FeatureSpec], lock: Lock, origin: Mapping[str, Any]
     ) -> None:
         self.url = url
-        self._name = place_of(url).name
+        self._place = place_of(url)
         self._lock = lock
         self._repository = location.open_repository(url)
         self._specs = tuple(specs)
@@ -130,7 +132,7 @@ class Run:
         root = zarr.open_group(session.store, mode="r+")
         if layout.UTTERANCES not in root:
             layout.create_utterances(root)
-        refuse_other_data(self._name, self.utterances, utterances)
+        refuse_other_data(self._place.name, self.utterances, utterances)
         change = merge_catalogue(self.utterances, utterances)
         self.utterances.write(group_of(root, layout.UTTERANCES))
         for modality in clip_facts.RECORDS:
@@ -180,7 +182,7 @@ class Run:
         if self._session is None:
             return
         root = zarr.open_group(self._session.store, mode="r+")
-        with self._explained("a commit failed"):
+        with self._place.explained(COMMIT_FAILED, RunError):
             for spec in self._specs:
                 self._states[spec.name].write(group_of(root, spec.name))
             for modality, table in self._facts.items():
@@ -235,7 +237,9 @@ class Run:
             self._finish()
         tip = self.snapshot
         if self._repository.lookup_branch("main") != self._base:
-            raise RunError(f"store {self._name}: its main branch moved during the run; run again")
+            raise RunError(
+                f"store {self._place.name}: its main branch moved during the run; run again"
+            )
         if tip != self._base:
             self._lock.check()
             self._repository.reset_branch("main", tip, from_snapshot_id=self._base)
@@ -277,17 +281,13 @@ class Run:
     def _read(self, branch: str) -> zarr.Group:
         return zarr.open_group(self._repository.readonly_session(branch).store, mode="r")
 
-    def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
-        again = "what was committed before is kept; free the disk and run again"
-        return explained(self._name, f"{what}; {again}", RunError)
-
     def _since_commit(self) -> float:
         return time.monotonic() - self._last_commit
 
     def _commit(self, session: icechunk.Session, message: str, *, published: bool = False) -> None:
         self._lock.check()
         self._runs.begin()
-        with self._explained("a commit failed"):
+        with self._place.explained(COMMIT_FAILED, RunError):
             self._runs.write(zarr.open_group(session.store, mode="r+"))
             about = {"run": self.branch, "base": self._base, "published": published}
             asked = [spec.name for spec in self._specs]
