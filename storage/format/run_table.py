@@ -65,7 +65,8 @@ class Runs:
 
     def __init__(self, root: zarr.Group, id_: str, origin: Mapping[str, Any]) -> None:
         self._table = read_table(root)
-        self._id = id_
+        self._record = {"id": id_, "started": now()}
+        self._written: dict[str, str] = {}
         self._origin = dict(origin)
         self._attached: dict[str, Mapping[str, NDArray[Any]]] = {}
         self.row = len(self._table)
@@ -73,26 +74,13 @@ class Runs:
         self.rows = [*np.flatnonzero(self._table["id"] == id_).tolist(), self.row]
         """Rows of all tries of the run."""
 
-    def begin(self) -> None:
-        """Notes the try, if that is not done yet."""
-        if len(self._table) == self.row:
-            self._table.grow(self.row + 1)
-            self._table.put([self.row], {"id": [self._id], "started": [now()]})
-            self._put_origin()
-
     def note(self, name: str, value: Any) -> None:
         """Adds to what it ran on."""
         self._origin[name] = value
-        if len(self._table) > self.row:
-            self._put_origin()
 
     def finish(self, summary: str) -> None:
         """Notes that the run is done."""
-        self.begin()
-        self._table.put([self.row], {"finished": [now()], "summary": [summary]})
-
-    def _put_origin(self) -> None:
-        self._table.put([self.row], {"origin": [json.dumps(self._origin)]})
+        self._record |= {"finished": now(), "summary": summary}
 
     def attach(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
         """Keeps ``columns`` with the try, from its next commit on; see ``Run.attach``."""
@@ -102,7 +90,11 @@ class Runs:
         """Writes what changed."""
         if GROUP not in root:
             ColumnTable.create(root.create_group(GROUP), COLUMNS, n_rows=0, dimension="run")
+        told = {**self._record, "origin": json.dumps(self._origin)}
+        self._table.grow(self.row + 1)
+        self._table.put([self.row], dict(told.items() - self._written.items()))
         self._table.write(group_of(root, GROUP))
+        self._written = told
         if self._attached:
             _write_attached(root.require_group(ATTACHED), self.row, self._attached)
             self._attached = {}

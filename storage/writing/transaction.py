@@ -286,7 +286,6 @@ class Run:
 
     def _commit(self, session: icechunk.Session, message: str, *, published: bool = False) -> None:
         self._lock.check()
-        self._runs.begin()
         with self._place.explained(COMMIT_FAILED, RunError):
             self._runs.write(zarr.open_group(session.store, mode="r+"))
             about = {"run": self.branch, "base": self._base, "published": published}
