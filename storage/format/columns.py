@@ -85,6 +85,10 @@ class ColumnTable:
     def __len__(self) -> int:
         return len(self._arrays[self._columns[0].name])
 
+    def copy(self) -> ColumnTable:
+        """The same values, which change no more when this table does."""
+        return ColumnTable(self._columns, {name: a.copy() for name, a in self._arrays.items()})
+
     def grow(self, n_rows: int) -> None:
         """Appends rows that hold the fill values, up to ``n_rows`` in all."""
         for column in self._columns:
