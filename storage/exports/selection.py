@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.schema.features import NEVER_EXTRACTED
 from meldflow.models.schema.media import Modality
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import FeatureArray, by_partition
@@ -72,17 +71,8 @@ class Exported:
     def reasons(self, rows: NDArray[np.int64]) -> list[tuple[int, str, str]]:
         """(row, reason, message) of those of ``rows`` that lack the feature."""
         lacking = rows[~self.has(rows)]
-        never = self.state["status"][lacking] == layout.NEVER
-        return [
-            (row, NEVER_EXTRACTED, "") if untried else (row, reason, message)
-            for row, untried, reason, message in zip(
-                lacking.tolist(),
-                never.tolist(),
-                self.state["reason"][lacking],
-                self.state["message"][lacking],
-                strict=True,
-            )
-        ]
+        reasons, messages = layout.reasons(self.state, lacking), self.state["message"][lacking]
+        return list(zip(lacking.tolist(), reasons.tolist(), messages.tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, ZstdCodec
 
-from meldflow.models.schema.features import ArraySpec, FeatureSpec
+from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec, FeatureSpec
 from meldflow.storage.format.columns import Column, ColumnTable, array_of
 
 NEVER, OK, FAILED = 0, 1, 2
@@ -61,6 +61,11 @@ STATE_COLUMNS = (
     Column("seconds", "float32", np.nan),
     Column("run", "int32", -1),  # row of /runs
 )
+
+
+def reasons(state: ColumnTable, rows: NDArray[np.int64] | slice = slice(None)) -> NDArray[Any]:
+    """Why each of ``rows`` lacks the feature, shape (n_rows,); empty where it has it."""
+    return np.where(state["status"][rows] == NEVER, NEVER_EXTRACTED, state["reason"][rows])
 
 
 def ragged_arrays(spec: FeatureSpec) -> tuple[ArraySpec, ...]:

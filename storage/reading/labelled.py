@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import xarray as xr
+from xarray.core.indexing import LazilyIndexedArray
 
-from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec
+from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import RaggedArray
 from meldflow.storage.format.axes import UTTERANCE, Axes, axes_of, described
+from meldflow.storage.reading.lazy import Pieces, Times
 from meldflow.storage.reading.pinned import Pinned
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 LABELS = {
     "split": {},
@@ -40,8 +38,6 @@ def dataset(pinned: Pinned, extractor: str) -> xr.Dataset:
     Raises:
         UsageError: the store has no such extractor.
     """
-    import xarray as xr
-
     attributes = pinned.attributes(extractor)
     specs = layout.array_specs(attributes)
     stored = {name: pinned.array(extractor, name) for name in specs}
@@ -61,8 +57,6 @@ def dataset(pinned: Pinned, extractor: str) -> xr.Dataset:
 
 def tree(pinned: Pinned) -> xr.DataTree:
     """The data sets of all extractors, each at its own name; no feature is read."""
-    import xarray as xr
-
     nodes = {name: dataset(pinned, name) for name in pinned.extractors}
     # The labels are with each extractor: the root's ``text`` is the modality.
     root = xr.Dataset(attrs={"store": pinned.url, "snapshot": pinned.id})
@@ -71,11 +65,6 @@ def tree(pinned: Pinned) -> xr.DataTree:
 
 def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr.Variable:
     """An array of the extractor, in chunks that are read by one request each."""
-    import xarray as xr
-    from xarray.core.indexing import LazilyIndexedArray
-
-    from meldflow.storage.reading.lazy import Pieces
-
     stored, dims = pinned.array(extractor, spec.name), axes.dims[spec.name]
     if isinstance(stored, RaggedArray):
         pieces = Pieces.of(stored)
@@ -92,10 +81,8 @@ def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr
 
 def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
     """What is known of every utterance of the store, and of its feature."""
-    import xarray as xr
-
     table, state = pinned.utterances, pinned.state(extractor)
-    present, never = state["status"] == layout.OK, state["status"] == layout.NEVER
+    present = state["status"] == layout.OK
     columns = {name: (table[COLUMN_OF.get(name, name)], told) for name, told in LABELS.items()}
     columns |= {
         "active": (table["active"] == 1, {"long_name": "is in the data set"}),
@@ -105,7 +92,7 @@ def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
             {"long_name": "is of an earlier clip, text or extractor"},
         ),
         "reason": (
-            np.where(never, NEVER_EXTRACTED, state["reason"]),
+            layout.reasons(state),
             {"long_name": "why the feature is missing"},
         ),
         "message": (state["message"], {}),
@@ -116,11 +103,6 @@ def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
 
 def _coordinates(axes: Axes) -> dict[str, xr.Variable]:
     """Names along the dimensions, and where the frames of every utterance lie."""
-    import xarray as xr
-    from xarray.core.indexing import LazilyIndexedArray
-
-    from meldflow.storage.reading.lazy import Times
-
     found = {
         dim: xr.Variable((dim,), np.array(names, dtype=object))
         for dim, names in axes.labels.items()
