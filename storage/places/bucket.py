@@ -78,11 +78,7 @@ class Bucket(Place):
         return False
 
     def check_vacant(self) -> None:
-        """Refuses a name below which something lies that is no store.
-
-        Raises:
-            UsageError: it does.
-        """
+        """Refuses a name below which something lies that is no store."""
         with self.explained("cannot be reached", of=FAULTS):
             listed = obstore.list_with_delimiter(self._objects(), f"{self.prefix}/")
             is_repository = self.holds_repository()
@@ -93,11 +89,7 @@ class Bucket(Place):
         """Nothing: the lock, which every writer takes first, is an object that is written."""
 
     def create(self, attributes: Mapping[str, Any]) -> None:
-        """Makes a new, empty store, or completes one whose maker died.
-
-        Raises:
-            UsageError: it cannot be written.
-        """
+        """Makes a new, empty store, or completes one whose maker died."""
         with self.explained("cannot be created"):
             storage = self.storage()
             is_begun = icechunk.Repository.exists(storage)
@@ -106,11 +98,7 @@ class Bucket(Place):
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[Lease]:
-        """Holds the object ``<name>.lock``.
-
-        Raises:
-            UsageError: another run holds it, or the bucket cannot be written.
-        """
+        """Holds the object ``<name>.lock``."""
         with self.explained("cannot be written", of=FAULTS):
             lease = Lease(self._objects(), f"{self.prefix}.lock", self.name)
         with lease.renewed():
@@ -133,11 +121,6 @@ class Lease(Lock):
     """A lock that has to be renewed."""
 
     def __init__(self, objects: S3Store, key: str, place: str) -> None:
-        """Takes the lock.
-
-        Raises:
-            UsageError: somebody else holds it.
-        """
         self._objects, self._key, self._place = objects, key, place
         self._holder = Holder.me()
         self._content = self._holder.to_json()
@@ -174,7 +157,7 @@ class Lease(Lock):
             ended.set()
             thread.join()
             if not self._lost:
-                with contextlib.suppress(BaseError, OSError):  # it runs out by itself
+                with contextlib.suppress(*FAULTS):  # it runs out by itself
                     obstore.delete(self._objects, self._key)
 
     def _take(self) -> str:
@@ -188,11 +171,7 @@ class Lease(Lock):
             raise BusyError(f"store {self._place}: another run has just begun; wait") from None
 
     def _abandoned(self) -> str:
-        """The tag of a lock that nobody holds any more.
-
-        Raises:
-            UsageError: somebody does.
-        """
+        """The tag of a lock that nobody holds any more."""
         try:
             found = obstore.get(self._objects, self._key)
         except FileNotFoundError:
@@ -205,9 +184,7 @@ class Lease(Lock):
 
     def _renew(self, ended: threading.Event) -> None:
         while not ended.wait(BEAT) and not self._lost:
-            with contextlib.suppress(
-                BaseError, OSError
-            ):  # the network's bad moment: the next may do better
+            with contextlib.suppress(*FAULTS):  # a bad moment: the next may do better
                 self._beat()
 
     def _beat(self) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import icechunk
+import psutil
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.storage.places.place import Holder, Lock, Place, create_root, new_repository
@@ -50,22 +51,14 @@ class Folder(Place):
         return self.path.resolve() in path.resolve().parents
 
     def check_vacant(self) -> None:
-        """Refuses a file, and a folder that holds something.
-
-        Raises:
-            UsageError: the place is taken.
-        """
+        """Refuses a file, and a folder that holds something."""
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"store {self.name}: this is a file; name a folder for the store")
         if self.path.is_dir() and any(self.path.iterdir()):
             raise UsageError(f"store {self.name}: the folder holds other files; name a new folder")
 
     def check_writable(self) -> None:
-        """Refuses a folder that this process may not write to; warns of network file systems.
-
-        Raises:
-            UsageError: it is one.
-        """
+        """Refuses a folder that this process may not write to; warns of network file systems."""
         nearest = next(one for one in (self.path, *self.path.parents) if one.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
             raise UsageError(
@@ -83,9 +76,6 @@ class Folder(Place):
         """Makes a new, empty store.
 
         Under another name, and renamed: a process killed on the way leaves no half store.
-
-        Raises:
-            UsageError: the folder cannot be written.
         """
         draft = self.path.with_name(f".{self.path.name}.creating")
         with self.explained("cannot be created"):
@@ -99,9 +89,6 @@ class Folder(Place):
         """Locks ``<store>.lock`` beside the store: Icechunk wants an empty folder for a new one.
 
         The kernel frees it when its holder dies, also by SIGKILL.
-
-        Raises:
-            UsageError: another process holds it, or the folder cannot be written.
         """
         with self.explained("cannot be written"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,13 +127,6 @@ def _storage(path: Path) -> icechunk.Storage:
 
 def _file_system(path: Path) -> str:
     """Kind of the file system that ``path`` is on, as the kernel calls it; empty if unknown."""
-    try:
-        lines = Path("/proc/self/mounts").read_text().splitlines()
-    except OSError:  # not Linux
-        return ""
-    mounts = {
-        fields[1].encode().decode("unicode_escape"): fields[2] for fields in map(str.split, lines)
-    }
+    kinds = {one.mountpoint: one.fstype for one in psutil.disk_partitions(all=True)}
     place = path.resolve()
-    found = (mounts[str(one)] for one in (place, *place.parents) if str(one) in mounts)
-    return next(found, "")
+    return next((kinds[str(one)] for one in (place, *place.parents) if str(one) in kinds), "")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import icechunk
+import psutil
 import zarr
 
 from meldflow.models.schema.errors import BusyError, MeldflowError, UsageError
@@ -79,7 +80,11 @@ class Place(Protocol):
         """
 
     def create(self, attributes: Mapping[str, Any]) -> None:
-        """Makes a new, empty store with these attributes: there whole, or not at all."""
+        """Makes a new, empty store with these attributes: there whole, or not at all.
+
+        Raises:
+            UsageError: this process may not write here.
+        """
 
     def lock(self) -> AbstractContextManager[Lock]:
         """Holds the store for one writer; readers need no lock.
@@ -173,15 +178,8 @@ class Holder:
     @property
     def is_dead(self) -> bool:
         """Whether it ran where this process could see it, and runs no more."""
-        if not self.machine or self.machine != _machine():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:  # it runs, as another user
-            return False
-        return False
+        is_near = self.machine != "" and self.machine == _machine()
+        return is_near and not psutil.pid_exists(self.pid)
 
 
 def _machine() -> str:
