@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, ZstdCodec
 
 from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec, FeatureSpec
-from meldflow.storage.format.columns import Column, ColumnTable, array_of
+from meldflow.storage.format.columns import Column, ColumnTable
 
 NEVER, OK, FAILED = 0, 1, 2
 """States of a row in an extractor's ``status`` column."""
@@ -114,11 +114,6 @@ def _stored_as(array: ArraySpec) -> tuple[object, ...]:
     return array.name, array.shape, array.dtype, array.rate
 
 
-def create_utterances(root: zarr.Group) -> ColumnTable:
-    """The empty catalogue."""
-    return ColumnTable.create(root.create_group(UTTERANCES), UTTERANCE_COLUMNS, n_rows=0)
-
-
 def create_extractor(root: zarr.Group, spec: FeatureSpec, *, n_rows: int, partition: int) -> None:
     """An extractor's group with all its arrays, no row of which was ever extracted."""
     group = root.create_group(spec.name, attributes=describe(spec))
@@ -137,31 +132,12 @@ def create_extractor(root: zarr.Group, spec: FeatureSpec, *, n_rows: int, partit
             create_features(group, array, 0, SHARD_FRAMES, dims, told)
 
 
-def resize_features(group: zarr.Group, spec: FeatureSpec, n_rows: int, slots: ColumnTable) -> None:
-    """Makes room in the feature arrays for ``n_rows`` rows and for all ``slots``."""
-    for array in spec.arrays:
-        stored = array_of(group, array.name)
-        length = n_rows
-        if array.rate is not None:
-            slot = slots[f"{array.name}_slot"]
-            length = int(slot.sum(axis=1).max(initial=0))
-        if stored.shape[0] < length:
-            stored.resize((length, *array.shape))
-
-
-def resize_rows(group: zarr.Group, n_rows: int) -> None:
-    """Makes room for ``n_rows`` rows in every array that has one entry per row."""
-    for _, array in group.arrays():
-        dims = getattr(array.metadata, "dimension_names", None) or ("",)
-        if dims[0] == "row" and array.shape[0] < n_rows:
-            array.resize((n_rows, *array.shape[1:]))
-
-
-def allocate_slots(slots: ColumnTable, array: ArraySpec, frames_needed: NDArray[np.int64]) -> None:
+def allocate_slots(slots: ColumnTable, array: ArraySpec, frames_needed: NDArray[np.int64]) -> int:
     """Gives every partition whole shards for the frames it needs, and at least one shard.
 
     A partition that needs more than its slot holds gets a new one behind all others; its
-    old frames stay readable where they are until the partition is written again.
+    old frames stay readable where they are until the partition is written again. Gives the length
+    of the array that has all slots.
     """
     name = f"{array.name}_slot"
     slot = slots[name]
@@ -171,6 +147,7 @@ def allocate_slots(slots: ColumnTable, array: ArraySpec, frames_needed: NDArray[
         if size > slot[partition, 1]:
             slots.put([partition], {name: [[end, size]]})
             end += size
+    return end
 
 
 def create_features(

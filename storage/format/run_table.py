@@ -57,8 +57,8 @@ class RunRecord:
     """What it did, in one line."""
 
 
-class Runs:
-    """The table of runs, and the row of the one that is under way.
+class RunEntry:
+    """What the table of runs says of the one that is under way.
 
     A run that died and was resumed has a row per try, so that each names what it ran on.
     """
@@ -75,7 +75,7 @@ class Runs:
         """Rows of all tries of the run."""
 
     def note(self, name: str, value: Any) -> None:
-        """Adds to what it ran on."""
+        """Adds to the run's origin what was not known when it began."""
         self._origin[name] = value
 
     def finish(self, summary: str) -> None:
@@ -83,7 +83,12 @@ class Runs:
         self._record |= {"finished": now(), "summary": summary}
 
     def attach(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Keeps ``columns`` with the try, from its next commit on; see ``Run.attach``."""
+        """Keeps small arrays with the run, in its next commit; ``Snapshot.attached`` reads them.
+
+        Args:
+            name: what they are, such as ``load``; a second one of that name replaces the first.
+            columns: name → numbers or text, shape (n,), the same ``n`` for all.
+        """
         self._attached[name] = columns
 
     def write(self, root: zarr.Group) -> None:

@@ -19,7 +19,6 @@ from typing import Any
 import icechunk
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import RunError
 from meldflow.models.schema.features import FeatureSpec
@@ -28,7 +27,7 @@ from meldflow.models.schema.utterances import Utterance
 from meldflow.storage.format import clip_facts, layout
 from meldflow.storage.format.catalogue import CatalogueChange, change_between, merge_catalogue
 from meldflow.storage.format.columns import ColumnTable, group_of
-from meldflow.storage.format.run_table import Runs
+from meldflow.storage.format.run_table import RunEntry
 from meldflow.storage.format.tables import (
     partition_of,
     refuse_other_data,
@@ -119,7 +118,7 @@ class Run:
         self.utterances = utterance_table(root)
         self._states = {spec.name: state_table(root, spec) for spec in specs}
         self._facts: dict[Modality, ColumnTable] = {}
-        self._runs = Runs(root, self.branch, origin)
+        self.entry = RunEntry(root, self.branch, origin)
 
     @property
     def snapshot(self) -> str:
@@ -131,7 +130,8 @@ class Run:
         session = self._repository.writable_session(self.branch)
         root = zarr.open_group(session.store, mode="r+")
         if layout.UTTERANCES not in root:
-            layout.create_utterances(root)
+            group = root.create_group(layout.UTTERANCES)
+            ColumnTable.create(group, layout.UTTERANCE_COLUMNS, n_rows=0)
         refuse_other_data(self._place.name, self.utterances, utterances)
         change = merge_catalogue(self.utterances, utterances)
         self.utterances.write(group_of(root, layout.UTTERANCES))
@@ -140,7 +140,7 @@ class Run:
         seconds = room.longest(self.utterances, self._facts.values())
         for spec in self._specs:
             self._states[spec.name] = room.make_room(root, spec, self.partition, seconds)
-        room.make_room_elsewhere(root, self._specs, len(self.utterances))
+        room.lengthen(root, len(self.utterances))
         if session.has_uncommitted_changes:
             self._commit(session, f"catalogue: {change}")
         return change
@@ -166,7 +166,7 @@ class Run:
             sha = self.utterances[sources[update.extractor]][update.rows]
             table = self._states[update.extractor]
             table.put(update.rows, update.columns)
-            table.put(update.rows, {"key": keys[update.extractor], "run": self._runs.row})
+            table.put(update.rows, {"key": keys[update.extractor], "run": self.entry.row})
             table.put(update.rows, {"source_sha": sha})
         for update in written.ends:
             self._states[update.extractor].put(update.rows, update.columns)
@@ -199,7 +199,7 @@ class Run:
         rates = []
         for spec in self._specs:
             state = self._states[spec.name]
-            tried = np.isin(state["run"], self._runs.rows)
+            tried = np.isin(state["run"], self.entry.rows)
             for part in besides.partitions if besides else ():
                 tried[list(part.rows.get(spec.name, ()))] = False
             reasons = Counter(str(r) for r in state["reason"][tried] if r)
@@ -212,19 +212,6 @@ class Run:
                 )
             )
         return rates
-
-    def note(self, name: str, value: Any) -> None:
-        """Adds to the run's origin what was not known when it began."""
-        self._runs.note(name, value)
-
-    def attach(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Keeps small arrays with the run, in its next commit; ``Snapshot.attached`` reads them.
-
-        Args:
-            name: what they are, such as ``load``; a second one of that name replaces the first.
-            columns: name → numbers or text, shape (n,), the same ``n`` for all.
-        """
-        self._runs.attach(name, columns)
 
     def publish(self) -> str:
         """Moves ``main`` to the run's last commit and gives its snapshot id.
@@ -258,7 +245,7 @@ class Run:
         # Against main, since a resumed run finds what it did before it died.
         change = change_between(utterance_table(self._read("main")), self.utterances)
         summary = "; ".join(filter(None, (str(change), rates)))
-        self._runs.finish(summary)
+        self.entry.finish(summary)
         session = self._repository.writable_session(self.branch)
         self._commit(session, summary, published=True)
 
@@ -287,7 +274,7 @@ class Run:
     def _commit(self, session: icechunk.Session, message: str, *, published: bool = False) -> None:
         self._lock.check()
         with self._place.explained(COMMIT_FAILED, RunError):
-            self._runs.write(zarr.open_group(session.store, mode="r+"))
+            self.entry.write(zarr.open_group(session.store, mode="r+"))
             about = {"run": self.branch, "base": self._base, "published": published}
             asked = [spec.name for spec in self._specs]
             session.commit(message, metadata=about | {"extractors": asked})
