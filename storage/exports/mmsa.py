@@ -204,16 +204,14 @@ def _one_split(
     table = selection.snapshot.utterances
     sentiments = table["sentiment"][rows].tolist()
     classes = np.array([SENTIMENTS.index(one) for one in sentiments], np.int64)
-    emotions = {name: number for number, name in enumerate(EMOTIONS)}
+    emotions = [EMOTIONS.index(one) if one in EMOTIONS else -1 for one in table["emotion"][rows]]
     split: dict[str, Any] = {
         "raw_text": table["text"][rows].tolist(),
         "id": _ids(table, rows),
         "annotations": [one.capitalize() for one in sentiments],
         "regression_labels": (classes - 1).astype(np.float32),
         "classification_labels": classes,
-        "emotion_labels": np.array(
-            [emotions.get(one, -1) for one in table["emotion"][rows].tolist()], np.int64
-        ),
+        "emotion_labels": np.array(emotions, np.int64),
     }
     for modality, feature in features.items():
         lengths: list[int] = []
@@ -263,31 +261,21 @@ def _n_channels(array: FeatureArray) -> int:
 
 
 def _remarks(selection: Selection, features: Mapping[Modality, _Feature]) -> tuple[str, ...]:
-    lacking = {
-        NAMES[modality]: int((~one.extractor.has(selection.rows)).sum())
-        for modality, one in features.items()
-    }
-    missing = ", ".join(f"{name} {number}" for name, number in lacking.items() if number)
+    remarks: list[str] = []
+    lacking: list[str] = []
+    for modality, one in features.items():
+        if n_lacking := int((~one.extractor.has(selection.rows)).sum()):
+            lacking.append(f"{NAMES[modality]} {n_lacking}")
+        counted = {
+            "utterances have the feature and not one step of it; they are zeros of length 0, too": (
+                len(one.empty)
+            ),
+            f"utterances cut after {one.n_steps} steps": one.n_cut,
+            "values that were NaN are 0": one.n_undefined,
+        }
+        remarks += [f"{NAMES[modality]}: {n} {what}" for what, n in counted.items() if n]
     zeros = (
-        f"missing features are zeros of length 0, listed in the provenance: {missing}; models "
-        "that pack sequences refuse that length, --complete leaves these utterances out"
+        f"missing features are zeros of length 0, listed in the provenance: {', '.join(lacking)}; "
+        "models that pack sequences refuse that length, --complete leaves these utterances out"
     )
-    return (
-        *([zeros] if missing else ()),
-        *(
-            f"{NAMES[modality]}: {len(one.empty)} utterances have the feature and not one step of "
-            "it; they are zeros of length 0, too"
-            for modality, one in features.items()
-            if one.empty
-        ),
-        *(
-            f"{NAMES[modality]}: {one.n_cut} utterances cut after {one.n_steps} steps"
-            for modality, one in features.items()
-            if one.n_cut
-        ),
-        *(
-            f"{NAMES[modality]}: {one.n_undefined} values that were NaN are 0"
-            for modality, one in features.items()
-            if one.n_undefined
-        ),
-    )
+    return (*([zeros] if lacking else []), *remarks)

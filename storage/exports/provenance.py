@@ -68,8 +68,8 @@ def missing_reasons(one: Exported, selection: Selection) -> dict[str, int]:
 
 def random_weights(selection: Selection) -> tuple[str, ...]:
     """The exported extractors whose networks have random weights."""
-    kinds = {one.name: one.attributes["weights"]["kind"] for one in selection.extractors}
-    return tuple(name for name, kind in kinds.items() if kind == "random")
+    random = selection.snapshot.random_weights()
+    return tuple(one.name for one in selection.extractors if one.name in random)
 
 
 def warnings(outcome: Outcome) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from meldflow.storage.exports.formats import Advance, Outcome
 from meldflow.storage.exports.selection import Exported, Selection
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import RaggedArray
-from meldflow.storage.format.axes import UTTERANCE, FrameAxis, axes_of, described
+from meldflow.storage.format.axes import UTTERANCE, axes_of, described
 from meldflow.storage.format.columns import create_column
 
 SHARD_ROWS = 512
@@ -37,7 +37,9 @@ def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
     origin = {"snapshot": snapshot.id, "store": snapshot.url, "ref": selection.ref}
     root = zarr.create_group(target, zarr_format=3, attributes={"meldflow_export": origin})
     columns = selection.utterances()
-    _columns(root.create_group(layout.UTTERANCES), columns, UTTERANCE)
+    utterances = root.create_group(layout.UTTERANCES)
+    for name, values in columns.items():
+        _column(utterances, name, values, UTTERANCE)
     for one in selection.extractors:
         _extractor(root, one, selection, columns[UTTERANCE], advance)
     with warnings.catch_warnings():
@@ -65,12 +67,15 @@ def _extractor(
     coordinates = [*_STATE, *(name for axis in axes.frames.values() for name in axis.attributes())]
     attributes = {**one.attributes, "coordinates": " ".join(coordinates), "Conventions": "CF-1.12"}
     group = root.create_group(one.name, attributes=attributes)
-    _columns(group, {UTTERANCE: ids, **one.columns(selection.rows)}, UTTERANCE)
+    for name, values in {UTTERANCE: ids, **one.columns(selection.rows)}.items():
+        _column(group, name, values, UTTERANCE)
     for dim, names in axes.labels.items():
-        if names:
-            _columns(group, {dim: np.array(names, dtype=object)}, dim)
+        _column(group, dim, np.array(names, dtype=object), dim)
     for axis in axes.frames.values():
-        _frame_axis(group, axis)
+        size, offset, time = axis.attributes().items()
+        _column(group, size[0], axis.row_size, UTTERANCE, size[1])
+        _column(group, offset[0], axis.offset, UTTERANCE, offset[1])
+        _column(group, time[0], axis.seconds(np.arange(axis.size)), axis.name, time[1])
     appenders = [
         (array, _array(group, array.spec, axes.dims[array.spec.name], len(selection.rows), sizes))
         for array in one.arrays
@@ -83,27 +88,11 @@ def _extractor(
         appender.close()
 
 
-def _columns(group: zarr.Group, columns: Mapping[str, NDArray[Any]], dim: str) -> None:
-    for name, values in columns.items():
-        _column(group, name, values, dim)
-
-
 def _column(
-    group: zarr.Group,
-    name: str,
-    values: NDArray[Any],
-    dim: str,
-    attributes: dict[str, Any] | None = None,
+    group: zarr.Group, name: str, values: NDArray[Any], dim: str, told: dict[str, Any] | None = None
 ) -> None:
-    dims = (dim,)
-    create_column(group, name, values.shape, values.dtype, dims, attributes=attributes)[:] = values
-
-
-def _frame_axis(group: zarr.Group, axis: FrameAxis) -> None:
-    values = (axis.row_size, axis.offset, axis.seconds(np.arange(axis.size)))
-    dims = (UTTERANCE, UTTERANCE, axis.name)
-    for (name, told), one, dim in zip(axis.attributes().items(), values, dims, strict=True):
-        _column(group, name, one, dim, told)
+    array = create_column(group, name, values.shape, values.dtype, (dim,), attributes=told)
+    array[:] = values
 
 
 def _array(

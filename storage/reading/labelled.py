@@ -26,8 +26,6 @@ LABELS = {
 }
 """Columns of the catalogue that label every utterance of a data set → their attributes."""
 
-INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-
 COLUMN_OF = {"number": "utterance"}
 """Label → its column, where that has another name: ``utterance`` is the id."""
 
@@ -51,7 +49,8 @@ def dataset(pinned: Pinned, extractor: str) -> xr.Dataset:
         {**told, "store": pinned.url, "snapshot": pinned.id, "Conventions": "CF-1.12"},
     )
     # No silent zeros: numbers of frames and the like become floats, NaN where there is none.
-    integers = [one.name for one in specs.values() if one.rate is None and one.dtype in INTEGERS]
+    fixed = [one for one in specs.values() if one.rate is None]
+    integers = [one.name for one in fixed if np.dtype(one.dtype).kind in "iu"]
     return found.assign({name: found[name].where(found["present"]) for name in integers})
 
 
@@ -106,7 +105,6 @@ def _coordinates(axes: Axes) -> dict[str, xr.Variable]:
     found = {
         dim: xr.Variable((dim,), np.array(names, dtype=object))
         for dim, names in axes.labels.items()
-        if names
     }
     for dim, axis in axes.frames.items():
         size, offset, time = axis.attributes().items()
