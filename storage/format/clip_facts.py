@@ -95,17 +95,12 @@ def decoded_seconds(table: ColumnTable, checksums: NDArray[np.uint8]) -> NDArray
     return np.where(current, seconds, np.nan)
 
 
-def records(table: ColumnTable, modality: Modality, rows: NDArray[np.int64]) -> list[Facts]:
+def _records(table: ColumnTable, modality: Modality, rows: NDArray[np.int64]) -> list[Facts]:
     """The facts of ``rows``, as they were put."""
     kind = RECORDS[modality]
     names = [one.name for one in dataclasses.fields(kind)]
     values = zip(*(table[name][rows].tolist() for name in names), strict=True)
     return [kind(**dict(zip(names, one, strict=True))) for one in values]
-
-
-def read(root: zarr.Group, modality: Modality) -> ColumnTable:
-    """The modality's table, as it is stored."""
-    return ColumnTable.read(group_of(root, f"{GROUP}/{modality.value}"), fact_columns(modality))
 
 
 def clip_table(
@@ -118,14 +113,13 @@ def clip_table(
     shown = pd.DataFrame({"clip": utterances["clip_path"][rows]}, index=index)
     checksums = utterances["clip_sha"][rows]
     for modality in RECORDS:
-        stored = read(root, modality)
+        stored = ColumnTable.read(group_of(root, f"{GROUP}/{modality}"), fact_columns(modality))
         source = stored["source_sha"][rows]
         decoded = (source == checksums).all(axis=1) & source.any(axis=1)
-        cells = [
-            dataclasses.asdict(one) | {"damage": one.damage}
-            for one in records(stored, modality, rows[decoded])
-        ]
+        facts = _records(stored, modality, rows[decoded])
         names = [one.name for one in dataclasses.fields(RECORDS[modality])]
-        columns = pd.DataFrame(cells, index=index[decoded], columns=[*names, "damage"])
+        cells = [dataclasses.asdict(one) for one in facts]
+        columns = pd.DataFrame(cells, index=index[decoded], columns=names)
+        columns["damage"] = [one.damage for one in facts]
         shown = shown.join(columns.add_prefix(f"{modality}_"))
     return shown
