@@ -50,11 +50,8 @@ def fact_columns(modality: Modality) -> tuple[Column, ...]:
 
 def make_room(root: zarr.Group, modality: Modality, n_rows: int) -> ColumnTable:
     """The modality's table, created where it is not there, grown to ``n_rows``."""
-    path, columns = f"{GROUP}/{modality.value}", fact_columns(modality)
-    if path not in root:
-        return ColumnTable.create(root.create_group(path), columns, n_rows=n_rows)
-    group = group_of(root, path)
-    table = ColumnTable.read(group, columns)
+    group = root.require_group(f"{GROUP}/{modality}")
+    table = ColumnTable.read(group, fact_columns(modality))
     table.grow(n_rows)
     table.write(group)
     return table
@@ -62,7 +59,7 @@ def make_room(root: zarr.Group, modality: Modality, n_rows: int) -> ColumnTable:
 
 def write(root: zarr.Group, modality: Modality, table: ColumnTable) -> None:
     """Writes what changed in the modality's table."""
-    table.write(group_of(root, f"{GROUP}/{modality.value}"))
+    table.write(group_of(root, f"{GROUP}/{modality}"))
 
 
 def put(table: ColumnTable, facts: Mapping[int, Facts], checksums: NDArray[np.uint8]) -> None:

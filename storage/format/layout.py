@@ -114,17 +114,14 @@ def _stored_as(array: ArraySpec) -> tuple[object, ...]:
     return array.name, array.shape, array.dtype, array.rate
 
 
-def create_extractor(root: zarr.Group, spec: FeatureSpec, *, n_rows: int, partition: int) -> None:
-    """An extractor's group with all its arrays, no row of which was ever extracted."""
+def create_extractor(root: zarr.Group, spec: FeatureSpec, *, partition: int) -> None:
+    """An extractor's group with its feature arrays, which have no rows yet."""
     group = root.create_group(spec.name, attributes=describe(spec))
-    ColumnTable.create(group, state_columns(spec), n_rows=n_rows)
-    n_partitions = -(-n_rows // partition)
-    ColumnTable.create(group, slot_columns(spec), n_rows=n_partitions, dimension="partition")
     for array in spec.arrays:
         # Each dimension is the array's own, so that xarray sees no conflict of sizes.
         dims = [f"{array.name}_{dim}" for dim in array.dims]
         if array.rate is None:
-            create_features(group, array, n_rows, partition, ["row", *dims])
+            create_features(group, array, 0, partition, ["row", *dims])
         else:
             ends = {end: f"{array.name}_{end}" for end in ("start", "row_size")}
             told = {"ragged": ends, "rate_hz": array.rate}

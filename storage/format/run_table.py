@@ -93,12 +93,10 @@ class RunEntry:
 
     def write(self, root: zarr.Group) -> None:
         """Writes what changed."""
-        if GROUP not in root:
-            ColumnTable.create(root.create_group(GROUP), COLUMNS, n_rows=0, dimension="run")
         told = {**self._record, "origin": json.dumps(self._origin)}
         self._table.grow(self.row + 1)
         self._table.put([self.row], dict(told.items() - self._written.items()))
-        self._table.write(group_of(root, GROUP))
+        self._table.write(root.require_group(GROUP))
         self._written = told
         if self._attached:
             _write_attached(root.require_group(ATTACHED), self.row, self._attached)
@@ -108,8 +106,8 @@ class RunEntry:
 def read_table(root: zarr.Group) -> ColumnTable:
     """The table as it is stored."""
     if GROUP in root:
-        return ColumnTable.read(group_of(root, GROUP), COLUMNS)
-    return ColumnTable.empty(COLUMNS)
+        return ColumnTable.read(group_of(root, GROUP), COLUMNS, "run")
+    return ColumnTable.empty(COLUMNS, "run")
 
 
 def records(root: zarr.Group) -> tuple[RunRecord, ...]:

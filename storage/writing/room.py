@@ -38,10 +38,10 @@ def make_room(
         elif dict(group.attrs) != described:
             group.attrs.put(described)
     if spec.name not in root:
-        layout.create_extractor(root, spec, n_rows=n_rows, partition=partition)
+        layout.create_extractor(root, spec, partition=partition)
     group = group_of(root, spec.name)
     state = ColumnTable.read(group, layout.state_columns(spec))
-    slots = ColumnTable.read(group, layout.slot_columns(spec))
+    slots = ColumnTable.read(group, layout.slot_columns(spec), "partition")
     state.grow(n_rows)
     slots.grow(-(-n_rows // partition))
     for array in layout.ragged_arrays(spec):

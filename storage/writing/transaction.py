@@ -129,12 +129,9 @@ class Run:
         """Brings the catalogue up to date and makes room for every new row."""
         session = self._repository.writable_session(self.branch)
         root = zarr.open_group(session.store, mode="r+")
-        if layout.UTTERANCES not in root:
-            group = root.create_group(layout.UTTERANCES)
-            ColumnTable.create(group, layout.UTTERANCE_COLUMNS, n_rows=0)
         refuse_other_data(self._place.name, self.utterances, utterances)
         change = merge_catalogue(self.utterances, utterances)
-        self.utterances.write(group_of(root, layout.UTTERANCES))
+        self.utterances.write(root.require_group(layout.UTTERANCES))
         for modality in clip_facts.RECORDS:
             self._facts[modality] = clip_facts.make_room(root, modality, len(self.utterances))
         seconds = room.longest(self.utterances, self._facts.values())
