@@ -22,7 +22,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
 from meldflow.models.schema.errors import BusyError, RunError, UsageError
-from meldflow.storage.places.place import Holder, Lock, Place, create_root, new_repository
+from meldflow.storage.places.place import Holder, Lock, Place, create_root
 
 BEAT = 10.0
 """Seconds between two renewals of a lock."""
@@ -48,17 +48,20 @@ class Bucket(Place):
         self.bucket, _, self.prefix = self.name.removeprefix("s3://").partition("/")
         if not self.bucket or not self.prefix:
             raise UsageError(f"store {url}: name a place in a bucket, like s3://bucket/meld-store")
+        get = os.environ.get
+        self.endpoint = get("AWS_ENDPOINT_URL_S3") or get("AWS_ENDPOINT_URL") or ""
+        self.region = get("AWS_REGION") or get("AWS_DEFAULT_REGION") or "us-east-1"
+        self.is_plain = self.endpoint.startswith("http://")
 
     def storage(self) -> icechunk.Storage:
         """What Icechunk reads and writes through."""
-        endpoint = _endpoint()
         return icechunk.s3_storage(
             bucket=self.bucket,
             prefix=self.prefix,
-            region=_region(),
-            endpoint_url=endpoint,
-            allow_http=_is_plain(endpoint),
-            force_path_style=endpoint is not None,
+            region=self.region,
+            endpoint_url=self.endpoint or None,
+            allow_http=self.is_plain,
+            force_path_style=self.endpoint != "",
             from_env=True,
         )
 
@@ -91,10 +94,7 @@ class Bucket(Place):
     def create(self, attributes: Mapping[str, Any]) -> None:
         """Makes a new, empty store, or completes one whose maker died."""
         with self.explained("cannot be created"):
-            storage = self.storage()
-            is_begun = icechunk.Repository.exists(storage)
-            make = icechunk.Repository.open if is_begun else new_repository
-            create_root(make(storage), attributes)
+            create_root(self.storage(), attributes)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[Lease]:
@@ -105,14 +105,13 @@ class Bucket(Place):
             yield lease
 
     def _objects(self) -> S3Store:
-        endpoint = _endpoint()
-        config: dict[str, Any] = {"region": _region()}
-        if endpoint is not None:
-            config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        config: dict[str, Any] = {"region": self.region}
+        if self.endpoint:
+            config |= {"endpoint": self.endpoint, "virtual_hosted_style_request": False}
         return S3Store(
             self.bucket,
             config=config,  # type: ignore[arg-type]  # its keys are declared one by one
-            client_options={"allow_http": _is_plain(endpoint)},
+            client_options={"allow_http": self.is_plain},
             retry_config={"max_retries": 3, "retry_timeout": datetime.timedelta(seconds=20)},
         )
 
@@ -209,15 +208,3 @@ class Lease(Lock):
 
 def _put(objects: S3Store, key: str, content: bytes, mode: Any) -> str:
     return str(obstore.put(objects, key, content, mode=mode)["e_tag"])
-
-
-def _endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-
-
-def _region() -> str:
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-
-
-def _is_plain(endpoint: str | None) -> bool:
-    return endpoint is not None and endpoint.startswith("http://")

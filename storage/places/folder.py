@@ -20,7 +20,7 @@ import icechunk
 import psutil
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.storage.places.place import Holder, Lock, Place, create_root, new_repository
+from meldflow.storage.places.place import Holder, Lock, Place, create_root
 
 logger = logging.getLogger("meldflow.store")
 
@@ -39,7 +39,7 @@ class Folder(Place):
 
     def storage(self) -> icechunk.Storage:
         """What Icechunk reads and writes through."""
-        return _storage(self.path)
+        return icechunk.local_filesystem_storage(str(self.path))
 
     def holds_store(self) -> bool:
         """Whether a repository is there. Icechunk's own check would make the folder."""
@@ -81,7 +81,7 @@ class Folder(Place):
         with self.explained("cannot be created"):
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True)
-            create_root(new_repository(_storage(draft)), attributes)
+            create_root(icechunk.local_filesystem_storage(str(draft)), attributes)
             draft.replace(self.path)
 
     @contextlib.contextmanager
@@ -119,10 +119,6 @@ def _holder(descriptor: int) -> Holder:
             return holder
         time.sleep(0.01)
     return Holder(pid=0, host="an unknown host", since="just now")
-
-
-def _storage(path: Path) -> icechunk.Storage:
-    return icechunk.local_filesystem_storage(str(path))
 
 
 def _file_system(path: Path) -> str:

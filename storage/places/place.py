@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
+import pkgutil
 import socket
 import time
 import uuid
@@ -205,19 +205,17 @@ def place_of(url: str) -> Place:
     if target is None:
         known = ", ".join(f"{name}://" for name in PLACES)
         raise UsageError(f"store {url}: no store can lie there; give a path, or {known}")
-    module, _, name = target.partition(":")
-    place: Place = getattr(importlib.import_module(module), name)(url)
+    place: Place = pkgutil.resolve_name(target)(url)
     return place
 
 
-def new_repository(storage: icechunk.Storage) -> icechunk.Repository:
-    """An empty one, in the format that Icechunk 1 reads, too: Python 3.11 has no other."""
-    oldest: dict[str, Any] = {} if icechunk.__version__.startswith("1.") else {"spec_version": 1}
-    return icechunk.Repository.create(storage, **oldest)
-
-
-def create_root(repository: icechunk.Repository, attributes: Mapping[str, Any]) -> None:
-    """The first commit of a store."""
+def create_root(storage: icechunk.Storage, attributes: Mapping[str, Any]) -> None:
+    """The first commit of a store, in a new repository or in one whose maker died before it."""
+    if icechunk.Repository.exists(storage):
+        repository = icechunk.Repository.open(storage)
+    else:  # in the format that Icechunk 1 reads, too: Python 3.11 has no other
+        oldest: Any = {} if icechunk.__version__.startswith("1.") else {"spec_version": 1}
+        repository = icechunk.Repository.create(storage, **oldest)
     session = repository.writable_session("main")
     zarr.create_group(session.store, attributes=dict(attributes))
     session.commit("create the store")
