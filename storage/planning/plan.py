@@ -106,14 +106,6 @@ def stale_rows(
     return found
 
 
-def stale_mask(
-    utterances: ColumnTable, state: ColumnTable, *, modality: Modality, key: str
-) -> NDArray[np.bool_]:
-    """Which active rows are not up to date, for whatever reason, shape (n_rows,)."""
-    found = stale_rows(utterances, state, modality=modality, key=key)
-    return np.asarray(np.logical_or.reduce(list(found.values())), dtype=bool)
-
-
 def plan(
     utterances: ColumnTable,
     states: Mapping[str, ColumnTable],

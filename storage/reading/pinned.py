@@ -23,10 +23,10 @@ from meldflow.models.schema.utterances import SPLITS
 from meldflow.storage.format import catalogue, clip_facts, layout, run_table
 from meldflow.storage.format.arrays import FeatureArray, RaggedArray, by_partition, open_array
 from meldflow.storage.format.columns import ColumnTable, group_of
-from meldflow.storage.format.tables import partition_of
+from meldflow.storage.format.tables import partition_of, utterance_table
 from meldflow.storage.places import location
 from meldflow.storage.places.place import place_of
-from meldflow.storage.planning.plan import stale_mask
+from meldflow.storage.planning.plan import Why, stale_rows
 
 
 def resolve(repository: icechunk.Repository, url: str, ref: str) -> str:
@@ -93,9 +93,8 @@ class Pinned:
         """The whole catalogue, one entry per row."""
         if self.is_empty:
             raise UsageError(f"store {self.url}: it is empty; `meldflow extract` fills it")
-        columns = layout.UTTERANCE_COLUMNS
         with self.reading():
-            return ColumnTable.read(group_of(self.root, layout.UTTERANCES), columns)
+            return utterance_table(self.root)
 
     @cached_property
     def extractors(self) -> tuple[str, ...]:
@@ -188,8 +187,9 @@ class Pinned:
         """Active rows whose result is of an earlier clip, text or key, shape (n_rows,)."""
         attributes, state = self.attributes(extractor), self.state(extractor)
         modality, key = Modality(attributes["modality"]), attributes["key"]
-        found = stale_mask(self.utterances, state, modality=modality, key=key)
-        return np.asarray(found & (state["status"] != layout.NEVER))
+        found = stale_rows(self.utterances, state, modality=modality, key=key)
+        del found[Why.NEVER]
+        return np.logical_or.reduce(list(found.values()))
 
     def features(
         self, extractor: str, array: str, split: str | None = None

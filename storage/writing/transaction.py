@@ -171,7 +171,8 @@ class Run:
             if shown:
                 clip_facts.put(self._facts[modality], shown, self.utterances["clip_sha"])
         self._pending += 1
-        if self._pending >= COMMIT_PARTITIONS or self._since_commit() > COMMIT_SECONDS:
+        waited = time.monotonic() - self._last_commit
+        if self._pending >= COMMIT_PARTITIONS or waited > COMMIT_SECONDS:
             self.commit()
 
     def commit(self) -> None:
@@ -264,9 +265,6 @@ class Run:
 
     def _read(self, branch: str) -> zarr.Group:
         return zarr.open_group(self._repository.readonly_session(branch).store, mode="r")
-
-    def _since_commit(self) -> float:
-        return time.monotonic() - self._last_commit
 
     def _commit(self, session: icechunk.Session, message: str, *, published: bool = False) -> None:
         self._lock.check()
