@@ -109,7 +109,7 @@ class _Feature:
             "array": self.array.spec.name,
             "dtype": self.array.spec.dtype,
             "n_steps": self.n_steps,
-            "n_channels": _n_channels(self.array),
+            "n_channels": self.array.spec.shape[-1],
             "steps": self.how,
             "utterances_cut": self.n_cut,
             "nan_written_as_zero": self.n_undefined,
@@ -124,23 +124,18 @@ class _Feature:
         Returns:
             shape (n_rows, n_steps, n_channels).
         """
-        shape = len(rows), self.n_steps, _n_channels(self.array)
-        padded = np.zeros(shape, self.array.spec.dtype)
+        n_channels = self.array.spec.shape[-1]
+        padded = np.zeros((len(rows), self.n_steps, n_channels), self.array.spec.dtype)
         for part in by_partition(rows, selection.snapshot.partition):
-            for steps in self._steps(part):
+            has = self.extractor.has(part).tolist()
+            for row, stored, there in zip(part.tolist(), self.array.read(part), has, strict=True):
+                steps = self._finish(stored.reshape(-1, n_channels)) if there else padded[0, :0]
                 padded[len(lengths), : len(steps)] = steps
                 lengths.append(len(steps))
+                if there and not len(steps):
+                    self.empty.append(row)
             advance(len(part) * len(self.extractor.arrays))
         return padded
-
-    def _steps(self, rows: NDArray[np.int64]) -> list[Steps]:
-        has = self.extractor.has(rows).tolist()
-        values = (one.reshape(-1, _n_channels(self.array)) for one in self.array.read(rows))
-        pairs = zip(values, has, strict=True)
-        finished = [self._finish(steps if there else steps[:0]) for steps, there in pairs]
-        triples = zip(rows.tolist(), finished, has, strict=True)
-        self.empty += [row for row, steps, there in triples if there and not len(steps)]
-        return finished
 
     def _finish(self, steps: Steps) -> Steps:
         undefined = np.isnan(steps)
@@ -254,10 +249,6 @@ def _array(one: Exported) -> FeatureArray:
     if usable:
         return next((array for array in usable if isinstance(array, RaggedArray)), usable[0])
     raise UsageError(f"mmsa: {one.name} gives no sequence and no vector of real numbers")
-
-
-def _n_channels(array: FeatureArray) -> int:
-    return array.spec.shape[-1]
 
 
 def _remarks(selection: Selection, features: Mapping[Modality, _Feature]) -> tuple[str, ...]:

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Modality
 from meldflow.storage.format import layout
-from meldflow.storage.format.arrays import FeatureArray, by_partition
+from meldflow.storage.format.arrays import by_partition
 from meldflow.storage.format.axes import UTTERANCE
-from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.reading.snapshot import Snapshot
 
 STATUS = {layout.NEVER: "never", layout.OK: "ok", layout.FAILED: "failed"}
@@ -33,19 +32,17 @@ _RENAMED = {"utterance": "number"}
 _NOT_EXPORTED = ("active", "clip_mtime_ns")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
     """An extractor of the selection: what it is, the state of its rows, its arrays."""
 
-    name: str
-    attributes: Mapping[str, Any]
-    """Key, version, parameters, weights and arrays, as the store describes them."""
-    state: ColumnTable
-    """Status, reason, message, key and checksum of every row of the store."""
-    stale: NDArray[np.bool_]
-    """Rows whose feature belongs to another file, text or key than the catalogue's, shape
-    (n_stored,)."""
-    arrays: tuple[FeatureArray, ...]
+    def __init__(self, snapshot: Snapshot, name: str) -> None:
+        self.name = name
+        self.attributes = snapshot.attributes(name)
+        """Key, version, parameters, weights and arrays, as the store describes them."""
+        self.state = snapshot.state(name)
+        self.stale = snapshot.stale(name)
+        specs = layout.array_specs(self.attributes)
+        self.arrays = tuple(snapshot.array(name, array) for array in specs)
 
     @property
     def modality(self) -> Modality:
@@ -144,7 +141,7 @@ def select(
     selection = Selection(
         snapshot=snapshot,
         ref=ref,
-        extractors=tuple(_exported(snapshot, name) for name in names),
+        extractors=tuple(Exported(snapshot, name) for name in names),
         rows=rows,
         left_out={INACTIVE: gone} if gone else {},
     )
@@ -154,14 +151,3 @@ def select(
     if not selection.rows.size:
         raise UsageError(f"store {snapshot.url}: no utterance is left to export")
     return selection
-
-
-def _exported(snapshot: Snapshot, name: str) -> Exported:
-    attributes = snapshot.attributes(name)
-    return Exported(
-        name=name,
-        attributes=attributes,
-        state=snapshot.state(name),
-        stale=snapshot.stale(name),
-        arrays=tuple(snapshot.array(name, one) for one in layout.array_specs(attributes)),
-    )

@@ -8,7 +8,6 @@ ragged form: utterance i owns ``frames[frame_offset[i] : frame_offset[i] + frame
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,6 @@ from meldflow.storage.format.columns import create_column
 
 SHARD_ROWS = 512
 """Rows per shard of a fixed-size array: 20 MiB of the ten ResNet-50 frames."""
-
-_STATE = ("status", "reason", "message", "key", "stale", "present")
-"""Columns that label an extractor's utterances; xarray makes coordinates of them."""
 
 
 def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
@@ -64,10 +60,11 @@ def _extractor(
     }
     axes = axes_of((array.spec for array in one.arrays), sizes)
     # A group's "coordinates" attribute makes xarray label the utterances with these variables.
-    coordinates = [*_STATE, *(name for axis in axes.frames.values() for name in axis.attributes())]
+    state = one.columns(selection.rows)
+    coordinates = [*state, *(name for axis in axes.frames.values() for name in axis.attributes())]
     attributes = {**one.attributes, "coordinates": " ".join(coordinates), "Conventions": "CF-1.12"}
     group = root.create_group(one.name, attributes=attributes)
-    for name, values in {UTTERANCE: ids, **one.columns(selection.rows)}.items():
+    for name, values in {UTTERANCE: ids, **state}.items():
         _column(group, name, values, UTTERANCE)
     for dim, names in axes.labels.items():
         _column(group, dim, np.array(names, dtype=object), dim)
@@ -76,13 +73,15 @@ def _extractor(
         _column(group, size[0], axis.row_size, UTTERANCE, size[1])
         _column(group, offset[0], axis.offset, UTTERANCE, offset[1])
         _column(group, time[0], axis.seconds(np.arange(axis.size)), axis.name, time[1])
+    lengths = {array.spec.name: len(selection.rows) for array in one.arrays}
+    lengths |= {name: int(size.sum()) for name, size in sizes.items()}
     appenders = [
-        (array, _array(group, array.spec, axes.dims[array.spec.name], len(selection.rows), sizes))
+        (array, _Appender(group, array.spec, axes.dims[array.spec.name], lengths[array.spec.name]))
         for array in one.arrays
     ]
     for rows in selection.partitions():
         for array, appender in appenders:
-            appender.add(_marked(array.gather(rows), array.spec, one.has(rows)))
+            appender.add(array.gather(rows), one.has(rows))
             advance(len(rows))
     for _, appender in appenders:
         appender.close()
@@ -95,44 +94,24 @@ def _column(
     array[:] = values
 
 
-def _array(
-    group: zarr.Group,
-    spec: ArraySpec,
-    dims: tuple[str, ...],
-    n_rows: int,
-    sizes: Mapping[str, NDArray[np.int64]],
-) -> _Appender:
-    is_ragged = spec.rate is not None
-    shard = layout.SHARD_FRAMES if is_ragged else SHARD_ROWS
-    length = int(sizes[spec.name].sum()) if is_ragged else n_rows
-    mark = _mark(spec)
-    attributes = described(spec) | ({} if mark is None else {"_FillValue": mark})
-    array = layout.create_features(group, spec, length, shard, dims, attributes)
-    return _Appender(array, shard)
-
-
-def _mark(spec: ArraySpec) -> int | None:
-    """What an integer array holds where the feature is missing: no value that it could have."""
-    is_marked = spec.rate is None and np.dtype(spec.dtype).kind == "i"
-    return int(np.iinfo(spec.dtype).min) if is_marked else None
-
-
-def _marked(values: NDArray[Any], spec: ArraySpec, has: NDArray[np.bool_]) -> NDArray[Any]:
-    mark = _mark(spec)
-    if mark is not None:
-        values[~has] = mark
-    return values
-
-
 class _Appender:
-    """Fills an array from its start, in whole shards: a part of one would be read again."""
+    """Fills a new array from its start, in whole shards: a part of one would be read again."""
 
-    def __init__(self, array: zarr.Array[Any], shard: int) -> None:
-        self._array, self._shard = array, shard
+    def __init__(
+        self, group: zarr.Group, spec: ArraySpec, dims: tuple[str, ...], length: int
+    ) -> None:
+        # Where the feature is missing, an integer array holds what no value can be.
+        is_marked = spec.rate is None and np.dtype(spec.dtype).kind == "i"
+        self._mark = int(np.iinfo(spec.dtype).min) if is_marked else None
+        told = described(spec) | ({"_FillValue": self._mark} if is_marked else {})
+        self._shard = SHARD_ROWS if spec.rate is None else layout.SHARD_FRAMES
+        self._array = layout.create_features(group, spec, length, self._shard, dims, told)
         self._written = 0
         self._waiting: list[NDArray[Any]] = []
 
-    def add(self, block: NDArray[Any]) -> None:
+    def add(self, block: NDArray[Any], has: NDArray[np.bool_]) -> None:
+        if self._mark is not None:
+            block[~has] = self._mark
         self._waiting.append(block)
         waiting = sum(map(len, self._waiting))
         if waiting >= self._shard:
