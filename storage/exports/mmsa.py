@@ -35,7 +35,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +59,6 @@ SENTIMENTS = ("negative", "neutral", "positive")
 
 OTHER_SPLIT = "in none of the splits train, dev and test"
 NO_SENTIMENT = "no sentiment of negative, neutral and positive"
-
-Steps: TypeAlias = NDArray[Any]
-"""One utterance's feature, shape (n_steps, n_channels)."""
 
 
 def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
@@ -137,14 +134,14 @@ class _Feature:
             advance(len(part) * len(self.extractor.arrays))
         return padded
 
-    def _finish(self, steps: Steps) -> Steps:
+    def _finish(self, steps: NDArray[Any]) -> NDArray[Any]:
         undefined = np.isnan(steps)
         kept, undefined = steps[~undefined.all(axis=1)], undefined[~undefined.all(axis=1)]
         if len(kept) > self.n_steps:
             self.n_cut += 1
             kept, undefined = kept[: self.n_steps], undefined[: self.n_steps]
         self.n_undefined += int(undefined.sum())
-        return np.where(undefined, kept.dtype.type(0), kept)
+        return np.asarray(np.where(undefined, kept.dtype.type(0), kept))
 
 
 class _Pickler(pickle.Pickler):
@@ -164,7 +161,7 @@ class _Pickler(pickle.Pickler):
 def _one_per_modality(selection: Selection) -> dict[Modality, Exported]:
     chosen: dict[Modality, Exported] = {}
     for modality in NAMES:
-        held = [one for one in selection.extractors if one.modality == modality]
+        held = [one for one in selection.extractors if one.attributes["modality"] == modality]
         if len(held) != 1:
             names = ", ".join(one.name for one in held) or "none"
             raise UsageError(

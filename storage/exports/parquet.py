@@ -69,7 +69,7 @@ def _partition(one: Exported, rows: NDArray[np.int64], ids: list[str]) -> dict[s
     lacking = ~one.has(rows)
     features = {array.spec.name: _feature(array, rows, lacking) for array in one.arrays}
     named = np.array([ids[row] for row in rows.tolist()], dtype=object)
-    return {**_columns({UTTERANCE: named, **one.columns(rows)}), **features}
+    return _columns({UTTERANCE: named, **one.columns(rows)}) | features
 
 
 def _columns(columns: Mapping[str, NDArray[Any]]) -> dict[str, pa.Array]:

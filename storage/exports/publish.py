@@ -139,5 +139,4 @@ def _publish(draft: Path, path: Path, kind: Format) -> None:
 
 
 def _size(path: Path) -> int:
-    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    return sum(one.stat().st_size for one in files)
+    return sum(one.stat().st_size for one in (path, *path.rglob("*")) if one.is_file())

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.schema.media import Modality
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import by_partition
 from meldflow.storage.format.axes import UTTERANCE
@@ -43,11 +42,6 @@ class Exported:
         self.stale = snapshot.stale(name)
         specs = layout.array_specs(self.attributes)
         self.arrays = tuple(snapshot.array(name, array) for array in specs)
-
-    @property
-    def modality(self) -> Modality:
-        """What it listens to."""
-        return Modality(self.attributes["modality"])
 
     def columns(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The state of ``rows`` by name, each of shape (n_rows,); text as objects."""
@@ -102,14 +96,10 @@ class Selection:
         """The rows, partition by partition."""
         return by_partition(self.rows, self.snapshot.partition)
 
-    def ids(self) -> list[str]:
-        """The id of every row's utterance."""
-        return [self.snapshot.ids[row] for row in self.rows.tolist()]
-
     def utterances(self) -> dict[str, NDArray[Any]]:
         """The catalogue by column, each of shape (n_rows,); text as objects, checksums in hex."""
         table = self.snapshot.utterances
-        columns = {UTTERANCE: np.array(self.ids(), dtype=object)}
+        columns = {UTTERANCE: np.array(self.snapshot.ids, dtype=object)[self.rows]}
         for column in layout.UTTERANCE_COLUMNS:
             values = table[column.name][self.rows]
             if column.name in _HEXADECIMAL:

@@ -47,11 +47,7 @@ def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
 
 
 def _extractor(
-    root: zarr.Group,
-    one: Exported,
-    selection: Selection,
-    ids: NDArray[Any],
-    advance: Advance,
+    root: zarr.Group, one: Exported, selection: Selection, ids: NDArray[Any], advance: Advance
 ) -> None:
     sizes = {
         array.spec.name: array.row_size[selection.rows]
