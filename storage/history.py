@@ -244,12 +244,11 @@ def _changed(
 
 def _extractor_diff(old: Snapshot, new: Snapshot, name: str) -> ExtractorDiff:
     before, after = _results(old, name), _results(new, name)
-    changed = [one for one in after if one in before and before[one] != after[one]]
     return ExtractorDiff(
         key_before=_key(old, name),
         key_after=_key(new, name),
         added=tuple(one for one in after if one not in before),
-        changed=tuple(changed),
+        changed=tuple(one for one in after if before.get(one, after[one]) != after[one]),
         removed=tuple(one for one in before if one not in after),
     )
 

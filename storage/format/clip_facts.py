@@ -41,11 +41,14 @@ _STORED: Mapping[type, tuple[str, Any]] = {
 """Python type of a field → dtype of its column, and what a row without facts holds."""
 
 
+def _names(modality: Modality) -> list[str]:
+    return [one.name for one in dataclasses.fields(RECORDS[modality])]
+
+
 def fact_columns(modality: Modality) -> tuple[Column, ...]:
     """The columns of a modality's table."""
     types = get_type_hints(RECORDS[modality])
-    names = (one.name for one in dataclasses.fields(RECORDS[modality]))
-    return (*(Column(name, *_STORED[types[name]]) for name in names), _SOURCE)
+    return (*(Column(name, *_STORED[types[name]]) for name in _names(modality)), _SOURCE)
 
 
 def make_room(root: zarr.Group, modality: Modality, n_rows: int) -> ColumnTable:
@@ -55,11 +58,6 @@ def make_room(root: zarr.Group, modality: Modality, n_rows: int) -> ColumnTable:
     table.grow(n_rows)
     table.write(group)
     return table
-
-
-def write(root: zarr.Group, modality: Modality, table: ColumnTable) -> None:
-    """Writes what changed in the modality's table."""
-    table.write(group_of(root, f"{GROUP}/{modality}"))
 
 
 def put(table: ColumnTable, facts: Mapping[int, Facts], checksums: NDArray[np.uint8]) -> None:
@@ -94,10 +92,9 @@ def decoded_seconds(table: ColumnTable, checksums: NDArray[np.uint8]) -> NDArray
 
 def _records(table: ColumnTable, modality: Modality, rows: NDArray[np.int64]) -> list[Facts]:
     """The facts of ``rows``, as they were put."""
-    kind = RECORDS[modality]
-    names = [one.name for one in dataclasses.fields(kind)]
+    names = _names(modality)
     values = zip(*(table[name][rows].tolist() for name in names), strict=True)
-    return [kind(**dict(zip(names, one, strict=True))) for one in values]
+    return [RECORDS[modality](**dict(zip(names, one, strict=True))) for one in values]
 
 
 def clip_table(
@@ -114,9 +111,8 @@ def clip_table(
         source = stored["source_sha"][rows]
         decoded = (source == checksums).all(axis=1) & source.any(axis=1)
         facts = _records(stored, modality, rows[decoded])
-        names = [one.name for one in dataclasses.fields(RECORDS[modality])]
         cells = [dataclasses.asdict(one) for one in facts]
-        columns = pd.DataFrame(cells, index=index[decoded], columns=names)
+        columns = pd.DataFrame(cells, index=index[decoded], columns=_names(modality))
         columns["damage"] = [one.damage for one in facts]
         shown = shown.join(columns.add_prefix(f"{modality}_"))
     return shown

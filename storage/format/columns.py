@@ -102,7 +102,9 @@ class ColumnTable:
         """Writes the chunks that changed, into arrays of the table's length: resized, or new."""
         for column in self._columns:
             if column.name not in group:
-                _create(group, column, len(self), self._dimension)
+                dims = (self._dimension, *(f"{column.name}_entry" for _ in column.inner))
+                shape = (len(self), *column.inner)
+                create_column(group, column.name, shape, column.dtype, dims, fill_value=column.fill)
             array = array_of(group, column.name)
             if array.shape[0] != len(self):
                 array.resize((len(self), *column.inner))
@@ -110,12 +112,6 @@ class ColumnTable:
                 rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self)))
                 array[rows] = self._arrays[column.name][rows]
             self._dirty[column.name].clear()
-
-
-def _create(group: zarr.Group, column: Column, n_rows: int, dimension: str) -> None:
-    dims = (dimension, *(f"{column.name}_entry" for _ in column.inner))
-    shape = (n_rows, *column.inner)
-    create_column(group, column.name, shape, column.dtype, dims, fill_value=column.fill)
 
 
 def create_column(

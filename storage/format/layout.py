@@ -80,11 +80,6 @@ def state_columns(spec: FeatureSpec) -> tuple[Column, ...]:
     return (*STATE_COLUMNS, *frames)
 
 
-def slot_columns(spec: FeatureSpec) -> tuple[Column, ...]:
-    """Per partition and ragged array: first frame and number of frames of its slot."""
-    return tuple(Column(f"{array.name}_slot", "int64", 0, (2,)) for array in ragged_arrays(spec))
-
-
 def describe(spec: FeatureSpec) -> dict[str, Any]:
     """The attributes of an extractor's group: what is needed to know its features again."""
     described = dataclasses.asdict(spec)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -33,14 +33,6 @@ KEEP_ATTACHED = 100
 """Runs whose attachments the newest state has. Every array is listed in every commit; those of
 earlier runs are in the states that they published."""
 
-COLUMNS = (
-    Column("id", "str", ""),
-    Column("started", "str", ""),
-    Column("finished", "str", ""),  # empty until it is published
-    Column("origin", "str", ""),
-    Column("summary", "str", ""),
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
@@ -55,6 +47,9 @@ class RunRecord:
     """What it ran on, as JSON values: versions of software, hardware, the command."""
     summary: str
     """What it did, in one line."""
+
+
+COLUMNS = tuple(Column(one.name, "str", "") for one in fields(RunRecord))
 
 
 class RunEntry:
@@ -99,8 +94,17 @@ class RunEntry:
         self._table.write(root.require_group(GROUP))
         self._written = told
         if self._attached:
-            _write_attached(root.require_group(ATTACHED), self.row, self._attached)
-            self._attached = {}
+            self._write_attached(root.require_group(ATTACHED))
+
+    def _write_attached(self, group: zarr.Group) -> None:
+        for name, columns in self._attached.items():
+            place = group.create_group(f"{self.row}/{name}", overwrite=True)
+            for column, values in columns.items():
+                array = create_column(place, column, values.shape, values.dtype, (name,))
+                array[:] = values.astype(object) if values.dtype.kind == "U" else values
+        for old in sorted(group.group_keys(), key=int)[:-KEEP_ATTACHED]:
+            del group[old]
+        self._attached = {}
 
 
 def read_table(root: zarr.Group) -> ColumnTable:
@@ -113,13 +117,10 @@ def read_table(root: zarr.Group) -> ColumnTable:
 def records(root: zarr.Group) -> tuple[RunRecord, ...]:
     """Every run, the oldest first."""
     table = read_table(root)
-    columns = (table[column.name].tolist() for column in COLUMNS)
-    return tuple(
-        RunRecord(
-            id=id_, started=started, finished=finished, origin=json.loads(origin), summary=summary
-        )
-        for id_, started, finished, origin, summary in zip(*columns, strict=True)
-    )
+    names = [column.name for column in COLUMNS]
+    rows = zip(*(table[name].tolist() for name in names), strict=True)
+    told = (dict(zip(names, row, strict=True)) for row in rows)
+    return tuple(RunRecord(**one | {"origin": json.loads(one["origin"])}) for one in told)
 
 
 def attachment(root: zarr.Group, row: int, name: str) -> dict[str, NDArray[Any]]:
@@ -129,18 +130,6 @@ def attachment(root: zarr.Group, row: int, name: str) -> dict[str, NDArray[Any]]
         return {}
     group = group_of(root, path)
     return {column: np.asarray(array_of(group, column)[:]) for column in sorted(group.array_keys())}
-
-
-def _write_attached(
-    group: zarr.Group, row: int, attached: Mapping[str, Mapping[str, NDArray[Any]]]
-) -> None:
-    for name, columns in attached.items():
-        place = group.create_group(f"{row}/{name}", overwrite=True)
-        for column, values in columns.items():
-            array = create_column(place, column, values.shape, values.dtype, (name,))
-            array[:] = values.astype(object) if values.dtype.kind == "U" else values
-    for old in sorted(group.group_keys(), key=int)[:-KEEP_ATTACHED]:
-        del group[old]
 
 
 def now() -> str:

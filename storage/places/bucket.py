@@ -13,7 +13,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import icechunk
@@ -75,10 +74,6 @@ class Bucket(Place):
             # A process killed between a repository's creation and its first commit leaves one
             # that holds nothing; it counts for none and is completed by the next.
             return next(history).parent_id is not None
-
-    def contains(self, path: Path) -> bool:
-        """No file lies in a bucket."""
-        return False
 
     def check_vacant(self) -> None:
         """Refuses a name below which something lies that is no store."""

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import icechunk
-import zarr
 
 from meldflow.models.schema.errors import BusyError, UsageError
+from meldflow.storage.places.branches import root_of
 from meldflow.storage.places.leaving import end_well
 from meldflow.storage.places.place import Lock, place_of
 
@@ -58,7 +58,7 @@ def open_repository(url: str) -> icechunk.Repository:
     with place.explained("cannot be read"):
         repository = icechunk.Repository.open(place.storage())
         try:
-            root = zarr.open_group(repository.readonly_session("main").store, mode="r")
+            root = root_of(repository, "main")
         except FileNotFoundError:
             raise UsageError(f"store {place.name}: it is damaged; its root is gone") from None
     found = root.attrs.get("schema")

@@ -64,6 +64,7 @@ class Place(Protocol):
 
     def contains(self, path: Path) -> bool:
         """Whether a file at ``path`` would lie inside the store."""
+        return False
 
     def check_vacant(self) -> None:
         """Finds out whether a new store may be put here.

@@ -50,11 +50,6 @@ class PartitionPlan:
     """Extractor name → stale rows, ascending; only extractors that have some. Views of arrays that
     all partitions share: as Python's numbers, a million rows would take a hundred megabytes."""
 
-    @property
-    def all_rows(self) -> NDArray[np.int64]:
-        """Every row that some extractor has to redo, ascending."""
-        return np.unique(np.concatenate(list(self.rows.values())))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
@@ -67,7 +62,8 @@ class Plan:
     @property
     def n_utterances(self) -> int:
         """Utterances with at least one stale feature."""
-        return sum(len(part.all_rows) for part in self.partitions)
+        rows = (np.concatenate(list(part.rows.values())) for part in self.partitions)
+        return sum(np.unique(one).size for one in rows)
 
     def stale(self) -> dict[str, int]:
         """Extractor name → number of stale rows."""

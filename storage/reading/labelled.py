@@ -90,10 +90,7 @@ def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
             pinned.stale(extractor),
             {"long_name": "is of an earlier clip, text or extractor"},
         ),
-        "reason": (
-            layout.reasons(state),
-            {"long_name": "why the feature is missing"},
-        ),
+        "reason": (layout.reasons(state), {"long_name": "why the feature is missing"}),
         "message": (state["message"], {}),
         UTTERANCE: (np.array(pinned.ids, dtype=object), {"long_name": "id of the utterance"}),
     }

@@ -170,9 +170,8 @@ class _PartitionWriter:
     def _write_ragged(self, array: ArraySpec, records: dict[int, Record]) -> dict[str, list[int]]:
         """Lays the partition's frames into its slot; gives start and row_size of every row."""
         stored = array_of(self.group, array.name)
-        base, room = map(
-            int, np.asarray(array_of(self.group, f"{array.name}_slot")[self.partition])
-        )
+        slot = np.asarray(array_of(self.group, f"{array.name}_slot")[self.partition])
+        base, room = slot.tolist()
         kept = self._kept_frames(array, stored, records)
         _fail_what_does_not_fit(array, records, room - sum(map(len, kept.values())))
         empty = np.empty((0, *array.shape), array.dtype)
@@ -192,16 +191,15 @@ class _PartitionWriter:
         self, array: ArraySpec, stored: zarr.Array[Any], records: Mapping[int, Record]
     ) -> dict[int, NDArray[Any]]:
         """Frames of the partition's other rows, which move with the new block."""
-        others = [row for row in range(self.first, self.last) if row not in records]
-        if not others:
+        if len(records) == self.last - self.first:
             return {}
-        start = np.asarray(array_of(self.group, f"{array.name}_start")[self.first : self.last])
-        size = np.asarray(array_of(self.group, f"{array.name}_row_size")[self.first : self.last])
-        spans = {row: (int(start[row - self.first]), int(size[row - self.first])) for row in others}
+        here, rows = slice(self.first, self.last), range(self.first, self.last)
+        start = np.asarray(array_of(self.group, f"{array.name}_start")[here]).tolist()
+        size = np.asarray(array_of(self.group, f"{array.name}_row_size")[here]).tolist()
         return {
             row: np.asarray(stored[begin : begin + length])
-            for row, (begin, length) in spans.items()
-            if length
+            for row, begin, length in zip(rows, start, size, strict=True)
+            if length and row not in records
         }
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from meldflow.models.schema.features import FeatureSpec, rows_needed
 from meldflow.models.schema.media import Modality
 from meldflow.storage.format import clip_facts, layout
-from meldflow.storage.format.columns import ColumnTable, array_of, group_of
+from meldflow.storage.format.columns import Column, ColumnTable, array_of, group_of
 
 UNKNOWN_SECONDS = 60.0
 """Room for a clip whose header does not say how long it is. Shards that nobody fills cost nothing;
@@ -41,10 +41,13 @@ def make_room(
         layout.create_extractor(root, spec, partition=partition)
     group = group_of(root, spec.name)
     state = ColumnTable.read(group, layout.state_columns(spec))
-    slots = ColumnTable.read(group, layout.slot_columns(spec), "partition")
+    ragged = layout.ragged_arrays(spec)
+    # First frame and number of frames of each partition's slot.
+    slot_columns = [Column(f"{array.name}_slot", "int64", 0, (2,)) for array in ragged]
+    slots = ColumnTable.read(group, slot_columns, "partition")
     state.grow(n_rows)
     slots.grow(-(-n_rows // partition))
-    for array in layout.ragged_arrays(spec):
+    for array in ragged:
         frames = rows_needed(array, seconds)
         starts = np.arange(0, n_rows, partition)
         n_frames = layout.allocate_slots(slots, array, np.add.reduceat(frames, starts))

@@ -35,7 +35,7 @@ from meldflow.storage.format.tables import (
     utterance_table,
 )
 from meldflow.storage.places import location
-from meldflow.storage.places.branches import BRANCH_PREFIX, resumable, run_branches
+from meldflow.storage.places.branches import BRANCH_PREFIX, resumable, root_of, run_branches
 from meldflow.storage.places.place import Lock, place_of
 from meldflow.storage.planning.plan import SOURCE_COLUMN, Plan, plan
 from meldflow.storage.writing import room
@@ -113,7 +113,7 @@ class Run:
         self._session: icechunk.Session | None = None
         self._pending = 0
         self._last_commit = time.monotonic()
-        root = self._read(self.branch)
+        root = root_of(self._repository, self.branch)
         self.partition = partition_of(root)
         self.utterances = utterance_table(root)
         self._states = {spec.name: state_table(root, spec) for spec in specs}
@@ -157,14 +157,12 @@ class Run:
         if self._session is None:
             self._session = self._repository.writable_session(self.branch)
         self._session.merge(written.fork)
-        keys = {spec.name: spec.key for spec in self._specs}
-        sources = {spec.name: SOURCE_COLUMN[spec.modality] for spec in self._specs}
+        specs = {spec.name: spec for spec in self._specs}
         for update in written.states:
-            sha = self.utterances[sources[update.extractor]][update.rows]
-            table = self._states[update.extractor]
-            table.put(update.rows, update.columns)
-            table.put(update.rows, {"key": keys[update.extractor], "run": self.entry.row})
-            table.put(update.rows, {"source_sha": sha})
+            spec = specs[update.extractor]
+            sha = self.utterances[SOURCE_COLUMN[spec.modality]][update.rows]
+            made: dict[str, Any] = {"key": spec.key, "run": self.entry.row, "source_sha": sha}
+            self._states[spec.name].put(update.rows, {**update.columns, **made})
         for update in written.ends:
             self._states[update.extractor].put(update.rows, update.columns)
         for modality, shown in written.facts.items():
@@ -184,7 +182,7 @@ class Run:
             for spec in self._specs:
                 self._states[spec.name].write(group_of(root, spec.name))
             for modality, table in self._facts.items():
-                clip_facts.write(root, modality, table)
+                table.write(group_of(root, f"{clip_facts.GROUP}/{modality}"))
         self._commit(self._session, f"{self._pending} partitions")
         self._session, self._pending = None, 0
 
@@ -241,11 +239,10 @@ class Run:
             if one.tried
         )
         # Against main, since a resumed run finds what it did before it died.
-        change = change_between(utterance_table(self._read("main")), self.utterances)
+        change = change_between(utterance_table(root_of(self._repository, "main")), self.utterances)
         summary = "; ".join(filter(None, (str(change), rates)))
         self.entry.finish(summary)
-        session = self._repository.writable_session(self.branch)
-        self._commit(session, summary, published=True)
+        self._commit(self._repository.writable_session(self.branch), summary, published=True)
 
     def _claim_branch(self) -> tuple[str, bool]:
         """The branch of a dead run that this one may go on with, else a new one."""
@@ -262,9 +259,6 @@ class Run:
             if next(self._repository.ancestry(branch=branch)).metadata.get("base") == self._base:
                 logger.warning("the work of %s, which died, is given up: main moved on", branch)
             self._repository.delete_branch(branch)
-
-    def _read(self, branch: str) -> zarr.Group:
-        return zarr.open_group(self._repository.readonly_session(branch).store, mode="r")
 
     def _commit(self, session: icechunk.Session, message: str, *, published: bool = False) -> None:
         self._lock.check()
