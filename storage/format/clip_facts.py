@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from meldflow.models.schema.media import AudioFacts, Modality, VideoFacts
 from meldflow.storage.format.columns import Column, ColumnTable, group_of
+from meldflow.storage.format.layout import FACTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +29,6 @@ RECORDS: Mapping[Modality, type[Facts]] = {
     Modality.AUDIO: AudioFacts,
     Modality.VIDEO: VideoFacts,
 }
-
-GROUP = "facts"
 
 _SOURCE = Column("source_sha", "uint8", 0, (32,))
 _STORED: Mapping[type, tuple[str, Any]] = {
@@ -53,7 +52,7 @@ def fact_columns(modality: Modality) -> tuple[Column, ...]:
 
 def make_room(root: zarr.Group, modality: Modality, n_rows: int) -> ColumnTable:
     """The modality's table, created where it is not there, grown to ``n_rows``."""
-    group = root.require_group(f"{GROUP}/{modality}")
+    group = root.require_group(f"{FACTS}/{modality}")
     table = ColumnTable.read(group, fact_columns(modality))
     table.grow(n_rows)
     table.write(group)
@@ -107,7 +106,7 @@ def clip_table(
     shown = pd.DataFrame({"clip": utterances["clip_path"][rows]}, index=index)
     checksums = utterances["clip_sha"][rows]
     for modality in RECORDS:
-        stored = ColumnTable.read(group_of(root, f"{GROUP}/{modality}"), fact_columns(modality))
+        stored = ColumnTable.read(group_of(root, f"{FACTS}/{modality}"), fact_columns(modality))
         source = stored["source_sha"][rows]
         decoded = (source == checksums).all(axis=1) & source.any(axis=1)
         facts = _records(stored, modality, rows[decoded])

@@ -31,7 +31,8 @@ SHARD_FRAMES = 16_384
 CHUNK_BYTES = 256 * 1024
 """Aim for the size of a chunk; 128 wav2vec2 frames in half precision (measured best)."""
 
-UTTERANCES = "utterances"
+OWN = UTTERANCES, FACTS, RUNS, ATTACHED = "utterances", "facts", "runs", "attached"
+"""The groups that are no extractors'; what runs attached is in ``attached/<row of the run>``."""
 
 UTTERANCE_COLUMNS = (
     Column("split", "str", ""),

@@ -23,11 +23,7 @@ from meldflow.storage.format.columns import (
     create_column,
     group_of,
 )
-
-GROUP = "runs"
-
-ATTACHED = "attached"
-"""Group of what runs attached: ``attached/<row in the table>/<name>/<column>``."""
+from meldflow.storage.format.layout import ATTACHED, RUNS
 
 KEEP_ATTACHED = 100
 """Runs whose attachments the newest state has. Every array is listed in every commit; those of
@@ -91,7 +87,7 @@ class RunEntry:
         told = {**self._record, "origin": json.dumps(self._origin)}
         self._table.grow(self.row + 1)
         self._table.put([self.row], dict(told.items() - self._written.items()))
-        self._table.write(root.require_group(GROUP))
+        self._table.write(root.require_group(RUNS))
         self._written = told
         if self._attached:
             self._write_attached(root.require_group(ATTACHED))
@@ -109,8 +105,8 @@ class RunEntry:
 
 def read_table(root: zarr.Group) -> ColumnTable:
     """The table as it is stored."""
-    if GROUP in root:
-        return ColumnTable.read(group_of(root, GROUP), COLUMNS, "run")
+    if RUNS in root:
+        return ColumnTable.read(group_of(root, RUNS), COLUMNS, "run")
     return ColumnTable.empty(COLUMNS, "run")
 
 

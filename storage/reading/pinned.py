@@ -107,8 +107,8 @@ class Pinned:
         """Names of the extractors that the store holds, sorted."""
         groups = (
             f"{modality}/{name}"
-            for modality in sorted(Modality)
-            if modality in self.root
+            for modality in sorted(self.root.group_keys())
+            if modality not in layout.OWN
             for name in sorted(group_of(self.root, modality).group_keys())
         )
         return tuple(groups)

@@ -182,7 +182,7 @@ class Run:
             for spec in self._specs:
                 self._states[spec.name].write(group_of(root, spec.name))
             for modality, table in self._facts.items():
-                table.write(group_of(root, f"{clip_facts.GROUP}/{modality}"))
+                table.write(group_of(root, f"{layout.FACTS}/{modality}"))
         self._commit(self._session, f"{self._pending} partitions")
         self._session, self._pending = None, 0
 
