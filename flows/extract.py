@@ -67,7 +67,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
                 watch.extracting(plan, cluster) as monitor,
             ):
                 logger.info("dask dashboard: %s", cluster.dashboard)
-                run.note("workers", cluster.ask(describe_workers))
+                run.entry.note("workers", cluster.ask(describe_workers))
                 work = Extraction(run, options, extractors, cluster, monitor)
                 run_partitions(
                     run,

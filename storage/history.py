@@ -9,15 +9,13 @@ from dataclasses import dataclass
 
 import icechunk
 import numpy as np
-from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.storage.format.catalogue import COMPARED, differs
-from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.format.layout import NEVER
 from meldflow.storage.places import location
 from meldflow.storage.places.branches import BRANCH_PREFIX, run_branches
-from meldflow.storage.places.place import explained, place_of
+from meldflow.storage.places.place import place_of
 from meldflow.storage.reading.pinned import resolve
 from meldflow.storage.reading.snapshot import Snapshot, open_store
 
@@ -81,14 +79,14 @@ def log(url: str) -> tuple[State, ...]:
         UsageError: there is no store.
     """
     repository = location.open_repository(url)
-    tags = _tags(repository)
+    names = _tags(repository)
     return tuple(
         State(
             snapshot=one.id,
             time=one.written_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             run=str(one.metadata.get("run", "")),
             summary=one.message,
-            tags=tags.get(one.id, ()),
+            tags=tuple(name for name, snapshot in names.items() if snapshot == one.id),
         )
         for one in _published(repository.ancestry(branch="main"))
     )
@@ -103,7 +101,7 @@ def diff(url: str, before: str, after: str) -> Diff:
     old, new = open_store(url, before), open_store(url, after)
     was, now = _active(old), _active(new)
     changed = _changed(old, new, {one: (was[one], now[one]) for one in now if one in was})
-    names = dict.fromkeys((*_extractors(old), *_extractors(new)))
+    names = dict.fromkeys((*old.extractors, *new.extractors))
     extractors = {name: _extractor_diff(old, new, name) for name in names}
     return Diff(
         before=old.id,
@@ -132,25 +130,21 @@ def tag(url: str, name: str, ref: str = "main") -> str:
         raise UsageError(f"store {url}: {name!r} is the name of a branch; choose another one")
     with location.locked(url) as (repository, _):
         snapshot = resolve(repository, url, ref)
-        taken = repository.lookup_tag(name) if name in repository.list_tags() else None
+        taken = _tags(repository).get(name)
         if taken not in (None, snapshot):
             raise UsageError(f"store {url}: the tag {name!r} names {taken}; choose another name")
         if taken is None:
-            with explained(place_of(url).name, f"cannot be tagged {name!r}"):
-                _create_tag(repository, url, name, snapshot)
+            with place_of(url).explained(f"cannot be tagged {name!r}"):
+                try:
+                    repository.create_tag(name, snapshot)
+                except icechunk.IcechunkError as error:
+                    if "already exists" not in str(error):  # as a tombstone, which nothing lists
+                        raise
+                    raise UsageError(
+                        f"store {url}: a tag {name!r} was forgotten once, and Icechunk never gives "
+                        "a name twice; choose another name"
+                    ) from None
     return snapshot
-
-
-def _create_tag(repository: icechunk.Repository, url: str, name: str, snapshot: str) -> None:
-    try:
-        repository.create_tag(name, snapshot)
-    except icechunk.IcechunkError as error:
-        if "already exists" in str(error):  # as a tombstone, which nothing lists
-            raise UsageError(
-                f"store {url}: a tag {name!r} was forgotten once, and Icechunk never gives a name "
-                "twice; choose another name"
-            ) from None
-        raise
 
 
 def tags(url: str) -> dict[str, str]:
@@ -159,7 +153,10 @@ def tags(url: str) -> dict[str, str]:
     Raises:
         UsageError: there is no store.
     """
-    repository = location.open_repository(url)
+    return _tags(location.open_repository(url))
+
+
+def _tags(repository: icechunk.Repository) -> dict[str, str]:
     return {name: repository.lookup_tag(name) for name in sorted(repository.list_tags())}
 
 
@@ -222,23 +219,11 @@ def _reachable(repository: icechunk.Repository) -> set[str]:
     return {one.id for history in histories for one in _published(history)}
 
 
-def _tags(repository: icechunk.Repository) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for name in sorted(repository.list_tags()):
-        snapshot = repository.lookup_tag(name)
-        found[snapshot] = (*found.get(snapshot, ()), name)
-    return found
-
-
 def _active(snapshot: Snapshot) -> dict[str, int]:
     """Id of every active utterance → its row."""
     if snapshot.is_empty:
         return {}
     return {snapshot.ids[row]: row for row in snapshot.rows().tolist()}
-
-
-def _extractors(snapshot: Snapshot) -> tuple[str, ...]:
-    return () if snapshot.is_empty else snapshot.extractors
 
 
 def _changed(
@@ -259,39 +244,28 @@ def _changed(
 
 def _extractor_diff(old: Snapshot, new: Snapshot, name: str) -> ExtractorDiff:
     before, after = _results(old, name), _results(new, name)
-    changed = [one for one in after if one in before and before[one] != after[one]]
     return ExtractorDiff(
         key_before=_key(old, name),
         key_after=_key(new, name),
         added=tuple(one for one in after if one not in before),
-        changed=tuple(changed),
+        changed=tuple(one for one in after if before.get(one, after[one]) != after[one]),
         removed=tuple(one for one in before if one not in after),
     )
 
 
 def _key(snapshot: Snapshot, extractor: str) -> str:
-    if extractor not in _extractors(snapshot):
-        return ""
-    return str(snapshot.attributes(extractor)["key"])
+    return str(snapshot.attributes(extractor)["key"]) if extractor in snapshot.extractors else ""
 
 
 def _results(snapshot: Snapshot, extractor: str) -> dict[str, tuple[object, ...]]:
     """Id of every active utterance with a result → what tells that result from another."""
-    if extractor not in _extractors(snapshot):
+    if extractor not in snapshot.extractors:
         return {}
-    state = snapshot.state(extractor)
-    rows = snapshot.rows()
+    state, rows = snapshot.state(extractor), snapshot.rows()
     rows = rows[np.asarray(state["status"][rows] != NEVER)]
-    marks = _marks(snapshot, state, rows)
-    return dict(zip((snapshot.ids[row] for row in rows.tolist()), marks, strict=True))
-
-
-def _marks(
-    snapshot: Snapshot, state: ColumnTable, rows: NDArray[np.int64]
-) -> Iterator[tuple[object, ...]]:
+    status, key, run = (state[name][rows].tolist() for name in ("status", "key", "run"))
     sources = (one.tobytes() for one in state["source_sha"][rows])
-    plain = (state[name][rows].tolist() for name in ("status", "key"))
     # By their names: after a rollback, two histories count different runs with one number.
-    runs = [(one.id, one.started) for one in snapshot.runs]
-    made = (runs[number] for number in state["run"][rows].tolist())
-    return zip(*plain, made, sources, strict=True)
+    made = ((snapshot.runs[number].id, snapshot.runs[number].started) for number in run)
+    ids = (snapshot.ids[row] for row in rows.tolist())
+    return dict(zip(ids, zip(status, key, sources, made, strict=True), strict=True))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.storage.places import location
-from meldflow.storage.places.place import explained, place_of
+from meldflow.storage.places.place import place_of
 
 MOST_DAYS = 36_500
 
@@ -42,7 +42,7 @@ def maintain_store(url: str, *, older_than_days: float = 30.0, dry_run: bool = F
     with location.locked(url) as (repository, lock):
         age = datetime.timedelta(days=older_than_days)
         before = datetime.datetime.now(datetime.UTC) - age
-        with explained(place_of(url).name, "maintenance stopped"):
+        with place_of(url).explained("maintenance stopped"):
             expired = set() if dry_run else repository.expire_snapshots(before)
             lock.check()
             freed = repository.garbage_collect(before, dry_run=dry_run)

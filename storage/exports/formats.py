@@ -6,7 +6,7 @@ start.
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +42,7 @@ class Format:
 
     def load(self) -> Writer:
         """The function that writes it."""
-        module, name = self.writer.split(":")
-        writer: Writer = getattr(importlib.import_module(module), name)
+        writer: Writer = pkgutil.resolve_name(self.writer)
         return writer
 
 

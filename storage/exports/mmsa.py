@@ -35,7 +35,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,8 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import EMOTIONS
 from meldflow.storage.exports.formats import Advance, Outcome
-from meldflow.storage.exports.selection import Exported, Selection, Source
-from meldflow.storage.format.arrays import by_partition
+from meldflow.storage.exports.selection import Exported, Selection
+from meldflow.storage.format.arrays import FeatureArray, RaggedArray, by_partition
 from meldflow.storage.format.columns import ColumnTable
 
 SPLITS = {"train": "train", "dev": "valid", "test": "test"}
@@ -59,9 +59,6 @@ SENTIMENTS = ("negative", "neutral", "positive")
 
 OTHER_SPLIT = "in none of the splits train, dev and test"
 NO_SENTIMENT = "no sentiment of negative, neutral and positive"
-
-Steps: TypeAlias = NDArray[Any]
-"""One utterance's feature, shape (n_steps, n_channels)."""
 
 
 def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
@@ -90,7 +87,7 @@ class _Feature:
     """A modality on its way into the pickle, and what was done to it."""
 
     extractor: Exported
-    source: Source
+    array: FeatureArray
     n_steps: int
     """Steps after padding."""
     how: str
@@ -106,10 +103,10 @@ class _Feature:
         """What the provenance says of it."""
         return {
             "extractor": self.extractor.name,
-            "array": self.source.spec.name,
-            "dtype": self.source.spec.dtype,
+            "array": self.array.spec.name,
+            "dtype": self.array.spec.dtype,
             "n_steps": self.n_steps,
-            "n_channels": _n_channels(self.source),
+            "n_channels": self.array.spec.shape[-1],
             "steps": self.how,
             "utterances_cut": self.n_cut,
             "nan_written_as_zero": self.n_undefined,
@@ -124,31 +121,27 @@ class _Feature:
         Returns:
             shape (n_rows, n_steps, n_channels).
         """
-        shape = len(rows), self.n_steps, _n_channels(self.source)
-        padded = np.zeros(shape, self.source.spec.dtype)
+        n_channels = self.array.spec.shape[-1]
+        padded = np.zeros((len(rows), self.n_steps, n_channels), self.array.spec.dtype)
         for part in by_partition(rows, selection.snapshot.partition):
-            for steps in self._steps(part):
+            has = self.extractor.has(part).tolist()
+            for row, stored, there in zip(part.tolist(), self.array.read(part), has, strict=True):
+                steps = self._finish(stored.reshape(-1, n_channels)) if there else padded[0, :0]
                 padded[len(lengths), : len(steps)] = steps
                 lengths.append(len(steps))
-            advance(len(part) * len(self.extractor.sources))
+                if there and not len(steps):
+                    self.empty.append(row)
+            advance(len(part) * len(self.extractor.arrays))
         return padded
 
-    def _steps(self, rows: NDArray[np.int64]) -> list[Steps]:
-        has = self.extractor.has(rows).tolist()
-        pairs = zip(_split(self.source, rows), has, strict=True)
-        finished = [self._finish(steps if there else steps[:0]) for steps, there in pairs]
-        triples = zip(rows.tolist(), finished, has, strict=True)
-        self.empty += [row for row, steps, there in triples if there and not len(steps)]
-        return finished
-
-    def _finish(self, steps: Steps) -> Steps:
+    def _finish(self, steps: NDArray[Any]) -> NDArray[Any]:
         undefined = np.isnan(steps)
         kept, undefined = steps[~undefined.all(axis=1)], undefined[~undefined.all(axis=1)]
         if len(kept) > self.n_steps:
             self.n_cut += 1
             kept, undefined = kept[: self.n_steps], undefined[: self.n_steps]
         self.n_undefined += int(undefined.sum())
-        return np.where(undefined, kept.dtype.type(0), kept)
+        return np.asarray(np.where(undefined, kept.dtype.type(0), kept))
 
 
 class _Pickler(pickle.Pickler):
@@ -168,7 +161,7 @@ class _Pickler(pickle.Pickler):
 def _one_per_modality(selection: Selection) -> dict[Modality, Exported]:
     chosen: dict[Modality, Exported] = {}
     for modality in NAMES:
-        held = [one for one in selection.extractors if one.modality == modality]
+        held = [one for one in selection.extractors if one.attributes["modality"] == modality]
         if len(held) != 1:
             names = ", ".join(one.name for one in held) or "none"
             raise UsageError(
@@ -203,16 +196,14 @@ def _one_split(
     table = selection.snapshot.utterances
     sentiments = table["sentiment"][rows].tolist()
     classes = np.array([SENTIMENTS.index(one) for one in sentiments], np.int64)
-    emotions = {name: number for number, name in enumerate(EMOTIONS)}
+    emotions = [EMOTIONS.index(one) if one in EMOTIONS else -1 for one in table["emotion"][rows]]
     split: dict[str, Any] = {
         "raw_text": table["text"][rows].tolist(),
         "id": _ids(table, rows),
         "annotations": [one.capitalize() for one in sentiments],
         "regression_labels": (classes - 1).astype(np.float32),
         "classification_labels": classes,
-        "emotion_labels": np.array(
-            [emotions.get(one, -1) for one in table["emotion"][rows].tolist()], np.int64
-        ),
+        "emotion_labels": np.array(emotions, np.int64),
     }
     for modality, feature in features.items():
         lengths: list[int] = []
@@ -231,70 +222,48 @@ def _ids(table: ColumnTable, rows: NDArray[np.int64]) -> list[str]:
 
 
 def _feature(selection: Selection, one: Exported) -> _Feature:
-    source = _source(one)
-    if not source.is_ragged:
-        is_vector = len(source.spec.shape) == 1
-        n_steps = 1 if is_vector else source.spec.shape[0]
+    array = _array(one)
+    if not isinstance(array, RaggedArray):
+        is_vector = len(array.spec.shape) == 1
+        n_steps = 1 if is_vector else array.spec.shape[0]
         how = "one: the vector as stored" if is_vector else "as stored"
-        return _Feature(extractor=one, source=source, n_steps=n_steps, how=how)
-    sizes = source.row_size[selection.rows[one.has(selection.rows)]]
+        return _Feature(extractor=one, array=array, n_steps=n_steps, how=how)
+    sizes = array.row_size[selection.rows[one.has(selection.rows)]]
     limit = int(sizes.mean() + 3 * sizes.std()) if sizes.size else 1
     n_steps = max(1, min(limit, int(sizes.max(initial=1))))
     how = f"frames, cut after {n_steps}: the longest, at most mean length + 3 standard deviations"
-    return _Feature(extractor=one, source=source, n_steps=n_steps, how=how)
+    return _Feature(extractor=one, array=array, n_steps=n_steps, how=how)
 
 
-def _source(one: Exported) -> Source:
+def _array(one: Exported) -> FeatureArray:
     """The array that stands for the extractor: its frames, else what it names first."""
     usable = [
-        source
-        for source in one.sources
-        if np.dtype(source.spec.dtype).kind == "f"
-        and len(source.spec.shape) in ((1,) if source.is_ragged else (1, 2))
+        array
+        for array in one.arrays
+        if np.dtype(array.spec.dtype).kind == "f"
+        and len(array.spec.shape) in ((1,) if isinstance(array, RaggedArray) else (1, 2))
     ]
     if usable:
-        return next((source for source in usable if source.is_ragged), usable[0])
+        return next((array for array in usable if isinstance(array, RaggedArray)), usable[0])
     raise UsageError(f"mmsa: {one.name} gives no sequence and no vector of real numbers")
 
 
-def _n_channels(source: Source) -> int:
-    return source.spec.shape[-1]
-
-
-def _split(source: Source, rows: NDArray[np.int64]) -> list[Steps]:
-    """The feature of every row by itself."""
-    values = source.read(rows)
-    if source.is_ragged:
-        return np.split(values, np.cumsum(source.row_size[rows])[:-1])
-    return list(values.reshape(len(rows), -1, _n_channels(source)))
-
-
 def _remarks(selection: Selection, features: Mapping[Modality, _Feature]) -> tuple[str, ...]:
-    lacking = {
-        NAMES[modality]: int((~one.extractor.has(selection.rows)).sum())
-        for modality, one in features.items()
-    }
-    missing = ", ".join(f"{name} {number}" for name, number in lacking.items() if number)
+    remarks: list[str] = []
+    lacking: list[str] = []
+    for modality, one in features.items():
+        if n_lacking := int((~one.extractor.has(selection.rows)).sum()):
+            lacking.append(f"{NAMES[modality]} {n_lacking}")
+        counted = {
+            "utterances have the feature and not one step of it; they are zeros of length 0, too": (
+                len(one.empty)
+            ),
+            f"utterances cut after {one.n_steps} steps": one.n_cut,
+            "values that were NaN are 0": one.n_undefined,
+        }
+        remarks += [f"{NAMES[modality]}: {n} {what}" for what, n in counted.items() if n]
     zeros = (
-        f"missing features are zeros of length 0, listed in the provenance: {missing}; models "
-        "that pack sequences refuse that length, --complete leaves these utterances out"
+        f"missing features are zeros of length 0, listed in the provenance: {', '.join(lacking)}; "
+        "models that pack sequences refuse that length, --complete leaves these utterances out"
     )
-    return (
-        *([zeros] if missing else ()),
-        *(
-            f"{NAMES[modality]}: {len(one.empty)} utterances have the feature and not one step of "
-            "it; they are zeros of length 0, too"
-            for modality, one in features.items()
-            if one.empty
-        ),
-        *(
-            f"{NAMES[modality]}: {one.n_cut} utterances cut after {one.n_steps} steps"
-            for modality, one in features.items()
-            if one.n_cut
-        ),
-        *(
-            f"{NAMES[modality]}: {one.n_undefined} values that were NaN are 0"
-            for modality, one in features.items()
-            if one.n_undefined
-        ),
-    )
+    return (*([zeros] if lacking else []), *remarks)

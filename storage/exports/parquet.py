@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.exports.formats import Advance, Outcome
-from meldflow.storage.exports.selection import Exported, Selection, Source
+from meldflow.storage.exports.selection import Exported, Selection
+from meldflow.storage.format.arrays import FeatureArray, RaggedArray
 from meldflow.storage.format.axes import UTTERANCE, described
 
 _TEXT = ("status", "reason", "message", "key")
@@ -46,29 +47,29 @@ def _extractor(path: Path, one: Exported, selection: Selection, advance: Advance
         for rows in selection.partitions():
             table = pa.table(_partition(one, rows, selection.snapshot.ids), schema=schema)
             writer.write_table(table, row_group_size=len(rows))
-            advance(len(rows) * len(one.sources))
+            advance(len(rows) * len(one.arrays))
 
 
 def _schema(one: Exported) -> pa.Schema:
     text = [pa.field(name, pa.string(), nullable=False) for name in (UTTERANCE, *_TEXT)]
     masks = [pa.field(name, pa.bool_(), nullable=False) for name in ("stale", "present")]
     features = [
-        pa.field(source.spec.name, _type(source), metadata=described(source.spec))
-        for source in one.sources
+        pa.field(array.spec.name, _type(array.spec), metadata=described(array.spec))
+        for array in one.arrays
     ]
     return pa.schema([*text, *masks, *features])
 
 
-def _type(source: Source) -> pa.DataType:
-    fixed = reduce(pa.list_, reversed(source.spec.shape), pa.from_numpy_dtype(source.spec.dtype))
-    return pa.list_(fixed) if source.is_ragged else fixed
+def _type(spec: ArraySpec) -> pa.DataType:
+    fixed = reduce(pa.list_, reversed(spec.shape), pa.from_numpy_dtype(spec.dtype))
+    return fixed if spec.rate is None else pa.list_(fixed)
 
 
 def _partition(one: Exported, rows: NDArray[np.int64], ids: list[str]) -> dict[str, pa.Array]:
     lacking = ~one.has(rows)
-    features = {source.spec.name: _feature(source, rows, lacking) for source in one.sources}
+    features = {array.spec.name: _feature(array, rows, lacking) for array in one.arrays}
     named = np.array([ids[row] for row in rows.tolist()], dtype=object)
-    return {**_columns({UTTERANCE: named, **one.columns(rows)}), **features}
+    return _columns({UTTERANCE: named, **one.columns(rows)}) | features
 
 
 def _columns(columns: Mapping[str, NDArray[Any]]) -> dict[str, pa.Array]:
@@ -76,12 +77,12 @@ def _columns(columns: Mapping[str, NDArray[Any]]) -> dict[str, pa.Array]:
     return {name: pa.array(values, types.get(name)) for name, values in columns.items()}
 
 
-def _feature(source: Source, rows: NDArray[np.int64], lacking: NDArray[np.bool_]) -> pa.Array:
-    values = source.read(rows)
-    if not source.is_ragged:
-        return _fixed(values, source.spec, lacking)
-    ends = np.concatenate([[0], np.cumsum(source.row_size[rows])]).astype(np.int32)
-    frames = _fixed(values, source.spec, np.zeros(len(values), bool))
+def _feature(array: FeatureArray, rows: NDArray[np.int64], lacking: NDArray[np.bool_]) -> pa.Array:
+    values = array.gather(rows)
+    if not isinstance(array, RaggedArray):
+        return _fixed(values, array.spec, lacking)
+    ends = np.concatenate([[0], np.cumsum(array.row_size[rows])]).astype(np.int32)
+    frames = _fixed(values, array.spec, np.zeros(len(values), bool))
     return pa.ListArray.from_arrays(pa.array(ends), frames, mask=pa.array(lacking))
 
 

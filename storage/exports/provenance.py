@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +27,7 @@ PACKAGES = ("meldflow", "icechunk", "numpy", "pyarrow", "zarr")
 def describe(outcome: Outcome, *, format_name: str, command: str) -> dict[str, Any]:
     """Everything that is needed to know what an export holds and to make it again, as JSON."""
     selection = outcome.selection
+    splits = selection.snapshot.utterances["split"][selection.rows]
     return {
         "format": format_name,
         "snapshot": selection.snapshot.id,
@@ -39,7 +39,7 @@ def describe(outcome: Outcome, *, format_name: str, command: str) -> dict[str, A
         "random_weights": list(random_weights(selection)),
         "utterances": {
             "exported": len(selection.rows),
-            "by_split": _by_split(selection),
+            "by_split": dict(sorted(Counter(splits.tolist()).items())),
             "left_out": dict(selection.left_out),
         },
         "extractors": {one.name: _extractor(one, selection) for one in selection.extractors},
@@ -68,8 +68,8 @@ def missing_reasons(one: Exported, selection: Selection) -> dict[str, int]:
 
 def random_weights(selection: Selection) -> tuple[str, ...]:
     """The exported extractors whose networks have random weights."""
-    kinds = {one.name: one.attributes["weights"]["kind"] for one in selection.extractors}
-    return tuple(name for name, kind in kinds.items() if kind == "random")
+    random = selection.snapshot.random_weights()
+    return tuple(one.name for one in selection.extractors if one.name in random)
 
 
 def warnings(outcome: Outcome) -> tuple[str, ...]:
@@ -87,12 +87,6 @@ def warnings(outcome: Outcome) -> tuple[str, ...]:
         ),
         *outcome.remarks,
     )
-
-
-def _by_split(selection: Selection) -> Mapping[str, int]:
-    splits = selection.snapshot.utterances["split"][selection.rows]
-    names, numbers = np.unique(splits.astype(str), return_counts=True)
-    return dict(zip(names.tolist(), numbers.tolist(), strict=True))
 
 
 def _extractor(one: Exported, selection: Selection) -> dict[str, Any]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.storage.exports import provenance
 from meldflow.storage.exports.formats import Advance, Format, format_called
 from meldflow.storage.exports.selection import Selection
-from meldflow.storage.places.place import icechunk_explained, place_of
+from meldflow.storage.places.place import place_of
 
 PROVENANCE = "provenance.json"
 
@@ -87,17 +85,23 @@ def export(
     """
     check_target(target, store=selection.snapshot.url, format_name=format_name)
     kind, path = format_called(format_name), target.absolute()
-    with _explained(path):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _draft_folder(path) as folder:
-            draft = folder / path.name
-            with icechunk_explained(selection.snapshot.url, "cannot be read", RunError):
+        with tempfile.TemporaryDirectory(
+            prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True
+        ) as folder:
+            draft = Path(folder) / path.name
+            with selection.snapshot.reading():
                 outcome = kind.load()(selection, draft, advance)
             size = _size(draft)
             record = provenance.describe(outcome, format_name=format_name, command=command)
             content = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             _provenance(draft, kind).write_text(content, encoding="utf-8")
             _publish(draft, path, kind)
+    except OSError as error:
+        raise RunError(
+            f"export {path}: cannot be written ({error.strerror or error}); nothing stays behind"
+        ) from error
     kept = outcome.selection
     return ExportReport(
         format=format_name,
@@ -118,16 +122,6 @@ def _provenance(path: Path, kind: Format) -> Path:
     return path.with_name(f"{path.name}.{PROVENANCE}") if kind.is_file else path / PROVENANCE
 
 
-@contextlib.contextmanager
-def _draft_folder(path: Path) -> Iterator[Path]:
-    """A hidden folder beside ``path``, on the same disk, that is gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _publish(draft: Path, path: Path, kind: Format) -> None:
     """The rename that makes the export appear; its provenance is there before it."""
     if os.path.lexists(path):
@@ -145,15 +139,4 @@ def _publish(draft: Path, path: Path, kind: Format) -> None:
 
 
 def _size(path: Path) -> int:
-    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    return sum(one.stat().st_size for one in files)
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"export {path}: cannot be written ({error.strerror or error}); nothing stays behind"
-        ) from error
+    return sum(one.stat().st_size for one in (path, *path.rglob("*")) if one.is_file())

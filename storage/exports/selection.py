@@ -14,12 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec
-from meldflow.models.schema.media import Modality
 from meldflow.storage.format import layout
-from meldflow.storage.format.arrays import FeatureArray, FixedArray, RaggedArray, by_partition
+from meldflow.storage.format.arrays import by_partition
 from meldflow.storage.format.axes import UTTERANCE
-from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.reading.snapshot import Snapshot
 
 STATUS = {layout.NEVER: "never", layout.OK: "ok", layout.FAILED: "failed"}
@@ -34,56 +31,17 @@ _RENAMED = {"utterance": "number"}
 _NOT_EXPORTED = ("active", "clip_mtime_ns")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One array of an extractor, as it lies in the snapshot."""
-
-    spec: ArraySpec
-    array: FeatureArray
-
-    @property
-    def is_ragged(self) -> bool:
-        """Whether a row has a frame dimension."""
-        return self.spec.rate is not None
-
-    @property
-    def row_size(self) -> NDArray[np.int64]:
-        """Frames of every row of the store, shape (n_stored,); empty for fixed-size arrays."""
-        none = np.empty(0, np.int64)
-        return self.array.row_size if isinstance(self.array, RaggedArray) else none
-
-    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """The values of rows of one partition, without the gaps that the store leaves.
-
-        Args:
-            rows: ascending rows of the store, shape (n_rows,).
-
-        Returns:
-            shape (n_rows, *shape), or (frames of all these rows, *shape) where it is ragged.
-        """
-        if isinstance(self.array, FixedArray):
-            return self.array.gather(rows)
-        return np.concatenate(self.array.read(rows))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
     """An extractor of the selection: what it is, the state of its rows, its arrays."""
 
-    name: str
-    attributes: Mapping[str, Any]
-    """Key, version, parameters, weights and arrays, as the store describes them."""
-    state: ColumnTable
-    """Status, reason, message, key and checksum of every row of the store."""
-    stale: NDArray[np.bool_]
-    """Rows whose feature belongs to another file, text or key than the catalogue's, shape
-    (n_stored,)."""
-    sources: tuple[Source, ...]
-
-    @property
-    def modality(self) -> Modality:
-        """What it listens to."""
-        return Modality(self.attributes["modality"])
+    def __init__(self, snapshot: Snapshot, name: str) -> None:
+        self.name = name
+        self.attributes = snapshot.attributes(name)
+        """Key, version, parameters, weights and arrays, as the store describes them."""
+        self.state = snapshot.state(name)
+        self.stale = snapshot.stale(name)
+        specs = layout.array_specs(self.attributes)
+        self.arrays = tuple(snapshot.array(name, array) for array in specs)
 
     def columns(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The state of ``rows`` by name, each of shape (n_rows,); text as objects."""
@@ -104,17 +62,8 @@ class Exported:
     def reasons(self, rows: NDArray[np.int64]) -> list[tuple[int, str, str]]:
         """(row, reason, message) of those of ``rows`` that lack the feature."""
         lacking = rows[~self.has(rows)]
-        never = self.state["status"][lacking] == layout.NEVER
-        return [
-            (row, NEVER_EXTRACTED, "") if untried else (row, reason, message)
-            for row, untried, reason, message in zip(
-                lacking.tolist(),
-                never.tolist(),
-                self.state["reason"][lacking],
-                self.state["message"][lacking],
-                strict=True,
-            )
-        ]
+        reasons, messages = layout.reasons(self.state, lacking), self.state["message"][lacking]
+        return list(zip(lacking.tolist(), reasons.tolist(), messages.tolist(), strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +82,7 @@ class Selection:
     @property
     def total(self) -> int:
         """What ``advance`` is told in all while it is written: rows times arrays."""
-        return len(self.rows) * sum(len(one.sources) for one in self.extractors)
+        return len(self.rows) * sum(len(one.arrays) for one in self.extractors)
 
     def keep(self, mask: NDArray[np.bool_], otherwise: str) -> Selection:
         """The rows in ``mask``; the others are left out for the reason ``otherwise``."""
@@ -147,14 +96,10 @@ class Selection:
         """The rows, partition by partition."""
         return by_partition(self.rows, self.snapshot.partition)
 
-    def ids(self) -> list[str]:
-        """The id of every row's utterance."""
-        return [self.snapshot.ids[row] for row in self.rows.tolist()]
-
     def utterances(self) -> dict[str, NDArray[Any]]:
         """The catalogue by column, each of shape (n_rows,); text as objects, checksums in hex."""
         table = self.snapshot.utterances
-        columns = {UTTERANCE: np.array(self.ids(), dtype=object)}
+        columns = {UTTERANCE: np.array(self.snapshot.ids, dtype=object)[self.rows]}
         for column in layout.UTTERANCE_COLUMNS:
             values = table[column.name][self.rows]
             if column.name in _HEXADECIMAL:
@@ -186,7 +131,7 @@ def select(
     selection = Selection(
         snapshot=snapshot,
         ref=ref,
-        extractors=tuple(_exported(snapshot, name) for name in names),
+        extractors=tuple(Exported(snapshot, name) for name in names),
         rows=rows,
         left_out={INACTIVE: gone} if gone else {},
     )
@@ -196,17 +141,3 @@ def select(
     if not selection.rows.size:
         raise UsageError(f"store {snapshot.url}: no utterance is left to export")
     return selection
-
-
-def _exported(snapshot: Snapshot, name: str) -> Exported:
-    attributes = snapshot.attributes(name)
-    return Exported(
-        name=name,
-        attributes=attributes,
-        state=snapshot.state(name),
-        stale=snapshot.stale(name),
-        sources=tuple(
-            Source(spec=spec, array=snapshot.array(name, spec.name))
-            for spec in layout.array_specs(attributes).values()
-        ),
-    )

@@ -8,27 +8,23 @@ ragged form: utterance i owns ``frames[frame_offset[i] : frame_offset[i] + frame
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 
 from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.exports.formats import Advance, Outcome
-from meldflow.storage.exports.selection import Exported, Selection, Source
+from meldflow.storage.exports.selection import Exported, Selection
 from meldflow.storage.format import layout
-from meldflow.storage.format.axes import UTTERANCE, FrameAxis, axes_of, described
-from meldflow.storage.format.columns import CHUNK
+from meldflow.storage.format.arrays import RaggedArray
+from meldflow.storage.format.axes import UTTERANCE, axes_of, described
+from meldflow.storage.format.columns import create_column
 
 SHARD_ROWS = 512
 """Rows per shard of a fixed-size array: 20 MiB of the ten ResNet-50 frames."""
-
-_STATE = ("status", "reason", "message", "key", "stale", "present")
-"""Columns that label an extractor's utterances; xarray makes coordinates of them."""
 
 
 def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
@@ -37,7 +33,9 @@ def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
     origin = {"snapshot": snapshot.id, "store": snapshot.url, "ref": selection.ref}
     root = zarr.create_group(target, zarr_format=3, attributes={"meldflow_export": origin})
     columns = selection.utterances()
-    _columns(root.create_group(layout.UTTERANCES), columns, UTTERANCE)
+    utterances = root.create_group(layout.UTTERANCES)
+    for name, values in columns.items():
+        _column(utterances, name, values, UTTERANCE)
     for one in selection.extractors:
         _extractor(root, one, selection, columns[UTTERANCE], advance)
     with warnings.catch_warnings():
@@ -49,121 +47,67 @@ def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
 
 
 def _extractor(
-    root: zarr.Group,
-    one: Exported,
-    selection: Selection,
-    ids: NDArray[Any],
-    advance: Advance,
+    root: zarr.Group, one: Exported, selection: Selection, ids: NDArray[Any], advance: Advance
 ) -> None:
     sizes = {
-        source.spec.name: source.row_size[selection.rows]
-        for source in one.sources
-        if source.is_ragged
+        array.spec.name: array.row_size[selection.rows]
+        for array in one.arrays
+        if isinstance(array, RaggedArray)
     }
-    axes = axes_of((source.spec for source in one.sources), sizes)
+    axes = axes_of((array.spec for array in one.arrays), sizes)
     # A group's "coordinates" attribute makes xarray label the utterances with these variables.
-    coordinates = [*_STATE, *(name for axis in axes.frames.values() for name in axis.attributes())]
+    state = one.columns(selection.rows)
+    coordinates = [*state, *(name for axis in axes.frames.values() for name in axis.attributes())]
     attributes = {**one.attributes, "coordinates": " ".join(coordinates), "Conventions": "CF-1.12"}
     group = root.create_group(one.name, attributes=attributes)
-    _columns(group, {UTTERANCE: ids, **one.columns(selection.rows)}, UTTERANCE)
+    for name, values in {UTTERANCE: ids, **state}.items():
+        _column(group, name, values, UTTERANCE)
     for dim, names in axes.labels.items():
-        if names:
-            _columns(group, {dim: np.array(names, dtype=object)}, dim)
+        _column(group, dim, np.array(names, dtype=object), dim)
     for axis in axes.frames.values():
-        _frame_axis(group, axis)
+        size, offset, time = axis.attributes().items()
+        _column(group, size[0], axis.row_size, UTTERANCE, size[1])
+        _column(group, offset[0], axis.offset, UTTERANCE, offset[1])
+        _column(group, time[0], axis.seconds(np.arange(axis.size)), axis.name, time[1])
+    lengths = {array.spec.name: len(selection.rows) for array in one.arrays}
+    lengths |= {name: int(size.sum()) for name, size in sizes.items()}
     appenders = [
-        (source, _array(group, source, axes.dims[source.spec.name], len(selection.rows), sizes))
-        for source in one.sources
+        (array, _Appender(group, array.spec, axes.dims[array.spec.name], lengths[array.spec.name]))
+        for array in one.arrays
     ]
     for rows in selection.partitions():
-        for source, appender in appenders:
-            appender.add(_marked(source.read(rows), source.spec, one.has(rows)))
+        for array, appender in appenders:
+            appender.add(array.gather(rows), one.has(rows))
             advance(len(rows))
     for _, appender in appenders:
         appender.close()
 
 
-def _columns(group: zarr.Group, columns: Mapping[str, NDArray[Any]], dim: str) -> None:
-    for name, values in columns.items():
-        _column(group, name, values, dim)
-
-
 def _column(
-    group: zarr.Group,
-    name: str,
-    values: NDArray[Any],
-    dim: str,
-    attributes: dict[str, Any] | None = None,
+    group: zarr.Group, name: str, values: NDArray[Any], dim: str, told: dict[str, Any] | None = None
 ) -> None:
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        chunks=(CHUNK,),
-        dtype=str if values.dtype == object else values.dtype,
-        compressors=ZstdCodec(level=1),
-        dimension_names=(dim,),
-        attributes=attributes,
-    )
+    array = create_column(group, name, values.shape, values.dtype, (dim,), attributes=told)
     array[:] = values
 
 
-def _frame_axis(group: zarr.Group, axis: FrameAxis) -> None:
-    values = (axis.row_size, axis.offset, axis.seconds(np.arange(axis.size)))
-    dims = (UTTERANCE, UTTERANCE, axis.name)
-    for (name, told), one, dim in zip(axis.attributes().items(), values, dims, strict=True):
-        _column(group, name, one, dim, told)
-
-
-def _array(
-    group: zarr.Group,
-    source: Source,
-    dims: tuple[str, ...],
-    n_rows: int,
-    sizes: Mapping[str, NDArray[np.int64]],
-) -> _Appender:
-    spec = source.spec
-    shard = layout.SHARD_FRAMES if source.is_ragged else SHARD_ROWS
-    length = int(sizes[spec.name].sum()) if source.is_ragged else n_rows
-    mark = _mark(spec)
-    attributes: dict[str, Any] = {**described(spec)}
-    if mark is not None:
-        attributes["_FillValue"] = mark
-    array = group.create_array(
-        spec.name,
-        shape=(length, *spec.shape),
-        chunks=(layout.rows_per_chunk(spec, shard), *spec.shape),
-        shards=(shard, *spec.shape),
-        dtype=spec.dtype,
-        fill_value=layout.fill_of(spec),
-        compressors=layout.frame_codec(spec) if source.is_ragged else ZstdCodec(level=1),
-        attributes=attributes,
-        dimension_names=dims,
-    )
-    return _Appender(array, shard)
-
-
-def _mark(spec: ArraySpec) -> int | None:
-    """What an integer array holds where the feature is missing: no value that it could have."""
-    is_marked = spec.rate is None and np.dtype(spec.dtype).kind == "i"
-    return int(np.iinfo(spec.dtype).min) if is_marked else None
-
-
-def _marked(values: NDArray[Any], spec: ArraySpec, has: NDArray[np.bool_]) -> NDArray[Any]:
-    mark = _mark(spec)
-    if mark is not None:
-        values[~has] = mark
-    return values
-
-
 class _Appender:
-    """Fills an array from its start, in whole shards: a part of one would be read again."""
+    """Fills a new array from its start, in whole shards: a part of one would be read again."""
 
-    def __init__(self, array: zarr.Array[Any], shard: int) -> None:
-        self._array, self._shard = array, shard
+    def __init__(
+        self, group: zarr.Group, spec: ArraySpec, dims: tuple[str, ...], length: int
+    ) -> None:
+        # Where the feature is missing, an integer array holds what no value can be.
+        is_marked = spec.rate is None and np.dtype(spec.dtype).kind == "i"
+        self._mark = int(np.iinfo(spec.dtype).min) if is_marked else None
+        told = described(spec) | ({"_FillValue": self._mark} if is_marked else {})
+        self._shard = SHARD_ROWS if spec.rate is None else layout.SHARD_FRAMES
+        self._array = layout.create_features(group, spec, length, self._shard, dims, told)
         self._written = 0
         self._waiting: list[NDArray[Any]] = []
 
-    def add(self, block: NDArray[Any]) -> None:
+    def add(self, block: NDArray[Any], has: NDArray[np.bool_]) -> None:
+        if self._mark is not None:
+            block[~has] = self._mark
         self._waiting.append(block)
         waiting = sum(map(len, self._waiting))
         if waiting >= self._shard:

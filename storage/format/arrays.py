@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import zarr
@@ -25,13 +25,9 @@ GATHERED = 4096
 class FixedArray:
     """An array with one value of the same shape per row."""
 
+    spec: ArraySpec
     values: zarr.Array[Any]
     """Shape (n_rows, …)."""
-
-    @classmethod
-    def open(cls, group: zarr.Group, name: str) -> Self:
-        """The array ``name`` of an extractor's group; reads no values."""
-        return cls(values=array_of(group, name))
 
     def read(self, rows: NDArray[np.int64]) -> Sequence[NDArray[Any]]:
         """The values of ``rows``, ascending, by one read from the first of them to the last."""
@@ -55,23 +51,13 @@ class FixedArray:
 class RaggedArray:
     """An array with any number of frames per row; failed rows have none."""
 
+    spec: ArraySpec
     values: zarr.Array[Any]
     """The frames of all rows one after another, shape (n_frames, …)."""
     start: NDArray[np.int64]
     """Each row's first frame, shape (n_rows,)."""
     row_size: NDArray[np.int64]
     """Each row's number of frames, shape (n_rows,)."""
-
-    @classmethod
-    def open(cls, group: zarr.Group, name: str) -> Self:
-        """The array ``name`` of an extractor's group; reads where frames lie, and no frames."""
-        columns = [Column(f"{name}_{end}", "int64", 0) for end in ("start", "row_size")]
-        ends = ColumnTable.read(group, columns)
-        return cls(
-            values=array_of(group, name),
-            start=ends[f"{name}_start"],
-            row_size=ends[f"{name}_row_size"],
-        )
 
     def read(self, rows: NDArray[np.int64]) -> Sequence[NDArray[Any]]:
         """The frames of ``rows``, by one read from the first of their frames to the last.
@@ -89,14 +75,22 @@ class RaggedArray:
         spans = zip((starts - begin).tolist(), (stops - begin).tolist(), strict=True)
         return [block[start:stop] if stop > start else block[:0] for start, stop in spans]
 
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The frames of ``rows`` of one partition without gaps, shape (n_frames, …)."""
+        return np.concatenate(self.read(rows))
+
 
 FeatureArray: TypeAlias = FixedArray | RaggedArray
 
 
 def open_array(group: zarr.Group, spec: ArraySpec) -> FeatureArray:
     """The array that ``spec`` describes, in its extractor's group."""
-    kind = FixedArray if spec.rate is None else RaggedArray
-    return kind.open(group, spec.name)
+    values = array_of(group, spec.name)
+    if spec.rate is None:
+        return FixedArray(spec=spec, values=values)
+    start, row_size = f"{spec.name}_start", f"{spec.name}_row_size"
+    ends = ColumnTable.read(group, [Column(name, "int64", 0) for name in (start, row_size)])
+    return RaggedArray(spec=spec, values=values, start=ends[start], row_size=ends[row_size])
 
 
 def read_span(values: zarr.Array[Any], first: int, last: int) -> tuple[NDArray[Any], int]:

@@ -8,8 +8,9 @@ what the plan calls stale.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,14 @@ COMPARED = tuple(
     column.name for column in UTTERANCE_COLUMNS if column.name not in ("active", "clip_mtime_ns")
 )
 """Columns in which two states of an utterance may differ so that somebody cares."""
+
+
+MADE: Mapping[str, Callable[[Utterance], Any]] = {
+    "clip_sha": lambda one: one.clip.sha256,
+    "text_sha": lambda one: text_checksum(one.text),
+    "active": lambda _: 1,
+}
+"""How columns are made that the utterance or its clip do not call so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,28 +56,17 @@ class CatalogueChange:
 
 def merge_catalogue(table: ColumnTable, utterances: Sequence[Utterance]) -> CatalogueChange:
     """Makes ``table`` say what ``utterances`` say, touching only rows that differ."""
+    before, n_known = table.copy(), len(table)
     row_of = {name: row for row, name in enumerate(ids(table))}
+    rows = np.array([row_of.setdefault(one.id, len(row_of)) for one in utterances], dtype=np.int64)
+    table.grow(len(row_of))
     wanted = _columns(utterances)
-    rows = np.array([row_of.get(one.id, -1) for one in utterances], dtype=np.int64)
-    known = rows >= 0
-    unlike = {
-        name: differs(table[name][rows[known]], values[known]) for name, values in wanted.items()
-    }
-    touched, changed = ~known, np.zeros(len(rows), bool)
-    touched[known] = np.logical_or.reduce(list(unlike.values()))
-    changed[known] = np.logical_or.reduce([unlike[name] for name in (*COMPARED, "active")])
-    gone = np.setdiff1d(np.flatnonzero(table["active"] == 1), rows[known])
-    first, n_new = len(table), int((~known).sum())
-    table.grow(first + n_new)
-    rows[~known] = np.arange(first, first + n_new)
+    unlike = [differs(table[name][rows], values) for name, values in wanted.items()]
+    touched = np.logical_or.reduce([rows >= n_known, *unlike])
     table.put(rows[touched], {name: values[touched] for name, values in wanted.items()})
+    gone = np.setdiff1d(np.flatnonzero(table["active"] == 1), rows)
     table.put(gone, {"active": 0})
-    return CatalogueChange(
-        appended=n_new,
-        changed=int(changed.sum()),
-        removed=gone.size,
-        unchanged=int((known & ~changed).sum()),
-    )
+    return change_between(before, table)
 
 
 def change_between(before: ColumnTable, after: ColumnTable) -> CatalogueChange:
@@ -110,30 +108,13 @@ def differs(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _columns(utterances: Sequence[Utterance]) -> dict[str, NDArray[Any]]:
     """Every column of the catalogue, one entry per utterance."""
-    values: dict[str, Iterable[Any]] = {
-        "split": (one.split for one in utterances),
-        "dialogue": (one.dialogue for one in utterances),
-        "utterance": (one.utterance for one in utterances),
-        "name": (one.name for one in utterances),
-        "speaker": (one.speaker for one in utterances),
-        "text": (one.text for one in utterances),
-        "emotion": (one.emotion for one in utterances),
-        "sentiment": (one.sentiment for one in utterances),
-        "seconds": (one.seconds for one in utterances),
-        "clip_path": (one.clip.path for one in utterances),
-        "clip_seconds": (one.clip.seconds for one in utterances),
-        "clip_size": (one.clip.size for one in utterances),
-        "clip_mtime_ns": (one.clip.mtime_ns for one in utterances),
-        "active": (1 for _ in utterances),
-    }
-    digests: dict[str, Iterable[bytes]] = {
-        "clip_sha": (one.clip.sha256 for one in utterances),
-        "text_sha": (text_checksum(one.text) for one in utterances),
-    }
-    dtypes = {column.name: column.memory_dtype for column in UTTERANCE_COLUMNS}
-    n = len(utterances)
-    plain = {name: np.fromiter(one, dtypes[name], n) for name, one in values.items()}
-    hashed = {
-        name: np.frombuffer(b"".join(one), np.uint8).reshape(n, 32) for name, one in digests.items()
-    }
-    return plain | hashed
+    found, n = {}, len(utterances)
+    for column in UTTERANCE_COLUMNS:
+        name = column.name
+        value = MADE.get(name) or attrgetter(name.replace("clip_", "clip."))
+        if column.inner:
+            joined = b"".join(map(value, utterances))
+            found[name] = np.frombuffer(joined, column.memory_dtype).reshape(n, *column.inner)
+        else:
+            found[name] = np.fromiter(map(value, utterances), column.memory_dtype, n)
+    return found

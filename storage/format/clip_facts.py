@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from meldflow.models.schema.media import AudioFacts, Modality, VideoFacts
 from meldflow.storage.format.columns import Column, ColumnTable, group_of
+from meldflow.storage.format.layout import FACTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +30,6 @@ RECORDS: Mapping[Modality, type[Facts]] = {
     Modality.VIDEO: VideoFacts,
 }
 
-GROUP = "facts"
-
 _SOURCE = Column("source_sha", "uint8", 0, (32,))
 _STORED: Mapping[type, tuple[str, Any]] = {
     str: ("str", ""),
@@ -41,28 +40,23 @@ _STORED: Mapping[type, tuple[str, Any]] = {
 """Python type of a field → dtype of its column, and what a row without facts holds."""
 
 
+def _names(modality: Modality) -> list[str]:
+    return [one.name for one in dataclasses.fields(RECORDS[modality])]
+
+
 def fact_columns(modality: Modality) -> tuple[Column, ...]:
     """The columns of a modality's table."""
     types = get_type_hints(RECORDS[modality])
-    names = (one.name for one in dataclasses.fields(RECORDS[modality]))
-    return (*(Column(name, *_STORED[types[name]]) for name in names), _SOURCE)
+    return (*(Column(name, *_STORED[types[name]]) for name in _names(modality)), _SOURCE)
 
 
 def make_room(root: zarr.Group, modality: Modality, n_rows: int) -> ColumnTable:
     """The modality's table, created where it is not there, grown to ``n_rows``."""
-    path, columns = f"{GROUP}/{modality.value}", fact_columns(modality)
-    if path not in root:
-        return ColumnTable.create(root.create_group(path), columns, n_rows=n_rows)
-    group = group_of(root, path)
-    table = ColumnTable.read(group, columns)
+    group = root.require_group(f"{FACTS}/{modality}")
+    table = ColumnTable.read(group, fact_columns(modality))
     table.grow(n_rows)
     table.write(group)
     return table
-
-
-def write(root: zarr.Group, modality: Modality, table: ColumnTable) -> None:
-    """Writes what changed in the modality's table."""
-    table.write(group_of(root, f"{GROUP}/{modality.value}"))
 
 
 def put(table: ColumnTable, facts: Mapping[int, Facts], checksums: NDArray[np.uint8]) -> None:
@@ -95,17 +89,11 @@ def decoded_seconds(table: ColumnTable, checksums: NDArray[np.uint8]) -> NDArray
     return np.where(current, seconds, np.nan)
 
 
-def records(table: ColumnTable, modality: Modality, rows: NDArray[np.int64]) -> list[Facts]:
+def _records(table: ColumnTable, modality: Modality, rows: NDArray[np.int64]) -> list[Facts]:
     """The facts of ``rows``, as they were put."""
-    kind = RECORDS[modality]
-    names = [one.name for one in dataclasses.fields(kind)]
+    names = _names(modality)
     values = zip(*(table[name][rows].tolist() for name in names), strict=True)
-    return [kind(**dict(zip(names, one, strict=True))) for one in values]
-
-
-def read(root: zarr.Group, modality: Modality) -> ColumnTable:
-    """The modality's table, as it is stored."""
-    return ColumnTable.read(group_of(root, f"{GROUP}/{modality.value}"), fact_columns(modality))
+    return [RECORDS[modality](**dict(zip(names, one, strict=True))) for one in values]
 
 
 def clip_table(
@@ -118,14 +106,12 @@ def clip_table(
     shown = pd.DataFrame({"clip": utterances["clip_path"][rows]}, index=index)
     checksums = utterances["clip_sha"][rows]
     for modality in RECORDS:
-        stored = read(root, modality)
+        stored = ColumnTable.read(group_of(root, f"{FACTS}/{modality}"), fact_columns(modality))
         source = stored["source_sha"][rows]
         decoded = (source == checksums).all(axis=1) & source.any(axis=1)
-        cells = [
-            dataclasses.asdict(one) | {"damage": one.damage}
-            for one in records(stored, modality, rows[decoded])
-        ]
-        names = [one.name for one in dataclasses.fields(RECORDS[modality])]
-        columns = pd.DataFrame(cells, index=index[decoded], columns=[*names, "damage"])
+        facts = _records(stored, modality, rows[decoded])
+        cells = [dataclasses.asdict(one) for one in facts]
+        columns = pd.DataFrame(cells, index=index[decoded], columns=_names(modality))
+        columns["damage"] = [one.damage for one in facts]
         shown = shown.join(columns.add_prefix(f"{modality}_"))
     return shown

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import zarr
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from zarr.codecs import ZstdCodec
 
 CHUNK = 4096
@@ -39,29 +39,23 @@ class Column:
 class ColumnTable:
     """Columns of equal length, read whole and written back by changed chunks."""
 
-    def __init__(self, columns: Sequence[Column], arrays: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(
+        self, columns: Sequence[Column], arrays: Mapping[str, NDArray[Any]], dimension: str = "row"
+    ) -> None:
         self._columns = tuple(columns)
+        self._dimension = dimension
         self._arrays = dict(arrays)
         self._dirty: dict[str, set[int]] = {column.name: set() for column in columns}
 
     @classmethod
-    def create(
-        cls, group: zarr.Group, columns: Sequence[Column], *, n_rows: int, dimension: str = "row"
-    ) -> Self:
-        """Creates the arrays in ``group``, filled with each column's fill value."""
-        for column in columns:
-            _create(group, column, n_rows, dimension)
-        return cls.read(group, columns)
-
-    @classmethod
-    def empty(cls, columns: Sequence[Column]) -> Self:
+    def empty(cls, columns: Sequence[Column], dimension: str = "row") -> Self:
         """A table without rows, in memory alone."""
         arrays = {c.name: np.empty((0, *c.inner), c.memory_dtype) for c in columns}
-        return cls(columns, arrays)
+        return cls(columns, arrays, dimension)
 
     @classmethod
-    def read(cls, group: zarr.Group, columns: Sequence[Column]) -> Self:
-        """Reads the arrays of ``group``.
+    def read(cls, group: zarr.Group, columns: Sequence[Column], dimension: str = "row") -> Self:
+        """Reads the arrays of ``group``; there are no rows where it has none of them.
 
         A column that the release which wrote them did not know holds its fill value.
         """
@@ -73,7 +67,7 @@ class ColumnTable:
             else _filled(c, length)
             for c in columns
         }
-        return cls(columns, arrays)
+        return cls(columns, arrays, dimension)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """The whole column; change it through ``put`` only."""
@@ -84,6 +78,11 @@ class ColumnTable:
 
     def __len__(self) -> int:
         return len(self._arrays[self._columns[0].name])
+
+    def copy(self) -> ColumnTable:
+        """The same values, which change no more when this table does."""
+        arrays = {name: values.copy() for name, values in self._arrays.items()}
+        return ColumnTable(self._columns, arrays, self._dimension)
 
     def grow(self, n_rows: int) -> None:
         """Appends rows that hold the fill values, up to ``n_rows`` in all."""
@@ -100,10 +99,12 @@ class ColumnTable:
             self._dirty[name] |= chunks
 
     def write(self, group: zarr.Group) -> None:
-        """Writes the chunks that changed, after resizing the arrays to the table's length."""
+        """Writes the chunks that changed, into arrays of the table's length: resized, or new."""
         for column in self._columns:
             if column.name not in group:
-                _create(group, column, len(self), _dimension(group, self._columns))
+                dims = (self._dimension, *(f"{column.name}_entry" for _ in column.inner))
+                shape = (len(self), *column.inner)
+                create_column(group, column.name, shape, column.dtype, dims, fill_value=column.fill)
             array = array_of(group, column.name)
             if array.shape[0] != len(self):
                 array.resize((len(self), *column.inner))
@@ -113,23 +114,24 @@ class ColumnTable:
             self._dirty[column.name].clear()
 
 
-def _create(group: zarr.Group, column: Column, n_rows: int, dimension: str) -> None:
-    group.create_array(
-        column.name,
-        shape=(n_rows, *column.inner),
-        chunks=(CHUNK, *column.inner),
-        dtype=str if column.dtype == "str" else column.dtype,
-        fill_value=column.fill,
+def create_column(
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    dims: tuple[str, ...],
+    **others: Any,
+) -> zarr.Array[Any]:
+    """A small array with one entry per row; ``others`` are more of what Zarr may be told."""
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=(CHUNK, *shape[1:]),
+        dtype=str if np.dtype(dtype).kind in "OU" else dtype,
         compressors=ZstdCodec(level=1),
-        dimension_names=(dimension, *(f"{column.name}_entry" for _ in column.inner)),
+        dimension_names=dims,
+        **others,
     )
-
-
-def _dimension(group: zarr.Group, columns: Sequence[Column]) -> str:
-    """What the columns that are there call their rows."""
-    there = array_of(group, next(one.name for one in columns if one.name in group))
-    names = getattr(there.metadata, "dimension_names", None)
-    return str(names[0]) if names else "row"
 
 
 def _filled(column: Column, n_rows: int) -> NDArray[Any]:

@@ -19,8 +19,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, ZstdCodec
 
-from meldflow.models.schema.features import ArraySpec, FeatureSpec
-from meldflow.storage.format.columns import Column, ColumnTable, array_of
+from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec, FeatureSpec
+from meldflow.storage.format.columns import Column, ColumnTable
 
 NEVER, OK, FAILED = 0, 1, 2
 """States of a row in an extractor's ``status`` column."""
@@ -31,7 +31,8 @@ SHARD_FRAMES = 16_384
 CHUNK_BYTES = 256 * 1024
 """Aim for the size of a chunk; 128 wav2vec2 frames in half precision (measured best)."""
 
-UTTERANCES = "utterances"
+OWN = UTTERANCES, FACTS, RUNS, ATTACHED = "utterances", "facts", "runs", "attached"
+"""The groups that are no extractors'; what runs attached is in ``attached/<row of the run>``."""
 
 UTTERANCE_COLUMNS = (
     Column("split", "str", ""),
@@ -63,6 +64,11 @@ STATE_COLUMNS = (
 )
 
 
+def reasons(state: ColumnTable, rows: NDArray[np.int64] | slice = slice(None)) -> NDArray[Any]:
+    """Why each of ``rows`` lacks the feature, shape (n_rows,); empty where it has it."""
+    return np.where(state["status"][rows] == NEVER, NEVER_EXTRACTED, state["reason"][rows])
+
+
 def ragged_arrays(spec: FeatureSpec) -> tuple[ArraySpec, ...]:
     """The arrays of ``spec`` that have one row per frame."""
     return tuple(array for array in spec.arrays if array.rate is not None)
@@ -73,11 +79,6 @@ def state_columns(spec: FeatureSpec) -> tuple[Column, ...]:
     ends = ("start", "row_size")
     frames = [Column(f"{a.name}_{end}", "int64", 0) for a in ragged_arrays(spec) for end in ends]
     return (*STATE_COLUMNS, *frames)
-
-
-def slot_columns(spec: FeatureSpec) -> tuple[Column, ...]:
-    """Per partition and ragged array: first frame and number of frames of its slot."""
-    return tuple(Column(f"{array.name}_slot", "int64", 0, (2,)) for array in ragged_arrays(spec))
 
 
 def describe(spec: FeatureSpec) -> dict[str, Any]:
@@ -109,50 +110,27 @@ def _stored_as(array: ArraySpec) -> tuple[object, ...]:
     return array.name, array.shape, array.dtype, array.rate
 
 
-def create_utterances(root: zarr.Group) -> ColumnTable:
-    """The empty catalogue."""
-    return ColumnTable.create(root.create_group(UTTERANCES), UTTERANCE_COLUMNS, n_rows=0)
-
-
-def create_extractor(root: zarr.Group, spec: FeatureSpec, *, n_rows: int, partition: int) -> None:
-    """An extractor's group with all its arrays, no row of which was ever extracted."""
+def create_extractor(root: zarr.Group, spec: FeatureSpec, *, partition: int) -> None:
+    """An extractor's group with its feature arrays, which have no rows yet."""
     group = root.create_group(spec.name, attributes=describe(spec))
-    ColumnTable.create(group, state_columns(spec), n_rows=n_rows)
-    ColumnTable.create(
-        group, slot_columns(spec), n_rows=_partitions(n_rows, partition), dimension="partition"
-    )
     for array in spec.arrays:
+        # Each dimension is the array's own, so that xarray sees no conflict of sizes.
+        dims = [f"{array.name}_{dim}" for dim in array.dims]
         if array.rate is None:
-            _create_fixed(group, array, n_rows=n_rows, partition=partition)
+            create_features(group, array, 0, partition, ["row", *dims])
         else:
-            _create_ragged(group, array)
+            ends = {end: f"{array.name}_{end}" for end in ("start", "row_size")}
+            told = {"ragged": ends, "rate_hz": array.rate}
+            dims[0] = f"{array.name}_frame"
+            create_features(group, array, 0, SHARD_FRAMES, dims, told)
 
 
-def resize_features(group: zarr.Group, spec: FeatureSpec, n_rows: int, slots: ColumnTable) -> None:
-    """Makes room in the feature arrays for ``n_rows`` rows and for all ``slots``."""
-    for array in spec.arrays:
-        stored = array_of(group, array.name)
-        length = n_rows
-        if array.rate is not None:
-            slot = slots[f"{array.name}_slot"]
-            length = int(slot.sum(axis=1).max(initial=0))
-        if stored.shape[0] < length:
-            stored.resize((length, *array.shape))
-
-
-def resize_rows(group: zarr.Group, n_rows: int) -> None:
-    """Makes room for ``n_rows`` rows in every array that has one entry per row."""
-    for _, array in group.arrays():
-        dims = getattr(array.metadata, "dimension_names", None) or ("",)
-        if dims[0] == "row" and array.shape[0] < n_rows:
-            array.resize((n_rows, *array.shape[1:]))
-
-
-def allocate_slots(slots: ColumnTable, array: ArraySpec, frames_needed: NDArray[np.int64]) -> None:
+def allocate_slots(slots: ColumnTable, array: ArraySpec, frames_needed: NDArray[np.int64]) -> int:
     """Gives every partition whole shards for the frames it needs, and at least one shard.
 
     A partition that needs more than its slot holds gets a new one behind all others; its
-    old frames stay readable where they are until the partition is written again.
+    old frames stay readable where they are until the partition is written again. Gives the length
+    of the array that has all slots.
     """
     name = f"{array.name}_slot"
     slot = slots[name]
@@ -162,64 +140,42 @@ def allocate_slots(slots: ColumnTable, array: ArraySpec, frames_needed: NDArray[
         if size > slot[partition, 1]:
             slots.put([partition], {name: [[end, size]]})
             end += size
+    return end
 
 
-def _partitions(n_rows: int, partition: int) -> int:
-    return -(-n_rows // partition)
+def create_features(
+    group: zarr.Group,
+    array: ArraySpec,
+    length: int,
+    shard: int,
+    dims: Sequence[str],
+    attributes: dict[str, Any] | None = None,
+) -> zarr.Array[Any]:
+    """A feature array of ``length`` rows or frames, ``shard`` of which make one object."""
+    chunk = _rows_per_chunk(array, shard)
+    is_sharded = array.rate is not None or chunk < shard
+    return group.create_array(
+        array.name,
+        shape=(length, *array.shape),
+        chunks=(chunk, *array.shape),
+        shards=(shard, *array.shape) if is_sharded else None,
+        dtype=array.dtype,
+        # What a row without the feature holds.
+        fill_value=float("nan") if np.dtype(array.dtype).kind == "f" else 0,
+        compressors=_codec(array),
+        attributes=attributes,
+        dimension_names=dims,
+    )
 
 
-def rows_per_chunk(array: ArraySpec, whole: int) -> int:
+def _rows_per_chunk(array: ArraySpec, whole: int) -> int:
     """The largest divisor of ``whole`` rows that stays within ``CHUNK_BYTES``."""
     row_bytes = int(np.prod(array.shape, dtype=np.int64)) * np.dtype(array.dtype).itemsize
     return max(n for n in range(1, whole + 1) if whole % n == 0 and n * row_bytes <= CHUNK_BYTES)
 
 
-def fill_of(array: ArraySpec) -> float | int:
-    """What a row without the feature holds: NaN, or 0 in integer arrays."""
-    return float("nan") if np.dtype(array.dtype).kind == "f" else 0
-
-
-def inner_dims(array: ArraySpec) -> Sequence[str]:
-    """Named by size where the spec names them alike, so that xarray sees no conflict."""
-    dims = array.dims[1:] if array.rate is not None else array.dims
-    return [f"{array.name}_{dim}" for dim in dims]
-
-
-def frame_codec(array: ArraySpec) -> BloscCodec | ZstdCodec:
-    """How the frames of a ragged array are compressed."""
+def _codec(array: ArraySpec) -> BloscCodec | ZstdCodec:
     # Shuffling bytes helps smooth single-precision tracks (1.29 against 1.13) and does
     # nothing for half-precision embeddings, whose mantissas are noise.
-    wide = np.dtype(array.dtype).itemsize >= 4
-    return BloscCodec(cname="zstd", clevel=1, shuffle="shuffle") if wide else ZstdCodec(level=1)
-
-
-def _create_fixed(group: zarr.Group, array: ArraySpec, *, n_rows: int, partition: int) -> None:
-    chunk = rows_per_chunk(array, partition)
-    shards = None if chunk == partition else (partition, *array.shape)
-    group.create_array(
-        array.name,
-        shape=(n_rows, *array.shape),
-        chunks=(chunk, *array.shape),
-        shards=shards,
-        dtype=array.dtype,
-        fill_value=fill_of(array),
-        compressors=ZstdCodec(level=1),
-        dimension_names=("row", *inner_dims(array)),
-    )
-
-
-def _create_ragged(group: zarr.Group, array: ArraySpec) -> None:
-    group.create_array(
-        array.name,
-        shape=(0, *array.shape),
-        chunks=(rows_per_chunk(array, SHARD_FRAMES), *array.shape),
-        shards=(SHARD_FRAMES, *array.shape),
-        dtype=array.dtype,
-        fill_value=fill_of(array),
-        compressors=frame_codec(array),
-        attributes={
-            "ragged": {"start": f"{array.name}_start", "row_size": f"{array.name}_row_size"},
-            "rate_hz": array.rate,
-        },
-        dimension_names=(f"{array.name}_frame", *inner_dims(array)),
-    )
+    is_track = array.rate is not None and np.dtype(array.dtype).itemsize >= 4
+    return BloscCodec(cname="zstd", clevel=1, shuffle="shuffle") if is_track else ZstdCodec(level=1)

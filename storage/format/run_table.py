@@ -9,32 +9,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 
-from meldflow.storage.format.columns import Column, ColumnTable, array_of, group_of
-
-GROUP = "runs"
-
-ATTACHED = "attached"
-"""Group of what runs attached: ``attached/<row in the table>/<name>/<column>``."""
+from meldflow.storage.format.columns import (
+    Column,
+    ColumnTable,
+    array_of,
+    create_column,
+    group_of,
+)
+from meldflow.storage.format.layout import ATTACHED, RUNS
 
 KEEP_ATTACHED = 100
 """Runs whose attachments the newest state has. Every array is listed in every commit; those of
 earlier runs are in the states that they published."""
-
-COLUMNS = (
-    Column("id", "str", ""),
-    Column("started", "str", ""),
-    Column("finished", "str", ""),  # empty until it is published
-    Column("origin", "str", ""),
-    Column("summary", "str", ""),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +45,19 @@ class RunRecord:
     """What it did, in one line."""
 
 
-class Runs:
-    """The table of runs, and the row of the one that is under way.
+COLUMNS = tuple(Column(one.name, "str", "") for one in fields(RunRecord))
+
+
+class RunEntry:
+    """What the table of runs says of the one that is under way.
 
     A run that died and was resumed has a row per try, so that each names what it ran on.
     """
 
     def __init__(self, root: zarr.Group, id_: str, origin: Mapping[str, Any]) -> None:
         self._table = read_table(root)
-        self._id = id_
+        self._record = {"id": id_, "started": now()}
+        self._written: dict[str, str] = {}
         self._origin = dict(origin)
         self._attached: dict[str, Mapping[str, NDArray[Any]]] = {}
         self.row = len(self._table)
@@ -68,58 +65,58 @@ class Runs:
         self.rows = [*np.flatnonzero(self._table["id"] == id_).tolist(), self.row]
         """Rows of all tries of the run."""
 
-    def begin(self) -> None:
-        """Notes the try, if that is not done yet."""
-        if len(self._table) == self.row:
-            self._table.grow(self.row + 1)
-            self._table.put([self.row], {"id": [self._id], "started": [now()]})
-            self._put_origin()
-
     def note(self, name: str, value: Any) -> None:
-        """Adds to what it ran on."""
+        """Adds to the run's origin what was not known when it began."""
         self._origin[name] = value
-        if len(self._table) > self.row:
-            self._put_origin()
 
     def finish(self, summary: str) -> None:
         """Notes that the run is done."""
-        self.begin()
-        self._table.put([self.row], {"finished": [now()], "summary": [summary]})
-
-    def _put_origin(self) -> None:
-        self._table.put([self.row], {"origin": [json.dumps(self._origin)]})
+        self._record |= {"finished": now(), "summary": summary}
 
     def attach(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Keeps ``columns`` with the try, from its next commit on; see ``Run.attach``."""
+        """Keeps small arrays with the run, in its next commit; ``Snapshot.attached`` reads them.
+
+        Args:
+            name: what they are, such as ``load``; a second one of that name replaces the first.
+            columns: name → numbers or text, shape (n,), the same ``n`` for all.
+        """
         self._attached[name] = columns
 
     def write(self, root: zarr.Group) -> None:
         """Writes what changed."""
-        if GROUP not in root:
-            ColumnTable.create(root.create_group(GROUP), COLUMNS, n_rows=0, dimension="run")
-        self._table.write(group_of(root, GROUP))
+        told = {**self._record, "origin": json.dumps(self._origin)}
+        self._table.grow(self.row + 1)
+        self._table.put([self.row], dict(told.items() - self._written.items()))
+        self._table.write(root.require_group(RUNS))
+        self._written = told
         if self._attached:
-            _write_attached(root.require_group(ATTACHED), self.row, self._attached)
-            self._attached = {}
+            self._write_attached(root.require_group(ATTACHED))
+
+    def _write_attached(self, group: zarr.Group) -> None:
+        for name, columns in self._attached.items():
+            place = group.create_group(f"{self.row}/{name}", overwrite=True)
+            for column, values in columns.items():
+                array = create_column(place, column, values.shape, values.dtype, (name,))
+                array[:] = values.astype(object) if values.dtype.kind == "U" else values
+        for old in sorted(group.group_keys(), key=int)[:-KEEP_ATTACHED]:
+            del group[old]
+        self._attached = {}
 
 
 def read_table(root: zarr.Group) -> ColumnTable:
     """The table as it is stored."""
-    if GROUP in root:
-        return ColumnTable.read(group_of(root, GROUP), COLUMNS)
-    return ColumnTable.empty(COLUMNS)
+    if RUNS in root:
+        return ColumnTable.read(group_of(root, RUNS), COLUMNS, "run")
+    return ColumnTable.empty(COLUMNS, "run")
 
 
 def records(root: zarr.Group) -> tuple[RunRecord, ...]:
     """Every run, the oldest first."""
     table = read_table(root)
-    columns = (table[column.name].tolist() for column in COLUMNS)
-    return tuple(
-        RunRecord(
-            id=id_, started=started, finished=finished, origin=json.loads(origin), summary=summary
-        )
-        for id_, started, finished, origin, summary in zip(*columns, strict=True)
-    )
+    names = [column.name for column in COLUMNS]
+    rows = zip(*(table[name].tolist() for name in names), strict=True)
+    told = (dict(zip(names, row, strict=True)) for row in rows)
+    return tuple(RunRecord(**one | {"origin": json.loads(one["origin"])}) for one in told)
 
 
 def attachment(root: zarr.Group, row: int, name: str) -> dict[str, NDArray[Any]]:
@@ -129,26 +126,6 @@ def attachment(root: zarr.Group, row: int, name: str) -> dict[str, NDArray[Any]]
         return {}
     group = group_of(root, path)
     return {column: np.asarray(array_of(group, column)[:]) for column in sorted(group.array_keys())}
-
-
-def _write_attached(
-    group: zarr.Group, row: int, attached: Mapping[str, Mapping[str, NDArray[Any]]]
-) -> None:
-    for name, columns in attached.items():
-        place = group.create_group(f"{row}/{name}", overwrite=True)
-        for column, values in columns.items():
-            text = values.dtype.kind in "OU"
-            array = place.create_array(
-                column,
-                shape=values.shape,
-                chunks=(max(1, len(values)),),
-                dtype=str if text else values.dtype,
-                compressors=ZstdCodec(level=1),
-                dimension_names=(name,),
-            )
-            array[:] = values.astype(object) if text else values
-    for old in sorted(group.group_keys(), key=int)[:-KEEP_ATTACHED]:
-        del group[old]
 
 
 def now() -> str:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import icechunk
+import zarr
 
 from meldflow.models.schema.features import FeatureSpec
 
 BRANCH_PREFIX = "run-"
+
+
+def root_of(repository: icechunk.Repository, branch: str) -> zarr.Group:
+    """All that the branch holds, read-only."""
+    return zarr.open_group(repository.readonly_session(branch).store, mode="r")
 
 
 def run_branches(repository: icechunk.Repository) -> list[str]:

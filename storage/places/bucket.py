@@ -13,7 +13,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import icechunk
@@ -22,14 +21,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import S3Store
 
 from meldflow.models.schema.errors import BusyError, RunError, UsageError
-from meldflow.storage.places.place import (
-    Holder,
-    cause,
-    create_root,
-    explained,
-    holds_repository,
-    new_repository,
-)
+from meldflow.storage.places.place import Holder, Lock, Place, create_root
 
 BEAT = 10.0
 """Seconds between two renewals of a lock."""
@@ -38,7 +30,11 @@ LEASE = 60.0
 the machine that asks may differ by what is left when a renewal or two fail."""
 
 
-class Bucket:
+FAULTS = (OSError, BaseError, icechunk.IcechunkError)
+"""What goes wrong with a bucket; what obstore does not find is an ``OSError``."""
+
+
+class Bucket(Place):
     """A name in a bucket: ``s3://bucket/name``.
 
     Credentials, region and endpoint come from the usual environment (``AWS_ACCESS_KEY_ID``,
@@ -51,24 +47,27 @@ class Bucket:
         self.bucket, _, self.prefix = self.name.removeprefix("s3://").partition("/")
         if not self.bucket or not self.prefix:
             raise UsageError(f"store {url}: name a place in a bucket, like s3://bucket/meld-store")
+        get = os.environ.get
+        self.endpoint = get("AWS_ENDPOINT_URL_S3") or get("AWS_ENDPOINT_URL") or ""
+        self.region = get("AWS_REGION") or get("AWS_DEFAULT_REGION") or "us-east-1"
+        self.is_plain = self.endpoint.startswith("http://")
 
     def storage(self) -> icechunk.Storage:
         """What Icechunk reads and writes through."""
-        endpoint = _endpoint()
         return icechunk.s3_storage(
             bucket=self.bucket,
             prefix=self.prefix,
-            region=_region(),
-            endpoint_url=endpoint,
-            allow_http=_is_plain(endpoint),
-            force_path_style=endpoint is not None,
+            region=self.region,
+            endpoint_url=self.endpoint or None,
+            allow_http=self.is_plain,
+            force_path_style=self.endpoint != "",
             from_env=True,
         )
 
     def holds_store(self) -> bool:
         """Whether a repository is there, with its first commit."""
-        with explained(self.name, "cannot be reached"):
-            if not holds_repository(self.name, self.storage()):
+        with self.explained("cannot be reached"):
+            if not self.holds_repository():
                 return False
             repository = icechunk.Repository.open(self.storage())
             history = repository.ancestry(branch="main")
@@ -76,20 +75,11 @@ class Bucket:
             # that holds nothing; it counts for none and is completed by the next.
             return next(history).parent_id is not None
 
-    def contains(self, path: Path) -> bool:
-        """No file lies in a bucket."""
-        return False
-
     def check_vacant(self) -> None:
-        """Refuses a name below which something lies that is no store.
-
-        Raises:
-            UsageError: it does.
-        """
-        with self._explained("cannot be reached"):
+        """Refuses a name below which something lies that is no store."""
+        with self.explained("cannot be reached", of=FAULTS):
             listed = obstore.list_with_delimiter(self._objects(), f"{self.prefix}/")
-        with explained(self.name, "cannot be reached"):
-            is_repository = holds_repository(self.name, self.storage())
+            is_repository = self.holds_repository()
         if not is_repository and (listed["objects"] or listed["common_prefixes"]):
             raise UsageError(f"store {self.name}: other objects lie below it; choose another name")
 
@@ -97,58 +87,34 @@ class Bucket:
         """Nothing: the lock, which every writer takes first, is an object that is written."""
 
     def create(self, attributes: Mapping[str, Any]) -> None:
-        """Makes a new, empty store, or completes one whose maker died.
-
-        Raises:
-            UsageError: it cannot be written.
-        """
-        with explained(self.name, "cannot be created"):
-            storage = self.storage()
-            is_begun = icechunk.Repository.exists(storage)
-            make = icechunk.Repository.open if is_begun else new_repository
-            create_root(make(storage), attributes)
+        """Makes a new, empty store, or completes one whose maker died."""
+        with self.explained("cannot be created"):
+            create_root(self.storage(), attributes)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[Lease]:
-        """Holds the object ``<name>.lock``.
-
-        Raises:
-            UsageError: another run holds it, or the bucket cannot be written.
-        """
-        with self._explained("cannot be written"):
+        """Holds the object ``<name>.lock``."""
+        with self.explained("cannot be written", of=FAULTS):
             lease = Lease(self._objects(), f"{self.prefix}.lock", self.name)
         with lease.renewed():
             yield lease
 
     def _objects(self) -> S3Store:
-        endpoint = _endpoint()
-        config: dict[str, Any] = {"region": _region()}
-        if endpoint is not None:
-            config |= {"endpoint": endpoint, "virtual_hosted_style_request": False}
+        config: dict[str, Any] = {"region": self.region}
+        if self.endpoint:
+            config |= {"endpoint": self.endpoint, "virtual_hosted_style_request": False}
         return S3Store(
             self.bucket,
             config=config,  # type: ignore[arg-type]  # its keys are declared one by one
-            client_options={"allow_http": _is_plain(endpoint)},
+            client_options={"allow_http": self.is_plain},
             retry_config={"max_retries": 3, "retry_timeout": datetime.timedelta(seconds=20)},
         )
 
-    @contextlib.contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (BaseError, OSError) as error:  # obstore's "not found" is a FileNotFoundError
-            raise UsageError(f"store {self.name}: {what} ({cause(error)})") from error
 
-
-class Lease:
+class Lease(Lock):
     """A lock that has to be renewed."""
 
     def __init__(self, objects: S3Store, key: str, place: str) -> None:
-        """Takes the lock.
-
-        Raises:
-            UsageError: somebody else holds it.
-        """
         self._objects, self._key, self._place = objects, key, place
         self._holder = Holder.me()
         self._content = self._holder.to_json()
@@ -185,7 +151,7 @@ class Lease:
             ended.set()
             thread.join()
             if not self._lost:
-                with contextlib.suppress(BaseError, OSError):  # it runs out by itself
+                with contextlib.suppress(*FAULTS):  # it runs out by itself
                     obstore.delete(self._objects, self._key)
 
     def _take(self) -> str:
@@ -199,11 +165,7 @@ class Lease:
             raise BusyError(f"store {self._place}: another run has just begun; wait") from None
 
     def _abandoned(self) -> str:
-        """The tag of a lock that nobody holds any more.
-
-        Raises:
-            UsageError: somebody does.
-        """
+        """The tag of a lock that nobody holds any more."""
         try:
             found = obstore.get(self._objects, self._key)
         except FileNotFoundError:
@@ -216,9 +178,7 @@ class Lease:
 
     def _renew(self, ended: threading.Event) -> None:
         while not ended.wait(BEAT) and not self._lost:
-            with contextlib.suppress(
-                BaseError, OSError
-            ):  # the network's bad moment: the next may do better
+            with contextlib.suppress(*FAULTS):  # a bad moment: the next may do better
                 self._beat()
 
     def _beat(self) -> None:
@@ -243,15 +203,3 @@ class Lease:
 
 def _put(objects: S3Store, key: str, content: bytes, mode: Any) -> str:
     return str(obstore.put(objects, key, content, mode=mode)["e_tag"])
-
-
-def _endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-
-
-def _region() -> str:
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-
-
-def _is_plain(endpoint: str | None) -> bool:
-    return endpoint is not None and endpoint.startswith("http://")

@@ -17,15 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import icechunk
+import psutil
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.storage.places.place import (
-    Holder,
-    create_root,
-    explained,
-    holds_repository,
-    new_repository,
-)
+from meldflow.storage.places.place import Holder, Lock, Place, create_root
 
 logger = logging.getLogger("meldflow.store")
 
@@ -33,7 +28,7 @@ NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs",
 """File systems on which a lock of one machine may not hold for another."""
 
 
-class Folder:
+class Folder(Place):
     """A folder, which need not be there yet."""
 
     def __init__(self, url: str) -> None:
@@ -44,34 +39,26 @@ class Folder:
 
     def storage(self) -> icechunk.Storage:
         """What Icechunk reads and writes through."""
-        return _storage(self.path)
+        return icechunk.local_filesystem_storage(str(self.path))
 
     def holds_store(self) -> bool:
         """Whether a repository is there. Icechunk's own check would make the folder."""
-        with explained(self.name, "cannot be read"):
-            return self.path.is_dir() and holds_repository(self.name, self.storage())
+        with self.explained("cannot be read"):
+            return self.path.is_dir() and self.holds_repository()
 
     def contains(self, path: Path) -> bool:
         """Whether a file at ``path`` would lie inside the store."""
         return self.path.resolve() in path.resolve().parents
 
     def check_vacant(self) -> None:
-        """Refuses a file, and a folder that holds something.
-
-        Raises:
-            UsageError: the place is taken.
-        """
+        """Refuses a file, and a folder that holds something."""
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"store {self.name}: this is a file; name a folder for the store")
         if self.path.is_dir() and any(self.path.iterdir()):
             raise UsageError(f"store {self.name}: the folder holds other files; name a new folder")
 
     def check_writable(self) -> None:
-        """Refuses a folder that this process may not write to; warns of network file systems.
-
-        Raises:
-            UsageError: it is one.
-        """
+        """Refuses a folder that this process may not write to; warns of network file systems."""
         nearest = next(one for one in (self.path, *self.path.parents) if one.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
             raise UsageError(
@@ -89,33 +76,27 @@ class Folder:
         """Makes a new, empty store.
 
         Under another name, and renamed: a process killed on the way leaves no half store.
-
-        Raises:
-            UsageError: the folder cannot be written.
         """
         draft = self.path.with_name(f".{self.path.name}.creating")
-        with explained(self.name, "cannot be created"):
+        with self.explained("cannot be created"):
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True)
-            create_root(new_repository(_storage(draft)), attributes)
+            create_root(icechunk.local_filesystem_storage(str(draft)), attributes)
             draft.replace(self.path)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[FolderLock]:
+    def lock(self) -> Iterator[Lock]:
         """Locks ``<store>.lock`` beside the store: Icechunk wants an empty folder for a new one.
 
         The kernel frees it when its holder dies, also by SIGKILL.
-
-        Raises:
-            UsageError: another process holds it, or the folder cannot be written.
         """
-        with explained(self.name, "cannot be written"):
+        with self.explained("cannot be written"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = self.path.with_name(f"{self.path.name}.lock")
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             self._take(descriptor)
-            yield FolderLock()
+            yield Lock()  # nobody can take it away
         finally:
             os.close(descriptor)
 
@@ -124,18 +105,11 @@ class Folder:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _holder(descriptor).refusal(self.name) from None
-        with explained(self.name, "cannot be written"):
+        with self.explained("cannot be written"):
             me = Holder.me().to_json()
             # Cut afterwards, so that whoever is refused at this moment does not find it empty.
             os.pwrite(descriptor, me, 0)
             os.ftruncate(descriptor, len(me))
-
-
-class FolderLock:
-    """A lock of the kernel's: nobody can take it away."""
-
-    def check(self) -> None:
-        """It is held."""
 
 
 def _holder(descriptor: int) -> Holder:
@@ -147,19 +121,8 @@ def _holder(descriptor: int) -> Holder:
     return Holder(pid=0, host="an unknown host", since="just now")
 
 
-def _storage(path: Path) -> icechunk.Storage:
-    return icechunk.local_filesystem_storage(str(path))
-
-
 def _file_system(path: Path) -> str:
     """Kind of the file system that ``path`` is on, as the kernel calls it; empty if unknown."""
-    try:
-        lines = Path("/proc/self/mounts").read_text().splitlines()
-    except OSError:  # not Linux
-        return ""
-    mounts = {
-        fields[1].encode().decode("unicode_escape"): fields[2] for fields in map(str.split, lines)
-    }
+    kinds = {one.mountpoint: one.fstype for one in psutil.disk_partitions(all=True)}
     place = path.resolve()
-    found = (mounts[str(one)] for one in (place, *place.parents) if str(one) in mounts)
-    return next(found, "")
+    return next((kinds[str(one)] for one in (place, *place.parents) if str(one) in kinds), "")

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 
 import icechunk
-import zarr
 
 from meldflow.models.schema.errors import BusyError, UsageError
+from meldflow.storage.places.branches import root_of
 from meldflow.storage.places.leaving import end_well
-from meldflow.storage.places.place import Lock, explained, place_of
+from meldflow.storage.places.place import Lock, place_of
 
 SCHEMA = 3
 """Version of the layout; a store of another version is refused, never guessed at. It stays where a
@@ -55,10 +55,10 @@ def open_repository(url: str) -> icechunk.Repository:
     place = place_of(url)
     if not place.holds_store():
         raise UsageError(f"store {place.name}: no store is here; `meldflow extract` creates one")
-    with explained(place.name, "cannot be read"):
+    with place.explained("cannot be read"):
         repository = icechunk.Repository.open(place.storage())
         try:
-            root = zarr.open_group(repository.readonly_session("main").store, mode="r")
+            root = root_of(repository, "main")
         except FileNotFoundError:
             raise UsageError(f"store {place.name}: it is damaged; its root is gone") from None
     found = root.attrs.get("schema")
@@ -86,25 +86,21 @@ def writer_lock(
         BusyError: another run holds it still; the message says who.
         UsageError: it cannot be written.
     """
+    deadline, said = time.monotonic() + wait, False
     with contextlib.ExitStack() as stack:
-        yield _take(stack, url, time.monotonic() + wait, say)
-
-
-def _take(
-    stack: contextlib.ExitStack, url: str, deadline: float, say: Callable[[str], None]
-) -> Lock:
-    said = False
-    while True:
-        try:
-            return stack.enter_context(place_of(url).lock())
-        except BusyError as error:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise
-            if not said:
-                say(f"{error}; waiting, {left:.0f} s at most")
-                said = True
-            time.sleep(min(left, BETWEEN_TRIES))
+        while True:
+            try:
+                lock = stack.enter_context(place_of(url).lock())
+                break
+            except BusyError as error:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise
+                if not said:
+                    say(f"{error}; waiting, {left:.0f} s at most")
+                    said = True
+                time.sleep(min(left, BETWEEN_TRIES))
+        yield lock
 
 
 @contextlib.contextmanager

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
+import pkgutil
 import socket
 import time
 import uuid
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import icechunk
+import psutil
 import zarr
 
 from meldflow.models.schema.errors import BusyError, MeldflowError, UsageError
@@ -38,7 +39,7 @@ SAID = {
 """What S3 and the network say → what to do about it."""
 
 
-class Lock(Protocol):
+class Lock:
     """The right to write to a store, as long as it is held."""
 
     def check(self) -> None:
@@ -63,6 +64,7 @@ class Place(Protocol):
 
     def contains(self, path: Path) -> bool:
         """Whether a file at ``path`` would lie inside the store."""
+        return False
 
     def check_vacant(self) -> None:
         """Finds out whether a new store may be put here.
@@ -79,14 +81,54 @@ class Place(Protocol):
         """
 
     def create(self, attributes: Mapping[str, Any]) -> None:
-        """Makes a new, empty store with these attributes: there whole, or not at all."""
+        """Makes a new, empty store with these attributes: there whole, or not at all.
+
+        Raises:
+            UsageError: this process may not write here.
+        """
 
     def lock(self) -> AbstractContextManager[Lock]:
         """Holds the store for one writer; readers need no lock.
 
         Raises:
             BusyError: somebody else holds it; the message names the holder.
+            UsageError: this process may not write here.
         """
+
+    @contextlib.contextmanager
+    def explained(
+        self,
+        what: str,
+        kind: type[MeldflowError] = UsageError,
+        of: tuple[type[Exception], ...] = (OSError, icechunk.IcechunkError),
+    ) -> Iterator[None]:
+        """Turns what the disk, the network or Icechunk says inside into one line of ours.
+
+        Raises:
+            MeldflowError: of ``kind``, for an error ``of`` these kinds.
+        """
+        try:
+            yield
+        except of as error:
+            raise kind(f"store {self.name}: {what} ({_cause(error)})") from error
+
+    def holds_repository(self) -> bool:
+        """Whether Icechunk's files are there.
+
+        Raises:
+            UsageError: a newer Icechunk wrote them, whose format this one cannot read.
+        """
+        if icechunk.Repository.exists(self.storage()):
+            return True
+        try:
+            icechunk.Repository.open(self.storage())
+        except icechunk.IcechunkError as error:
+            if "upgrade the icechunk library" in str(error):
+                raise UsageError(
+                    f"store {self.name}: Icechunk 2 wrote it, whose format Icechunk "
+                    f"{icechunk.__version__} cannot read: use meldflow under Python 3.12 or later"
+                ) from None
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,15 +179,8 @@ class Holder:
     @property
     def is_dead(self) -> bool:
         """Whether it ran where this process could see it, and runs no more."""
-        if not self.machine or self.machine != _machine():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:  # it runs, as another user
-            return False
-        return False
+        is_near = self.machine != "" and self.machine == _machine()
+        return is_near and not psutil.pid_exists(self.pid)
 
 
 def _machine() -> str:
@@ -171,75 +206,25 @@ def place_of(url: str) -> Place:
     if target is None:
         known = ", ".join(f"{name}://" for name in PLACES)
         raise UsageError(f"store {url}: no store can lie there; give a path, or {known}")
-    module, _, name = target.partition(":")
-    place: Place = getattr(importlib.import_module(module), name)(url)
+    place: Place = pkgutil.resolve_name(target)(url)
     return place
 
 
-def holds_repository(name: str, storage: icechunk.Storage) -> bool:
-    """Whether Icechunk's files are there.
-
-    Raises:
-        UsageError: a newer Icechunk wrote them, whose format this one cannot read.
-    """
+def create_root(storage: icechunk.Storage, attributes: Mapping[str, Any]) -> None:
+    """The first commit of a store, in a new repository or in one whose maker died before it."""
     if icechunk.Repository.exists(storage):
-        return True
-    try:
-        icechunk.Repository.open(storage)
-    except icechunk.IcechunkError as error:
-        if "upgrade the icechunk library" in str(error):
-            raise UsageError(
-                f"store {name}: Icechunk 2 wrote it, whose format Icechunk {icechunk.__version__} "
-                "cannot read: use meldflow under Python 3.12 or later"
-            ) from None
-    return False
-
-
-def new_repository(storage: icechunk.Storage) -> icechunk.Repository:
-    """An empty one, in the format that Icechunk 1 reads, too: Python 3.11 has no other."""
-    oldest: dict[str, Any] = {} if icechunk.__version__.startswith("1.") else {"spec_version": 1}
-    return icechunk.Repository.create(storage, **oldest)
-
-
-def create_root(repository: icechunk.Repository, attributes: Mapping[str, Any]) -> None:
-    """The first commit of a store."""
+        repository = icechunk.Repository.open(storage)
+    else:  # in the format that Icechunk 1 reads, too: Python 3.11 has no other
+        oldest: Any = {} if icechunk.__version__.startswith("1.") else {"spec_version": 1}
+        repository = icechunk.Repository.create(storage, **oldest)
     session = repository.writable_session("main")
     zarr.create_group(session.store, attributes=dict(attributes))
     session.commit("create the store")
 
 
-@contextlib.contextmanager
-def explained(name: str, what: str, kind: type[MeldflowError] = UsageError) -> Iterator[None]:
-    """Turns what the disk or Icechunk says into one line of ours.
-
-    Raises:
-        MeldflowError: of ``kind``, for an OSError or an IcechunkError inside.
-    """
-    try:
-        with icechunk_explained(name, what, kind):
-            yield
-    except OSError as error:
-        raise kind(f"store {name}: {what} ({error.strerror or error})") from error
-
-
-@contextlib.contextmanager
-def icechunk_explained(
-    name: str, what: str, kind: type[MeldflowError] = UsageError
-) -> Iterator[None]:
-    """The same for Icechunk alone, around a block that may read other files as well.
-
-    Raises:
-        MeldflowError: of ``kind``, for an IcechunkError inside.
-    """
-    try:
-        yield
-    except icechunk.IcechunkError as error:
-        raise kind(f"store {name}: {what} ({cause(error)})") from error
-
-
-def cause(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     """What is behind an error, in words where we have some; else its first line."""
-    text = str(error)
+    text = str(getattr(error, "strerror", None) or error)
     told = (words for code, words in SAID.items() if code in text)
     first = text.strip().partition("\n")[0].removeprefix("x ").strip()
     return next(told, first[:200])

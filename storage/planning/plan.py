@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from meldflow.models.schema.features import FeatureSpec
 from meldflow.models.schema.media import Modality
+from meldflow.storage.format.arrays import by_partition
 from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.format.layout import FAILED, NEVER
 
@@ -49,24 +50,8 @@ class PartitionPlan:
     """Extractor name → stale rows, ascending; only extractors that have some. Views of arrays that
     all partitions share: as Python's numbers, a million rows would take a hundred megabytes."""
 
-    def __eq__(self, other: object) -> bool:
-        """Whether it is the same work; arrays do not compare as a whole by themselves."""
-        return (
-            isinstance(other, PartitionPlan)
-            and self.partition == other.partition
-            and self.rows.keys() == other.rows.keys()
-            and all(np.array_equal(rows, other.rows[name]) for name, rows in self.rows.items())
-        )
 
-    __hash__ = None  # type: ignore[assignment]
-
-    @property
-    def all_rows(self) -> NDArray[np.int64]:
-        """Every row that some extractor has to redo, ascending."""
-        return np.unique(np.concatenate(list(self.rows.values())))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
     """The work of a run, by partition; no partition is there twice."""
 
@@ -77,7 +62,8 @@ class Plan:
     @property
     def n_utterances(self) -> int:
         """Utterances with at least one stale feature."""
-        return sum(len(part.all_rows) for part in self.partitions)
+        rows = (np.concatenate(list(part.rows.values())) for part in self.partitions)
+        return sum(np.unique(one).size for one in rows)
 
     def stale(self) -> dict[str, int]:
         """Extractor name → number of stale rows."""
@@ -116,14 +102,6 @@ def stale_rows(
     return found
 
 
-def stale_mask(
-    utterances: ColumnTable, state: ColumnTable, *, modality: Modality, key: str
-) -> NDArray[np.bool_]:
-    """Which active rows are not up to date, for whatever reason, shape (n_rows,)."""
-    found = stale_rows(utterances, state, modality=modality, key=key)
-    return np.asarray(np.logical_or.reduce(list(found.values())), dtype=bool)
-
-
 def plan(
     utterances: ColumnTable,
     states: Mapping[str, ColumnTable],
@@ -143,8 +121,7 @@ def plan(
         if counts:
             why[spec.name] = counts
         rows = np.flatnonzero(np.logical_or.reduce(list(found.values())))
-        bounds = np.flatnonzero(np.diff(rows // partition)) + 1
-        for group in np.split(rows, bounds) if rows.size else []:
+        for group in by_partition(rows, partition):
             work.setdefault(int(group[0]) // partition, {})[spec.name] = group
     return Plan(
         partitions=tuple(PartitionPlan(partition=p, rows=work[p]) for p in sorted(work)), why=why

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import zarr
-
 from meldflow.models.schema.features import FeatureSpec
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage.format import layout
@@ -18,8 +16,8 @@ from meldflow.storage.format.tables import (
     utterance_table,
 )
 from meldflow.storage.places import location
-from meldflow.storage.places.branches import resumable
-from meldflow.storage.places.place import icechunk_explained, place_of
+from meldflow.storage.places.branches import resumable, root_of
+from meldflow.storage.places.place import place_of
 from meldflow.storage.planning.plan import Plan, plan
 
 
@@ -47,9 +45,9 @@ def preview(
     catalogue = ColumnTable.empty(layout.UTTERANCE_COLUMNS)
     if location.exists(url):
         repository = location.open_repository(url)
-        with icechunk_explained(place_of(url).name, "cannot be read"):
+        with place_of(url).explained("cannot be read"):
             branch = resumable(repository, specs) or "main"
-            root = zarr.open_group(repository.readonly_session(branch).store, mode="r")
+            root = root_of(repository, branch)
             partition = partition_of(root)
             catalogue = utterance_table(root)
             tables = {spec.name: state_table(root, spec) for spec in specs}

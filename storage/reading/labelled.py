@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import xarray as xr
+from xarray.core.indexing import LazilyIndexedArray
 
-from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec
+from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import RaggedArray
 from meldflow.storage.format.axes import UTTERANCE, Axes, axes_of, described
+from meldflow.storage.reading.lazy import Pieces, Times
 from meldflow.storage.reading.pinned import Pinned
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 LABELS = {
     "split": {},
@@ -28,8 +26,6 @@ LABELS = {
 }
 """Columns of the catalogue that label every utterance of a data set → their attributes."""
 
-INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-
 COLUMN_OF = {"number": "utterance"}
 """Label → its column, where that has another name: ``utterance`` is the id."""
 
@@ -40,8 +36,6 @@ def dataset(pinned: Pinned, extractor: str) -> xr.Dataset:
     Raises:
         UsageError: the store has no such extractor.
     """
-    import xarray as xr
-
     attributes = pinned.attributes(extractor)
     specs = layout.array_specs(attributes)
     stored = {name: pinned.array(extractor, name) for name in specs}
@@ -55,14 +49,13 @@ def dataset(pinned: Pinned, extractor: str) -> xr.Dataset:
         {**told, "store": pinned.url, "snapshot": pinned.id, "Conventions": "CF-1.12"},
     )
     # No silent zeros: numbers of frames and the like become floats, NaN where there is none.
-    integers = [one.name for one in specs.values() if one.rate is None and one.dtype in INTEGERS]
+    fixed = [one for one in specs.values() if one.rate is None]
+    integers = [one.name for one in fixed if np.dtype(one.dtype).kind in "iu"]
     return found.assign({name: found[name].where(found["present"]) for name in integers})
 
 
 def tree(pinned: Pinned) -> xr.DataTree:
     """The data sets of all extractors, each at its own name; no feature is read."""
-    import xarray as xr
-
     nodes = {name: dataset(pinned, name) for name in pinned.extractors}
     # The labels are with each extractor: the root's ``text`` is the modality.
     root = xr.Dataset(attrs={"store": pinned.url, "snapshot": pinned.id})
@@ -71,11 +64,6 @@ def tree(pinned: Pinned) -> xr.DataTree:
 
 def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr.Variable:
     """An array of the extractor, in chunks that are read by one request each."""
-    import xarray as xr
-    from xarray.core.indexing import LazilyIndexedArray
-
-    from meldflow.storage.reading.lazy import Pieces
-
     stored, dims = pinned.array(extractor, spec.name), axes.dims[spec.name]
     if isinstance(stored, RaggedArray):
         pieces = Pieces.of(stored)
@@ -92,10 +80,8 @@ def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr
 
 def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
     """What is known of every utterance of the store, and of its feature."""
-    import xarray as xr
-
     table, state = pinned.utterances, pinned.state(extractor)
-    present, never = state["status"] == layout.OK, state["status"] == layout.NEVER
+    present = state["status"] == layout.OK
     columns = {name: (table[COLUMN_OF.get(name, name)], told) for name, told in LABELS.items()}
     columns |= {
         "active": (table["active"] == 1, {"long_name": "is in the data set"}),
@@ -104,10 +90,7 @@ def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
             pinned.stale(extractor),
             {"long_name": "is of an earlier clip, text or extractor"},
         ),
-        "reason": (
-            np.where(never, NEVER_EXTRACTED, state["reason"]),
-            {"long_name": "why the feature is missing"},
-        ),
+        "reason": (layout.reasons(state), {"long_name": "why the feature is missing"}),
         "message": (state["message"], {}),
         UTTERANCE: (np.array(pinned.ids, dtype=object), {"long_name": "id of the utterance"}),
     }
@@ -116,15 +99,9 @@ def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
 
 def _coordinates(axes: Axes) -> dict[str, xr.Variable]:
     """Names along the dimensions, and where the frames of every utterance lie."""
-    import xarray as xr
-    from xarray.core.indexing import LazilyIndexedArray
-
-    from meldflow.storage.reading.lazy import Times
-
     found = {
         dim: xr.Variable((dim,), np.array(names, dtype=object))
         for dim, names in axes.labels.items()
-        if names
     }
     for dim, axis in axes.frames.items():
         size, offset, time = axis.attributes().items()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec, FeatureRow
+from meldflow.models.schema.features import ArraySpec, FeatureRow
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import by_partition
 from meldflow.storage.reading.pinned import Pinned
@@ -69,7 +69,8 @@ class PartitionReader:
         """
         rows = self._rows[partition]
         found = {path: self.snapshot.read_rows(*_parted(path), rows) for path in self.paths}
-        lacking = {path: self._reasons(_parted(path)[0], rows) for path in self.paths}
+        states = {path: self.snapshot.state(_parted(path)[0]) for path in self.paths}
+        lacking = {path: layout.reasons(state, rows) for path, state in states.items()}
         return [
             FeatureRow(
                 row=row,
@@ -86,13 +87,6 @@ class PartitionReader:
         size = self.snapshot.partition
         parted = by_partition(self.snapshot.rows(self.split), size)
         return {int(rows[0]) // size: rows for rows in parted}
-
-    def _reasons(self, extractor: str, rows: NDArray[np.int64]) -> list[str]:
-        """Why each row has no feature of ``extractor``; empty where it has one."""
-        state = self.snapshot.state(extractor)
-        told = {layout.OK: "", layout.NEVER: NEVER_EXTRACTED}
-        cells = zip(state["status"][rows].tolist(), state["reason"][rows].tolist(), strict=True)
-        return [told.get(status, reason) for status, reason in cells]
 
 
 def _parted(path: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
@@ -20,13 +20,13 @@ from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.features import ArraySpec
 from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import SPLITS
-from meldflow.storage.format import catalogue, clip_facts, layout, run_table
+from meldflow.storage.format import catalogue, layout, run_table
 from meldflow.storage.format.arrays import FeatureArray, RaggedArray, by_partition, open_array
 from meldflow.storage.format.columns import ColumnTable, group_of
-from meldflow.storage.format.tables import partition_of
+from meldflow.storage.format.tables import partition_of, utterance_table
 from meldflow.storage.places import location
-from meldflow.storage.places.place import icechunk_explained, place_of
-from meldflow.storage.planning.plan import stale_mask
+from meldflow.storage.places.place import place_of
+from meldflow.storage.planning.plan import Why, stale_rows
 
 
 def resolve(repository: icechunk.Repository, url: str, ref: str) -> str:
@@ -56,6 +56,12 @@ class Pinned:
 
     url: str
     session: icechunk.Session
+    _arrays: dict[tuple[str, str], FeatureArray] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _states: dict[str, ColumnTable] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def open(cls, url: str, ref: str = "main") -> Self:
@@ -93,9 +99,8 @@ class Pinned:
         """The whole catalogue, one entry per row."""
         if self.is_empty:
             raise UsageError(f"store {self.url}: it is empty; `meldflow extract` fills it")
-        columns = layout.UTTERANCE_COLUMNS
         with self.reading():
-            return ColumnTable.read(group_of(self.root, layout.UTTERANCES), columns)
+            return utterance_table(self.root)
 
     @cached_property
     def extractors(self) -> tuple[str, ...]:
@@ -103,8 +108,7 @@ class Pinned:
         groups = (
             f"{modality}/{name}"
             for modality in sorted(self.root.group_keys())
-            if modality
-            not in (layout.UTTERANCES, clip_facts.GROUP, run_table.GROUP, run_table.ATTACHED)
+            if modality not in layout.OWN
             for name in sorted(group_of(self.root, modality).group_keys())
         )
         return tuple(groups)
@@ -162,10 +166,9 @@ class Pinned:
         Raises:
             UsageError: the catalogue has no such utterance.
         """
-        try:
-            return self._row_of[name]
-        except KeyError:
-            raise UsageError(f"store {self.url}: no utterance is called {name}") from None
+        if name not in self._row_of:
+            raise UsageError(f"store {self.url}: no utterance is called {name}")
+        return self._row_of[name]
 
     @cached_property
     def ids(self) -> list[str]:
@@ -188,8 +191,9 @@ class Pinned:
         """Active rows whose result is of an earlier clip, text or key, shape (n_rows,)."""
         attributes, state = self.attributes(extractor), self.state(extractor)
         modality, key = Modality(attributes["modality"]), attributes["key"]
-        found = stale_mask(self.utterances, state, modality=modality, key=key)
-        return np.asarray(found & (state["status"] != layout.NEVER))
+        found = stale_rows(self.utterances, state, modality=modality, key=key)
+        del found[Why.NEVER]
+        return np.asarray(np.logical_or.reduce(list(found.values())), dtype=bool)
 
     def features(
         self, extractor: str, array: str, split: str | None = None
@@ -241,7 +245,7 @@ class Pinned:
 
     def reading(self) -> AbstractContextManager[None]:
         """Says in one line what Icechunk says while the block reads."""
-        return icechunk_explained(place_of(self.url).name, "cannot be read", RunError)
+        return place_of(self.url).explained("cannot be read", RunError, (icechunk.IcechunkError,))
 
     def group(self, extractor: str) -> zarr.Group:
         """The Zarr group of an extractor.
@@ -261,11 +265,3 @@ class Pinned:
             spec = self.array_spec(extractor, array)
             self._arrays[name] = open_array(self.group(extractor), spec)
         return self._arrays[name]
-
-    @cached_property
-    def _arrays(self) -> dict[tuple[str, str], FeatureArray]:
-        return {}
-
-    @cached_property
-    def _states(self) -> dict[str, ColumnTable]:
-        return {}

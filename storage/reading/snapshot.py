@@ -8,14 +8,33 @@ from typing import TYPE_CHECKING
 from meldflow.models.schema.errors import UsageError
 from meldflow.storage.format import clip_facts, layout
 from meldflow.storage.places.place import place_of
-from meldflow.storage.reading import labelled
-from meldflow.storage.reading.counts import Counts, FailedRow, count
 from meldflow.storage.reading.partitions import PartitionReader
 from meldflow.storage.reading.pinned import Pinned
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Utterances by the state of one extractor."""
+
+    ok: int
+    failed: int
+    stale: int
+    never: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRow:
+    """An utterance without a feature, and why."""
+
+    id: str
+    extractor: str
+    reason: str
+    message: str
+    clip: str
 
 
 def open_store(url: str, ref: str = "main") -> Snapshot:
@@ -64,6 +83,8 @@ class Snapshot(Pinned):
         Raises:
             UsageError: the store has no such extractor.
         """
+        from meldflow.storage.reading import labelled
+
         return labelled.dataset(self, extractor)
 
     def tree(self) -> xr.DataTree:
@@ -72,6 +93,8 @@ class Snapshot(Pinned):
         Each is where its name says, for example ``tree["audio/wav2vec2"]``, with the labels of
         its rows; the root's attributes name the store and the snapshot.
         """
+        from meldflow.storage.reading import labelled
+
         return labelled.tree(self)
 
     def counts(self) -> dict[str, dict[str, Counts]]:
@@ -81,7 +104,13 @@ class Snapshot(Pinned):
             status, stale = self.state(extractor)["status"], self.stale(extractor)
             for split in found:
                 rows = self.rows(split)
-                found[split][extractor] = count(status[rows], stale[rows])
+                fresh = status[rows][~stale[rows]]
+                found[split][extractor] = Counts(
+                    ok=int((fresh == layout.OK).sum()),
+                    failed=int((fresh == layout.FAILED).sum()),
+                    stale=int(stale[rows].sum()),
+                    never=int((fresh == layout.NEVER).sum()),
+                )
         return found
 
     def failures(self) -> list[FailedRow]:

@@ -96,35 +96,24 @@ def write_partition(
     Raises:
         RunError: the disk is full; trying again would not help.
     """
-    try:
-        return _write(fork, partition, results, specs, partition_size)
-    except icechunk.IcechunkError as error:
-        if any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
-            raise RunError(
-                "the store's disk is full; what was committed is kept: make room and run again"
-            ) from None
-        raise
-
-
-def _write(
-    fork: Fork,
-    partition: int,
-    results: Mapping[str, Mapping[int, Result]],
-    specs: Sequence[FeatureSpec],
-    partition_size: int,
-) -> Written:
     store = _Counting(fork.store)
-    root = zarr.open_group(store, mode="r+")
     states, ends = [], []
     facts: dict[Modality, dict[int, Facts]] = {}
-    for spec in specs:
-        if spec.name in results:
+    try:
+        root = zarr.open_group(store, mode="r+")
+        for spec in (one for one in specs if one.name in results):
             shown = {row: one.facts for row, one in results[spec.name].items() if one.facts}
             facts.setdefault(spec.modality, {}).update(shown)
             writer = _PartitionWriter(root, spec, partition, partition_size)
             state, end = writer.write(results[spec.name])
             states.append(state)
             ends.append(end)
+    except icechunk.IcechunkError as error:
+        if any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
+            raise RunError(
+                "the store's disk is full; what was committed is kept: make room and run again"
+            ) from None
+        raise
     return Written(
         partition=partition,
         fork=fork,
@@ -181,13 +170,13 @@ class _PartitionWriter:
     def _write_ragged(self, array: ArraySpec, records: dict[int, Record]) -> dict[str, list[int]]:
         """Lays the partition's frames into its slot; gives start and row_size of every row."""
         stored = array_of(self.group, array.name)
-        base, room = map(
-            int, np.asarray(array_of(self.group, f"{array.name}_slot")[self.partition])
-        )
+        slot = np.asarray(array_of(self.group, f"{array.name}_slot")[self.partition])
+        base, room = slot.tolist()
         kept = self._kept_frames(array, stored, records)
         _fail_what_does_not_fit(array, records, room - sum(map(len, kept.values())))
         empty = np.empty((0, *array.shape), array.dtype)
-        frames = {row: _frames(record, array, empty) for row, record in records.items()} | kept
+        given = {row: one[array.name] for row, one in records.items() if isinstance(one, dict)}
+        frames = given | kept
         pieces = [frames.get(row, empty) for row in range(self.first, self.last)]
         sizes = [len(piece) for piece in pieces]
         # Whole shards, always: writing part of a shard would read and merge the rest.
@@ -202,21 +191,16 @@ class _PartitionWriter:
         self, array: ArraySpec, stored: zarr.Array[Any], records: Mapping[int, Record]
     ) -> dict[int, NDArray[Any]]:
         """Frames of the partition's other rows, which move with the new block."""
-        others = [row for row in range(self.first, self.last) if row not in records]
-        if not others:
+        if len(records) == self.last - self.first:
             return {}
-        start = np.asarray(array_of(self.group, f"{array.name}_start")[self.first : self.last])
-        size = np.asarray(array_of(self.group, f"{array.name}_row_size")[self.first : self.last])
-        spans = {row: (int(start[row - self.first]), int(size[row - self.first])) for row in others}
+        here, rows = slice(self.first, self.last), range(self.first, self.last)
+        start = np.asarray(array_of(self.group, f"{array.name}_start")[here]).tolist()
+        size = np.asarray(array_of(self.group, f"{array.name}_row_size")[here]).tolist()
         return {
             row: np.asarray(stored[begin : begin + length])
-            for row, (begin, length) in spans.items()
-            if length
+            for row, begin, length in zip(rows, start, size, strict=True)
+            if length and row not in records
         }
-
-
-def _frames(record: Record, array: ArraySpec, empty: NDArray[Any]) -> NDArray[Any]:
-    return empty if isinstance(record, Missing) else record[array.name]
 
 
 def _fail_what_does_not_fit(array: ArraySpec, records: dict[int, Record], room: int) -> None:
@@ -226,8 +210,7 @@ def _fail_what_does_not_fit(array: ArraySpec, records: dict[int, Record], room: 
     assumed of one that declares nothing. The row fails, and its partition does not; retried, it
     gets the room that it needs, since its length is known by then.
     """
-    empty = np.empty((0, *array.shape), array.dtype)
-    sizes = {row: len(_frames(record, array, empty)) for row, record in records.items()}
+    sizes = {row: len(one[array.name]) for row, one in records.items() if isinstance(one, dict)}
     excess = sum(sizes.values()) - room
     for row in sorted(sizes, key=lambda row: -sizes[row]):
         if excess <= 0:

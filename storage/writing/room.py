@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import zarr
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from meldflow.models.schema.features import FeatureSpec, rows_needed
 from meldflow.models.schema.media import Modality
 from meldflow.storage.format import clip_facts, layout
-from meldflow.storage.format.columns import ColumnTable, group_of
+from meldflow.storage.format.columns import Column, ColumnTable, array_of, group_of
 
 UNKNOWN_SECONDS = 60.0
 """Room for a clip whose header does not say how long it is. Shards that nobody fills cost nothing;
@@ -21,7 +21,7 @@ where it is too little, the next run knows better, by what this one decoded."""
 def make_room(
     root: zarr.Group, spec: FeatureSpec, partition: int, seconds: NDArray[np.float64]
 ) -> ColumnTable:
-    """The state table of an extractor, whose arrays have room for every row then.
+    """The state table of an extractor, whose small arrays and frames have room for every row then.
 
     Args:
         root: of the store.
@@ -38,19 +38,24 @@ def make_room(
         elif dict(group.attrs) != described:
             group.attrs.put(described)
     if spec.name not in root:
-        layout.create_extractor(root, spec, n_rows=n_rows, partition=partition)
+        layout.create_extractor(root, spec, partition=partition)
     group = group_of(root, spec.name)
     state = ColumnTable.read(group, layout.state_columns(spec))
-    slots = ColumnTable.read(group, layout.slot_columns(spec))
+    ragged = layout.ragged_arrays(spec)
+    # First frame and number of frames of each partition's slot.
+    slot_columns = [Column(f"{array.name}_slot", "int64", 0, (2,)) for array in ragged]
+    slots = ColumnTable.read(group, slot_columns, "partition")
     state.grow(n_rows)
     slots.grow(-(-n_rows // partition))
-    for array in layout.ragged_arrays(spec):
+    for array in ragged:
         frames = rows_needed(array, seconds)
         starts = np.arange(0, n_rows, partition)
-        layout.allocate_slots(slots, array, np.add.reduceat(frames, starts))
+        n_frames = layout.allocate_slots(slots, array, np.add.reduceat(frames, starts))
+        stored = array_of(group, array.name)
+        if stored.shape[0] < n_frames:
+            stored.resize((n_frames, *array.shape))
     state.write(group)
     slots.write(group)
-    layout.resize_features(group, spec, n_rows, slots)
     return state
 
 
@@ -64,11 +69,11 @@ def longest(utterances: ColumnTable, facts: Iterable[ColumnTable]) -> NDArray[np
     return most
 
 
-def make_room_elsewhere(root: zarr.Group, specs: Collection[FeatureSpec], n_rows: int) -> None:
-    """Rows for the extractors that do not run: every table is as long as the catalogue."""
-    mine = {spec.name for spec in specs}
+def lengthen(root: zarr.Group, n_rows: int) -> None:
+    """Makes every array that has one entry per row as long as the catalogue, whoever runs."""
     for modality in Modality:
-        held = group_of(root, modality).groups() if modality in root else ()
-        for name, group in held:
-            if f"{modality}/{name}" not in mine:
-                layout.resize_rows(group, n_rows)
+        for _, group in group_of(root, modality).groups() if modality in root else ():
+            for _, array in group.arrays():
+                dims = getattr(array.metadata, "dimension_names", None) or ("",)
+                if dims[0] == "row" and array.shape[0] < n_rows:
+                    array.resize((n_rows, *array.shape[1:]))

@@ -19,7 +19,6 @@ from typing import Any
 import icechunk
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import RunError
 from meldflow.models.schema.features import FeatureSpec
@@ -28,7 +27,7 @@ from meldflow.models.schema.utterances import Utterance
 from meldflow.storage.format import clip_facts, layout
 from meldflow.storage.format.catalogue import CatalogueChange, change_between, merge_catalogue
 from meldflow.storage.format.columns import ColumnTable, group_of
-from meldflow.storage.format.run_table import Runs
+from meldflow.storage.format.run_table import RunEntry
 from meldflow.storage.format.tables import (
     partition_of,
     refuse_other_data,
@@ -36,8 +35,8 @@ from meldflow.storage.format.tables import (
     utterance_table,
 )
 from meldflow.storage.places import location
-from meldflow.storage.places.branches import BRANCH_PREFIX, resumable, run_branches
-from meldflow.storage.places.place import Lock, explained, icechunk_explained, place_of
+from meldflow.storage.places.branches import BRANCH_PREFIX, resumable, root_of, run_branches
+from meldflow.storage.places.place import Lock, place_of
 from meldflow.storage.planning.plan import SOURCE_COLUMN, Plan, plan
 from meldflow.storage.writing import room
 from meldflow.storage.writing.partition import Fork, Written
@@ -45,6 +44,8 @@ from meldflow.storage.writing.partition import Fork, Written
 COMMIT_PARTITIONS = 8
 COMMIT_SECONDS = 30.0
 """A commit is due after this many partitions or seconds, whichever comes first."""
+
+COMMIT_FAILED = "a commit failed; what was committed before is kept; free the disk and run again"
 
 logger = logging.getLogger("meldflow.store")
 
@@ -92,7 +93,7 @@ def open_run(
     with location.writer_lock(url, wait=wait, say=say) as lock:
         if not location.exists(url):
             location.create(url, partition=partition)
-        with icechunk_explained(place_of(url).name, stopped, RunError):
+        with place_of(url).explained(stopped, RunError, (icechunk.IcechunkError,)):
             yield Run(url, specs, lock, origin or {})
 
 
@@ -103,7 +104,7 @@ class Run:
         self, url: str, specs: Sequence[FeatureSpec], lock: Lock, origin: Mapping[str, Any]
     ) -> None:
         self.url = url
-        self._name = place_of(url).name
+        self._place = place_of(url)
         self._lock = lock
         self._repository = location.open_repository(url)
         self._specs = tuple(specs)
@@ -112,12 +113,12 @@ class Run:
         self._session: icechunk.Session | None = None
         self._pending = 0
         self._last_commit = time.monotonic()
-        root = self._read(self.branch)
+        root = root_of(self._repository, self.branch)
         self.partition = partition_of(root)
         self.utterances = utterance_table(root)
         self._states = {spec.name: state_table(root, spec) for spec in specs}
         self._facts: dict[Modality, ColumnTable] = {}
-        self._runs = Runs(root, self.branch, origin)
+        self.entry = RunEntry(root, self.branch, origin)
 
     @property
     def snapshot(self) -> str:
@@ -128,17 +129,15 @@ class Run:
         """Brings the catalogue up to date and makes room for every new row."""
         session = self._repository.writable_session(self.branch)
         root = zarr.open_group(session.store, mode="r+")
-        if layout.UTTERANCES not in root:
-            layout.create_utterances(root)
-        refuse_other_data(self._name, self.utterances, utterances)
+        refuse_other_data(self._place.name, self.utterances, utterances)
         change = merge_catalogue(self.utterances, utterances)
-        self.utterances.write(group_of(root, layout.UTTERANCES))
+        self.utterances.write(root.require_group(layout.UTTERANCES))
         for modality in clip_facts.RECORDS:
             self._facts[modality] = clip_facts.make_room(root, modality, len(self.utterances))
         seconds = room.longest(self.utterances, self._facts.values())
         for spec in self._specs:
             self._states[spec.name] = room.make_room(root, spec, self.partition, seconds)
-        room.make_room_elsewhere(root, self._specs, len(self.utterances))
+        room.lengthen(root, len(self.utterances))
         if session.has_uncommitted_changes:
             self._commit(session, f"catalogue: {change}")
         return change
@@ -158,21 +157,20 @@ class Run:
         if self._session is None:
             self._session = self._repository.writable_session(self.branch)
         self._session.merge(written.fork)
-        keys = {spec.name: spec.key for spec in self._specs}
-        sources = {spec.name: SOURCE_COLUMN[spec.modality] for spec in self._specs}
+        specs = {spec.name: spec for spec in self._specs}
         for update in written.states:
-            sha = self.utterances[sources[update.extractor]][update.rows]
-            table = self._states[update.extractor]
-            table.put(update.rows, update.columns)
-            table.put(update.rows, {"key": keys[update.extractor], "run": self._runs.row})
-            table.put(update.rows, {"source_sha": sha})
+            spec = specs[update.extractor]
+            sha = self.utterances[SOURCE_COLUMN[spec.modality]][update.rows]
+            made: dict[str, Any] = {"key": spec.key, "run": self.entry.row, "source_sha": sha}
+            self._states[spec.name].put(update.rows, {**update.columns, **made})
         for update in written.ends:
             self._states[update.extractor].put(update.rows, update.columns)
         for modality, shown in written.facts.items():
             if shown:
                 clip_facts.put(self._facts[modality], shown, self.utterances["clip_sha"])
         self._pending += 1
-        if self._pending >= COMMIT_PARTITIONS or self._since_commit() > COMMIT_SECONDS:
+        waited = time.monotonic() - self._last_commit
+        if self._pending >= COMMIT_PARTITIONS or waited > COMMIT_SECONDS:
             self.commit()
 
     def commit(self) -> None:
@@ -180,11 +178,11 @@ class Run:
         if self._session is None:
             return
         root = zarr.open_group(self._session.store, mode="r+")
-        with self._explained("a commit failed"):
+        with self._place.explained(COMMIT_FAILED, RunError):
             for spec in self._specs:
                 self._states[spec.name].write(group_of(root, spec.name))
             for modality, table in self._facts.items():
-                clip_facts.write(root, modality, table)
+                table.write(group_of(root, f"{layout.FACTS}/{modality}"))
         self._commit(self._session, f"{self._pending} partitions")
         self._session, self._pending = None, 0
 
@@ -197,7 +195,7 @@ class Run:
         rates = []
         for spec in self._specs:
             state = self._states[spec.name]
-            tried = np.isin(state["run"], self._runs.rows)
+            tried = np.isin(state["run"], self.entry.rows)
             for part in besides.partitions if besides else ():
                 tried[list(part.rows.get(spec.name, ()))] = False
             reasons = Counter(str(r) for r in state["reason"][tried] if r)
@@ -211,19 +209,6 @@ class Run:
             )
         return rates
 
-    def note(self, name: str, value: Any) -> None:
-        """Adds to the run's origin what was not known when it began."""
-        self._runs.note(name, value)
-
-    def attach(self, name: str, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Keeps small arrays with the run, in its next commit; ``Snapshot.attached`` reads them.
-
-        Args:
-            name: what they are, such as ``load``; a second one of that name replaces the first.
-            columns: name → numbers or text, shape (n,), the same ``n`` for all.
-        """
-        self._runs.attach(name, columns)
-
     def publish(self) -> str:
         """Moves ``main`` to the run's last commit and gives its snapshot id.
 
@@ -235,7 +220,9 @@ class Run:
             self._finish()
         tip = self.snapshot
         if self._repository.lookup_branch("main") != self._base:
-            raise RunError(f"store {self._name}: its main branch moved during the run; run again")
+            raise RunError(
+                f"store {self._place.name}: its main branch moved during the run; run again"
+            )
         if tip != self._base:
             self._lock.check()
             self._repository.reset_branch("main", tip, from_snapshot_id=self._base)
@@ -252,11 +239,10 @@ class Run:
             if one.tried
         )
         # Against main, since a resumed run finds what it did before it died.
-        change = change_between(utterance_table(self._read("main")), self.utterances)
+        change = change_between(utterance_table(root_of(self._repository, "main")), self.utterances)
         summary = "; ".join(filter(None, (str(change), rates)))
-        self._runs.finish(summary)
-        session = self._repository.writable_session(self.branch)
-        self._commit(session, summary, published=True)
+        self.entry.finish(summary)
+        self._commit(self._repository.writable_session(self.branch), summary, published=True)
 
     def _claim_branch(self) -> tuple[str, bool]:
         """The branch of a dead run that this one may go on with, else a new one."""
@@ -274,21 +260,10 @@ class Run:
                 logger.warning("the work of %s, which died, is given up: main moved on", branch)
             self._repository.delete_branch(branch)
 
-    def _read(self, branch: str) -> zarr.Group:
-        return zarr.open_group(self._repository.readonly_session(branch).store, mode="r")
-
-    def _explained(self, what: str) -> contextlib.AbstractContextManager[None]:
-        again = "what was committed before is kept; free the disk and run again"
-        return explained(self._name, f"{what}; {again}", RunError)
-
-    def _since_commit(self) -> float:
-        return time.monotonic() - self._last_commit
-
     def _commit(self, session: icechunk.Session, message: str, *, published: bool = False) -> None:
         self._lock.check()
-        self._runs.begin()
-        with self._explained("a commit failed"):
-            self._runs.write(zarr.open_group(session.store, mode="r+"))
+        with self._place.explained(COMMIT_FAILED, RunError):
+            self.entry.write(zarr.open_group(session.store, mode="r+"))
             about = {"run": self.branch, "base": self._base, "published": published}
             asked = [spec.name for spec in self._specs]
             session.commit(message, metadata=about | {"extractors": asked})

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from meldflow.storage.format.layout import FAILED
-from meldflow.storage.reading.counts import FailedRow
+from meldflow.storage.reading.snapshot import FailedRow
 from meldflow.tasks.extraction.payloads import Source, Stored
 
 KEEP_FAILED = 300

@@ -105,7 +105,7 @@ class Watch:
             finally:
                 for beat in (sampling, showing):
                     beat.end(patience)
-                self._run.attach("load", self._loads.columns())
+                self._run.entry.attach("load", self._loads.columns())
 
     def published(self, snapshot: str) -> str:
         """Notes what was published; gives it back."""

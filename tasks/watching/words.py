@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich.filesize import decimal
 
-from meldflow.storage.reading.counts import FailedRow
+from meldflow.storage.reading.snapshot import FailedRow
 from meldflow.tasks.extraction.counts import Effort, Progress
 from meldflow.tasks.pages.text import readable
 

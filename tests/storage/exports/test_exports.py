@@ -32,6 +32,7 @@ from meldflow.models.schema.utterances import EMOTIONS, Utterance
 from meldflow.storage import exports, open_store
 from meldflow.storage.exports import ExportReport, Selection
 from meldflow.storage.exports.selection import INACTIVE, INCOMPLETE
+from meldflow.storage.format.arrays import RaggedArray
 from meldflow.storage.writing.transaction import open_run
 from tests.storage.corpus import (
     corpus,
@@ -736,7 +737,8 @@ def test_memory_is_bounded_by_partitions(
 ) -> None:
     monkeypatch.setattr("meldflow.storage.format.layout.SHARD_FRAMES", 128)
     exports.FORMATS[format_name].load()
-    (frames, _) = large.extractors[0].sources
+    (frames, _) = large.extractors[0].arrays
+    assert isinstance(frames, RaggedArray)
     whole = int(frames.row_size.sum()) * WIDE * 2
     tracemalloc.start()
     try:

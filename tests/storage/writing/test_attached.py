@@ -25,7 +25,7 @@ LOAD = {
 def attach(url: str, n: int, load: Mapping[str, NDArray[Any]]) -> None:
     with open_run(url, SPECS, partition=4) as run:
         extract_all(run, corpus(n), SPECS)
-        run.attach("load", load)
+        run.entry.attach("load", load)
         run.publish()
 
 
@@ -47,8 +47,8 @@ def test_a_run_keeps_small_arrays_and_later_runs_leave_them_alone(url: str) -> N
 def test_empty_arrays_and_a_second_attachment_of_the_same_name(tmp_path: Path) -> None:
     with open_run(str(tmp_path / "s"), SPECS, partition=4) as run:
         extract_all(run, corpus(5), SPECS)
-        run.attach("load", LOAD)
-        run.attach("load", {name: values[:0] for name, values in LOAD.items()})
+        run.entry.attach("load", LOAD)
+        run.entry.attach("load", {name: values[:0] for name, values in LOAD.items()})
         run.publish()
     kept = open_store(str(tmp_path / "s")).attached(0, "load")
     assert {name: len(values) for name, values in kept.items()} == dict.fromkeys(LOAD, 0)
@@ -58,7 +58,7 @@ def test_a_run_that_is_not_published_shows_nothing(tmp_path: Path) -> None:
     extract(tmp_path / "s", corpus(3))
     with open_run(str(tmp_path / "s"), SPECS, partition=4) as run:
         extract_all(run, corpus(5), SPECS)
-        run.attach("load", LOAD)
+        run.entry.attach("load", LOAD)
         run.commit()
     assert open_store(str(tmp_path / "s")).attached(1, "load") == {}
 

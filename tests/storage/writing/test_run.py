@@ -404,7 +404,7 @@ def test_every_try_of_a_run_names_what_it_ran_on(tmp_path: Path) -> None:
         run.commit()
     with open_run(store, SPECS, partition=4, origin={"torch": "2"}) as run:
         extract_all(run, corpus(8), SPECS)
-        run.note("workers", 2)
+        run.entry.note("workers", 2)
         assert [one.tried for one in run.failure_rates()] == [8, 8]
         run.publish()
     snapshot = open_store(store)
