@@ -24,6 +24,10 @@ class Cell:
         if self.href and not self.href.startswith(("https://", "http://")):
             raise ValueError(f"a cell may lead to http or https only, not to {self.href!r}")
 
+    def __str__(self) -> str:
+        """In a line, small print in brackets."""
+        return f"{self.text} ({self.note})" if self.note else self.text
+
 
 Row: TypeAlias = Sequence[Cell | str]
 """Its cells; the first of them heads it."""

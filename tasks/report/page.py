@@ -7,8 +7,9 @@ one folder know of each other: whichever is written last makes the others' pages
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -19,9 +20,8 @@ from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.document import Document, Note, render_document
 from meldflow.tasks.pages.panels import Panel, render, render_svg
 from meldflow.tasks.report.headline import explanation, headline
-from meldflow.tasks.report.pieces import FIGURES, SECTIONS
-from meldflow.tasks.report.pieces.naming import Other, View, rules
-from meldflow.tasks.report.pieces.protocols import link_to
+from meldflow.tasks.report.pieces import FIGURES, SECTIONS, protocols
+from meldflow.tasks.report.pieces.naming import rules
 from meldflow.tasks.report.results import RECORD, load_result, record_of
 
 RESULT = "official"
@@ -89,18 +89,21 @@ def _others(result: TrainResult, directory: Path) -> Iterator[TrainResult]:
 
 def _write_page(result: TrainResult, others: list[TrainResult], directory: Path) -> Path:
     folder = folder_of(directory, result.protocol)
-    beside = []
-    for other in others:
-        if other.protocol != result.protocol:
-            page = folder_of(directory, other.protocol) / PAGE
-            beside.append(Other(result=other, href=Path(os.path.relpath(page, folder)).as_posix()))
-    return write_atomically(folder / PAGE, render_page(result, tuple(beside)).encode())
+    pages = {folder_of(directory, one.protocol) / PAGE: one for one in others if one is not result}
+    beside = {Path(os.path.relpath(page, folder)).as_posix(): one for page, one in pages.items()}
+    return write_atomically(folder / PAGE, render_page(result, beside).encode())
 
 
-def render_page(result: TrainResult, others: tuple[Other, ...] = ()) -> str:
-    """The page as a string: styles and pictures inside, nothing fetched."""
-    view = View(result=result, others=others)
-    built = {anchor: build(view) for anchor, build in SECTIONS.items()}
+def render_page(result: TrainResult, others: Mapping[str, TrainResult] | None = None) -> str:
+    """The page as a string: styles and pictures inside, nothing fetched.
+
+    Args:
+        result: what the page is about.
+        others: address of another protocol's page, relative to this one → its result.
+    """
+    others = others or {}
+    sections = SECTIONS | {"protocols": partial(protocols.section, others=others)}
+    built = {anchor: build(result) for anchor, build in sections.items()}
     figures = {name: panels for name, build in FIGURES.items() if (panels := build(result))}
     pictures = (f"{name}.{ending}" for name in figures for ending in ("png", "svg"))
     doubt = ", which is wrong" if rules(result).wrong else ""
@@ -111,7 +114,7 @@ def render_page(result: TrainResult, others: tuple[Other, ...] = ()) -> str:
             title=headline(result),
             lead=explanation(result),
             notes=tuple(Note(one.message, grave=one.kind in GRAVE) for one in result.warnings),
-            links=tuple(map(link_to, others)),
+            links=protocols.links_to(others),
             sections={anchor: one for anchor, one in built.items() if one is not None},
             figures=figures,
             files=(*pictures, RECORD, PREDICTIONS),

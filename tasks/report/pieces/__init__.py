@@ -20,9 +20,8 @@ from meldflow.tasks.report.pieces import (
     reliability,
     scores,
 )
-from meldflow.tasks.report.pieces.naming import View
 
-SECTIONS: dict[str, Callable[[View], Section | None]] = {
+SECTIONS: dict[str, Callable[[TrainResult], Section | None]] = {
     "scores": scores.section,
     "protocols": protocols.section,
     "confusion": confusion.section,

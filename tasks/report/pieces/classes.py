@@ -12,15 +12,14 @@ from meldflow.tasks.pages.blocks import Cell, Folded, Pictures, Row, Section, Ta
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import DASH, fraction
 from meldflow.tasks.pages.themes import Theme
-from meldflow.tasks.report.pieces.naming import View, classifiers, judged_part, model_name, spoken
+from meldflow.tasks.report.pieces.naming import classifiers, judged_part, model_name, spoken
 
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 """A line style per class, so that no curve is told by its colour alone."""
 
 
-def per_class(view: View) -> Section | None:
+def per_class(result: TrainResult) -> Section | None:
     """How each class fares."""
-    result = view.result
     others = classifiers(result)
     if others.pop(result.winner, None) is None:
         return None
@@ -86,10 +85,10 @@ def per_class_panels(result: TrainResult) -> tuple[Panel, ...]:
     return (Panel(title, f"{title}. {'. '.join(told)}.", draw),)
 
 
-def roc(view: View) -> Section | None:
+def roc(result: TrainResult) -> Section | None:
     """Ranking quality, one class against the rest."""
-    name = view.result.target
-    if not classifiers(view.result):
+    name = result.target
+    if not classifiers(result):
         return None
     return Section(
         f"One {name} against the rest",
@@ -129,9 +128,8 @@ def _roc_panel(name: str, judged: Judgement, target: str) -> Panel:
     return Panel(name, f"ROC curves of the {name}, area under the curve: {areas}.", draw)
 
 
-def hardest(view: View) -> Section | None:
+def hardest(result: TrainResult) -> Section | None:
     """The worst misses, in their own words."""
-    result = view.result
     if not result.hardest:
         return None
     rows: list[Row] = [

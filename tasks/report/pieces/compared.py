@@ -15,7 +15,6 @@ from meldflow.tasks.pages.panels import PANEL, Panel
 from meldflow.tasks.pages.text import DASH, signed, spread
 from meldflow.tasks.pages.themes import Theme
 from meldflow.tasks.report.pieces.naming import (
-    View,
     choice_name,
     choices,
     judged_part,
@@ -24,9 +23,8 @@ from meldflow.tasks.report.pieces.naming import (
 from meldflow.tasks.report.pieces.scores import MEASURES
 
 
-def comparisons(view: View) -> Section | None:
+def comparisons(result: TrainResult) -> Section | None:
     """The chosen model against every other on the same utterances."""
-    result = view.result
     if not result.comparisons:
         return None
     model = spoken(result, result.winner)
@@ -63,9 +61,8 @@ def p_value(one: Comparison) -> str:
     return "below 0.001" if one.p < 0.001 else f"{one.p:.3f}"
 
 
-def ablations(view: View) -> Section | None:
+def ablations(result: TrainResult) -> Section | None:
     """What is lost without a modality, or without the network."""
-    result = view.result
     if not result.ablations:
         return None
     lines, part = choices(result), judged_part(result)

@@ -10,12 +10,11 @@ from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.blocks import Cell, Folded, Pictures, Row, Section, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.themes import Theme
-from meldflow.tasks.report.pieces.naming import View, classifiers, judged_part, model_name
+from meldflow.tasks.report.pieces.naming import classifiers, judged_part, model_name
 
 
-def section(view: View) -> Section | None:
+def section(result: TrainResult) -> Section | None:
     """What is taken for what."""
-    result = view.result
     judged = classifiers(result)
     if not judged:
         return None

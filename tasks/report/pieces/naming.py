@@ -15,23 +15,6 @@ MODEL_NAMES = {"network": "Network", "svm": "SVM", "majority": "Majority baselin
 _SPOKEN = {"svm": "SVM", "majority": "majority baseline"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Other:
-    """A result by another protocol, of the same snapshot and target."""
-
-    result: TrainResult
-    href: str
-    """Its page, relative to the one that is made."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """What the sections of a page may show: a result, and those that lie beside it."""
-
-    result: TrainResult
-    others: tuple[Other, ...] = ()
-
-
 def model_name(model: str) -> str:
     """The name of ``model`` for people."""
     return MODEL_NAMES.get(model, model)

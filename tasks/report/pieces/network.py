@@ -14,15 +14,14 @@ from meldflow.tasks.pages.blocks import Block, Cell, Folded, Pictures, Row, Sect
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import DASH, fraction, mebibytes
 from meldflow.tasks.pages.themes import Theme
-from meldflow.tasks.report.pieces.naming import View, attended, judged_part, rules
+from meldflow.tasks.report.pieces.naming import attended, judged_part, rules
 
 _BYTES = 4
 """Of a parameter, float32."""
 
 
-def attention(view: View) -> Section | None:
+def attention(result: TrainResult) -> Section | None:
     """How much the network looks at each modality."""
-    result = view.result
     modalities, by_class = attended(result)
     if not modalities:
         return None
@@ -41,10 +40,10 @@ def attention(view: View) -> Section | None:
     )
 
 
-def training(view: View) -> Section:
+def training(result: TrainResult) -> Section:
     """How the shown seed's network was trained and its SVM chosen."""
-    course = _course(view.result)
-    return Section("Training", course, (Pictures("training"), *_svm(view.result)))
+    course = _course(result)
+    return Section("Training", course, (Pictures("training"), *_svm(result)))
 
 
 def _course(result: TrainResult) -> str:
@@ -85,9 +84,8 @@ def _candidate(one: Candidate, *, chosen: bool) -> Row:
     return Cell(f"{one.c:g}", strong=chosen), f"{one.gamma:.3g}", score
 
 
-def summary(view: View) -> Section:
+def summary(result: TrainResult) -> Section:
     """The network's layers and how large they are."""
-    result = view.result
     total = result.parameters
     size = mebibytes(total * _BYTES, digits=2)
     rows: list[Row] = [

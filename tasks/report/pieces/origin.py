@@ -9,13 +9,13 @@ from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.blocks import Cell, Code, Facts, Row, Section, Table
 from meldflow.tasks.pages.text import DASH, duration
-from meldflow.tasks.report.pieces.naming import View, judged_part, rules
+from meldflow.tasks.report.pieces.naming import judged_part, rules
 from meldflow.tasks.report.pieces.scores import seconds_of
 
 
-def data(view: View) -> Section:
+def data(result: TrainResult) -> Section:
     """What the models were given."""
-    result, given = view.result, view.result.data
+    given = result.data
     labels: list[Row] = [
         (label, *(f"{given.labels[split][label]:,}" for split in SPLITS))
         for label in result.classes
@@ -51,9 +51,8 @@ def data(view: View) -> Section:
     )
 
 
-def fitted(view: View) -> Section:
+def fitted(result: TrainResult) -> Section:
     """Which rows were used for what."""
-    result = view.result
     purposes = {"fitted": result.fitted, "chosen": result.chosen, "judged": result.judgements}
     rows = [
         (use.object, purpose, use.split, f"{use.rows:,}")
@@ -69,9 +68,8 @@ def fitted(view: View) -> Section:
     )
 
 
-def provenance(view: View) -> Section:
+def provenance(result: TrainResult) -> Section:
     """Where the result comes from and how to repeat it."""
-    result = view.result
     given, machine = result.data, result.hardware
     source = {
         "Store": given.store,

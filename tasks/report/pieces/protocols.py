@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from meldflow.models.judging.records import JUDGED
 from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.blocks import Block, Cell, Link, Pictures, Section, Table
@@ -9,8 +11,6 @@ from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import DASH, spread
 from meldflow.tasks.report.pieces import confusion
 from meldflow.tasks.report.pieces.naming import (
-    Other,
-    View,
     judged_part,
     model_name,
     over_seeds,
@@ -19,24 +19,30 @@ from meldflow.tasks.report.pieces.naming import (
 )
 
 
-def section(view: View) -> Section | None:
-    """The same rows by two protocols, or the same models on two kinds of rows."""
-    result = view.result
-    if not view.others and not result.shown.beside:
+def section(result: TrainResult, others: Mapping[str, TrainResult] | None = None) -> Section | None:
+    """The same rows by two protocols, or the same models on two kinds of rows.
+
+    Args:
+        result: whose page it is.
+        others: address of a page, relative to this one → its result, by another protocol.
+    """
+    others = others or {}
+    if not others and not result.shown.beside:
         return None
-    results = [result, *(one.result for one in view.others)]
+    results = [result, *others.values()]
     results.sort(key=lambda one: bool(rules(one).wrong))
     pictures = [Pictures("protocols")] if result.shown.beside else []
-    links = map(link_to, view.others)
-    blocks: tuple[Block, ...] = (_table(results), *pictures, *links)
+    blocks: tuple[Block, ...] = (_table(results), *pictures, *links_to(others))
     return Section("Two protocols side by side", _lead(results), blocks)
 
 
-def link_to(other: Other) -> Link:
-    """A line that leads to the page of another protocol."""
-    name, wrong = other.result.protocol, rules(other.result).wrong
-    what = "what the wrong protocol" if wrong else "the result by the protocol"
-    return Link(f"See {what} “{name}”{' gives' * bool(wrong)}", other.href)
+def links_to(others: Mapping[str, TrainResult]) -> tuple[Link, ...]:
+    """Lines that lead to the pages of other protocols."""
+    words = ("See the result by the protocol “{}”", "See what the wrong protocol “{}” gives")
+    return tuple(
+        Link(words[bool(rules(one).wrong)].format(one.protocol), href)
+        for href, one in others.items()
+    )
 
 
 def _lead(results: list[TrainResult]) -> str:

@@ -10,7 +10,7 @@ from meldflow.tasks.pages.blocks import Folded, Pictures, Section, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import fraction
 from meldflow.tasks.pages.themes import Theme
-from meldflow.tasks.report.pieces.naming import View, classifiers, model_name
+from meldflow.tasks.report.pieces.naming import classifiers, model_name
 
 
 def _known(result: TrainResult) -> dict[str, Reliability]:
@@ -19,14 +19,14 @@ def _known(result: TrainResult) -> dict[str, Reliability]:
     return {name: one.reliability for name, one in judged if one.reliability is not None}
 
 
-def section(view: View) -> Section | None:
+def section(result: TrainResult) -> Section | None:
     """Whether the models are as sure as they are right."""
-    known = _known(view.result)
+    known = _known(result)
     if not known:
         return None
     how = (
         "This protocol chooses no temperature, so the scores are taken as they are."
-        if view.result.judged[view.result.winner].dev is None
+        if result.judged[result.winner].dev is None
         else "Scores are divided by a temperature, chosen on dev, before they become probabilities."
     )
     errors = Table(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from meldflow.models.judging.records import JUDGED, Scores
 from meldflow.models.training.result import SeedResult, TrainResult
 from meldflow.tasks.pages.blocks import Cell, Folded, Row, Section, Table
 from meldflow.tasks.pages.text import DASH, duration, fraction, spread
-from meldflow.tasks.report.pieces.naming import View, judged_part, model_name, over_seeds
+from meldflow.tasks.report.pieces.naming import judged_part, model_name, over_seeds
 
 MEASURES = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1"}
 """Fields of ``Scores`` that are told over the seeds → their names for people."""
@@ -24,9 +24,8 @@ _OTHERS = (
 """Fields that stand behind the weighted F1 of one seed."""
 
 
-def section(view: View) -> Section | None:
+def section(result: TrainResult) -> Section | None:
     """Every model on the judged rows and on dev, the majority baseline included."""
-    result = view.result
     judged, several = result.judged, len(result.seeds) > 1
     which = f" with seed {result.shown.seed}" if several else ""
     title = f"{judged_part(result).capitalize()}{which}"
@@ -39,7 +38,7 @@ def section(view: View) -> Section | None:
         f"Weighted averages count every utterance alike, so the common {result.target}s "
         f"dominate; macro averages count every {result.target} alike, so the rare ones matter. "
         "Compare with the majority baseline before anything else.",
-        (*((_over_seeds(result), _by_seed(result)) if several else ()), own, *folded),
+        (*((over_seeds_table(result), _by_seed(result)) if several else ()), own, *folded),
     )
 
 
@@ -63,11 +62,17 @@ def _scores(result: TrainResult, title: str, scores: Mapping[str, Scores]) -> Ta
     return Table(caption, ("Model", "Weighted F1", *others), rows)
 
 
-def _over_seeds(result: TrainResult) -> Table:
-    """Mean and standard deviation of the figures that matter most, on both kinds of rows."""
+def over_seeds_table(result: TrainResult, beside: Iterable[str] = ()) -> Table:
+    """Mean and standard deviation of the figures that matter most.
+
+    Args:
+        result: what was judged.
+        beside: parts of the rows that are shown behind the judged one and dev.
+    """
+    parts = {judged_part(result): JUDGED, "dev": "dev"} | {one: one for one in beside}
     known = {
         name: part
-        for name, part in ((judged_part(result), JUDGED), ("dev", "dev"))
+        for name, part in parts.items()
         if result.over_seeds(result.winner, "accuracy", part) is not None
     }
     rows: list[Row] = [
@@ -82,7 +87,9 @@ def _over_seeds(result: TrainResult) -> Table:
         for name in result.judged
     ]
     head = ("Model", *(f"{words} on {part}" for part in known for words in MEASURES.values()))
-    return Table(f"Mean ± standard deviation over {len(result.seeds)} seeds", head, rows)
+    n = len(result.seeds)
+    each = f"Mean ± standard deviation over {n} seeds" if n > 1 else f"Seed {result.shown.seed}"
+    return Table(each, head, rows)
 
 
 def _by_seed(result: TrainResult) -> Table:

@@ -29,8 +29,7 @@ from meldflow.tasks.pages.text import duration, spread
 from meldflow.tasks.pages.themes import THEMES
 from meldflow.tasks.report.headline import explanation, headline
 from meldflow.tasks.report.page import folder_of, render_page, write_report
-from meldflow.tasks.report.pieces import FIGURES, SECTIONS
-from meldflow.tasks.report.pieces.naming import Other, View
+from meldflow.tasks.report.pieces import FIGURES, SECTIONS, protocols
 from meldflow.tasks.report.results import load_result, record_of
 from meldflow.tasks.watching import training as watching
 from meldflow.tasks.watching.artifacts import Artifacts
@@ -142,12 +141,12 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     draw_nothing(monkeypatch)
 
 
-def section(anchor: str, result: TrainResult, *others: Other) -> Section | None:
-    return SECTIONS[anchor](View(result=result, others=others))
+def section(anchor: str, result: TrainResult) -> Section | None:
+    return SECTIONS[anchor](result)
 
 
-def present(anchor: str, result: TrainResult, *others: Other) -> Section:
-    found = section(anchor, result, *others)
+def present(anchor: str, result: TrainResult) -> Section:
+    found = section(anchor, result)
     assert found is not None
     return found
 
@@ -577,9 +576,12 @@ def test_links_stay_within_the_report(leaky: TrainResult, several: TrainResult) 
     for href in ("https://example.org", "javascript:alert(1)", "/etc/passwd", "//example.org"):
         with pytest.raises(ValueError, match="within the report"):
             Link("x", href)
-    other = Other(result=leaky, href="leaky-80-20/index.html")
-    links = [b for b in present("protocols", several, other).blocks if isinstance(b, Link)]
-    assert links == [Link("See what the wrong protocol “leaky-80-20” gives", other.href)]
+    found = protocols.section(several, {"leaky-80-20/index.html": leaky})
+    assert found is not None
+    links = [b for b in found.blocks if isinstance(b, Link)]
+    assert links == [
+        Link("See what the wrong protocol “leaky-80-20” gives", "leaky-80-20/index.html")
+    ]
     assert section("protocols", several) is None
 
 
