@@ -41,7 +41,7 @@ def describe_hardware(torch_threads: int) -> Hardware:
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return Hardware(
         cpu=_cpu(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _cores(),
+        cores=usable_cores(),
         torch_threads=torch_threads,
         memory_gib=round(pages * page / 2**30, 1),
         system=f"{platform.system()} {platform.machine()}",
@@ -53,8 +53,9 @@ def describe_versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     return {"python": platform.python_version()} | {name: _version(name) for name in packages}
 
 
-def _cores() -> int:
-    return os.cpu_count() or 1
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @functools.cache  # workers that share a process ask hundreds of times

@@ -14,7 +14,6 @@ from meldflow.tasks.audit.durations import duration_panels, known_seconds
 from meldflow.tasks.audit.stock import AuditReport
 from meldflow.tasks.dataset.checks import PUBLISHED
 from meldflow.tasks.dataset.findings import Kind
-from meldflow.tasks.dataset.records import SplitCounts
 from meldflow.tasks.pages.blocks import (
     Cell,
     Code,
@@ -89,8 +88,8 @@ def _number(count: int) -> str:
 
 
 def _counts(report: AuditReport) -> Section:
-    splits = {split: _flat(one) for split, one in report.intake.splits.items()}
-    published = {split: _flat(one) for split, one in PUBLISHED.items()}
+    splits = {split: one.by_name for split, one in report.intake.splits.items()}
+    published = {split: one.by_name for split, one in PUBLISHED.items()}
     rows: list[Row] = [
         (
             name,
@@ -106,10 +105,6 @@ def _counts(report: AuditReport) -> Section:
         "Beside the counts of MELD's published annotation files; ≠ marks what differs.",
         (Table("Small print: the published count", ("Count", *splits), rows),),
     )
-
-
-def _flat(counts: SplitCounts) -> dict[str, int]:
-    return {"utterances": counts.rows, "dialogues": counts.dialogues, **counts.emotions}
 
 
 def _count(number: int, published: int | None) -> Cell:

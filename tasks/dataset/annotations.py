@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from meldflow.models.schema.errors import UsageError
@@ -38,42 +38,27 @@ LARGEST_ID = 2**31 - 1
 _NAME = re.compile(rf"({'|'.join(SPLITS)})_sent_emo(_dya)?\.csv", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """An annotation file of a tree."""
+def find_sources(tree: Tree) -> tuple[tuple[Table, ...], tuple[Table, ...]]:
+    """The annotation files of a tree, unread.
 
-    split: str
-    file: Path
-    dyadic: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """The annotation files of a tree."""
-
-    chosen: tuple[Source, ...]
-    """Those to read, in the order train, dev, test."""
-    others: tuple[Source, ...]
-    """Further copies of those."""
-
-
-def find_sources(tree: Tree) -> Sources:
-    """The plain file of each split that is nearest to the root, or else MELD_Dyadic's.
+    Returns:
+        The plain file of each split that is nearest to the root, or else MELD_Dyadic's, in the
+        order train, dev, test; and further copies of those.
 
     Raises:
         UsageError: there is none.
     """
     matches = ((file, _NAME.fullmatch(file.name)) for file in tree.files)
-    found = [Source(split=m[1].lower(), file=file, dyadic=bool(m[2])) for file, m in matches if m]
+    found = [Table(split=m[1].lower(), file=file, dyadic=bool(m[2])) for file, m in matches if m]
     if not found:
         raise UsageError(f"dataset {tree.root}: {_nothing(tree)}")
     found.sort(key=lambda one: (one.dyadic, len(one.file.parts), str(one.file)))
     first = {one.split: one for one in reversed(found)}
     chosen = tuple(first[split] for split in SPLITS if split in first)
-    return Sources(chosen=chosen, others=tuple(one for one in found if one not in chosen))
+    return chosen, tuple(one for one in found if one not in chosen)
 
 
-def read_source(source: Source) -> Table:
+def read_source(source: Table) -> Table:
     """The rows of an annotation file, texts repaired, labels in lower case.
 
     Raises:
@@ -85,8 +70,7 @@ def read_source(source: Source) -> Table:
     if source.dyadic:
         columns += [OPTIONAL["old_dialogue"], OPTIONAL["old_utterance"]]
     cells.require(columns, "Is this MELD's *_sent_emo.csv?")
-    rows = tuple(read_rows(cells, FIELDS | OPTIONAL, split=source.split))
-    return Table(split=source.split, file=source.file, rows=rows, dyadic=source.dyadic)
+    return replace(source, rows=tuple(read_rows(cells, FIELDS | OPTIONAL, split=source.split)))
 
 
 def read_rows(
@@ -121,10 +105,10 @@ def read_rows(
         )
 
 
-def other_copies(sources: Sources, tables: Sequence[Table]) -> Iterator[Finding]:
+def other_copies(others: Iterable[Table], tables: Sequence[Table]) -> Iterator[Finding]:
     """A finding for each annotation file that is not the one to read, or not the usual one."""
     read = {table.split: table for table in tables}
-    for source in sources.others:
+    for source in others:
         chosen = read[source.split]
         what, decision = _difference(source, chosen), f"not used; {chosen.file} is"
         yield Finding(Kind.OTHER_COPY, source.split, str(source.file), what, decision)
@@ -165,7 +149,7 @@ def _is_id(cell: str) -> bool:
     return cell.isdecimal() and len(cell) <= len(str(LARGEST_ID)) and int(cell) <= LARGEST_ID
 
 
-def _difference(source: Source, chosen: Table) -> str:
+def _difference(source: Table, chosen: Table) -> str:
     """What the utterances of another copy are, seen from the one that is read."""
     if source.dyadic:
         return "MELD_Dyadic's annotations of this split"

@@ -6,13 +6,12 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import Clip
-from meldflow.tasks.dataset.annotations import Sources, find_sources, other_copies, read_source
+from meldflow.tasks.dataset.annotations import find_sources, other_copies, read_source
 from meldflow.tasks.dataset.checks import CHECKS, OWN_CHECKS, Check
 from meldflow.tasks.dataset.clips import Taken, Wanted, leave_clips, take_clips
 from meldflow.tasks.dataset.findings import Finding
@@ -51,7 +50,7 @@ def take_in(
     taking = functools.partial(take_clips, known=known or {}, checksums=checksums)
     take = taking if clips else None
     if source.is_dir():
-        return _take_in_tree(_read_tree(source), take, load_fixes() if fixes else NONE)
+        return _take_in_tree(source, take, load_fixes() if fixes else NONE)
     return _take_in_table(source, take)
 
 
@@ -102,35 +101,28 @@ def check_folder(folder: Path) -> None:
         pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ReadTree:
-    """A MELD tree whose annotation files were read."""
-
-    tree: Tree
-    sources: Sources
-    tables: tuple[Table, ...]
-
-
-def _read_tree(root: Path) -> _ReadTree:
+def _read_tree(root: Path) -> tuple[Tree, tuple[Table, ...], tuple[Table, ...]]:
+    """A MELD tree, its annotations, and further copies of them, unread."""
     tree = walk(root)
-    sources = find_sources(tree)
-    tables = tuple(map(read_source, sources.chosen))
+    chosen, others = find_sources(tree)
+    tables = tuple(map(read_source, chosen))
     if not any(table.rows for table in tables):
         raise UsageError(f"dataset {root}: its annotation files hold no utterances")
-    return _ReadTree(tree=tree, sources=sources, tables=tables)
+    return tree, tables, others
 
 
-def _take_in_tree(read: _ReadTree, take: Take, fix_list: FixList) -> Intake:
+def _take_in_tree(root: Path, take: Take, fix_list: FixList) -> Intake:
     """Findings are about the rows as they were written, the catalogue holds them mended."""
-    relevant = fix_list.about(read.tables)
-    tables = tuple(map(relevant.mend, read.tables))
-    layout = lay_out(read.tree, tables)
+    tree, written, others = _read_tree(root)
+    relevant = fix_list.about(written)
+    tables = tuple(map(relevant.mend, written))
+    layout = lay_out(tree, tables)
     wanted = [_wanted(row, layout) for row in _rows(tables)]
     taken = take(wanted) if take else leave_clips(wanted)
     noticed = (
-        *other_copies(read.sources, read.tables),
-        *_checked(CHECKS, read.tables),
-        *(layout_findings(read.tree, layout, tables) if take else ()),
+        *other_copies(others, written),
+        *_checked(CHECKS, written),
+        *(layout_findings(tree, layout, tables) if take else ()),
         *taken.findings,
     )
     findings = (*relevant.explain(noticed), *relevant.reports())

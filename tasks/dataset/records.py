@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,26 +78,37 @@ class SplitCounts:
     emotions: Mapping[str, int]
     """Emotion → rows: MELD's seven first, then whatever else there is (``""``: no label)."""
 
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, str]]) -> SplitCounts:
+        """Counts rows, of which each gives its dialogue and its emotion."""
+        labelled = list(rows)
+        emotions = Counter(emotion for _, emotion in labelled)
+        return cls(
+            rows=len(labelled),
+            dialogues=len({dialogue for dialogue, _ in labelled}),
+            emotions=dict.fromkeys(EMOTIONS, 0) | dict(sorted(emotions.items())),
+        )
+
+    @property
+    def by_name(self) -> dict[str, int]:
+        """Name of a count → the count, emotions last."""
+        return {"utterances": self.rows, "dialogues": self.dialogues, **self.emotions}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The rows of one split."""
+    """An annotation file of a split, and its rows once they are read."""
 
     split: str
     file: Path
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...] = ()
     dyadic: bool = False
     """Whether it is MELD_Dyadic's: other dialogues, made of MELD's utterances."""
 
     @property
     def counts(self) -> SplitCounts:
         """Rows, dialogues and emotions."""
-        emotions = Counter(row.emotion for row in self.rows)
-        return SplitCounts(
-            rows=len(self.rows),
-            dialogues=len({row.dialogue for row in self.rows}),
-            emotions=dict.fromkeys(EMOTIONS, 0) | dict(sorted(emotions.items())),
-        )
+        return SplitCounts.of((row.dialogue, row.emotion) for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -15,8 +13,10 @@ from pathlib import Path
 import cv2
 
 from meldflow.models.files import write_atomically
+from meldflow.models.running.hardware import usable_cores
 from meldflow.models.schema.errors import RunError, UsageError
-from meldflow.models.schema.utterances import CLIP_FOLDERS, EMOTIONS
+from meldflow.models.schema.utterances import CLIP_FOLDERS
+from meldflow.tasks.dataset.records import SplitCounts
 from meldflow.tasks.demo.annotation import annotate
 from meldflow.tasks.demo.clip import make_clip
 from meldflow.tasks.demo.script import Line, write_script
@@ -28,27 +28,11 @@ MARK = "synth.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SplitSummary:
-    """One split of the data set."""
-
-    dialogues: int
-    rows: int
-    emotions: Mapping[str, int]  # rows per emotion, every emotion named
-
-    @classmethod
-    def of(cls, lines: Sequence[Line]) -> SplitSummary:
-        """Counts them."""
-        counts = Counter(line.emotion for line in lines)
-        dialogues = len({line.dialogue for line in lines})
-        return cls(dialogues=dialogues, rows=len(lines), emotions={e: counts[e] for e in EMOTIONS})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SynthSummary:
     """What lies in the folder now."""
 
     directory: Path
-    splits: Mapping[str, SplitSummary]
+    splits: Mapping[str, SplitCounts]
     clips: int
     size: int  # bytes of all clips
     seconds: float  # playing time of all clips
@@ -95,7 +79,7 @@ def synthesise(
         if not reused:
             for split, lines in script.items():
                 write_atomically(directory / f"{split}_sent_emo.csv", annotate(lines).encode())
-            _make_clips(lacking, seed, processes or _cores(), on_clip)
+            _make_clips(lacking, seed, processes or usable_cores(), on_clip)
             _mark(directory, about, complete=True)
         size = sum(path.stat().st_size for path in paths)
     except OSError as error:
@@ -103,7 +87,10 @@ def synthesise(
         raise UsageError(f"cannot write {where}: {error.strerror or error}") from error
     return SynthSummary(
         directory=directory,
-        splits={split: SplitSummary.of(lines) for split, lines in script.items()},
+        splits={
+            split: SplitCounts.of((line.dialogue, line.emotion) for line in lines)
+            for split, lines in script.items()
+        },
         clips=len(paths),
         size=size,
         seconds=sum(line.seconds for line in paths.values()),
@@ -168,7 +155,3 @@ def _make_clips(
             raise RunError("a process that draws clips was killed (out of memory?)") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -35,7 +35,7 @@ fixes:
 
 
 def real_tables() -> tuple[Table, ...]:
-    return tuple(map(read_source, find_sources(walk(MELD)).chosen))
+    return tuple(map(read_source, find_sources(walk(MELD))[0]))
 
 
 def test_every_entry_is_named_once_and_has_a_source() -> None:
@@ -77,7 +77,7 @@ def test_a_time_is_corrected_unless_the_list_is_off() -> None:
 
 def test_other_data_with_the_same_ids_are_left_alone(tmp_path: Path) -> None:
     build(tmp_path, invented(80), times=0)
-    tables = tuple(map(read_source, find_sources(walk(tmp_path)).chosen))
+    tables = tuple(map(read_source, find_sources(walk(tmp_path))[0]))
     assert load_fixes().about(tables).entries == ()
 
 
@@ -89,7 +89,7 @@ def listed(folder: Path, text: str) -> Path:
 def test_an_entry_is_applied_only_to_the_text_and_the_time_that_it_knows(tmp_path: Path) -> None:
     late = "0:01:02,500"
     file = write_csv(tmp_path / "dev_sent_emo.csv", [row(0, end=late)])
-    (table,) = map(read_source, find_sources(walk(file.parent)).chosen)
+    (table,) = map(read_source, find_sources(walk(file.parent))[0])
     fixes = load_fixes(listed(tmp_path, digest("Hi.")))
     assert fixes.version == 3
     (mended,) = fixes.about([table]).mend(table).rows
@@ -97,7 +97,7 @@ def test_an_entry_is_applied_only_to_the_text_and_the_time_that_it_knows(tmp_pat
     assert load_fixes(listed(tmp_path, digest("Bye."))).about([table]).entries == ()
     assert NONE.mend(table) == table
     write_csv(tmp_path / "dev_sent_emo.csv", [row(0, end="0:00:09,000")])
-    (other,) = map(read_source, find_sources(walk(tmp_path)).chosen)
+    (other,) = map(read_source, find_sources(walk(tmp_path))[0])
     assert fixes.about([other]).mend(other) == other
 
 

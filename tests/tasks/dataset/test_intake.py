@@ -16,9 +16,10 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.storage.format.catalogue import NO_FILE
 from meldflow.tasks.dataset import Intake, check_source, take_in, take_in_folder
-from meldflow.tasks.dataset.annotations import FIELDS, OPTIONAL, Source, read_source
+from meldflow.tasks.dataset.annotations import FIELDS, OPTIONAL, read_source
 from meldflow.tasks.dataset.cells import is_ambiguous, parse_seconds, repair_text
 from meldflow.tasks.dataset.findings import Kind
+from meldflow.tasks.dataset.records import Table
 from tests.paths import DATA, ROOT
 from tests.tasks.dataset.standins import LAYOUTS, STUB, build, clip_of, invented
 
@@ -400,7 +401,7 @@ def test_old_and_new_copies_give_the_same_utterances() -> None:
         row
         for split in SPLITS
         for row in read_source(
-            Source(split=split, file=MELD / "old-encoding" / f"{split}_sent_emo.csv", dyadic=False)
+            Table(split=split, file=MELD / "old-encoding" / f"{split}_sent_emo.csv")
         ).rows
     ]
     garbled = [row for row in rows if any("\x80" <= c <= "\xa0" for c in row.cells["text"])]
