@@ -11,7 +11,7 @@ import numpy as np
 from meldflow.models.files import write_atomically
 from meldflow.models.running.hardware import describe_versions
 from meldflow.tasks.audit.durations import duration_panels, known_seconds
-from meldflow.tasks.audit.stock import AuditReport
+from meldflow.tasks.audit.stock import AuditReport, overview
 from meldflow.tasks.dataset.checks import PUBLISHED
 from meldflow.tasks.dataset.findings import Kind
 from meldflow.tasks.pages.blocks import (
@@ -66,25 +66,12 @@ def document(report: AuditReport) -> Document:
 
 
 def _findings(report: AuditReport) -> Section:
-    splits = report.by_split
-    rows: list[Row] = [
-        (
-            Cell(_words(kind), kind.meaning),
-            *map(_number, (tally.news, tally.known, *(found[kind] for found in splits.values()))),
-        )
-        for kind, tally in report.by_kind.items()
-    ]
-    head = ("Finding", "News", "Known", *(split or "other" for split in splits))
-    table = Table("Findings by kind and split", head, rows, "tally")
+    table = overview(report)
     return Section(
         "What was found",
         "Known is what the list of defects of the published MELD names; the rest is news.",
-        (table if rows else Text("Nothing."),),
+        (table if table.rows else Text("Nothing."),),
     )
-
-
-def _number(count: int) -> str:
-    return f"{count:,}" if count else DASH
 
 
 def _counts(report: AuditReport) -> Section:

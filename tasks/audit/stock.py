@@ -18,6 +18,8 @@ from meldflow.models.schema.utterances import EMOTIONS
 from meldflow.tasks.dataset import Intake, take_in
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.options import AuditOptions
+from meldflow.tasks.pages.blocks import Cell, Table
+from meldflow.tasks.pages.text import DASH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,21 +167,28 @@ def check_page(file: Path) -> None:
     probe.unlink()
 
 
-def markdown(report: AuditReport) -> str:
-    """The headline and the findings by kind and split, as Markdown."""
+def overview(report: AuditReport) -> Table:
+    """Kinds of findings, how many there are of each, and where."""
     splits = report.by_split
-    head = ["finding", "news", "known", *(split or "other" for split in splits), "meaning"]
     rows = [
-        [
-            kind,
-            str(tally.news),
-            str(tally.known),
-            *(str(n[kind]) for n in splits.values()),
-            kind.meaning,
-        ]
+        (
+            Cell(kind.replace("_", " ").capitalize(), kind.meaning),
+            *(
+                f"{count:,}" if count else DASH
+                for count in (tally.news, tally.known, *(one[kind] for one in splits.values()))
+            ),
+        )
         for kind, tally in report.by_kind.items()
     ]
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    head = ("Finding", "News", "Known", *(split or "other" for split in splits))
+    return Table("Findings by kind and split", head, rows, "tally")
+
+
+def markdown(report: AuditReport) -> str:
+    """The headline and the findings by kind and split, as Markdown."""
+    shown = overview(report)
+    rows = (shown.head, ["---"] * len(shown.head), *shown.rows)
+    lines = (f"| {' | '.join(map(str, cells))} |" for cells in rows)
     return "\n".join([f"**{report.headline()}**", "", *lines])
 
 

@@ -92,7 +92,7 @@ def take_clips(
     clips = (
         dataclasses.replace(ABSENT, path=_absolute(one.expected) if one.expected else "")
         if path is None
-        else _clip(path, files[path], headers[path], digests.get(path, NO_FILE))
+        else _clip(path, files[path], headers[path], digests.get(path))
         for one, path in pairs
     )
     findings = (finding for one, path in pairs for finding in _findings(one, path, headers))
@@ -104,35 +104,24 @@ def take_clips(
     return Taken(clips=tuple(clips), findings=tuple(findings), durations=tuple(durations))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _File:
-    """A file as the disk lists it, and the clip that it was when it was last read."""
-
-    size: int = 0
-    mtime_ns: int = 0
-    before: Clip | None = None
-    regular: bool = False
-    """Whether it is there and no folder, pipe or device."""
-
-
-def _look(path: str, before: Clip | None) -> _File:
+def _look(path: str, before: Clip | None) -> Clip | None:
+    """The clip as catalogued, or without checksum if it changed; none if it is no regular file."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):  # a null byte in the name; the decoder will say why
-        return _File()
+        return None
     if not stat.S_ISREG(status.st_mode):
-        return _File()
+        return None
+    if before and (before.size, before.mtime_ns) == (status.st_size, status.st_mtime_ns):
+        return before
     size, changed = status.st_size, status.st_mtime_ns
-    same = before and (before.size, before.mtime_ns) == (size, changed)
-    return _File(size=size, mtime_ns=changed, before=before if same else None, regular=True)
+    return dataclasses.replace(ABSENT, path=path, size=size, mtime_ns=changed)
 
 
-def _read_headers(files: Mapping[str, _File]) -> dict[str, Header]:
+def _read_headers(files: Mapping[str, Clip | None]) -> dict[str, Header]:
     """Path → header; one that was read before and declared a duration still does."""
     headers: dict[str, Header] = {
-        path: file.before.seconds
-        for path, file in files.items()
-        if file.before and not math.isnan(file.before.seconds)
+        path: file.seconds for path, file in files.items() if file and not math.isnan(file.seconds)
     }
     unread = [path for path in files if path not in headers]
     with progress("reading headers", len(unread), "clips") as advance:
@@ -155,11 +144,11 @@ def _choose(wanted: Wanted, headers: Mapping[str, Header]) -> str | None:
     return min(map(_absolute, wanted.candidates), key=distance, default=None)
 
 
-def _hash(paths: Iterable[str], files: Mapping[str, _File]) -> dict[str, bytes]:
+def _hash(paths: Iterable[str], files: Mapping[str, Clip | None]) -> dict[str, bytes]:
     """Path → SHA-256; ``NO_FILE`` for one that cannot be read to its end."""
-    unread = [path for path in paths if files[path].regular and not files[path].before]
+    unread = [path for path in paths if (one := files[path]) and one.sha256 == NO_FILE]
 
-    def one(path: str) -> bytes:
+    def digest(path: str) -> bytes:
         try:
             with Path(path).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").digest()
@@ -172,16 +161,15 @@ def _hash(paths: Iterable[str], files: Mapping[str, _File]) -> dict[str, bytes]:
         progress("reading clips", len(unread), "clips") as advance,
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
-        return dict(zip(unread, pool.map(one, unread), strict=True))
+        return dict(zip(unread, pool.map(digest, unread), strict=True))
 
 
-def _clip(path: str, file: _File, header: Header, digest: bytes) -> Clip:
-    seconds = math.nan if isinstance(header, Missing) else header
-    if file.before is not None:
-        return dataclasses.replace(file.before, seconds=seconds)
-    if digest == NO_FILE:  # so that it is read again next time
+def _clip(path: str, file: Clip | None, header: Header, digest: bytes | None) -> Clip:
+    digest = digest or (file.sha256 if file else NO_FILE)
+    if file is None or digest == NO_FILE:  # so that it is read again next time
         return dataclasses.replace(ABSENT, path=path)
-    return Clip(path=path, sha256=digest, size=file.size, mtime_ns=file.mtime_ns, seconds=seconds)
+    seconds = math.nan if isinstance(header, Missing) else header
+    return dataclasses.replace(file, sha256=digest, seconds=seconds)
 
 
 def _findings(wanted: Wanted, path: str | None, headers: Mapping[str, Header]) -> Iterator[Finding]:

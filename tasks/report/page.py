@@ -18,7 +18,7 @@ from meldflow.models.files import write_atomically
 from meldflow.models.judging.protocols import PROTOCOLS
 from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.document import Document, Note, render_document
-from meldflow.tasks.pages.panels import Panel, render, render_svg
+from meldflow.tasks.pages.panels import Panel, render
 from meldflow.tasks.report.headline import explanation, headline
 from meldflow.tasks.report.pieces import FIGURES, SECTIONS, protocols
 from meldflow.tasks.report.pieces.naming import rules
@@ -68,10 +68,10 @@ def write_report(result: TrainResult, directory: Path) -> Path:
 
 def _write_figures(figures: dict[str, tuple[Panel, ...]], folder: Path) -> None:
     for name, panels in figures.items():
-        for ending, draw in (("png", render), ("svg", render_svg)):
+        for ending in ("png", "svg"):
             file = folder / f"{name}.{ending}"
             if panels:
-                write_atomically(file, draw(panels))
+                write_atomically(file, render(panels, ending=ending))
             else:
                 # An earlier run may have had more to show.
                 file.unlink(missing_ok=True)
