@@ -18,7 +18,7 @@ from meldflow.models.schema.utterances import EMOTIONS
 from meldflow.tasks.dataset import Intake, take_in
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.options import AuditOptions
-from meldflow.tasks.pages.blocks import Cell, Table
+from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.text import DASH
 
 
@@ -170,7 +170,7 @@ def check_page(file: Path) -> None:
 def overview(report: AuditReport) -> Table:
     """Kinds of findings, how many there are of each, and where."""
     splits = report.by_split
-    rows = [
+    rows: list[Row] = [
         (
             Cell(kind.replace("_", " ").capitalize(), kind.meaning),
             *(

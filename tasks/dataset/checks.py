@@ -60,22 +60,16 @@ def label_spelling(tables: Sequence[Table]) -> Iterator[Finding]:
             yield _about(row, Kind.LABEL_SPELLING, f"emotion {cell!r}", f"read as {row.emotion!r}")
 
 
-def unreadable_time(tables: Sequence[Table]) -> Iterator[Finding]:
-    """Time stamps that are none."""
+def odd_time(tables: Sequence[Table]) -> Iterator[Finding]:
+    """Time stamps that are none, or have fewer than three digits behind the comma."""
     for row in _rows(tables):
         for stamp in (row.start, row.end):
-            if math.isnan(parse_seconds(stamp)):
+            seconds = parse_seconds(stamp)
+            if math.isnan(seconds):
                 decision = "kept; its duration is not known"
                 yield _about(row, Kind.UNREADABLE_TIME, f"{stamp!r} is no time", decision)
-
-
-def ambiguous_time(tables: Sequence[Table]) -> Iterator[Finding]:
-    """Time stamps with fewer than three digits behind the comma."""
-    for row in _rows(tables):
-        for stamp in (row.start, row.end):
-            if is_ambiguous(stamp):
-                seconds = math.modf(parse_seconds(stamp))[0]
-                decision = f"read as a decimal fraction: {seconds * 1000:.0f} ms"
+            elif is_ambiguous(stamp):
+                decision = f"read as a decimal fraction: {math.modf(seconds)[0] * 1000:.0f} ms"
                 detail = f"{stamp} does not have three digits of milliseconds"
                 yield _about(row, Kind.AMBIGUOUS_TIME, detail, decision)
 
@@ -142,10 +136,8 @@ def published_counts(tables: Sequence[Table]) -> Iterator[Finding]:
         found = _flat(counts)
         for name, number in _flat(published).items():
             if found[name] != number:
-                subject, detail = (
-                    f"{table.split}: {name}",
-                    f"{found[name]:,}; published are {number:,}",
-                )
+                subject = f"{table.split}: {name}"
+                detail = f"{found[name]:,}; published are {number:,}"
                 yield Finding(Kind.COUNT_DIFFERS, table.split, subject, detail, "used as it is")
 
 
@@ -155,8 +147,7 @@ OWN_CHECKS: tuple[Check, ...] = (repaired_encoding, label_spelling, duplicate_te
 
 CHECKS: tuple[Check, ...] = (
     *OWN_CHECKS,
-    unreadable_time,
-    ambiguous_time,
+    odd_time,
     odd_duration,
     id_order,
     time_order,

@@ -109,9 +109,10 @@ def _claim(directory: Path, about: Mapping[str, object]) -> bool:
     directory.mkdir(parents=True, exist_ok=True)
     if not any(directory.iterdir()):
         _mark(directory, about, complete=False)
-    held = _read_mark(directory)
-    complete = held.pop("complete", None)
-    if held != dict(about) or not isinstance(complete, bool):
+    mark = directory / MARK
+    held = mark.read_bytes() if mark.is_file() else b""
+    complete = held == _marked(about, complete=True)
+    if not complete and held != _marked(about, complete=False):
         raise UsageError(
             f"{directory} is not empty and holds no data set of these parameters: "
             "name another folder, or delete this one"
@@ -121,17 +122,12 @@ def _claim(directory: Path, about: Mapping[str, object]) -> bool:
     return complete
 
 
-def _read_mark(directory: Path) -> dict[str, object]:
-    try:
-        held = json.loads((directory / MARK).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return {}
-    return held if isinstance(held, dict) else {}
-
-
 def _mark(directory: Path, about: Mapping[str, object], *, complete: bool) -> None:
-    content = json.dumps({**about, "complete": complete}, indent=2)
-    write_atomically(directory / MARK, content.encode())
+    write_atomically(directory / MARK, _marked(about, complete=complete))
+
+
+def _marked(about: Mapping[str, object], *, complete: bool) -> bytes:
+    return json.dumps({**about, "complete": complete}, indent=2).encode()
 
 
 def _make_clips(

@@ -34,19 +34,15 @@ def load_result(file: Path) -> TrainResult | None:
 def _whole(result: TrainResult) -> bool:
     """Whether a page can be made of it, which the types alone do not say."""
     needed = {"network", "svm", "majority"}
+    parts = [part for seed in result.seeds for part in (seed.judged, *seed.beside.values())]
     return bool(
         result.protocol in PROTOCOLS
         and result.winner in needed
         and result.seeds
         and len(result.test_ids) == len(result.test_truth)
-        and all(
-            seed.history
-            and all(
-                needed <= judged.keys() and all(_fits(one, result) for one in judged.values())
-                for judged in (seed.judged, *seed.beside.values())
-            )
-            for seed in result.seeds
-        )
+        and all(seed.history for seed in result.seeds)
+        and all(needed <= part.keys() for part in parts)
+        and all(_fits(one, result) for part in parts for one in part.values())
     )
 
 
