@@ -35,9 +35,9 @@ from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, ConfigDict, Field
 
 from meldflow.flows.serving.defaults import Defaults
-from meldflow.flows.serving.settings import ALIVE
+from meldflow.flows.serving.site.settings import ALIVE
+from meldflow.flows.serving.site.zombies import register_zombies
 from meldflow.flows.serving.steps import stand_apart
-from meldflow.flows.serving.zombies import register_zombies
 from meldflow.models.extractors.registry import catalogue
 from meldflow.models.schema.errors import UsageError
 

@@ -14,8 +14,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_type_hints
 
-from meldflow.flows.serving.http import answers
 from meldflow.flows.serving.site.home import Home, default_home
+from meldflow.flows.serving.site.http import answers
 from meldflow.models.schema.errors import RunError, UsageError
 
 if TYPE_CHECKING:

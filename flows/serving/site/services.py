@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from meldflow.flows.serving.http import answers, ask, ask_json
-from meldflow.flows.serving.settings import FRUGAL, PATIENT, QUIET
 from meldflow.flows.serving.site.home import Home
+from meldflow.flows.serving.site.http import answers, ask, ask_json
+from meldflow.flows.serving.site.settings import FRUGAL, PATIENT, QUIET
 from meldflow.models.files import write_atomically
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.cluster.environment import (

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from meldflow.flows.serving import process
+from meldflow.flows.serving.site import process
 from meldflow.flows.serving.site.services import Service
 from meldflow.models.schema.errors import RunError
 
