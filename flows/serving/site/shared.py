@@ -45,7 +45,7 @@ def shared_server(home: Home) -> Iterator[str]:
         RunError: it did not start.
     """
     try:
-        home.log("any").parent.mkdir(parents=True, exist_ok=True)
+        home.logs.mkdir(parents=True, exist_ok=True)
         users = (home.path / "users").open("a")
     except OSError as error:
         raise unwritable(home, error) from error
