@@ -11,12 +11,13 @@ from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from meldflow.storage import open_store
-from meldflow.tasks.cluster.connection import MAX_WIDTH, describe_workers, open_cluster
+from meldflow.storage.writing.transaction import open_run
+from meldflow.tasks.cluster.connection import MAX_WIDTH, open_cluster
 from meldflow.tasks.cluster.logs import worker_logs
 from meldflow.tasks.cluster.profile import load_profile
+from meldflow.tasks.cluster.versions import describe_workers
 from meldflow.tasks.extraction.committing import (
     ExtractReport,
-    begin,
     known_clips,
     origin,
     run_partitions,
@@ -50,9 +51,16 @@ def extract(options: ExtractOptions) -> ExtractReport:
     specs = [extractor.spec for extractor in extractors]
     intake = wanted_utterances(options, known_clips(options.store))
     about = origin(options)
-    follow = training_after(options)
+    follow, limit = training_after(options), options.max_failure_rate
     with (
-        begin(options, specs, about, logger.info) as run,
+        open_run(
+            options.store,
+            specs,
+            partition=options.partition,
+            origin=about,
+            wait=options.wait,
+            say=logger.info,
+        ) as run,
         watching(run, specs, about) as watch,
     ):
         change = run.sync(intake.utterances)
@@ -75,11 +83,11 @@ def extract(options: ExtractOptions) -> ExtractReport:
                     partial(partition_task.submit, work),
                     width=cluster.width,
                     monitor=monitor,
-                    limit=FailureLimit.of(run, plan, options.max_failure_rate),
+                    limit=FailureLimit(limit, run.failure_rates(besides=plan), plan.stale()),
                 )
         rates = run.failure_rates()
-        check_failures(rates, options.max_failure_rate)
-        snapshot = watch.published(run.publish())
+        check_failures(rates, limit)
+        snapshot = watch.snapshot = run.publish()
         logger.info("published snapshot %s", snapshot)
     follow(snapshot)
     return ExtractReport(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
@@ -25,16 +25,16 @@ def poll(options: PollOptions) -> bool:
     """
     logger, name = get_run_logger(), memory_of(options.dataset)
     before, now = Seen.of(Variable.get(name)), look(options.dataset)
-    after, news = before.then(now), before.is_news(now)
+    news, told = before.is_news(now), before.told
     if news:
         # Told first, remembered afterwards: who is killed in between tells it once more.
         with get_client(sync_client=True) as client:
             tell_changed(client, options.dataset, options.store)
-        after = replace(after, told=now.last)
+        told = now.last
         logger.info("%s changed (%d files): told", options.dataset, now.files)
     elif now.last != before.last:
         logger.info("%s changed; told if the next look sees the same", options.dataset)
     else:
         logger.info("%s: nothing new (%d files)", options.dataset, now.files)
-    Variable.set(name, after.to_json(), overwrite=True)
+    Variable.set(name, asdict(replace(now, told=told)), overwrite=True)
     return news

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from meldflow.flows.serving.http import ask
+from meldflow.flows.serving.site.http import ask
 from meldflow.storage import open_store
 from meldflow.storage.places.location import exists, open_repository
 from meldflow.storage.writing.partition import Result, write_partition

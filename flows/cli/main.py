@@ -34,7 +34,7 @@ def answer(commands: typer.Typer) -> None:
     Exit codes: 0 success, 1 a failed run, 2 wrong usage, 130 stopped by Ctrl-C.
     """
     from meldflow.flows.serving.server import undelivered
-    from meldflow.flows.serving.settings import ALIVE, PATIENT, QUIET, no_proxy
+    from meldflow.flows.serving.site.settings import ALIVE, PATIENT, QUIET, no_proxy
     from meldflow.tasks.cluster.environment import NO_SPINNING, SAFE_PATH
 
     # Before Prefect and torch are imported anywhere: they read their settings then.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,7 +72,7 @@ def up(
     """Serve the flows: Prefect with its UI, Dask with its dashboard, deployments; until Ctrl-C."""
     from meldflow.flows.serving.site.home import Home, default_home
     from meldflow.flows.serving.site.services import Site
-    from meldflow.flows.serving.up import Shown, serve
+    from meldflow.flows.serving.up import serve
 
     home = Home((listening.home or default_home()).absolute())
     site = Site(home=home, **listening.model_dump(exclude={"home"}))
@@ -80,11 +80,11 @@ def up(
     def say(line: str) -> None:
         err.print(line, markup=False, soft_wrap=True)
 
-    def show(shown: Shown) -> None:
-        out.print(f"Prefect UI      {shown.ui}")
-        out.print(f"Dask dashboard  {shown.dashboard}/status")
-        out.print(f"deployments     {', '.join(shown.deployments)}")
-        out.print(f"logs            {shown.logs}")
+    def show(deployments: Sequence[str]) -> None:
+        out.print(f"Prefect UI      {site.ui}")
+        out.print(f"Dask dashboard  {site.dashboard}/status")
+        out.print(f"deployments     {', '.join(deployments)}")
+        out.print(f"logs            {site.home.logs}")
         out.print("Ctrl-C stops everything; runs go on from their last commit when started again.")
 
     try:

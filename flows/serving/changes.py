@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.dataset.own import read_own
@@ -24,10 +23,6 @@ class Seen:
     files: int = 0
     """Files at the last look."""
 
-    def then(self, now: Seen) -> Seen:
-        """What is known after another look."""
-        return replace(now, told=self.told)
-
     def is_news(self, now: Seen) -> bool:
         """Whether ``now`` is to be told: it is new, and two looks in a row agree.
 
@@ -44,10 +39,6 @@ class Seen:
             return cls(**value) if isinstance(value, dict) else cls()
         except TypeError:
             return cls()
-
-    def to_json(self) -> dict[str, Any]:
-        """To be remembered."""
-        return asdict(self)
 
 
 def look(dataset: Path) -> Seen:

@@ -7,6 +7,7 @@ and defaults of parameters that were set.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from copy import deepcopy
@@ -28,16 +29,16 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.events.schemas.automations import AutomationCore
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, ConfigDict, Field
 
 from meldflow.flows.serving.defaults import Defaults
-from meldflow.flows.serving.settings import ALIVE
+from meldflow.flows.serving.site.settings import ALIVE
+from meldflow.flows.serving.site.zombies import register_zombies
 from meldflow.flows.serving.steps import stand_apart
-from meldflow.flows.serving.zombies import register_zombies
 from meldflow.models.extractors.registry import catalogue
 from meldflow.models.schema.errors import UsageError
 
@@ -102,9 +103,7 @@ def register(
 
 def _register_pool(client: SyncPrefectClient) -> None:
     for pool in {spec.work_pool["name"] for spec in load_specs()}:
-        try:
-            client.read_work_pool(pool)
-        except ObjectNotFound:
+        with contextlib.suppress(ObjectAlreadyExists):
             client.create_work_pool(
                 WorkPoolCreate(
                     name=pool,
@@ -150,11 +149,9 @@ def _register(
     found = client.read_deployment(deployment)
     _add_schedules(client, found, spec)
     _register_triggers(client, found, spec)
-    slugs = [
-        f"{one.slug}" if one.active else f"({one.slug})"
-        for one in client.read_deployment(deployment).schedules
-    ]
-    return Registered(name=spec.name, id=str(deployment), schedules=tuple(slugs))
+    schedules = client.read_deployment(deployment).schedules
+    slugs = tuple(f"{one.slug}" if one.active else f"({one.slug})" for one in schedules)
+    return Registered(name=spec.name, id=str(deployment), schedules=slugs)
 
 
 def _form(flow: Flow[..., Any]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from meldflow.flows.serving.server import server_with_runs
+from meldflow.flows.serving.server import LOCAL, server_or_ours
+from meldflow.flows.serving.site.shared import shared_home
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.tasks.watching import keys
 
@@ -87,7 +88,7 @@ def prefect_server_in_use() -> Iterator[Server]:
     from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     with (
-        server_with_runs() as url,
+        server_or_ours(shared_home().api, LOCAL) as url,
         temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}),
         get_client(sync_client=True, httpx_settings={"timeout": ANSWER_SECONDS}) as client,
     ):

@@ -14,8 +14,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_type_hints
 
-from meldflow.flows.serving.http import answers
 from meldflow.flows.serving.site.home import Home, default_home
+from meldflow.flows.serving.site.http import answers
 from meldflow.models.schema.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def prefect_server() -> Iterator[str]:
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    with _server() as url, temporary_settings(updates={PREFECT_API_URL: url}):
+    with server_or_ours() as url, temporary_settings(updates={PREFECT_API_URL: url}):
         try:
             yield url
         finally:
@@ -67,20 +67,6 @@ def connected(named: str = "") -> Iterator[SyncPrefectClient]:
         yield client
 
 
-@contextlib.contextmanager
-def server_with_runs() -> Iterator[str]:
-    """The API of the server that knows what runs; one that nobody configured is looked for.
-
-    Raises:
-        UsageError: the configured server does not answer.
-        RunError: there is none, and none of our own started.
-    """
-    from meldflow.flows.serving.site.shared import shared_home
-
-    with _server(shared_home().api, LOCAL) as url:
-        yield url
-
-
 def find_api(named: str) -> str:
     """The API at an address, which answers.
 
@@ -98,8 +84,13 @@ def find_api(named: str) -> str:
 
 
 @contextlib.contextmanager
-def _server(*others: str) -> Iterator[str]:
-    """The configured API, that of `meldflow up`, the first of others that answers, or ours."""
+def server_or_ours(*others: str) -> Iterator[str]:
+    """The configured API, that of `meldflow up`, the first of others that answers, or ours.
+
+    Raises:
+        UsageError: the configured server does not answer.
+        RunError: there is none, and none of our own started.
+    """
     from prefect.settings import PREFECT_API_URL
 
     configured = PREFECT_API_URL.value()
@@ -143,7 +134,9 @@ def outcome(flow: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
     try:
         return told(*arguments, **named)
     except (httpx.HTTPError, RuntimeError) as error:
-        if not _is_away(error):
+        # What a flow itself ends in is never one of these: it talks to nobody else by HTTP. At a
+        # run's start, Prefect says in an error of its own that nobody answers.
+        if not isinstance(error, httpx.HTTPError) and "Failed to reach API" not in str(error):
             raise
         if kept:
             return kept[0]
@@ -152,16 +145,6 @@ def outcome(flow: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
             f"prefect server: it went away ({why}); what was committed is kept: run again once "
             "it is back"
         ) from error
-
-
-def _is_away(error: Exception) -> bool:
-    """Whether Prefect says that nobody answers; at a run's start it does so in an error of its own.
-
-    What a flow itself ends in is never one of these: it talks to nobody else by HTTP.
-    """
-    import httpx
-
-    return isinstance(error, httpx.HTTPError) or "Failed to reach API" in str(error)
 
 
 def undelivered() -> tuple[str, ...]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from meldflow.flows.serving.defaults import Defaults
@@ -14,23 +13,13 @@ from meldflow.flows.serving.site.services import Site
 from meldflow.flows.serving.site.supervisor import supervising
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """What a person wants to know once all is up."""
-
-    ui: str
-    dashboard: str
-    deployments: tuple[str, ...]
-    logs: Path
-
-
 def serve(
     site: Site,
     defaults: Defaults,
     *,
     directory: Path,
     say: Callable[[str], None],
-    show: Callable[[Shown], None],
+    show: Callable[[Sequence[str]], None],
 ) -> None:
     """Starts everything, registers everything, looks after it until the process is stopped.
 
@@ -39,7 +28,7 @@ def serve(
         defaults: what the deployments work on where nobody says otherwise.
         directory: the folder that relative paths in forms are meant from.
         say: told in one line of everything that happens.
-        show: told once, when all is up.
+        show: told the names of the deployments once, when all is up.
 
     Raises:
         UsageError: a port is taken, or the home is in use or cannot be written.
@@ -53,16 +42,11 @@ def serve(
         supervisor.launch(services.prefect_server(site), services.dask_scheduler(site))
         supervisor.launch(*services.dask_workers(site))
         supervisor.wait()
-        names = _register(site.api, defaults, directory)
+        from meldflow.flows.serving.deployments import register  # which imports the flows
+
+        with connected(site.api) as client:
+            deployments = register(client, defaults, directory)
         supervisor.launch(services.prefect_worker(site))
         supervisor.wait()
-        logs = site.home.log("any").parent
-        show(Shown(ui=site.ui, dashboard=site.dashboard, deployments=names, logs=logs))
+        show([one.name for one in deployments])
         supervisor.watch()
-
-
-def _register(api: str, defaults: Defaults, directory: Path) -> tuple[str, ...]:
-    from meldflow.flows.serving.deployments import register
-
-    with connected(api) as client:
-        return tuple(one.name for one in register(client, defaults, directory))

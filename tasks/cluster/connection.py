@@ -9,30 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import logging
 import math
-import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from distributed import Client
 from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.utils import LoopRunner
 from tornado.ioloop import IOLoop
 
-from meldflow.models.running.hardware import (
-    EXTRACTION_PACKAGES,
-    describe_hardware,
-    describe_versions,
-)
+from meldflow.models.running.device import gpu_trouble
 from meldflow.models.schema.errors import RunError, UsageError
-from meldflow.tasks.cluster.gpus import check_gpus
 from meldflow.tasks.cluster.profile import Profile
 from meldflow.tasks.cluster.roles import ROLES
 from meldflow.tasks.cluster.versions import (
@@ -81,13 +72,15 @@ class Cluster:
         self.device = profile.device
         self._scheduler = scheduler
         self._lock = threading.Lock()
-        self._closed = False
+        self.closed = False
+        """Whether the run has left it."""
         self._width, self._counted = 2, -math.inf
         self._on_join: list[Callable[[Client], None]] = []
         self._client = self._join()
         self._joined = _scheduler_of(self._client)
         try:
-            self._is_uniform = self.ask(self._check)
+            self.is_uniform = self.ask(self._check)
+            """Whether every worker that was there at the start offered every role."""
         except BaseException:
             self.close()
             raise
@@ -100,7 +93,7 @@ class Cluster:
             RunError: the scheduler went away and did not come back, or the run is over.
         """
         with self._lock:
-            if self._closed:
+            if self.closed:
                 raise RunError("the run is over")
             if self._client.status != "running" or _scheduler_of(self._client) != self._joined:
                 self._client = self._join_again()
@@ -111,17 +104,7 @@ class Cluster:
     def connected(self) -> Client | None:
         """The client, if its connection stands: for those who rather do without than wait."""
         client = self._client
-        return client if client.status == "running" and not self._closed else None
-
-    @property
-    def closed(self) -> bool:
-        """Whether the run has left it."""
-        return self._closed
-
-    @property
-    def is_uniform(self) -> bool:
-        """Whether every worker that was there at the start offered every role."""
-        return self._is_uniform
+        return client if client.status == "running" and not self.closed else None
 
     def width(self) -> int:
         """How many partitions to keep under way: enough for every worker, and one that waits."""
@@ -148,16 +131,11 @@ class Cluster:
         Raises:
             RunError: see ``client``.
         """
-        deadline = time.monotonic() + RETURN_SECONDS
-        while True:
-            try:
-                return question(self.client)
-            except (OSError, TimeoutError, CancelledError) as error:
-                self._give_up_after(deadline, error)
+        return self._until_back(lambda: question(self.client))
 
     def close(self) -> None:
         """Leaves the cluster: what it still has to do for this run is dropped."""
-        self._closed = True
+        self.closed = True
         with contextlib.suppress(OSError, TimeoutError):
             self._client.close(timeout=10)
 
@@ -178,34 +156,32 @@ class Cluster:
 
     def _join_again(self) -> Client:
         """A new client: one that saw its scheduler go says so in a future or two, then closes."""
-        self._leave(self._client)
-        deadline = time.monotonic() + RETURN_SECONDS
-        while True:
-            try:
-                return self._prepared(self._connect(AGAIN_SECONDS))
-            except (OSError, TimeoutError, CancelledError) as error:
-                self._give_up_after(deadline, error)
+        _leave(self._client)
+        return self._until_back(self._connect_prepared)
 
-    def _prepared(self, client: Client) -> Client:
+    def _connect_prepared(self) -> Client:
+        client = self._connect(AGAIN_SECONDS)
         try:
             for prepare in self._on_join:
                 prepare(client)
         except BaseException:
-            self._leave(client)
+            _leave(client)
             raise
         return client
 
-    def _leave(self, client: Client) -> None:
-        with contextlib.suppress(OSError, TimeoutError, CancelledError):
-            client.close(timeout=1)
-
-    def _give_up_after(self, deadline: float, error: Exception) -> None:
-        if self._closed or time.monotonic() > deadline:
-            raise RunError(
-                f"cluster {self._scheduler}: the scheduler went away and did not come back within "
-                f"{RETURN_SECONDS} s; start it and run again"
-            ) from error
-        time.sleep(0.5)
+    def _until_back(self, act: Callable[[], T]) -> T:
+        """What ``act`` gives, tried again while the scheduler is away."""
+        deadline = time.monotonic() + RETURN_SECONDS
+        while True:
+            try:
+                return act()
+            except (OSError, TimeoutError, CancelledError) as error:
+                if self.closed or time.monotonic() > deadline:
+                    raise RunError(
+                        f"cluster {self._scheduler}: the scheduler went away and did not come back "
+                        f"within {RETURN_SECONDS} s; start it and run again"
+                    ) from error
+            time.sleep(0.5)
 
     def _check(self, client: Client) -> bool:
         """Whether all workers are alike, once it is clear that they will do."""
@@ -213,7 +189,7 @@ class Cluster:
         is_uniform = self._wait_for_roles(client)
         check_workers(client)
         if self.device == "cuda":
-            check_gpus(client)
+            _check_gpus(client)
         self.on_join(_keep_checking)
         return is_uniform
 
@@ -254,6 +230,29 @@ def open_cluster(profile: Profile) -> Iterator[Cluster]:
             cluster.close()
 
 
+def _leave(client: Client) -> None:
+    with contextlib.suppress(OSError, TimeoutError, CancelledError):
+        client.close(timeout=1)
+
+
+def _check_gpus(client: Client) -> None:
+    """Has every worker of the networks compute something on its GPU.
+
+    A driver that is too old for torch shows at the first use only, and a run would try all its
+    partitions in vain.
+    """
+    known = client.scheduler_info(n_workers=-1)["workers"]
+    workers = [address for address, one in known.items() if "model" in one["resources"]]
+    answers = client.run(gpu_trouble, workers=workers)
+    for address, trouble in answers.items():
+        if trouble:
+            raise UsageError(
+                f"cluster: the GPU of worker {known[address]['name']} cannot be used ({trouble}); "
+                "mend its driver or its torch, or set `device: cpu` (CUDA_VISIBLE_DEVICES= for "
+                "`meldflow up`)"
+            )
+
+
 def _keep_checking(client: Client) -> None:
     check_scheduler(client)
     guard_versions(client)
@@ -278,16 +277,3 @@ def _scheduler_of(client: Client) -> str:
     A client may find it by itself, and has forgotten then all that it was prepared for.
     """
     return str(client._scheduler_identity.get("id"))
-
-
-def describe_workers(client: Client) -> list[dict[str, Any]]:
-    """What the features are made on: software and hardware, with how many workers are alike."""
-    found = Counter(client.run(_origin_of_worker).values())
-    return [{"workers": number} | json.loads(one) for one, number in found.items()]
-
-
-def _origin_of_worker() -> str:
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    hardware = describe_hardware(int(threads) if threads.isdigit() else os.cpu_count() or 1)
-    versions = describe_versions(EXTRACTION_PACKAGES)
-    return json.dumps({"versions": versions, "hardware": asdict(hardware)}, sort_keys=True)

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from distributed.deploy.cluster import Cluster
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.cluster.environment import scheduler_environment, worker_environment
-from meldflow.tasks.cluster.profile import Profile
+from meldflow.tasks.cluster.profile import Part, Profile
 from meldflow.tasks.cluster.roles import resources_option, roles_of_cpu_workers
 
 OPERATOR = "DaskCluster/kubernetes.dask.org/v1"
@@ -27,11 +27,7 @@ LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 """A name as Kubernetes allows it."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Workers(_Part):
+class Workers(Part):
     """Worker pods that are alike, of one process and one task at a time each."""
 
     pods: int = Field(2, ge=1, description="How many pods.")
@@ -50,7 +46,7 @@ class GpuWorkers(Workers):
     )
 
 
-class Volume(_Part):
+class Volume(Part):
     """A volume claim, mounted in every worker."""
 
     claim: str = Field(description="Name of the persistent volume claim.", pattern=LABEL)
@@ -148,33 +144,33 @@ class Kubernetes(Profile):
     def _workers(
         self, workers: Workers, roles: Sequence[str], devices: dict[str, str] | None = None
     ) -> dict[str, Any]:
+        from dask_kubernetes.operator import make_worker_spec
+
         amounts = {"cpu": str(workers.threads), "memory": workers.memory} | (devices or {})
-        container = {
-            "name": "worker",
-            "image": self.image,
-            "args": [
-                *("dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--nthreads", "1"),
-                *("--memory-limit", workers.memory),
-                *("--dashboard", "--dashboard-address", "8788"),
+        manifest: dict[str, Any] = make_worker_spec(
+            image=self.image,
+            n_workers=workers.pods,
+            resources={"requests": amounts, "limits": amounts},
+            env=worker_environment(workers.threads) | self.environment,
+            worker_command=[
+                *("dask", "worker", "--nthreads", "1", "--memory-limit", workers.memory),
                 *("--resources", resources_option(roles)),
             ],
-            "env": _variables(worker_environment(workers.threads) | self.environment),
-            "envFrom": [{"secretRef": {"name": name}} for name in self.secrets],
-            "resources": {"requests": amounts, "limits": amounts},
-            "ports": [{"name": "http-dashboard", "containerPort": 8788, "protocol": "TCP"}],
-            "volumeMounts": [
-                {"name": one.claim, "mountPath": one.path, "readOnly": one.read_only}
-                for one in self.volumes
-            ],
-        }
-        spec = self._pod(container) | {
+        )
+        (container,) = manifest["spec"]["containers"]
+        container["envFrom"] = [{"secretRef": {"name": name}} for name in self.secrets]
+        container["volumeMounts"] = [
+            {"name": one.claim, "mountPath": one.path, "readOnly": one.read_only}
+            for one in self.volumes
+        ]
+        manifest["spec"] = self._pod(container) | {
             "nodeSelector": dict(workers.node_selector),
             "volumes": [
                 {"name": one.claim, "persistentVolumeClaim": {"claimName": one.claim}}
                 for one in self.volumes
             ],
         }
-        return {"replicas": workers.pods, "spec": spec}
+        return manifest
 
     def _pod(self, container: dict[str, Any]) -> dict[str, Any]:
         spec: dict[str, Any] = {"containers": [container]}
@@ -183,10 +179,6 @@ class Kubernetes(Profile):
         if self.pull_secret:
             spec["imagePullSecrets"] = [{"name": self.pull_secret}]
         return spec
-
-
-def _variables(environment: dict[str, str]) -> list[dict[str, str]]:
-    return [{"name": name, "value": value} for name, value in environment.items()]
 
 
 @functools.cache

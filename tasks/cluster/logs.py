@@ -23,9 +23,13 @@ def worker_logs(cluster: Cluster) -> Iterator[None]:
     if context is None or context.flow_run is None:
         yield
         return
-    handler = APILogHandler()
-    # Records from a worker carry no run context; without an id Prefect drops them.
-    handler.addFilter(_StampFlowRun(str(context.flow_run.id)))
+    handler, flow_run_id = APILogHandler(), str(context.flow_run.id)
+
+    def stamp(record: logging.LogRecord) -> bool:
+        record.flow_run_id = flow_run_id  # a worker knows none, and Prefect drops what has none
+        return True
+
+    handler.addFilter(stamp)
     logger = logging.getLogger(NAME)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -39,16 +43,6 @@ def worker_logs(cluster: Cluster) -> Iterator[None]:
 def _forward(client: Client) -> None:
     client.register_plugin(_LetInfoThrough())
     client.forward_logging(NAME, level=logging.INFO)
-
-
-class _StampFlowRun(logging.Filter):
-    def __init__(self, flow_run_id: str) -> None:
-        super().__init__()
-        self._flow_run_id = flow_run_id
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.flow_run_id = self._flow_run_id
-        return True
 
 
 class _LetInfoThrough(WorkerPlugin):

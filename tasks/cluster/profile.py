@@ -1,14 +1,15 @@
 """Cluster profiles: YAML files that say which Dask cluster does the work.
 
-A kind of cluster is a profile class in a module of its own and one line in ``KINDS``. The flows
+A kind of cluster is a profile class and one line in ``KINDS``. The flows
 know none of them: they get a scheduler's address and workers that offer roles.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from meldflow.tasks.options import first_problem
 
 KINDS = {
     "local": "meldflow.tasks.cluster.local:Local",
-    "address": "meldflow.tasks.cluster.address:Address",
+    "address": "meldflow.tasks.cluster.profile:Address",
     "kubernetes": "meldflow.tasks.cluster.kubernetes:Kubernetes",
     "slurm": "meldflow.tasks.cluster.slurm:Slurm",
 }
@@ -31,10 +32,14 @@ VARIABLE = "MELDFLOW_CLUSTER"
 """Environment variable that names the profile of runs that name none."""
 
 
-class Profile(BaseModel):
-    """What every profile says; a kind of cluster adds its own fields."""
+class Part(BaseModel):
+    """A part of a profile: what it does not know, it refuses."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Profile(Part):
+    """What every profile says; a kind of cluster adds its own fields."""
 
     kind: str
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the networks run.")
@@ -64,13 +69,28 @@ class Profile(BaseModel):
                 "it to the cluster profile, or set `device: cpu`"
             )
 
-    def open(self) -> AbstractContextManager[str | Cluster]:
+    def open(self) -> contextlib.AbstractContextManager[str | Cluster]:
         """The scheduler's address, or a cluster in this process; stopped at the end.
 
         Raises:
             UsageError: there is none.
         """
         raise NotImplementedError
+
+
+class Address(Profile):
+    """A Dask cluster that is running already."""
+
+    kind: Literal["address"]
+    address: str = Field(
+        description="Address of a running Dask scheduler, e.g. tcp://10.0.0.5:8786.",
+        pattern=r"^\w+://.+$",
+    )
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[str]:
+        """The address of its scheduler; nothing is started or stopped."""
+        yield self.address
 
 
 def load_profile(named: str) -> Profile:

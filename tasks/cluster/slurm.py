@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import logging
@@ -12,13 +13,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from distributed import Scheduler, Status
-from pydantic import BaseModel, ConfigDict, Field
+import dask
+from dask.utils import parse_timedelta
+from distributed import Scheduler, SpecCluster, Status
+from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.cluster.environment import worker_environment
-from meldflow.tasks.cluster.jobs import JobCluster
-from meldflow.tasks.cluster.profile import Profile
+from meldflow.tasks.cluster.profile import Part, Profile
 from meldflow.tasks.cluster.roles import resources_option, roles_of_cpu_workers
 
 COMMANDS = ("sbatch", "scancel")
@@ -27,10 +29,34 @@ SIZE = r"^\d+(\.\d+)? ?[kKMGT]i?B$"
 """A number of bytes as Dask reads it."""
 
 
-class Jobs(BaseModel):
-    """Jobs that are alike, of one worker process each."""
+class JobCluster(SpecCluster):
+    """Submits a job anew whose workers are all gone, and stay away.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Jobs of two kinds (with and without GPUs) serve one scheduler, which dask-jobqueue's own
+    clusters cannot do: they know one kind each.
+    """
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        """Called by Dask when a worker joins or leaves."""
+        if op == "remove":
+            name = str(self.scheduler_info["workers"][msg]["name"])
+            delay = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
+            asyncio.get_running_loop().call_later(delay, self._replace, name)
+        super()._update_worker_status(op, msg)  # type: ignore[no-untyped-call]
+
+    def _replace(self, worker: str) -> None:
+        if self.status != Status.running:
+            return
+        alive = {str(one["name"]) for one in self.scheduler_info["workers"].values()}
+        for job, spec in self.worker_spec.items():
+            members = {f"{job}{suffix}" for suffix in spec.get("group", [""])}
+            if worker in members and not members & alive and job in self.workers:
+                self._futures.add(asyncio.ensure_future(self.workers.pop(job).close()))
+        self.scale(len(self.worker_spec))  # type: ignore[no-untyped-call]  # opens what is missing
+
+
+class Jobs(Part):
+    """Jobs that are alike, of one worker process each."""
 
     jobs: int = Field(1, ge=1, description="How many jobs.")
     threads: int = Field(

@@ -7,15 +7,23 @@ Dask pickles another may not read.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from distributed import Client, Status, Worker, WorkerPlugin
 from distributed.versions import VersionMismatchWarning
 
-from meldflow.models.running.hardware import EXTRACTION_PACKAGES, describe_versions
+from meldflow.models.running.hardware import (
+    EXTRACTION_PACKAGES,
+    describe_hardware,
+    describe_versions,
+)
 from meldflow.models.schema.errors import UsageError
 
 MESSAGING = ("meldflow", "dask", "distributed", "cloudpickle", "msgpack", "tornado")
@@ -83,6 +91,19 @@ def check_workers(client: Client) -> None:
     if refused:
         more = f" ({len(refused)} workers differ)" if len(refused) > 1 else ""
         raise UsageError(refused[0] + more)
+
+
+def describe_workers(client: Client) -> list[dict[str, Any]]:
+    """What the features are made on: software and hardware, with how many workers are alike."""
+    found = Counter(client.run(_origin_of_worker).values())
+    return [{"workers": number} | json.loads(one) for one, number in found.items()]
+
+
+def _origin_of_worker() -> str:
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    hardware = describe_hardware(int(threads) if threads.isdigit() else os.cpu_count() or 1)
+    versions = describe_versions(EXTRACTION_PACKAGES)
+    return json.dumps({"versions": versions, "hardware": asdict(hardware)}, sort_keys=True)
 
 
 def guard_versions(client: Client) -> None:

@@ -9,7 +9,7 @@ from meldflow.models.extractors.contract import Extractor
 from meldflow.models.schema.media import Missing, Reason
 from meldflow.storage.writing.partition import Result
 from meldflow.tasks.extraction.hanging import HUNG, HungError
-from meldflow.tasks.extraction.payloads import Encoded, Portion, Source
+from meldflow.tasks.extraction.payloads import Encoded, Portion, Source, Spent
 from meldflow.tasks.extraction.stages import encode_portion, load_media, set_up, warned
 from meldflow.tasks.isolated.child import Child, Raised
 
@@ -24,14 +24,14 @@ def encode_apart(portion: Portion, device: str, timeout: float) -> list[Encoded]
     new child.
     """
     results: dict[int, Result] = {}
-    seconds: dict[int, float] = {}
+    loads: dict[int, Spent] = {}
     with contextlib.closing(_Apart(portion.extractor, device, timeout)) as apart:
         for source in portion.sources:
             one = apart.encode(source)
             results |= one.results
-            seconds |= one.load_seconds
+            loads |= one.loads
     name = portion.extractor.spec.name
-    return [warned(Encoded(extractor=name, results=results, load_seconds=seconds), portion)]
+    return [warned(Encoded(extractor=name, results=results, loads=loads), portion)]
 
 
 def load(extractor: Extractor, device: str) -> None:
@@ -95,11 +95,7 @@ class _Apart:
 
     def _nothing(self, source: Source, reason: Reason, message: str) -> Encoded:
         result = Result(record=Missing(reason=reason, message=message), seconds=0.0)
-        return Encoded(
-            extractor=self._extractor.spec.name,
-            results={source.row: result},
-            load_seconds={source.row: 0.0},
-        )
+        return Encoded(extractor=self._extractor.spec.name, results={source.row: result})
 
 
 def _memory_limit() -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from queue import SimpleQueue
@@ -13,14 +12,13 @@ from prefect.futures import PrefectFuture
 
 from meldflow.models.running.hardware import EXTRACTION_PACKAGES, describe_versions
 from meldflow.models.schema.errors import MeldflowError, RunError
-from meldflow.models.schema.features import FeatureSpec
 from meldflow.models.schema.utterances import Clip
 from meldflow.storage import open_store
 from meldflow.storage.format.catalogue import CatalogueChange, ids
 from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.places import location
 from meldflow.storage.planning.plan import PartitionPlan
-from meldflow.storage.writing.transaction import FailureRate, Run, open_run
+from meldflow.storage.writing.transaction import FailureRate, Run
 from meldflow.tasks.extraction.counts import Effort, Monitor
 from meldflow.tasks.extraction.failures import FailureLimit
 from meldflow.tasks.extraction.payloads import Source, Stored
@@ -62,27 +60,6 @@ def origin(options: ExtractOptions) -> dict[str, Any]:
         "options": options.model_dump(mode="json"),
         "versions": describe_versions(EXTRACTION_PACKAGES),
     }
-
-
-def begin(
-    options: ExtractOptions,
-    specs: Sequence[FeatureSpec],
-    about: Mapping[str, Any],
-    say: Callable[[str], None],
-) -> AbstractContextManager[Run]:
-    """Opens the store for a run that is ``about`` this; waits for another one if it may.
-
-    Raises:
-        UsageError: see ``meldflow.storage.writing.transaction.open_run``.
-    """
-    return open_run(
-        options.store,
-        specs,
-        partition=options.partition,
-        origin=about,
-        wait=options.wait,
-        say=say,
-    )
 
 
 def known_clips(store: str) -> dict[str, Clip]:

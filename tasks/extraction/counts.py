@@ -99,10 +99,10 @@ class Monitor:
         self.planned_partitions = partitions
         self.extracted = 0
         """Features extracted."""
-        self.retries: Counter[int] = Counter()
-        """Partition → how often it was tried again."""
-        self.apart: Counter[int] = Counter()
-        """Partition → batches that killed workers and were encoded apart."""
+        self.retries = 0
+        """Tries of partitions after the first."""
+        self.apart = 0
+        """Batches that killed workers and were encoded apart."""
         self.partitions = 0
         """Partitions merged."""
         self.merged_rows: Counter[str] = Counter()
@@ -127,15 +127,15 @@ class Monitor:
     def retried(self, partition: int) -> None:
         """A partition is tried again, from its start."""
         with self._lock:
-            self.retries[partition] += 1
+            self.retries += 1
             again = self._live.pop(partition, 0)
             self.extracted -= again
         self._advance(-again)
 
-    def encoded_apart(self, partition: int, extractor: str, rows: int) -> None:
-        """So many rows killed workers, or a child, and are encoded apart."""
+    def encoded_apart(self) -> None:
+        """A batch of an extractor killed workers and is encoded apart."""
         with self._lock:
-            self.apart[partition] += 1
+            self.apart += 1
 
     def merged(self, stored: Stored) -> None:
         """A partition is in the run's transaction."""
@@ -160,8 +160,8 @@ class Monitor:
             return Effort(
                 seconds=_rounded(self.seconds),
                 cpu_seconds=_rounded(self.cpu_seconds),
-                retries=self.retries.total(),
-                apart=self.apart.total(),
+                retries=self.retries,
+                apart=self.apart,
                 written_bytes=self.written_bytes,
             )
 
@@ -193,8 +193,8 @@ class Monitor:
                 failed[extractor] += number
             values: dict[tuple[str, tuple[str, ...]], float] = {
                 ("partitions", ("merged",)): self.partitions,
-                ("partitions", ("retried",)): self.retries.total(),
-                ("partitions", ("apart",)): self.apart.total(),
+                ("partitions", ("retried",)): self.retries,
+                ("partitions", ("apart",)): self.apart,
                 ("written_bytes", ()): self.written_bytes,
             }
             for extractor, number in self.merged_rows.items():

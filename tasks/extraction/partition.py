@@ -12,27 +12,43 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeAlias, TypeVar
 
 from distributed import Client, Future, as_completed
+from distributed.scheduler import KilledWorker
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
 from meldflow.models.extractors.contract import Extractor
-from meldflow.models.schema.errors import RunError
+from meldflow.models.schema.errors import MeldflowError, RunError
 from meldflow.storage.planning.plan import PartitionPlan
 from meldflow.storage.writing.transaction import Run
 from meldflow.tasks.cluster.connection import Cluster
-from meldflow.tasks.cluster.roles import ROLES
+from meldflow.tasks.cluster.roles import ROLES, resources
 from meldflow.tasks.extraction import stages
 from meldflow.tasks.extraction.apart import encode_apart
-from meldflow.tasks.extraction.batches import ClipBatch, Portions, batches
 from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.counts import Monitor
-from meldflow.tasks.extraction.payloads import Encoded, Portion, Stored
-from meldflow.tasks.extraction.retries import COSTLY, RETRIES, is_retry, is_transient
+from meldflow.tasks.extraction.hanging import HungError
+from meldflow.tasks.extraction.payloads import (
+    ClipBatch,
+    Encoded,
+    Portion,
+    Portions,
+    Stored,
+    batches,
+)
 from meldflow.tasks.options import ExtractOptions
 
 T = TypeVar("T")
 CPU = ("cpu",)
+
+RETRIES = 6
+"""Tries after the first, 2, 4, 8, 16, 32 and 64 s apart, and up to half as much again: a store or
+a network that is away for a minute costs no run."""
+
+COSTLY = (KilledWorker, HungError, MemoryError)
+"""What a batch ends in that has a clip too bad for a worker: it is encoded apart."""
 
 ANSWER_SECONDS = 60
 """For what a client knows already; one that is being closed may never say it."""
@@ -56,9 +72,7 @@ class Extraction:
         self.fork = run.fork()
         self.source = source_of(run.utterances)
         self.partition_size = run.partition
-        self.batch = options.batch
-        self.clip_timeout = options.clip_timeout
-        self.partition_timeout = options.partition_timeout
+        self.options = options
         self.extractors = tuple(extractors)
         self.cluster = cluster
         self.monitor = monitor
@@ -76,7 +90,8 @@ def extract_partition(work: Extraction, part: PartitionPlan) -> Stored:
         TimeoutError: the partition took too long.
         Exception: whatever a stage ended in; another try may help.
     """
-    if is_retry():
+    tried = TaskRunContext.get()
+    if tried is not None and tried.task_run.run_count > 1:
         work.monitor.retried(part.partition)
     try:
         return _Attempt(work, part).run()
@@ -97,9 +112,11 @@ class _Attempt:
     def run(self) -> Stored:
         """Load → encode → write; only the fork comes back."""
         work = self.work
-        under_way = self._submit(list(batches(self.part, work.extractors, work.source, work.batch)))
+        under_way = self._submit(
+            list(batches(self.part, work.extractors, work.source, work.options.batch))
+        )
         encoded: list[Share] = []
-        timeout = work.partition_timeout
+        timeout = work.options.partition_timeout
         with _cancelling(under_way):
             for share in as_completed(under_way, loop=self.client.loop, timeout=timeout):
                 portions = under_way[share]
@@ -112,13 +129,14 @@ class _Attempt:
         work = self.work
         specs = [extractor.spec for extractor in work.extractors]
         arguments = (work.fork, self.part.partition, encoded, specs, work.partition_size)
-        written = self._on(CPU, stages.write, *arguments)
-        stored: Stored = written.result(work.partition_timeout)
+        stored: Stored = self._on(CPU, stages.write, *arguments).result(
+            work.options.partition_timeout
+        )
         return stored
 
     def _on(self, roles: Collection[str], stage: Callable[..., T], *arguments: object) -> Future[T]:
         """Runs a stage on a worker that offers ``roles``, with futures among the arguments."""
-        return self.client.submit(stage, *arguments, resources=dict.fromkeys(roles, 1), pure=False)
+        return self.client.submit(stage, *arguments, resources=resources(roles), pure=False)
 
     def _on_each(
         self, roles: Collection[str], stage: Callable[..., T], calls: Sequence[tuple[object, ...]]
@@ -126,8 +144,8 @@ class _Attempt:
         """Runs a stage once for each of ``calls``, its arguments; all go out in one message."""
         if not calls:
             return []
-        columns, resources = zip(*calls, strict=True), dict.fromkeys(roles, 1)
-        return list(self.client.map(stage, *columns, resources=resources, pure=False))
+        columns = zip(*calls, strict=True)
+        return list(self.client.map(stage, *columns, resources=resources(roles), pure=False))
 
     def _submit(self, lots: Sequence[ClipBatch]) -> dict[Share, Portions]:
         """Submits all there is to do; a batch is done before the next, by Dask's priorities.
@@ -135,7 +153,7 @@ class _Attempt:
         Where every worker has every role, a batch is one task, and what was decoded never leaves
         the worker. Else it is decoded where the decoders are, and goes to the networks.
         """
-        timeout = self.work.clip_timeout
+        timeout = self.work.options.clip_timeout
         where = (self.work.cluster.device, timeout)
         if self.work.cluster.is_uniform:
             whole = [(one.sources, one.portions, one.decoding, *where) for one in lots]
@@ -166,10 +184,9 @@ class _Attempt:
 
     def _apart(self, portion: Portion) -> Share:
         """Encodes clip by clip, where it can harm nobody."""
-        spec = portion.extractor.spec
-        self.work.monitor.encoded_apart(self.part.partition, spec.name, len(portion.sources))
-        device, timeout = self.work.cluster.device, self.work.clip_timeout
-        return self._on((spec.resource,), encode_apart, portion, device, timeout)
+        self.work.monitor.encoded_apart()
+        device, timeout = self.work.cluster.device, self.work.options.clip_timeout
+        return self._on((portion.extractor.spec.resource,), encode_apart, portion, device, timeout)
 
 
 def _error(share: Share) -> BaseException | None:
@@ -197,6 +214,11 @@ def _cancelling(shares: Iterable[Share]) -> Iterator[None]:
         raise
 
 
+def _may_pass(_task: object, _run: TaskRun, state: State[Stored]) -> bool:
+    """Whether another try may help: not where we ourselves said what is wrong."""
+    return not isinstance(state.result(raise_on_failure=False), MeldflowError)
+
+
 partition_task = task(
     name="partition",
     task_run_name="partition-{part.partition:04d}",
@@ -204,5 +226,5 @@ partition_task = task(
     retries=RETRIES,
     retry_delay_seconds=exponential_backoff(2),
     retry_jitter_factor=0.5,
-    retry_condition_fn=is_transient,
+    retry_condition_fn=_may_pass,
 )(extract_partition)

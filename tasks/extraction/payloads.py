@@ -1,14 +1,24 @@
-"""What goes from stage to stage of a partition."""
+"""What is decoded together in a partition, and what goes from stage to stage."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.schema.media import Audio, Media, Modality, Video
 from meldflow.storage.format.clip_facts import Facts
+from meldflow.storage.planning.plan import PartitionPlan
 from meldflow.storage.writing.partition import Result, Written
+
+
+class Spent(NamedTuple):
+    """Seconds that something took of a worker; its children, which decode, have their own CPU."""
+
+    wall: float
+    cpu: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +40,27 @@ class Portion:
     sources: tuple[Source, ...]
 
 
+Portions = tuple[Portion, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipBatch:
+    """Utterances that are loaded together, and what the extractors have to do of them."""
+
+    sources: tuple[Source, ...]
+    portions: Portions
+    decoding: DecodeOptions | None
+
+    def of(self, role: str) -> Portions:
+        """The portions of the extractors that run on ``role``."""
+        return tuple(one for one in self.portions if one.extractor.spec.resource == role)
+
+    @property
+    def modalities(self) -> set[Modality]:
+        """What has to be decoded."""
+        return {one.extractor.spec.modality for one in self.portions}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """What was read of an utterance."""
@@ -37,20 +68,14 @@ class Loaded:
     media: Media
     facts: Mapping[Modality, Facts]
     """What decoding showed, by the modalities that were decoded."""
-    seconds: float
-    """How long it took."""
-    cpu_seconds: float
-    """What it took of this process: the child, which decodes, is not in it."""
+    spent: Spent
 
     def __sizeof__(self) -> int:
         """What Dask takes into account when it decides where to work on it, and what to spill."""
         audio, video = self.media.audio, self.media.video
         sound = audio.samples.nbytes if isinstance(audio, Audio) else 0
-        return (
-            object.__sizeof__(self)
-            + sound
-            + (video.frames.nbytes if isinstance(video, Video) else 0)
-        )
+        frames = video.frames.nbytes if isinstance(video, Video) else 0
+        return object.__sizeof__(self) + sound + frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +85,10 @@ class Encoded:
     extractor: str
     results: Mapping[int, Result]
     """Row → result."""
-    load_seconds: Mapping[int, float]
+    loads: Mapping[int, Spent] = field(default_factory=dict)
     """Row → what loading it took, which extractors may have shared."""
     cpu_seconds: float = 0.0
     """What encoding took of the worker; nothing is known of what was encoded apart."""
-    load_cpu_seconds: Mapping[int, float] = field(default_factory=dict)
-    """Row → what loading it took of the worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,3 +100,31 @@ class Stored:
     """``load``, extractor names and ``write`` → seconds, summed over the utterances."""
     cpu_seconds: Mapping[str, float] = field(default_factory=dict)
     """The same → CPU seconds of the workers; decoding is their children's."""
+
+
+def batches(
+    part: PartitionPlan,
+    extractors: Sequence[Extractor],
+    source: Callable[[int], Source],
+    size: int,
+) -> Iterator[ClipBatch]:
+    """The batches of a partition, such that every clip is decoded once by the same options.
+
+    Clips come in batches of ``size``, so that their frames stay few in memory; texts are small
+    and go through the encoder in one batch.
+    """
+    sharing: dict[DecodeOptions | None, list[Extractor]] = {}
+    for extractor in extractors:
+        if extractor.spec.name in part.rows:
+            sharing.setdefault(extractor.decoding, []).append(extractor)
+    for options, those in sharing.items():
+        wanted = {one: set(part.rows[one.spec.name].tolist()) for one in those}
+        rows = sorted(set().union(*wanted.values()))
+        step = len(rows) if options is None else size
+        for first in range(0, len(rows), step):
+            sources = tuple(map(source, rows[first : first + step]))
+            own = {
+                one: tuple(s for s in sources if s.row in stale) for one, stale in wanted.items()
+            }
+            portions = tuple(Portion(extractor=one, sources=s) for one, s in own.items() if s)
+            yield ClipBatch(sources=sources, portions=portions, decoding=options)

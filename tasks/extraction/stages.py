@@ -21,11 +21,10 @@ from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.running.device import is_gpu_lost, is_out_of_memory, release_memory
 from meldflow.models.schema.features import FeatureSpec, Record
-from meldflow.models.schema.media import Media, Missing, Modality, Reason
-from meldflow.storage.format.clip_facts import Facts
+from meldflow.models.schema.media import Decoded, Media, Missing, Modality, Reason
 from meldflow.storage.writing.partition import Fork, Result, write_partition
 from meldflow.tasks.extraction.hanging import ending, in_time
-from meldflow.tasks.extraction.payloads import Encoded, Loaded, Portion, Source, Stored
+from meldflow.tasks.extraction.payloads import Encoded, Loaded, Portion, Source, Spent, Stored
 from meldflow.tasks.isolated.decoder import Decoder
 
 ROOM = 8
@@ -116,26 +115,20 @@ def write(
     results: dict[str, dict[int, Result]] = {}
     seconds: defaultdict[str, float] = defaultdict(float)
     cpu: defaultdict[str, float] = defaultdict(float)
-    loads: dict[int, float] = {}
-    load_cpu: dict[int, float] = {}
+    loads: dict[int, Spent] = {}
     started, cpu_before = time.perf_counter(), PROCESS_CPU()
     for one in chain.from_iterable(encoded):
         results.setdefault(one.extractor, {}).update(one.results)
         seconds[one.extractor] += sum(result.seconds for result in one.results.values())
         cpu[one.extractor] += one.cpu_seconds
-        _share(loads, one.load_seconds)
-        _share(load_cpu, one.load_cpu_seconds)
+        # What several extractors shared counts once.
+        loads |= {row: max(spent, loads.get(row, spent)) for row, spent in one.loads.items()}
     written = write_partition(fork, partition, results, specs, partition_size=partition_size)
-    seconds["load"] = sum(loads.values())
+    seconds["load"] = sum(one.wall for one in loads.values())
     seconds["write"] = time.perf_counter() - started
-    cpu["load"] = sum(load_cpu.values())
+    cpu["load"] = sum(one.cpu for one in loads.values())
     cpu["write"] = PROCESS_CPU() - cpu_before
     return Stored(written=written, seconds=dict(seconds), cpu_seconds=dict(cpu))
-
-
-def _share(known: dict[int, float], one: Mapping[int, float]) -> None:
-    """Adds what loading took by row; what several extractors shared counts once."""
-    known |= {row: max(seconds, known.get(row, 0.0)) for row, seconds in one.items()}
 
 
 def _load(
@@ -146,26 +139,18 @@ def _load(
 ) -> Loaded:
     started, cpu = time.perf_counter(), WORKER_CPU()
 
-    def loaded(media: Media, facts: Mapping[Modality, Facts]) -> Loaded:
-        return Loaded(
-            media=media,
-            facts=facts,
-            seconds=time.perf_counter() - started,
-            cpu_seconds=WORKER_CPU() - cpu,
-        )
-
     audio, video = Modality.AUDIO in modalities, Modality.VIDEO in modalities
-    if options is None or not (audio or video):
-        media = Media(audio=NOT_DECODED, video=NOT_DECODED, text=source.text)
-        return loaded(media, {})
-    decoded = _decoder(timeout).decode(source.clip, options, audio=audio, video=video)
+    decoded = Decoded(audio=NOT_DECODED, video=NOT_DECODED)
+    if options is not None and (audio or video):
+        decoded = _decoder(timeout).decode(source.clip, options, audio=audio, video=video)
     shown = {Modality.AUDIO: decoded.audio_facts, Modality.VIDEO: decoded.video_facts}
     facts = {modality: one for modality, one in shown.items() if one is not None}
     for modality, one in facts.items():
         if one.damaged:
             logger.warning("%s: damaged %s: %s", source.id, modality, one.damage)
     media = Media(audio=decoded.audio, video=decoded.video, text=source.text)
-    return loaded(media, facts)
+    spent = Spent(time.perf_counter() - started, WORKER_CPU() - cpu)
+    return Loaded(media=media, facts=facts, spent=spent)
 
 
 def _decoder(timeout: float) -> Decoder:
@@ -215,9 +200,8 @@ def encode_portion(
             )
             for source, record in zip(sources, records, strict=True)
         },
-        load_seconds={source.row: loaded[source.row].seconds for source in sources},
+        loads={source.row: loaded[source.row].spent for source in sources},
         cpu_seconds=cpu_seconds,
-        load_cpu_seconds={source.row: loaded[source.row].cpu_seconds for source in sources},
     )
 
 

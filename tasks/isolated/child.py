@@ -27,6 +27,14 @@ START_TIMEOUT = 60.0
 """Limit for a child's start, which imports FFmpeg in half a second."""
 
 
+def how_it_ended(code: int | None) -> str:
+    """What a process' exit code says, e.g. ``SIGKILL``."""
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
 @dataclass(frozen=True, slots=True)
 class Raised:
     """What a child sends when Python code, not FFmpeg, stumbled over a clip."""
@@ -99,10 +107,7 @@ class Child:
         """What an exit code means."""
         if code == os.EX_OSERR:
             return f"it needed more than {self.memory >> 20} MiB"
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                return signal.Signals(-code).name
-        return f"exit code {code}"
+        return how_it_ended(code)
 
     def _reap(self, seconds: float | None) -> int:
         code = self.process.wait(seconds)

@@ -83,10 +83,7 @@ def _panel(columns: Columns, measure: str, label: str, scale: float) -> Panel:
         if SCHEDULER in names:
             line = values[names.index(SCHEDULER)]
             axes.plot(times, line, color=theme.faint, linewidth=1.3, label=SCHEDULER)
-        axes.set(ylabel=label)
-        axes.set_ylim(bottom=0)
-        _time_axis(axes, times, unit)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        _frame(axes, label, times, unit)
 
     mean = np.nanmean(values[own]) if own else 0.0
     title, _, unit_of_measure = label.partition(", ")
@@ -98,27 +95,22 @@ def _panel(columns: Columns, measure: str, label: str, scale: float) -> Panel:
 
 
 def _tasks_panel(columns: Columns) -> Panel:
-    _, seconds, executing = by_worker(columns, "executing")
-    _, _, waiting = by_worker(columns, "waiting")
+    _, seconds, _ = by_worker(columns, "executing")
+    executing, waiting = (
+        np.nansum(by_worker(columns, measure)[2], axis=0) for measure in ("executing", "waiting")
+    )
     times, unit = _in_units(seconds)
 
     def draw(axes: Axes, theme: Theme) -> None:
-        lines = (
-            (executing, "executing", theme.models["network"], "-"),
-            (waiting, "waiting", theme.models["svm"], "--"),
-        )
-        for values, label, colour, style in lines:
-            axes.plot(times, np.nansum(values, axis=0), color=colour, linestyle=style, label=label)
-        axes.set(ylabel="tasks")
-        axes.set_ylim(bottom=0)
+        colours = theme.models
+        axes.plot(times, executing, color=colours["network"], label="executing")
+        axes.plot(times, waiting, color=colours["svm"], linestyle="--", label="waiting")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        _time_axis(axes, times, unit)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        _frame(axes, "tasks", times, unit)
 
-    mean = np.nansum(executing, axis=0).mean()
     return Strip(
         title="Tasks on all workers",
-        alt=f"Tasks over time: {mean:.1f} executing on average.",
+        alt=f"Tasks over time: {executing.mean():.1f} executing on average.",
         draw=draw,
     )
 
@@ -137,11 +129,6 @@ def by_worker(
     return [str(names[i]) for i in order], seconds, values[order]
 
 
-def _last_the_scheduler(name: str) -> tuple[bool, int, str]:
-    """Sort key: ``worker-2`` before ``worker-10``, the scheduler after both."""
-    return name == SCHEDULER, len(name), name
-
-
 def _spread(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     """Lowest, median and highest of the workers at each time, shape (n_times,) each."""
     filled = np.where(np.isnan(values).all(axis=0), 0.0, values)
@@ -158,3 +145,10 @@ def _in_units(seconds: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
 def _time_axis(axes: Axes, times: NDArray[np.float64], unit: str) -> None:
     axes.set_xlim(0, max(times.max(), 0.1))
     axes.set_xlabel(f"{unit} since the first partition")
+
+
+def _frame(axes: Axes, label: str, times: NDArray[np.float64], unit: str) -> None:
+    axes.set(ylabel=label)
+    axes.set_ylim(bottom=0)
+    _time_axis(axes, times, unit)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

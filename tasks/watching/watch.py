@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distributed import Client
 from prefect.exceptions import CancelledRun, TerminationSignal
@@ -31,9 +31,6 @@ from meldflow.tasks.watching.words import (
     text,
 )
 from meldflow.tasks.watching.workers import MeasureChildren, exchange
-
-if TYPE_CHECKING:
-    from meldflow.tasks.watching.report import RunReport
 
 SAMPLE_SECONDS = 5.0
 SHOW_SECONDS = 7.0
@@ -107,11 +104,6 @@ class Watch:
                     beat.end(patience)
                 self._run.entry.attach("load", self._loads.columns())
 
-    def published(self, snapshot: str) -> str:
-        """Notes what was published; gives it back."""
-        self.snapshot = snapshot
-        return snapshot
-
     def report(self, trouble: str) -> None:
         """Leaves the report, where there is somewhere to leave it."""
         artifacts = self._artifacts
@@ -163,21 +155,10 @@ class Watch:
             shown.markdown(keys.FAILED, each, FAILED_WORDS)
 
     def _report(self, shown: Artifacts, rates: Sequence[FailureRate], trouble: str) -> None:
-        from meldflow.tasks.watching.report import headline, markdown  # which draws
-
-        report = self._collect(rates, trouble)
-        if self._monitor is not None and report.progress is not None:
-            now = report.progress
-            words = f"**{how_far(now)}.** {text(headline(report))}"
-            shown.progress(keys.PROGRESS, now.share, words, figures(now))
-            self._show_failures(self._monitor)
-        shown.markdown(keys.REPORT, markdown(report), text(headline(report)))
-
-    def _collect(self, rates: Sequence[FailureRate], trouble: str) -> RunReport:
-        from meldflow.tasks.watching.report import RunReport
+        from meldflow.tasks.watching.report import RunReport, headline, markdown  # which draws
 
         stopped = trouble == STOPPED
-        return RunReport(
+        report = RunReport(
             store=self._run.url,
             run=self._run.branch,
             resumed=self._run.resumed,
@@ -193,6 +174,12 @@ class Watch:
             load={} if stopped else self._loads.columns(),
             pace=() if stopped else self._pace,
         )
+        if self._monitor is not None and report.progress is not None:
+            now = report.progress
+            words = f"**{how_far(now)}.** {text(headline(report))}"
+            shown.progress(keys.PROGRESS, now.share, words, figures(now))
+            self._show_failures(self._monitor)
+        shown.markdown(keys.REPORT, markdown(report), text(headline(report)))
 
 
 @contextlib.contextmanager

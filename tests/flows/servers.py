@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
-from meldflow.flows.serving.process import free_port
+from meldflow.flows.serving.site.process import free_port
 from tests.flows.command import MELDFLOW
 
 MARK = "MELDFLOW_TEST_MARK"

@@ -1,1 +1,1 @@
-"""`meldflow up`: all services of one machine, and who looks after them."""
+"""Services of one machine, the Prefect server above all, and who looks after them."""

@@ -56,9 +56,14 @@ class Home:
                 return file.read().split()[1]
         return ""
 
+    @property
+    def logs(self) -> Path:
+        """What the services have to say."""
+        return self.path / "logs"
+
     def log(self, service: str) -> Path:
-        """Where a service writes what it has to say."""
-        return self.path / "logs" / f"{service}.log"
+        """Where a service writes."""
+        return self.logs / f"{service}.log"
 
 
 def default_home() -> Path:
@@ -80,7 +85,7 @@ def open_home(path: Path, api: str) -> Iterator[Home]:
     """
     home = Home(path.absolute())
     try:
-        for folder in (home.prefect, home.dask, home.log("any").parent):
+        for folder in (home.prefect, home.dask, home.logs):
             folder.mkdir(parents=True, exist_ok=True)
         write_atomically(home.path / ".writable", b"")
         descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o644)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from meldflow.flows.serving.http import answers, ask, ask_json
-from meldflow.flows.serving.settings import FRUGAL, PATIENT, QUIET
 from meldflow.flows.serving.site.home import Home
+from meldflow.flows.serving.site.http import answers, ask, ask_json
+from meldflow.flows.serving.site.settings import FRUGAL, PATIENT, QUIET
 from meldflow.models.files import write_atomically
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.cluster.environment import (
@@ -23,7 +23,7 @@ from meldflow.tasks.cluster.environment import (
 )
 from meldflow.tasks.cluster.local import Local, visible_gpus, worker_bytes
 from meldflow.tasks.cluster.profile import VARIABLE
-from meldflow.tasks.cluster.roles import ROLES
+from meldflow.tasks.cluster.roles import resources_option, roles_of_cpu_workers
 
 POOL = "meldflow"
 """The work pool that all deployments run in."""
@@ -157,7 +157,7 @@ def dask_scheduler(site: Site) -> Service:
 
 def dask_workers(site: Site) -> tuple[Service, ...]:
     """A worker per core, and one per GPU; without GPUs the first offer both roles."""
-    roles = ("cpu",) if site.gpus else ROLES
+    roles = roles_of_cpu_workers(len(site.gpus))
     number = site.cpu_workers
     memory = worker_bytes(number + len(site.gpus))
     cpu = (_worker(site, f"cpu-{n}", roles, "", memory) for n in range(number))
@@ -191,12 +191,11 @@ def prefect_worker(site: Site) -> Service:
 
 
 def _worker(site: Site, name: str, roles: tuple[str, ...], devices: str, memory: int) -> Service:
-    resources = " ".join(f"{role}=1" for role in roles)
     return Service(
         name=f"dask-worker-{name}",
         command=(
             *(*_dask("worker"), site.scheduler, "--name", name, "--host", site.contact),
-            *("--nthreads", "1", "--resources", resources, "--no-dashboard"),
+            *("--nthreads", "1", "--resources", resources_option(roles), "--no-dashboard"),
             *("--memory-limit", str(memory)),
             *("--local-directory", str(site.home.dask)),
         ),

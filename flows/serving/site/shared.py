@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from meldflow.flows.serving.http import answers
-from meldflow.flows.serving.process import free_port, last_line
 from meldflow.flows.serving.site.home import Home, default_home, open_home, try_lock, unwritable
+from meldflow.flows.serving.site.http import answers
+from meldflow.flows.serving.site.process import free_port, last_line
 from meldflow.flows.serving.site.services import Site, prefect_server
 from meldflow.flows.serving.site.supervisor import LOOK_SECONDS, START_SECONDS, supervising
 from meldflow.models.schema.errors import MeldflowError, RunError
@@ -45,7 +45,7 @@ def shared_server(home: Home) -> Iterator[str]:
         RunError: it did not start.
     """
     try:
-        home.log("any").parent.mkdir(parents=True, exist_ok=True)
+        home.logs.mkdir(parents=True, exist_ok=True)
         users = (home.path / "users").open("a")
     except OSError as error:
         raise unwritable(home, error) from error
@@ -95,7 +95,7 @@ def _mark_the_dead(api: str) -> None:
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from meldflow.flows.serving.zombies import register_zombies
+    from meldflow.flows.serving.site.zombies import register_zombies
 
     with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
         register_zombies(client)

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from meldflow.flows.serving import process
+from meldflow.flows.serving.site import process
 from meldflow.flows.serving.site.services import Service
 from meldflow.models.schema.errors import RunError
+from meldflow.tasks.isolated.child import how_it_ended
 
 START_SECONDS = 180.0
 """How long a service may take until it does its work; Prefect's first start compiles itself."""
@@ -94,7 +95,7 @@ class Supervisor:
             one.wait = 1.0
         one.due = now + one.wait
         self._say(
-            f"{one.service.name} ended ({process.ending(one.process)}), restarting in "
+            f"{one.service.name} ended ({how_it_ended(one.process.returncode)}), restarting in "
             f"{one.wait:.0f} s; its log: {one.service.log}"
         )
         one.wait = min(LONGEST_WAIT, one.wait * 2)

@@ -17,8 +17,8 @@ from typing import Any
 
 import psutil
 
-from meldflow.flows.serving import process
-from meldflow.flows.serving.settings import QUIET
+from meldflow.flows.serving.site import process
+from meldflow.flows.serving.site.settings import QUIET
 from meldflow.models.schema.errors import RunError
 from meldflow.tasks.cluster.environment import worker_environment
 from meldflow.tasks.cluster.local import Local, worker_bytes

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from meldflow.flows.serving.http import answers
 from meldflow.flows.serving.site.home import Home
+from meldflow.flows.serving.site.http import answers
 from meldflow.flows.serving.site.shared import shared_server
 from meldflow.models.schema.errors import UsageError
 from tests.flows import command

@@ -78,9 +78,9 @@ def test_gpu_pods_take_the_networks() -> None:
     gpu = profile.gpu_workers()
     assert (cpu["replicas"], gpu["replicas"]) == (4, 3)
     (cpu_container,), (gpu_container,) = cpu["spec"]["containers"], gpu["spec"]["containers"]
-    assert cpu_container["args"][-2:] == ["--resources", "cpu=1"]
-    assert gpu_container["args"][-2:] == ["--resources", "model=1"]
-    assert gpu_container["args"][gpu_container["args"].index("--memory-limit") + 1] == "16Gi"
+    assert option(cpu_container, "--resources") == "cpu=1"
+    assert option(gpu_container, "--resources") == "model=1"
+    assert option(gpu_container, "--memory-limit") == "16Gi"
     with pytest.raises(UsageError, match="no group `gpu`"):
         deployed().model_copy(update={"device": "cuda"}).check()
     assert gpu_container["resources"]["limits"]["nvidia.com/gpu"] == "1"
@@ -88,7 +88,12 @@ def test_gpu_pods_take_the_networks() -> None:
     assert {"name": "OMP_NUM_THREADS", "value": "4"} in gpu_container["env"]
     assert gpu["spec"]["nodeSelector"] == {"gpu": "a100"}
     alone = deployed().cluster_manifest("x")["spec"]["worker"]["spec"]["containers"][0]
-    assert alone["args"][-2:] == ["--resources", "cpu=1 model=1"]
+    assert option(alone, "--resources") == "cpu=1 model=1"
+
+
+def option(container: dict[str, Any], name: str) -> Any:
+    """What the worker's command line says of an option."""
+    return container["args"][container["args"].index(name) + 1]
 
 
 class Api(ThreadingHTTPServer):

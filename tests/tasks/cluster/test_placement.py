@@ -10,8 +10,8 @@ import pytest
 from distributed import Client, Worker
 
 from meldflow.storage.writing.transaction import open_run
-from meldflow.tasks.cluster.address import Address
 from meldflow.tasks.cluster.connection import open_cluster
+from meldflow.tasks.cluster.profile import Address
 from meldflow.tasks.extraction.counts import Monitor
 from meldflow.tasks.extraction.inputs import wanted_extractors, wanted_utterances
 from meldflow.tasks.extraction.partition import Extraction, extract_partition

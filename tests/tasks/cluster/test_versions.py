@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.cluster.address import Address
 from meldflow.tasks.cluster.connection import open_cluster
+from meldflow.tasks.cluster.profile import Address
 from meldflow.tasks.cluster.versions import differences, versions_here
 from tests.tasks.cluster.processes import Processes, pretend, scheduler, wait_until
 

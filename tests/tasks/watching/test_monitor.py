@@ -67,7 +67,7 @@ def test_a_partition_that_is_tried_again_counts_once() -> None:
     monitor.rows(0, 3)
     monitor.retried(0)
     monitor.rows(0, 4)
-    monitor.encoded_apart(0, "audio/voice", 4)
+    monitor.encoded_apart()
     monitor.merged(stored(0, ["", "", "silent", "no_audio"]))
     monitor.rows(1, 4)
     monitor.merged(stored(1, [""] * 4))

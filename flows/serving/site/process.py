@@ -73,15 +73,6 @@ def last_line(log: Path) -> str:
     return lines[-1].strip() if lines else "it wrote nothing"
 
 
-def ending(process: subprocess.Popen[bytes]) -> str:
-    """How a process ended, in words."""
-    code = process.returncode
-    if code is not None and code < 0:
-        with contextlib.suppress(ValueError):
-            return signal.Signals(-code).name
-    return f"exit code {code}"
-
-
 def _families(processes: Sequence[subprocess.Popen[bytes]]) -> set[psutil.Process]:
     """What the processes have started, and what that has."""
     found: set[psutil.Process] = set()

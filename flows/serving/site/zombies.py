@@ -10,7 +10,7 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from meldflow.flows.serving.settings import HEARTBEAT_SECONDS
+from meldflow.flows.serving.site.settings import HEARTBEAT_SECONDS
 
 NAME = "mark dead runs Crashed"
 

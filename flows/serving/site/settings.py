@@ -26,7 +26,7 @@ FRUGAL = {
 
 HEARTBEAT_SECONDS = 30
 """Between the signs of life that a flow run gives; Prefect allows no less. Its default, 180, is
-longer than the silence after which a run is taken for dead (``meldflow.flows.serving.zombies``)."""
+longer than the silence after which a run is taken for dead (see ``zombies``)."""
 
 ALIVE = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
 
