@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import wraps
@@ -13,9 +11,9 @@ from types import NoneType
 from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import typer
-from rich.console import Console
 
 from meldflow.flows.cli.parameters import spread
+from meldflow.flows.cli.screen.terminal import out
 
 HABITS: dict[str, Any] = {"context_settings": {"help_option_names": ["-h", "--help"]}}
 
@@ -32,19 +30,6 @@ TRAINING, SERVING = "Training", "Serving"
 """Panels of the help that commands stand in."""
 
 T = TypeVar("T")
-
-
-class Terminal(Console):
-    """Standard output, whose reader may have seen enough (`| head`): no reason to fail."""
-
-    def on_broken_pipe(self) -> None:
-        """Writes into nothing from then on."""
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-out = Terminal(highlight=False, soft_wrap=True)
-err = Console(stderr=True)
 
 Store = Annotated[
     str,

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from meldflow.flows.cli.app import DATA, Answer, command, err
+from meldflow.flows.cli.app import DATA, Answer, command
 from meldflow.flows.cli.screen import results
+from meldflow.flows.cli.screen.terminal import err
 from meldflow.tasks.options import AuditOptions
 
 Directory = Annotated[Path, typer.Argument(help="A new folder.", metavar="DIR")]

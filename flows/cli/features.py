@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from meldflow.flows.cli.app import FEATURES, Answer, Ref, Store, command, err
+from meldflow.flows.cli.app import FEATURES, Answer, Ref, Store, command
 from meldflow.flows.cli.screen import results
 from meldflow.flows.cli.screen import store as shown
+from meldflow.flows.cli.screen.terminal import err
 from meldflow.tasks.options import ExtractOptions
 
 

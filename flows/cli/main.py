@@ -18,8 +18,9 @@ from rich.markup import escape
 from meldflow.flows.cli import data, features, store, training, serve, watch  # noqa: F401
 
 # isort: on
-from meldflow.flows.cli.app import app, err
+from meldflow.flows.cli.app import app
 from meldflow.flows.cli.parameters import spread_reasons
+from meldflow.flows.cli.screen.terminal import err
 from meldflow.models.schema.errors import MeldflowError
 
 

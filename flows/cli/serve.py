@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import Field
 
-from meldflow.flows.cli.app import SERVING, Answer, command, err, out
+from meldflow.flows.cli.app import SERVING, Answer, command
 from meldflow.flows.cli.parameters import Group, options_of
+from meldflow.flows.cli.screen.terminal import err, out
 from meldflow.flows.serving.defaults import FIELDS, Defaults, make_defaults
 from meldflow.models.schema.errors import StoppedError
 from meldflow.tasks.options import Cli, Options, PollOptions

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from meldflow.flows.cli.app import TRAINING, Answer, command, err
+from meldflow.flows.cli.app import TRAINING, Answer, command
 from meldflow.flows.cli.data import Dialogues, Seed
 from meldflow.flows.cli.features import check_before_start
 from meldflow.flows.cli.screen import results
 from meldflow.flows.cli.screen.predict import show_prediction
+from meldflow.flows.cli.screen.terminal import err
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.options import (
     Cli,

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from meldflow.flows.cli.app import Json, err, example
+from meldflow.flows.cli.app import Json, example
+from meldflow.flows.cli.screen.terminal import err
 from meldflow.models.schema.errors import UsageError
 
 Directory = Annotated[

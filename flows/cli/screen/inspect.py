@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from meldflow.flows.cli.app import out
+from meldflow.flows.cli.screen.terminal import out
 from meldflow.models.schema.media import Missing
 from meldflow.tasks.inspection import rows
 from meldflow.tasks.inspection.cautions import cautions

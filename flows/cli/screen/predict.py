@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from meldflow.flows.cli.app import out
+from meldflow.flows.cli.screen.terminal import out
 from meldflow.tasks.pages.text import readable
 
 if TYPE_CHECKING:

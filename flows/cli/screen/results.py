@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from meldflow.flows.cli.app import out
+from meldflow.flows.cli.screen.terminal import out
 from meldflow.models.schema.errors import StoppedError
 from meldflow.models.schema.utterances import EMOTIONS
 from meldflow.tasks.pages.progress import console as err

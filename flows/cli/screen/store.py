@@ -9,7 +9,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from meldflow.flows.cli.app import out
+from meldflow.flows.cli.screen.terminal import out
 
 if TYPE_CHECKING:
     from meldflow.storage.format.catalogue import CatalogueChange

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from meldflow.flows.cli.app import Terminal, out
+from meldflow.flows.cli.screen.terminal import Terminal, out
 from meldflow.tasks.watching.words import roughly, size
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from meldflow.flows.cli.app import out
+from meldflow.flows.cli.screen.terminal import out
 from tests.bench.report.sections import SECTIONS
 from tests.bench.report.tables import tables
 from tests.bench.running.machine import circumstances

@@ -98,7 +98,7 @@ def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
 
 def test_words_that_a_screen_of_ascii_does_not_have() -> None:
     program = (
-        "import typer; from meldflow.flows.cli.app import out; "
+        "import typer; from meldflow.flows.cli.screen.terminal import out; "
         "from meldflow.flows.cli.main import answer; "
         "commands = typer.Typer(); commands.command()(lambda: out.print('a → b')); answer(commands)"
     )
