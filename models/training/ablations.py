@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from meldflow.models.judging.protocols import Ledger, Protocol
 from meldflow.models.judging.records import Judgement
-from meldflow.models.networks.known import Config
 from meldflow.models.training.fit import Prepared, Watch, fit_network, judge_scores, prepare
+from meldflow.models.training.networks import Config
 from meldflow.models.training.result import Ablation, Spread
 
 METRICS = ("accuracy", "weighted_f1", "macro_f1")
@@ -68,7 +68,7 @@ def _without_network(whole: Prepared, config: Config, watch: Watch) -> Ablated:
     from meldflow.models.judging.svm import fit_svm
 
     modalities = tuple(whole.table.arrays)
-    ledger, flat = whole.ledger.copy(), whole.flat()
+    ledger, flat = whole.ledger.copy(), whole.inputs.flat()
     machines = len(config.svm_c) * len(config.svm_gamma)
     with watch("fitting the SVM without a network", machines, "machines") as advance:
         svm = fit_svm(

@@ -9,8 +9,8 @@ from statistics import fmean, stdev
 from meldflow.models.judging.records import JUDGED, Candidate, Comparison, Judgement, Scores, Use
 from meldflow.models.networks.common import Epoch
 from meldflow.models.networks.fitted import Layer
-from meldflow.models.networks.known import Config
 from meldflow.models.running.hardware import Hardware
+from meldflow.models.training.networks import Config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

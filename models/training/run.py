@@ -17,7 +17,6 @@ from meldflow.models.judging.protocols import Division, Protocol, divide, protoc
 from meldflow.models.judging.records import Comparison, Judgement
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.fusion.config import FusionConfig
-from meldflow.models.networks.known import ARCHITECTURES, Config, name_of
 from meldflow.models.running.hardware import describe_hardware, describe_versions
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.ablations import Ablated, ablate
@@ -30,6 +29,7 @@ from meldflow.models.training.fit import (
     prepare,
     unwatched,
 )
+from meldflow.models.training.networks import CONFIGS, Config, name_of
 from meldflow.models.training.result import Data, Hard, TrainResult
 
 HARDEST = 20
@@ -63,7 +63,7 @@ def config_for(
         UsageError: the protocol is unknown, or a value is out of its range.
     """
     rules = protocol_named(protocol)
-    kind = ARCHITECTURES[network or rules.network].config
+    kind = CONFIGS[network or rules.network]
     known = set(kind.__dataclass_fields__)
     settings = {name: value for name, value in more.items() if name in known}
     bound = {} if epochs is None else {"epochs": epochs}
@@ -95,6 +95,8 @@ def train_and_judge(
     Raises:
         UsageError: the protocol is unknown, or the table lacks what it needs.
     """
+    from meldflow.models.networks.scaling import arrays_of
+
     started, clock = datetime.now(UTC), time.perf_counter()
     rules = protocol_named(protocol)
     division = divide(table, rules)
@@ -116,7 +118,7 @@ def train_and_judge(
         result=_with_details(result, shown, table, division, rules, less),
         arrays={
             "network": shown.network.state,
-            "scalers": dict(prepared.scalers),
+            "scalers": arrays_of(prepared.inputs.scalers),
             "svm": shown.svm.arrays(),
         },
         described=_described(prepared, shown),

@@ -93,7 +93,7 @@ def track(trained: Trained, report_page: Path, model_folder: Path, where: str) -
     Args:
         trained: the training run.
         report_page: the page of its report; what was written beside it is kept as well.
-        model_folder: where ``meldflow.tasks.training.save.save_model`` put the model.
+        model_folder: where ``meldflow.models.training.saved.save_model`` put the model.
         where: MLflow's tracking URI, see ``where_to``; "" does nothing.
 
     Returns:

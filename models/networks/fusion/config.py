@@ -45,6 +45,7 @@ class FusionConfig(TrainConfig):
     svm_c: tuple[float, ...] = (0.3, 1.0, 3.0)
     svm_gamma: tuple[float, ...] = (0.1,)
 
+    RESUMES: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         **TrainConfig.RANGES,
         "decay": (1, 10_000),
