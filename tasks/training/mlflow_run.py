@@ -209,9 +209,7 @@ def _spread(name: str, spread: Spread | None) -> Iterator[Point]:
 def _by_seed(result: TrainResult, name: tuple[str, str, str], rows: str) -> Iterator[Point]:
     part, model, metric = name
     for seed in result.seeds:
-        judged = seed.beside.get(rows, seed.judged)
-        scores = judged[model].dev if rows == "dev" else judged[model].test
-        if scores is not None:
+        if (scores := seed.scores(model, rows)) is not None:
             value = getattr(scores, metric)
             yield Point(name=f"{part}/{model}/{metric}/seed_{seed.seed}", value=value)
 
