@@ -116,7 +116,12 @@ def load_model(folder: Path) -> SavedModel:
         )
         return SavedModel(
             network=_network(described, state, scalers),
-            svm=SavedSvm.of(svm, described["svm"], len(described["classes"])),
+            svm=SavedSvm(
+                arrays=svm,
+                gamma=described["svm"]["gamma"],
+                temperature=described["svm"]["temperature"],
+                classes=len(described["classes"]),
+            ),
             described=described,
         )
     except (OSError, SafetensorError, *DAMAGE) as error:
