@@ -20,6 +20,7 @@ from sklearn.random_projection import GaussianRandomProjection
 from meldflow.models.judging.protocols import Ledger
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.reference.config import ReferenceConfig
+from meldflow.models.networks.scaling import finite
 from meldflow.models.schema.errors import UsageError
 
 WIDTH = 512
@@ -65,7 +66,7 @@ def prepare(
         UsageError: the stored librosa statistics lack a descriptor.
     """
     raw = raw_inputs(table)
-    present = {name: _any_finite(values) for name, values in raw.items()}
+    present = {name: np.isfinite(values).any(axis=1) for name, values in raw.items()}
     scalers: dict[str, StandardScaler] = {}
     for name, values in raw.items():
         usable = rows[present[name][rows]]
@@ -73,7 +74,7 @@ def prepare(
             ledger.fit(f"StandardScaler({SOURCES[name]})", usable)
             # A column without any value keeps a NaN mean, so that it is 0 in every row.
             with np.errstate(invalid="ignore"):
-                scalers[name] = StandardScaler().fit(_without_infinity(values[usable]))
+                scalers[name] = StandardScaler().fit(finite(values[usable]))
     arranged = arrange(raw, scalers, config.projection_seed)
     return Inputs(values=arranged, present=present, scalers=scalers)
 
@@ -133,7 +134,7 @@ def standardise(values: NDArray[np.float32], scaler: StandardScaler | None) -> N
     """Scaled ``values`` with 0 where there is none, shape unchanged; all 0 without a scaler."""
     if scaler is None:
         return np.zeros_like(values)
-    scaled = scaler.transform(_without_infinity(values))
+    scaled = scaler.transform(finite(values))
     return np.asarray(np.nan_to_num(scaled, nan=0.0), dtype=np.float32)
 
 
@@ -176,12 +177,3 @@ def _scalars(table: FeatureTable) -> NDArray[np.float32]:
     if not tempo.shape[1]:
         tempo = np.full((len(table), 1), np.nan, dtype=np.float32)
     return np.insert(four, SCALARS.index("tempo"), tempo[:, 0], axis=1)
-
-
-def _without_infinity(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.where(np.isfinite(values), values, np.float32(np.nan))
-
-
-def _any_finite(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which rows hold a number, shape (n,)."""
-    return np.asarray(np.isfinite(values).any(axis=1), dtype=bool)
