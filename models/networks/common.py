@@ -61,11 +61,7 @@ class TrainConfig:
     """Smallest and largest value of each number, and of each number in a tuple."""
 
     def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            UsageError: a value is out of its range; the message names it.
-        """
+        """Refuses a value that is out of its range, by name (``UsageError``)."""
         for name, (low, high) in self.RANGES.items():
             value = getattr(self, name)
             numbers = value if isinstance(value, tuple) else (value,)

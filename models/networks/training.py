@@ -130,11 +130,7 @@ def fit(
 
 
 def _device(wanted: str) -> torch.device:
-    """The device to train on.
-
-    Raises:
-        UsageError: the machine has no such device.
-    """
+    """The device to train on; a ``UsageError`` where the machine has none such."""
     if wanted == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     if wanted == "cuda" and not torch.cuda.is_available():

@@ -34,11 +34,7 @@ class Computing:
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        """Check the names.
-
-        Raises:
-            ValueError: one is not known.
-        """
+        """Refuses names that are not known (``ValueError``)."""
         for name, known in ((self.backend, BACKENDS), (self.precision, PRECISIONS)):
             if name not in known:
                 raise ValueError(f"{name!r} is none of {', '.join(known)}")

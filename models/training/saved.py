@@ -133,12 +133,7 @@ def _network(
     state: Mapping[str, NDArray[Any]],
     scalers: Mapping[str, NDArray[Any]],
 ) -> Callable[[FeatureTable], Output[NDArray[np.float32]]]:
-    """The network with its inputs before it.
-
-    Raises:
-        KeyError: something is not there.
-        RuntimeError: the parameters are of another network.
-    """
+    """The network with its inputs before it; raises ``DAMAGE`` where something does not fit."""
     import torch
 
     network, view = module_of(described["architecture"]).build(described, scalers)

@@ -59,11 +59,7 @@ class FusionConfig(TrainConfig):
     }
 
     def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            UsageError: a value is out of its range; the message names it.
-        """
+        """Refuses a value that is out of its range, by name (``UsageError``)."""
         TrainConfig.__post_init__(self)
         if self.width % (2 * self.heads):
             raise UsageError(

@@ -67,11 +67,7 @@ class Predictor:
         )
 
     def _check_usable(self, given: Given) -> None:
-        """Whether the model reads anything of what was given.
-
-        Raises:
-            UsageError: it does not.
-        """
+        """Refuses what the model reads nothing of (``UsageError``)."""
         hears = read_by(self.extractors, Modality.AUDIO, Modality.VIDEO)
         reads = read_by(self.extractors, Modality.TEXT)
         if (given.clip is not None and hears) or (given.text.strip() and reads):
