@@ -40,8 +40,6 @@ class Inputs:
 
     values: Mapping[str, NDArray[np.float32]]
     """Input name, as in ``network.Vectors`` → values of every row, shape (n, 512) or (n, 25)."""
-    present: Mapping[str, NDArray[np.bool_]]
-    """Input name → which rows had a value at all, shape (n,)."""
     scalers: Mapping[str, StandardScaler]
     """Input name → its fitted scaler; an input without a single fit row has none."""
 
@@ -66,17 +64,16 @@ def prepare(
         UsageError: the stored librosa statistics lack a descriptor.
     """
     raw = raw_inputs(table)
-    present = {name: np.isfinite(values).any(axis=1) for name, values in raw.items()}
     scalers: dict[str, StandardScaler] = {}
     for name, values in raw.items():
-        usable = rows[present[name][rows]]
+        usable = rows[np.isfinite(values[rows]).any(axis=1)]
         if len(usable):
             ledger.fit(f"StandardScaler({SOURCES[name]})", usable)
             # A column without any value keeps a NaN mean, so that it is 0 in every row.
             with np.errstate(invalid="ignore"):
                 scalers[name] = StandardScaler().fit(finite(values[usable]))
     arranged = arrange(raw, scalers, config.projection_seed)
-    return Inputs(values=arranged, present=present, scalers=scalers)
+    return Inputs(values=arranged, scalers=scalers)
 
 
 def raw_inputs(table: FeatureTable) -> dict[str, NDArray[np.float32]]:

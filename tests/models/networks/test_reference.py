@@ -47,7 +47,7 @@ def fitted(
     table: FeatureTable,
     division: Division,
     config: ReferenceConfig,
-    *on_epoch: Callable[[Epoch], None],
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Fitted:
     new = untrained(prepared(table), config, len(division.classes))
     return fit(new, division, config, ledger_of(table), on_epoch)
@@ -99,7 +99,7 @@ def test_scalars_are_repeated_five_times_in_order() -> None:
 def test_missing_rows_become_the_train_mean() -> None:
     table = make_table(missing=0.3)
     inputs = prepared(table)
-    gone = ~inputs.present["voice"]
+    gone = ~table.present("audio/wav2vec2/mean")
     assert gone.any()
     assert not inputs.values["voice"][gone].any()
 
