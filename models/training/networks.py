@@ -12,7 +12,7 @@ from meldflow.models.networks.reference.config import ReferenceConfig
 Config: TypeAlias = ReferenceConfig | FusionConfig
 
 CONFIGS: Mapping[str, type[Config]] = {"reference": ReferenceConfig, "fusion": FusionConfig}
-"""Name of a network, which its folder has too → its settings."""
+"""Name of a network → its settings, which lie in its folder."""
 
 
 def name_of(config: Config) -> str:
@@ -21,5 +21,10 @@ def name_of(config: Config) -> str:
 
 
 def module_of(name: str) -> Any:
-    """A network's module with ``prepare``, ``untrained`` and ``build``; imports torch."""
-    return import_module(f"meldflow.models.networks.{name}.training")
+    """A network's module with ``prepare``, ``untrained`` and ``build``; imports torch.
+
+    Raises:
+        KeyError: no network has that name, which may come from a file.
+    """
+    folder = CONFIGS[name].__module__.rpartition(".")[0]
+    return import_module(f"{folder}.training")
