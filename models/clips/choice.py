@@ -1,7 +1,4 @@
-"""Which streams of a container are its picture and its sound, and what their headers say.
-
-Used by ``meldflow.models.clips.decode`` only.
-"""
+"""Which streams of a container are its picture and its sound, and what their headers say."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One frame of sound as mono: which share each channel has in it.
-
-Used by ``meldflow.models.clips.sound`` only.
-"""
+"""One frame of sound as mono: which share each channel has in it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What a stream's header and its decoding tell of it, as records.
-
-Used by ``meldflow.models.clips.decode`` only.
-"""
+"""What a stream's header and its decoding tell of it, as records."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The frames of one stream with the most in them: scored, chosen, upright, scaled.
-
-Used by ``meldflow.models.clips.decode`` only.
-"""
+"""The frames of one stream with the most in them: scored, chosen, upright, scaled."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The pixels of one decoded frame: its luma to be scored, its colours to be kept.
 
-Used by ``meldflow.models.clips.keyframes`` only. Frames are ``av.VideoFrame``.
+Frames are ``av.VideoFrame``.
 """
 
 from __future__ import annotations

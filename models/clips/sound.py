@@ -1,7 +1,4 @@
-"""The sound of one stream: in its place in time, mono, resampled.
-
-Used by ``meldflow.models.clips.decode`` only.
-"""
+"""The sound of one stream: in its place in time, mono, resampled."""
 
 from __future__ import annotations
 

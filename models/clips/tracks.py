@@ -1,7 +1,4 @@
-"""Packets of the chosen streams on their way to their sinks, and what became of each stream.
-
-Used by ``meldflow.models.clips.decode`` only.
-"""
+"""Packets of the chosen streams on their way to their sinks, and what became of each stream."""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
-"""TODO."""
+"""The grid of speech frames: 25 ms every 20 ms at 16 kHz."""
 
 from __future__ import annotations
 
 FRAME = 400
 """Samples that one frame sees."""
-
-
 HOP = 320
 """Samples from one frame to the next."""
 

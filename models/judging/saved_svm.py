@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,22 +22,6 @@ class SavedSvm:
     """What the scores are divided by before they become probabilities."""
     classes: int
     """How many the target has, those that were never seen included."""
-
-    @classmethod
-    def of(
-        cls, arrays: Mapping[str, NDArray[Any]], described: Mapping[str, Any], classes: int
-    ) -> Self:
-        """From the arrays and the JSON beside them.
-
-        Raises:
-            KeyError: something is not there.
-        """
-        return cls(
-            arrays=arrays,
-            gamma=described["gamma"],
-            temperature=described["temperature"],
-            classes=classes,
-        )
 
     def scores(self, fused: NDArray[np.float32]) -> NDArray[np.float64]:
         """Summed margins of each class against the others, shape (n, k); see ``margins``."""

@@ -107,39 +107,29 @@ def fit_svm(
     if len(division.choose):
         rows = ledger.choose(f"SVC(rbf, {name}): C, gamma and temperature", division.choose)
         far = euclidean_distances(scaler.transform(fused[rows]), train, squared=True)
-    dev = _Dev(truth=labels[division.choose], far=far, classes=classes)
-    chosen: tuple[Candidate, SVC] | None = None
-    grid: list[Candidate] = []
+    truth = labels[division.choose]
+    tried: list[tuple[Candidate, SVC, NDArray[np.float64] | None]] = []
     for c, gamma, machine in _machines(near, labels[fit_rows], config, fused.shape[1]):
-        f1 = dev.weighted_f1(machine, gamma)
+        scores = None if far is None else _scores(machine, np.exp(-gamma * far), classes)
+        f1 = None if scores is None else weighted_f1(truth, class_of(scores))
+        tried.append((Candidate(c=c, gamma=gamma, dev_weighted_f1=f1), machine, scores))
         on_machine()
-        grid.append(Candidate(c=c, gamma=gamma, dev_weighted_f1=f1))
-        if chosen is None or (f1 or 0.0) > (chosen[0].dev_weighted_f1 or 0.0):
-            chosen = grid[-1], machine
-    if chosen is None:  # the settings refuse an empty grid
-        raise ValueError("the grid of the SVM is empty")
+    chosen, machine, scores = max(tried, key=lambda one: one[0].dev_weighted_f1 or 0.0)
     return Svm(
         scaler=scaler,
-        machine=chosen[1],
+        machine=machine,
         train=train,
-        chosen=chosen[0],
-        grid=tuple(grid),
+        chosen=chosen,
+        grid=tuple(candidate for candidate, *_ in tried),
         classes=classes,
-        temperature=dev.temperature(chosen[1], chosen[0].gamma),
+        temperature=1.0 if scores is None else temperature(scores, truth),
     )
 
 
 def _machines(
     near: NDArray[np.floating[Any]], labels: NDArray[np.intp], config: Grid, width: int
 ) -> Iterator[tuple[float, float, SVC]]:
-    """C, gamma and the fitted machine of each candidate.
-
-    Args:
-        near: squared distances between the rows that it is fitted on.
-        labels: their classes.
-        config: holds the grid.
-        width: length of their vectors.
-    """
+    """C, gamma and the fitted machine of each candidate, from squared distances of rows."""
     for multiple in sorted(config.svm_gamma):
         gamma = multiple / width
         kernel = np.exp(-gamma * near)
@@ -152,29 +142,6 @@ def _machines(
                 cache_size=500,
             )
             yield c, gamma, machine.fit(kernel, labels)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Dev:
-    """What dev says of a machine; nothing where the protocol chooses nothing."""
-
-    truth: NDArray[np.intp]
-    far: NDArray[np.floating[Any]] | None
-    """Squared distances of dev rows to fit rows, shape (n_dev, n_fit)."""
-    classes: int
-
-    def weighted_f1(self, machine: SVC, gamma: float) -> float | None:
-        """Of the machine's predictions."""
-        if self.far is None:
-            return None
-        scores = _scores(machine, np.exp(-gamma * self.far), self.classes)
-        return weighted_f1(self.truth, class_of(scores))
-
-    def temperature(self, machine: SVC, gamma: float) -> float:
-        """Of the machine's scores; 1 without dev."""
-        if self.far is None:
-            return 1.0
-        return temperature(_scores(machine, np.exp(-gamma * self.far), self.classes), self.truth)
 
 
 def _scores(machine: SVC, kernel: NDArray[np.floating[Any]], classes: int) -> NDArray[np.float64]:

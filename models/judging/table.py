@@ -127,11 +127,7 @@ class FeatureTable:
     """How long reading it from the store took."""
 
     def __post_init__(self) -> None:
-        """Check that every column and feature has one row per utterance.
-
-        Raises:
-            UsageError: a column or a feature has another length than ``split``.
-        """
+        """Refuses a column or a feature of another length than ``split`` (``UsageError``)."""
         named = {name: getattr(self, name) for name in _COLUMNS} | dict(self.features)
         for name, values in named.items():
             if len(values) != len(self.split):

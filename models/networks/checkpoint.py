@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -35,15 +35,8 @@ class Progress:
         return replace(grown, best=state)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What changes while a run goes on, besides torch's own random state."""
-
-    network: nn.Module
-    optimiser: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    order: torch.Generator
-    """Draws the order of what is learned from."""
+Parts: TypeAlias = Mapping[str, nn.Module | torch.optim.Optimizer | torch.amp.GradScaler]
+"""What changes while a run goes on, besides the state of what is drawn at random."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,33 +48,33 @@ class Checkpoints:
     read: Callable[[], bytes | None]
     write: Callable[[bytes], object]
 
-    def restore(self, parts: Parts) -> Progress:
+    def restore(self, parts: Parts, order: torch.Generator) -> Progress:
         """Puts the state into what a new run has made; gives how far it had come.
 
-        Nothing changes, and no epoch is done, without a checkpoint of this very run.
+        ``order`` draws the order of what is learned from. Nothing changes, and no epoch is done,
+        without a checkpoint of this very run.
         """
         state = _state(self.read() or b"")
         if state.get("identity") != self.identity:
             return Progress()
-        for name in ("network", "optimiser", "scaler"):
-            getattr(parts, name).load_state_dict(state[name])
-        parts.order.set_state(state["order"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        order.set_state(state["order"])
         torch.set_rng_state(state["cpu"])
         if "cuda" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state(state["cuda"])
         return Progress(history=tuple(Epoch(**one) for one in state["history"]), best=state["best"])
 
-    def save(self, progress: Progress, parts: Parts) -> None:
+    def save(self, progress: Progress, parts: Parts, order: torch.Generator) -> None:
         """Replaces the checkpoint by the state between two epochs."""
         state = {
             "identity": self.identity,
             "history": [asdict(epoch) for epoch in progress.history],
             "best": progress.best,
-            "order": parts.order.get_state(),
+            "order": order.get_state(),
             "cpu": torch.get_rng_state(),
+            **{name: part.state_dict() for name, part in parts.items()},
         }
-        for name in ("network", "optimiser", "scaler"):
-            state[name] = getattr(parts, name).state_dict()
         if torch.cuda.is_available():
             state["cuda"] = torch.cuda.get_rng_state()
         file = io.BytesIO()

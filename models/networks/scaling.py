@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,11 @@ def scalers_of(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, StandardS
     """The scalers that ``arrays_of`` took apart."""
     names = sorted({key.rpartition(".")[0] for key in arrays})
     return {name: _scaler(arrays[f"{name}.mean"], arrays[f"{name}.scale"]) for name in names}
+
+
+def finite(values: NDArray[Any]) -> NDArray[np.float32]:
+    """``values`` as float32, NaN where they are not finite."""
+    return np.where(np.isfinite(values), values, np.nan).astype(np.float32)
 
 
 def _scaler(mean: NDArray[np.float64], scale: NDArray[np.float64]) -> StandardScaler:

@@ -130,11 +130,7 @@ def fit(
 
 
 def _device(wanted: str) -> torch.device:
-    """The device to train on.
-
-    Raises:
-        UsageError: the machine has no such device.
-    """
+    """The device to train on; a ``UsageError`` where the machine has none such."""
     if wanted == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     if wanted == "cuda" and not torch.cuda.is_available():
@@ -188,10 +184,12 @@ class _Trainer:
         Without rows to choose on, all epochs are run and the last one is kept.
         """
         order = torch.Generator().manual_seed(self.config.seed)
-        parts = Parts(
-            network=self.network, optimiser=self.optimiser, scaler=self.scaler, order=order
-        )
-        progress = Progress() if checkpoints is None else checkpoints.restore(parts)
+        parts: Parts = {
+            "network": self.network,
+            "optimiser": self.optimiser,
+            "scaler": self.scaler,
+        }
+        progress = Progress() if checkpoints is None else checkpoints.restore(parts, order)
         while not self._done(progress):
             started = time.perf_counter()
             for group in self.optimiser.param_groups:
@@ -209,7 +207,7 @@ class _Trainer:
             if on_epoch is not None:
                 on_epoch(epoch)
             if checkpoints is not None:
-                checkpoints.save(progress, parts)
+                checkpoints.save(progress, parts, order)
         self.network.load_state_dict(progress.best)
         return progress
 

@@ -181,9 +181,6 @@ def _compiled(openvino: Any, model: Any, options: dict[str, Any]) -> Any:
 
     What is compiled keeps the weights that it was made of beside its own: torch's copy, or a file
     that is mapped into memory, which the system may drop.
-
-    Raises:
-        RunError: the file cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="meldflow-") as folder:
         file = Path(folder, "model.xml")

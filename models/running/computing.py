@@ -6,14 +6,12 @@ has, so that the same command on another machine never makes a whole store stale
 
 from __future__ import annotations
 
-import functools
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
+from meldflow.models.running.hardware import cpu_says
 from meldflow.models.schema.errors import UsageError
 
 AUTO = "auto"
@@ -36,11 +34,7 @@ class Computing:
     precision: str = "fp32"
 
     def __post_init__(self) -> None:
-        """Check the names.
-
-        Raises:
-            ValueError: one is not known.
-        """
+        """Refuses names that are not known (``ValueError``)."""
         for name, known in ((self.backend, BACKENDS), (self.precision, PRECISIONS)):
             if name not in known:
                 raise ValueError(f"{name!r} is none of {', '.join(known)}")
@@ -106,7 +100,7 @@ def choose(backend: str, precision: str, device: str, had: Computing | None) -> 
 
 def cpu_precisions() -> tuple[str, ...]:
     """Precisions that this machine's processor has instructions for, the exact one first."""
-    flags = _cpu_flags()
+    flags = set(cpu_says("flags").split())
     return ("fp32", *(name for name, some in _INSTRUCTIONS.items() if some & flags))
 
 
@@ -126,14 +120,3 @@ def _best(backend: str, precision: str, device: str) -> Computing:
         return Computing(backend=backend, precision=precision)
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-@functools.cache
-def _cpu_flags() -> frozenset[str]:
-    """Of the first processor, as Linux lists them; none where the system does not."""
-    if platform.system() != "Linux":
-        return frozenset()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("flags"):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()

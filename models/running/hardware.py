@@ -40,7 +40,7 @@ def describe_hardware(torch_threads: int) -> Hardware:
     """The machine of this process."""
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return Hardware(
-        cpu=_cpu(),
+        cpu=cpu_says("model name") or platform.processor() or platform.machine(),
         cores=usable_cores(),
         torch_threads=torch_threads,
         memory_gib=round(pages * page / 2**30, 1),
@@ -58,19 +58,19 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@functools.cache
+def cpu_says(field: str) -> str:
+    """What Linux says of the first processor; nothing on other systems."""
+    info = Path("/proc/cpuinfo")
+    for line in info.read_text().splitlines() if info.exists() else ():
+        if line.startswith(field):
+            return line.partition(":")[2].strip()
+    return ""
+
+
 @functools.cache  # workers that share a process ask hundreds of times
 def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def _cpu() -> str:
-    """The processor's name; its architecture where the system does not tell."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

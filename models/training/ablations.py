@@ -9,10 +9,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from meldflow.models.judging.protocols import Ledger, Protocol
+from meldflow.models.judging.protocols import Ledger
 from meldflow.models.judging.records import Judgement
-from meldflow.models.networks.known import Config
 from meldflow.models.training.fit import Prepared, Watch, fit_network, judge_scores, prepare
+from meldflow.models.training.networks import Config
 from meldflow.models.training.result import Ablation, Spread
 
 METRICS = ("accuracy", "weighted_f1", "macro_f1")
@@ -27,21 +27,20 @@ class Ablated:
 
 
 def ablate(
-    prepared: Prepared, config: Config, rules: Protocol, seeds: Sequence[int], watch: Watch
+    prepared: Prepared, config: Config, seeds: Sequence[int], watch: Watch
 ) -> Iterator[Ablated]:
     """Every smaller choice of modalities by the network's own head, then the SVM without it.
 
     Args:
         prepared: the whole, of which parts are taken.
         config: the settings; each choice of modalities is fitted with every one of ``seeds``.
-        rules: the protocol.
         seeds: those of the whole.
         watch: shows how far it has come.
     """
     names = tuple(prepared.table.arrays)
     for size in range(1, len(names)):
         for some in combinations(names, size):
-            yield _with(some, prepared, config, rules, seeds, watch)
+            yield _with(some, prepared, config, seeds, watch)
     yield _without_network(prepared, config, watch)
 
 
@@ -49,12 +48,12 @@ def _with(
     modalities: tuple[str, ...],
     whole: Prepared,
     config: Config,
-    rules: Protocol,
     seeds: Sequence[int],
     watch: Watch,
 ) -> Ablated:
     """The network on a choice of modalities."""
-    prepared = prepare(whole.table.only(modalities), whole.division, config, rules)
+    table, rules = whole.table.only(modalities), whole.ledger.protocol
+    prepared = prepare(table, whole.division, config, rules)
     name, judged = "+".join(modalities), list[Judgement]()
     for seed in seeds:
         ledger = prepared.ledger.copy()
@@ -68,7 +67,7 @@ def _without_network(whole: Prepared, config: Config, watch: Watch) -> Ablated:
     from meldflow.models.judging.svm import fit_svm
 
     modalities = tuple(whole.table.arrays)
-    ledger, flat = whole.ledger.copy(), whole.flat()
+    ledger, flat = whole.ledger.copy(), whole.inputs.flat()
     machines = len(config.svm_c) * len(config.svm_gamma)
     with watch("fitting the SVM without a network", machines, "machines") as advance:
         svm = fit_svm(

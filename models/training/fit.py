@@ -1,19 +1,17 @@
 """One fit: the inputs of a network, the network, the SVM behind it, and what they are worth.
 
-Inputs are prepared once for all seeds. A new network is a folder beside the others and a line in
-``meldflow.models.networks.known``.
+Inputs are prepared once for all seeds.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +20,7 @@ from meldflow.models.files import write_atomically
 from meldflow.models.judging.protocols import Division, Ledger, Protocol
 from meldflow.models.judging.records import Judgement
 from meldflow.models.judging.table import FeatureTable
-from meldflow.models.networks.common import Epoch
-from meldflow.models.networks.known import ARCHITECTURES, Config, name_of
+from meldflow.models.training.networks import Config, module_of, name_of
 from meldflow.models.training.result import Attention, SeedResult
 
 if TYPE_CHECKING:
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
 
 Watch: TypeAlias = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
 """What is done, how much of it, in which unit → what is told each amount done."""
-
-OnEpoch: TypeAlias = Callable[[Epoch], None]
 
 
 def unwatched(what: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
@@ -51,14 +46,8 @@ class Prepared:
     division: Division
     ledger: Ledger
     """What was fitted so far."""
-    scalers: Mapping[str, NDArray[np.float64]]
-    """``<input>.mean`` and ``<input>.scale`` of everything that was standardised."""
-    flat: Callable[[], NDArray[np.float32]]
-    """What an SVM without a network sees of every row, shape (n, width)."""
-    fit: Callable[[Config, Ledger, OnEpoch, Checkpoints | None], Fitted]
-    """Fits a network with one seed."""
-    resumes: bool
-    """Whether its training can go on where it was cut off."""
+    inputs: Any
+    """The ``Inputs`` of the network's folder: what it sees of every row, and its ``scalers``."""
     seconds: float
     """How long it took."""
 
@@ -75,20 +64,14 @@ class Fit:
 
 def prepare(table: FeatureTable, division: Division, config: Config, rules: Protocol) -> Prepared:
     """The inputs of the network that ``config`` is for; scalers see the fit rows only."""
-    from meldflow.models.networks.scaling import arrays_of
-
     clock = time.perf_counter()
     ledger = Ledger(protocol=rules, split=table.split)
-    architecture = ARCHITECTURES[name_of(config)]
-    inputs = architecture.prepare(table, division.fit, ledger, config)
+    inputs = module_of(name_of(config)).prepare(table, division.fit, ledger, config)
     return Prepared(
         table=table,
         division=division,
         ledger=ledger,
-        scalers=arrays_of(inputs.scalers),
-        flat=inputs.flat,
-        fit=partial(architecture.training.fit_network, inputs, division),
-        resumes=architecture.resumes,
+        inputs=inputs,
         seconds=round(time.perf_counter() - clock, 3),
     )
 
@@ -112,13 +95,16 @@ def fit_network(
         watch: shows it.
         resume: folder for the state of context fusion's training while it runs.
     """
+    from meldflow.models.networks.training import fit
+
+    division, checkpoints = prepared.division, None
+    untrained = module_of(name_of(config)).untrained(prepared.inputs, config, len(division.classes))
     what = f"training{name and f' on {name}'}, seed {config.seed}"
     with watch(what, config.epochs, "epochs at most") as advance:
-        checkpoints = None
-        if resume is not None and prepared.resumes:
+        if resume is not None and config.RESUMES:
             file = resume / f"{name or 'all'}-seed-{config.seed}.pt"
             checkpoints = _checkpoints(file, prepared.table, config, ledger)
-        return prepared.fit(config, ledger, lambda _: advance(1), checkpoints)
+        return fit(untrained, division, config, ledger, lambda _: advance(1), checkpoints)
 
 
 def fit_and_judge(

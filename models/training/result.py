@@ -9,8 +9,8 @@ from statistics import fmean, stdev
 from meldflow.models.judging.records import JUDGED, Candidate, Comparison, Judgement, Scores, Use
 from meldflow.models.networks.common import Epoch
 from meldflow.models.networks.fitted import Layer
-from meldflow.models.networks.known import Config
 from meldflow.models.running.hardware import Hardware
+from meldflow.models.training.networks import Config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +115,18 @@ class SeedResult:
     durations: Mapping[str, float]
     """Stage → seconds."""
 
+    def scores(self, model: str, part: str = JUDGED) -> Scores | None:
+        """Those of a classifier on ``part``, named as in ``TrainResult.over_seeds``."""
+        if part == "dev":
+            return self.judged[model].dev
+        judged = self.judged if part == JUDGED else self.beside.get(part, {})
+        return judged[model].test if judged else None
+
+    def on_dev(self, model: str) -> float:
+        """The weighted F1 that a classifier is chosen by; 0 where nothing is chosen."""
+        dev = self.judged[model].dev
+        return 0.0 if dev is None else dev.weighted_f1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
@@ -163,12 +175,7 @@ class TrainResult:
     @property
     def shown(self) -> SeedResult:
         """The seed whose model is kept and shown in full: dev chooses, test is not asked."""
-
-        def on_dev(one: SeedResult) -> float:
-            dev = one.judged[self.winner].dev
-            return 0.0 if dev is None else dev.weighted_f1
-
-        return max(self.seeds, key=on_dev)
+        return max(self.seeds, key=lambda one: one.on_dev(self.winner))
 
     @property
     def judged(self) -> Mapping[str, Judgement]:
@@ -188,12 +195,5 @@ class TrainResult:
             metric: a field of ``Scores``.
             part: ``JUDGED``, ``dev``, or a part that the models are judged on besides.
         """
-        scores = [one for seed in self.seeds if (one := _scores(seed, model, part)) is not None]
+        scores = [one for seed in self.seeds if (one := seed.scores(model, part)) is not None]
         return Spread.of(getattr(one, metric) for one in scores) if scores else None
-
-
-def _scores(seed: SeedResult, model: str, part: str) -> Scores | None:
-    if part == "dev":
-        return seed.judged[model].dev
-    judged = seed.judged if part == JUDGED else seed.beside.get(part, {})
-    return judged[model].test if judged else None

@@ -17,7 +17,6 @@ from meldflow.models.judging.protocols import Division, Protocol, divide, protoc
 from meldflow.models.judging.records import Comparison, Judgement
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.fusion.config import FusionConfig
-from meldflow.models.networks.known import ARCHITECTURES, Config, name_of
 from meldflow.models.running.hardware import describe_hardware, describe_versions
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.ablations import Ablated, ablate
@@ -30,7 +29,8 @@ from meldflow.models.training.fit import (
     prepare,
     unwatched,
 )
-from meldflow.models.training.result import Data, Hard, TrainResult
+from meldflow.models.training.networks import CONFIGS, Config, name_of
+from meldflow.models.training.result import Data, Hard, SeedResult, TrainResult
 
 HARDEST = 20
 """Utterances that a report shows of those that were hardest."""
@@ -63,7 +63,7 @@ def config_for(
         UsageError: the protocol is unknown, or a value is out of its range.
     """
     rules = protocol_named(protocol)
-    kind = ARCHITECTURES[network or rules.network].config
+    kind = CONFIGS[network or rules.network]
     known = set(kind.__dataclass_fields__)
     settings = {name: value for name, value in more.items() if name in known}
     bound = {} if epochs is None else {"epochs": epochs}
@@ -95,28 +95,30 @@ def train_and_judge(
     Raises:
         UsageError: the protocol is unknown, or the table lacks what it needs.
     """
+    from meldflow.models.networks.scaling import arrays_of
+
     started, clock = datetime.now(UTC), time.perf_counter()
     rules = protocol_named(protocol)
-    division = divide(table, rules)
-    prepared = prepare(table, division, config, rules)
+    prepared = prepare(table, divide(table, rules), config, rules)
     numbers = range(config.seed, config.seed + seeds)
     fits = [
         fit_and_judge(prepared, replace(config, seed=seed), watch=watch, resume=resume)
         for seed in numbers
     ]
-    less = list(ablate(prepared, config, rules, numbers, watch)) if ablations else []
+    less = list(ablate(prepared, config, numbers, watch)) if ablations else []
+    winner = _winner([fit.result for fit in fits])
+    shown = max(fits, key=lambda fit: fit.result.on_dev(winner))
     result = replace(
-        _result(prepared, config, rules, fits, less),
+        _result(prepared, config, fits, shown, winner, less),
         started=started.isoformat(timespec="seconds"),
         command=_command(table, config, rules, seeds, ablations=ablations),
         seconds=round(table.seconds + time.perf_counter() - clock, 3),
     )
-    shown = next(fit for fit in fits if fit.result is result.shown)
     return Trained(
-        result=_with_details(result, shown, table, division, rules, less),
+        result=result,
         arrays={
             "network": shown.network.state,
-            "scalers": dict(prepared.scalers),
+            "scalers": arrays_of(prepared.inputs.scalers),
             "svm": shown.svm.arrays(),
         },
         described=_described(prepared, shown),
@@ -126,12 +128,14 @@ def train_and_judge(
 def _result(
     prepared: Prepared,
     config: Config,
-    rules: Protocol,
     fits: Sequence[Fit],
+    shown: Fit,
+    winner: str,
     less: Sequence[Ablated],
 ) -> TrainResult:
-    """The record of what holds for all seeds."""
-    table, division, network = prepared.table, prepared.division, fits[0].network
+    """The record: what holds for all seeds, and the details of the shown one."""
+    table, division, rules = prepared.table, prepared.division, prepared.ledger.protocol
+    judged = shown.result.judged
     return TrainResult(
         protocol=rules.name,
         network=name_of(config),
@@ -140,62 +144,36 @@ def _result(
         classes=division.classes,
         config=config,
         data=_data(table, division),
-        hardware=describe_hardware(network.threads),
+        hardware=describe_hardware(shown.network.threads),
         versions=describe_versions(),
         read_seconds=round(table.seconds, 3),
-        layers=network.layers,
+        layers=shown.network.layers,
         seeds=tuple(fit.result for fit in fits),
-        winner=_winner(fits, rules),
+        winner=winner,
         ablations=tuple(one.record for one in less),
         test_ids=tuple(np.array(table.ids())[division.judge].tolist()),
         test_truth=tuple(division.classes[i] for i in division.labels[division.judge]),
-    )
-
-
-def _with_details(
-    result: TrainResult,
-    shown: Fit,
-    table: FeatureTable,
-    division: Division,
-    rules: Protocol,
-    less: Sequence[Ablated],
-) -> TrainResult:
-    """The record with what concerns the shown seed only."""
-    situation = Situation(
-        table=table,
-        protocol=rules,
-        division=division,
-        judged=result.judged,
-        winner=result.winner,
-    )
-    return replace(
-        result,
-        comparisons=_comparisons(result, division, less),
-        hardest=_hardest(result.judged[result.winner], table, division),
+        comparisons=_comparisons(judged, winner, division, less),
+        hardest=_hardest(judged[winner], table, division),
         fitted=tuple(shown.ledger.fitted),
         chosen=tuple(shown.ledger.chosen),
         judgements=tuple(shown.ledger.judged),
-        warnings=cautions(situation),
+        warnings=cautions(
+            Situation(table=table, protocol=rules, division=division, judged=judged, winner=winner)
+        ),
     )
 
 
-def _winner(fits: Sequence[Fit], rules: Protocol) -> str:
+def _winner(seeds: Sequence[SeedResult]) -> str:
     """``network`` or ``svm``: what is better on dev, mean over the seeds; the SVM without dev.
 
     The published protocol, which has no dev, judges the SVM.
     """
-    if not rules.choose:
-        return "svm"
-
-    def on_dev(name: str) -> float:
-        scores = (fit.result.judged[name].dev for fit in fits)
-        return sum(one.weighted_f1 for one in scores if one is not None)
-
-    return max(("svm", "network"), key=on_dev)
+    return max(("svm", "network"), key=lambda name: sum(one.on_dev(name) for one in seeds))
 
 
 def _comparisons(
-    result: TrainResult, division: Division, less: Sequence[Ablated]
+    judged: Mapping[str, Judgement], winner: str, division: Division, less: Sequence[Ablated]
 ) -> tuple[Comparison, ...]:
     """The chosen classifier against every other, on the judged rows."""
     from meldflow.models.judging.metrics import compare
@@ -203,12 +181,12 @@ def _comparisons(
     truth, number = division.labels[division.judge], division.classes.index
     rivals = {
         name: np.array([number(label) for label in one.predicted], dtype=np.intp)
-        for name, one in result.judged.items()
+        for name, one in judged.items()
     }
-    own = rivals.pop(result.winner)
+    own = rivals.pop(winner)
     rivals |= {one.record.name: one.predicted for one in less}
     return tuple(
-        compare((result.winner, name), truth, (own, other), division.classes)
+        compare((winner, name), truth, (own, other), division.classes)
         for name, other in rivals.items()
     )
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from meldflow import testing as testing
     from meldflow.models.clips.options import DecodeOptions as DecodeOptions
     from meldflow.models.extractors.contract import Extractor as Extractor
-    from meldflow.models.networks.saved import load_model as load_model
     from meldflow.models.schema.errors import MeldflowError as MeldflowError
     from meldflow.models.schema.errors import UsageError as UsageError
     from meldflow.models.schema.features import ArraySpec as ArraySpec
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from meldflow.models.schema.media import Modality as Modality
     from meldflow.models.schema.media import Reason as Reason
     from meldflow.models.streaming import PartitionStream as PartitionStream
+    from meldflow.models.training.saved import load_model as load_model
     from meldflow.models.weights.find import NO_WEIGHTS as NO_WEIGHTS
     from meldflow.storage import open_store as open_store
 
@@ -39,7 +39,7 @@ _HOMES = {
     "Modality": "models.schema.media",
     "Reason": "models.schema.media",
     "NO_WEIGHTS": "models.weights.find",
-    "load_model": "models.networks.saved",
+    "load_model": "models.training.saved",
     "PartitionStream": "models.streaming",
     "MeldflowError": "models.schema.errors",
     "UsageError": "models.schema.errors",

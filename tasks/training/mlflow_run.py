@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from meldflow.models.judging.protocols import protocol_named
 from meldflow.models.judging.records import JUDGED
@@ -33,8 +34,7 @@ REPORT_FILES = (".html", ".png", ".svg", ".json", ".csv")
 """Endings of what a report consists of: its folder may hold other things."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class Point(NamedTuple):
     """One value of a metric."""
 
     name: str
@@ -93,7 +93,7 @@ def track(trained: Trained, report_page: Path, model_folder: Path, where: str) -
     Args:
         trained: the training run.
         report_page: the page of its report; what was written beside it is kept as well.
-        model_folder: where ``meldflow.tasks.training.save.save_model`` put the model.
+        model_folder: where ``meldflow.models.training.saved.save_model`` put the model.
         where: MLflow's tracking URI, see ``where_to``; "" does nothing.
 
     Returns:
@@ -135,7 +135,7 @@ def describe(trained: Trained, page: Path, model: Path, where: str) -> Tracked:
         experiment=EXPERIMENT,
         artifacts=_artifacts(where),
         name=f"{result.network} {result.protocol} {','.join(result.modalities)}",
-        parameters=dict(_parameters(result)),
+        parameters=_parameters(result),
         metrics=(*_metrics(result), *_curves(result)),
         tags=dict(_tags(result)),
         files=tuple(_report(result, page)),
@@ -162,23 +162,22 @@ def _artifacts(where: str) -> str:
     return (folder / "artifacts").as_uri()
 
 
-def _parameters(result: TrainResult) -> Iterator[tuple[str, str]]:
+def _parameters(result: TrainResult) -> dict[str, str]:
     data = result.data
-    yield "protocol", result.protocol
-    yield "network", result.network
-    yield "modalities", ",".join(result.modalities)
-    yield "target", result.target
-    yield "snapshot", data.snapshot
-    yield "store", data.store
-    yield "seeds", ",".join(str(one.seed) for one in result.seeds)
-    yield "shown_seed", str(result.shown.seed)
-    yield "trainable_parameters", str(result.parameters)
-    for name, key in data.keys.items():
-        yield f"key/{name}", key
-    for name, kind in data.weights.items():
-        yield f"weights/{name}", kind
-    for name, value in asdict(result.config).items():
-        yield f"config/{name}", str(value)
+    return {
+        "protocol": result.protocol,
+        "network": result.network,
+        "modalities": ",".join(result.modalities),
+        "target": result.target,
+        "snapshot": data.snapshot,
+        "store": data.store,
+        "seeds": ",".join(str(one.seed) for one in result.seeds),
+        "shown_seed": str(result.shown.seed),
+        "trainable_parameters": str(result.parameters),
+        **{f"key/{name}": key for name, key in data.keys.items()},
+        **{f"weights/{name}": kind for name, kind in data.weights.items()},
+        **{f"config/{name}": str(value) for name, value in asdict(result.config).items()},
+    }
 
 
 def _metrics(result: TrainResult) -> Iterator[Point]:
@@ -195,25 +194,18 @@ def _metrics(result: TrainResult) -> Iterator[Point]:
             for model in result.judged:
                 spread = result.over_seeds(model, metric, rows)
                 yield from _spread(f"{part}/{model}/{metric}", spread)
-                yield from _by_seed(result, (part, model, metric), rows)
-    yield Point(name="seconds", value=result.seconds)
+                for seed in result.seeds:
+                    if (scores := seed.scores(model, rows)) is not None:
+                        name = f"{part}/{model}/{metric}/seed_{seed.seed}"
+                        yield Point(name, getattr(scores, metric))
+    yield Point("seconds", result.seconds)
 
 
 def _spread(name: str, spread: Spread | None) -> Iterator[Point]:
     if spread is not None:
-        yield Point(name=name, value=spread.mean)
+        yield Point(name, spread.mean)
         if spread.sd is not None:
-            yield Point(name=f"{name}_sd", value=spread.sd)
-
-
-def _by_seed(result: TrainResult, name: tuple[str, str, str], rows: str) -> Iterator[Point]:
-    part, model, metric = name
-    for seed in result.seeds:
-        judged = seed.beside.get(rows, seed.judged)
-        scores = judged[model].dev if rows == "dev" else judged[model].test
-        if scores is not None:
-            value = getattr(scores, metric)
-            yield Point(name=f"{part}/{model}/{metric}/seed_{seed.seed}", value=value)
+            yield Point(f"{name}_sd", spread.sd)
 
 
 def _curves(result: TrainResult) -> Iterator[Point]:
@@ -222,7 +214,7 @@ def _curves(result: TrainResult) -> Iterator[Point]:
         for name in ("train_loss", "dev_loss", "dev_weighted_f1"):
             value = getattr(epoch, name)
             if value is not None:
-                yield Point(name=f"epoch/{name}", value=value, step=epoch.epoch)
+                yield Point(f"epoch/{name}", value, epoch.epoch)
 
 
 def _tags(result: TrainResult) -> Iterator[tuple[str, str]]:

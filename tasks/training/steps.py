@@ -18,12 +18,12 @@ from meldflow.models.schema.errors import MeldflowError, RunError, UsageError
 from meldflow.models.training.ablations import METRICS
 from meldflow.models.training.result import Spread, TrainResult
 from meldflow.models.training.run import Trained, config_for, train_and_judge
+from meldflow.models.training.saved import save_model
 from meldflow.storage import Snapshot, history
 from meldflow.tasks.options import Training, TrainOptions
 from meldflow.tasks.pages.progress import progress
 from meldflow.tasks.report.page import folder_of, write_report
 from meldflow.tasks.training.mlflow_run import track, where_to
-from meldflow.tasks.training.save import save_model
 from meldflow.tasks.training.table import load_table
 
 

@@ -49,11 +49,7 @@ class Descriptors(Extractor):
     """How the clip is decoded."""
 
     def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            ValueError: the method or the range of pitch cannot be used.
-        """
+        """Refuses a method or a range of pitch that cannot be used (``ValueError``)."""
         if self.f0 not in PITCH:
             raise ValueError(f"f0 is {self.f0!r}, known: {', '.join(PITCH)}")
         if not 32 <= self.fmin < self.fmax <= self.decoding.sample_rate / 4:

@@ -52,11 +52,7 @@ class ResNet50(Extractor):
     """What the network is run by, and in which numbers."""
 
     def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            ValueError: the crop is larger than the frames.
-        """
+        """Refuses a crop larger than the frames (``ValueError``)."""
         if not 32 <= self.crop <= self.decoding.short_side:
             raise ValueError(
                 f"crop {self.crop} must be from 32 to short_side {self.decoding.short_side}"

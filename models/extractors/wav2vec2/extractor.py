@@ -68,11 +68,7 @@ class Wav2Vec2(Extractor):
     """What the network is run by, and in which numbers."""
 
     def __post_init__(self) -> None:
-        """Check the parameters.
-
-        Raises:
-            ValueError: there are no such layers, or the windows would not advance.
-        """
+        """Refuses layers that are not there, and windows that do not advance (``ValueError``)."""
         object.__setattr__(self, "layers", tuple(sorted(set(self.layers))))
         if not self.layers or not set(self.layers) <= set(range(_LAYERS + 1)):
             raise ValueError(f"layers must be some of 0 to {_LAYERS}, got {self.layers}")

@@ -45,6 +45,7 @@ class FusionConfig(TrainConfig):
     svm_c: tuple[float, ...] = (0.3, 1.0, 3.0)
     svm_gamma: tuple[float, ...] = (0.1,)
 
+    RESUMES: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
         **TrainConfig.RANGES,
         "decay": (1, 10_000),
@@ -58,11 +59,7 @@ class FusionConfig(TrainConfig):
     }
 
     def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            UsageError: a value is out of its range; the message names it.
-        """
+        """Refuses a value that is out of its range, by name (``UsageError``)."""
         TrainConfig.__post_init__(self)
         if self.width % (2 * self.heads):
             raise UsageError(

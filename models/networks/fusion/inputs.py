@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from meldflow.models.judging.protocols import Ledger
 from meldflow.models.judging.table import SEQUENCES, FeatureTable
 from meldflow.models.networks.fusion.config import FusionConfig
+from meldflow.models.networks.scaling import finite
 
 SOMEBODY = 0
 """Number of every speaker without a vector of their own."""
@@ -149,7 +150,7 @@ def _scaler(
         return None
     scaler = StandardScaler()
     for block in _blocks(ledger.fit(f"StandardScaler({path})", usable)):
-        steps = _finite(values[block]).reshape(-1, values.shape[2])
+        steps = finite(values[block]).reshape(-1, values.shape[2])
         # A column without any value keeps a NaN mean, so that it is 0 in every row.
         with np.errstate(invalid="ignore"):
             scaler.partial_fit(steps[np.isfinite(steps).any(axis=1)])
@@ -178,7 +179,7 @@ def _standardised(
     n, steps, width = values.shape
     found = np.zeros((n, most, width), np.float16 if steps > 1 else np.float32)
     for block in _blocks(np.arange(n, dtype=np.intp)):
-        scaled = scaler.transform(_finite(values[block]).reshape(-1, width))
+        scaled = scaler.transform(finite(values[block]).reshape(-1, width))
         scaled = np.clip(np.nan_to_num(scaled, nan=0.0), -_FAR, _FAR)
         found[block, :steps] = scaled.reshape(len(block), steps, width)
     return found
@@ -196,11 +197,6 @@ def _steps(values: NDArray[Any]) -> NDArray[np.intp]:
         valid[block] = np.isfinite(values[block]).any(axis=2)
     last = steps - valid[:, ::-1].argmax(axis=1)
     return np.where(valid.any(axis=1), last, 0).astype(np.intp)
-
-
-def _finite(values: NDArray[Any]) -> NDArray[np.float32]:
-    """``values`` as float32, NaN where they are not finite."""
-    return np.where(np.isfinite(values), values, np.nan).astype(np.float32)
 
 
 def _blocks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:

@@ -1,4 +1,4 @@
-"""Context fusion fitted to a table, and built again from what was saved of it."""
+"""Context fusion before its training, and built again from what was saved of it."""
 
 from __future__ import annotations
 
@@ -8,35 +8,24 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from meldflow.models.judging.protocols import Division, Ledger
 from meldflow.models.judging.table import FeatureTable
-from meldflow.models.networks.checkpoint import Checkpoints
-from meldflow.models.networks.common import Epoch
-from meldflow.models.networks.fitted import Fitted
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.fusion.inputs import Inputs, assemble
+from meldflow.models.networks.fusion.inputs import prepare as prepare
 from meldflow.models.networks.fusion.network import NOTHING, FusionNetwork, dialogues_of
 from meldflow.models.networks.scaling import scalers_of
-from meldflow.models.networks.training import Untrained, View, fit
+from meldflow.models.networks.training import Untrained, View
 
 
-def fit_network(
-    inputs: Inputs,
-    division: Division,
-    config: FusionConfig,
-    ledger: Ledger,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    checkpoints: Checkpoints | None = None,
-) -> Fitted:
-    """Context fusion at its best epoch on dev; see ``models.networks.training.fit``."""
+def untrained(inputs: Inputs, config: FusionConfig, classes: int) -> Untrained:
+    """Context fusion before its training, for ``models.networks.training.fit``."""
     shapes, speakers = inputs.shapes(), len(inputs.speakers)
-    untrained = Untrained(
-        make=lambda: FusionNetwork(shapes, speakers, config, len(division.classes)),
+    return Untrained(
+        make=lambda: FusionNetwork(shapes, speakers, config, classes),
         view=_view(inputs, at_once=64),
         attended=(*inputs.streams, NOTHING),
         described={"shapes": shapes, "speakers": inputs.speakers},
     )
-    return fit(untrained, division, config, ledger, on_epoch, checkpoints)
 
 
 def build(

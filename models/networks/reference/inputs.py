@@ -20,6 +20,7 @@ from sklearn.random_projection import GaussianRandomProjection
 from meldflow.models.judging.protocols import Ledger
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.reference.config import ReferenceConfig
+from meldflow.models.networks.scaling import finite
 from meldflow.models.schema.errors import UsageError
 
 WIDTH = 512
@@ -39,8 +40,6 @@ class Inputs:
 
     values: Mapping[str, NDArray[np.float32]]
     """Input name, as in ``network.Vectors`` → values of every row, shape (n, 512) or (n, 25)."""
-    present: Mapping[str, NDArray[np.bool_]]
-    """Input name → which rows had a value at all, shape (n,)."""
     scalers: Mapping[str, StandardScaler]
     """Input name → its fitted scaler; an input without a single fit row has none."""
 
@@ -65,17 +64,16 @@ def prepare(
         UsageError: the stored librosa statistics lack a descriptor.
     """
     raw = raw_inputs(table)
-    present = {name: _any_finite(values) for name, values in raw.items()}
     scalers: dict[str, StandardScaler] = {}
     for name, values in raw.items():
-        usable = rows[present[name][rows]]
+        usable = rows[np.isfinite(values[rows]).any(axis=1)]
         if len(usable):
             ledger.fit(f"StandardScaler({SOURCES[name]})", usable)
             # A column without any value keeps a NaN mean, so that it is 0 in every row.
             with np.errstate(invalid="ignore"):
-                scalers[name] = StandardScaler().fit(_without_infinity(values[usable]))
+                scalers[name] = StandardScaler().fit(finite(values[usable]))
     arranged = arrange(raw, scalers, config.projection_seed)
-    return Inputs(values=arranged, present=present, scalers=scalers)
+    return Inputs(values=arranged, scalers=scalers)
 
 
 def raw_inputs(table: FeatureTable) -> dict[str, NDArray[np.float32]]:
@@ -133,7 +131,7 @@ def standardise(values: NDArray[np.float32], scaler: StandardScaler | None) -> N
     """Scaled ``values`` with 0 where there is none, shape unchanged; all 0 without a scaler."""
     if scaler is None:
         return np.zeros_like(values)
-    scaled = scaler.transform(_without_infinity(values))
+    scaled = scaler.transform(finite(values))
     return np.asarray(np.nan_to_num(scaled, nan=0.0), dtype=np.float32)
 
 
@@ -176,12 +174,3 @@ def _scalars(table: FeatureTable) -> NDArray[np.float32]:
     if not tempo.shape[1]:
         tempo = np.full((len(table), 1), np.nan, dtype=np.float32)
     return np.insert(four, SCALARS.index("tempo"), tempo[:, 0], axis=1)
-
-
-def _without_infinity(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.where(np.isfinite(values), values, np.float32(np.nan))
-
-
-def _any_finite(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which rows hold a number, shape (n,)."""
-    return np.asarray(np.isfinite(values).any(axis=1), dtype=bool)

@@ -1,4 +1,4 @@
-"""The reference network fitted to a table, and built again from what was saved of it."""
+"""The reference network before its training, and built again from what was saved of it."""
 
 from __future__ import annotations
 
@@ -9,33 +9,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from meldflow.models.judging.protocols import Division, Ledger
 from meldflow.models.judging.table import FeatureTable
-from meldflow.models.networks.checkpoint import Checkpoints
-from meldflow.models.networks.common import Epoch
-from meldflow.models.networks.fitted import Fitted
 from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.networks.reference.inputs import Inputs, arrange, raw_inputs
+from meldflow.models.networks.reference.inputs import prepare as prepare
 from meldflow.models.networks.reference.network import ATTENDED, ReferenceNetwork, Vectors
 from meldflow.models.networks.scaling import scalers_of
-from meldflow.models.networks.training import Untrained, View, fit
+from meldflow.models.networks.training import Untrained, View
 
 
-def fit_network(
-    inputs: Inputs,
-    division: Division,
-    config: ReferenceConfig,
-    ledger: Ledger,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    checkpoints: Checkpoints | None = None,
-) -> Fitted:
-    """The reference network at its best epoch on dev; see ``models.networks.training.fit``."""
-    untrained = Untrained(
-        make=lambda: ReferenceNetwork(config.dropout, len(division.classes)),
+def untrained(inputs: Inputs, config: ReferenceConfig, classes: int) -> Untrained:
+    """The reference network before its training, for ``models.networks.training.fit``."""
+    return Untrained(
+        make=lambda: ReferenceNetwork(config.dropout, classes),
         view=_view(inputs.values),
         attended=ATTENDED,
     )
-    return fit(untrained, division, config, ledger, on_epoch, checkpoints)
 
 
 def build(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -96,10 +97,9 @@ def table_of(
         target: what it tells apart.
     """
     specs = {one.spec.name: one.spec for one in extractors}
-    features = {
-        path: _row(records[name], specs[name].array(path.removeprefix(f"{name}/")))
-        for paths in arrays.values()
-        for path in paths
+    read = {
+        path: specs[name].array(path.removeprefix(f"{name}/"))
+        for path in chain(*arrays.values())
         if (name := extractor_of(path)) in specs
     }
     return FeatureTable(
@@ -113,12 +113,8 @@ def table_of(
         speaker=np.array([given.speaker]),
         text=np.array([given.text]),
         label=np.array([""]),
-        features=features,
-        columns={
-            path: specs[name].array(path.removeprefix(f"{name}/")).columns
-            for path in features
-            if (name := extractor_of(path)) in specs
-        },
+        features={path: _row(records[extractor_of(path)], spec) for path, spec in read.items()},
+        columns={path: spec.columns for path, spec in read.items()},
         arrays=arrays,
         target=target,
     )

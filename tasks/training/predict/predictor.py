@@ -10,9 +10,9 @@ from pathlib import Path
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.judging.table import FeatureTable, extractor_of
 from meldflow.models.judging.target import TARGETS, Target
-from meldflow.models.networks.saved import DAMAGE, SavedModel, damaged, load_model
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.media import Missing, Modality
+from meldflow.models.training.saved import DAMAGE, SavedModel, damaged, load_model
 from meldflow.tasks.training.predict.extractors import read_by, rebuilt
 from meldflow.tasks.training.predict.features import Say, extract, table_of
 from meldflow.tasks.training.predict.notes import notes
@@ -67,11 +67,7 @@ class Predictor:
         )
 
     def _check_usable(self, given: Given) -> None:
-        """Whether the model reads anything of what was given.
-
-        Raises:
-            UsageError: it does not.
-        """
+        """Refuses what the model reads nothing of (``UsageError``)."""
         hears = read_by(self.extractors, Modality.AUDIO, Modality.VIDEO)
         reads = read_by(self.extractors, Modality.TEXT)
         if (given.clip is not None and hears) or (given.text.strip() and reads):

@@ -182,8 +182,12 @@ def test_a_saved_machine_says_what_the_fitted_one_does() -> None:
         fused, division, ledger = clouds(classes)
         fused += np.random.default_rng(1).normal(scale=9, size=fused.shape).astype("f4")
         svm = fit_svm(fused, division, ReferenceConfig(), ledger)
-        described = {"gamma": svm.chosen.gamma, "temperature": svm.temperature}
-        saved = SavedSvm.of(svm.arrays(), described, 7)
+        saved = SavedSvm(
+            arrays=svm.arrays(),
+            gamma=svm.chosen.gamma,
+            temperature=svm.temperature,
+            classes=7,
+        )
         np.testing.assert_allclose(saved.scores(fused), svm.scores(fused), atol=1e-3)
 
 

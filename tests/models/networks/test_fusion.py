@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from meldflow.models.judging.protocols import PROTOCOLS, LeakError, Ledger, divide
+from meldflow.models.judging.protocols import PROTOCOLS, LeakError, Ledger, Protocol, divide
 from meldflow.models.judging.table import SEGMENTS, FeatureTable, segments, wanted
 from meldflow.models.networks.checkpoint import Checkpoints
 from meldflow.models.networks.common import Epoch, Precision
@@ -19,7 +19,8 @@ from meldflow.models.networks.fitted import Fitted, Output
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.fusion.inputs import SOMEBODY, Inputs, dialogues, frequent, prepare
 from meldflow.models.networks.fusion.network import FusionNetwork, dialogues_of, keep_some
-from meldflow.models.networks.fusion.training import fit_network
+from meldflow.models.networks.fusion.training import untrained as untrained_network
+from meldflow.models.networks.training import fit
 from meldflow.models.schema.errors import UsageError
 from tests.models.tables import make_table
 
@@ -45,10 +46,17 @@ def prepared(table: FeatureTable, config: FusionConfig = CONFIG) -> Inputs:
     return prepare(table, table.rows("train"), ledger_of(table), config)
 
 
-def fitted(table: FeatureTable, config: FusionConfig = CONFIG, **more: Any) -> Fitted:
-    ledger = ledger_of(table)
+def fitted(
+    table: FeatureTable,
+    config: FusionConfig = CONFIG,
+    ledger: Ledger | None = None,
+    protocol: Protocol = OFFICIAL,
+    **more: Any,
+) -> Fitted:
+    ledger, division = ledger or ledger_of(table), divide(table, protocol)
     inputs = prepare(table, table.rows("train"), ledger, config)
-    return fit_network(inputs, divide(table, OFFICIAL), config, ledger, **more)
+    new = untrained_network(inputs, config, len(division.classes))
+    return fit(new, division, config, ledger, **more)
 
 
 def untrained(inputs: Inputs, config: FusionConfig = CONFIG) -> FusionNetwork:
@@ -248,8 +256,7 @@ def test_a_protocol_that_chooses_nothing_keeps_the_last_epoch() -> None:
     table = make_table()
     leaky = PROTOCOLS["leaky-80-20"]
     ledger = Ledger(protocol=leaky, split=table.split)
-    inputs = prepare(table, table.rows("train"), ledger, CONFIG)
-    found = fit_network(inputs, divide(table, leaky), CONFIG, ledger)
+    found = fitted(table, CONFIG, ledger, leaky)
     assert found.best_epoch == len(found.history) == CONFIG.epochs
     assert {epoch.dev_weighted_f1 for epoch in found.history} == {None}
     assert (found.temperature, ledger.chosen) == (1.0, [])
@@ -273,8 +280,7 @@ def test_fitting_on_dev_is_refused() -> None:
 def test_everything_fitted_or_chosen_is_in_the_ledger() -> None:
     table = make_table()
     ledger = ledger_of(table)
-    inputs = prepare(table, table.rows("train"), ledger, CONFIG)
-    fit_network(inputs, divide(table, OFFICIAL), CONFIG, ledger)
+    fitted(table, CONFIG, ledger)
     assert {use.split for use in ledger.fitted} == {"train"}
     named = {use.object for use in ledger.fitted}
     assert {"FusionNetwork", "speakers with a vector of their own"} <= named

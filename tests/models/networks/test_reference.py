@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,10 @@ import pytest
 import torch
 
 from meldflow.models.judging.calibration import log_probabilities
-from meldflow.models.judging.protocols import PROTOCOLS, LeakError, Ledger, divide
+from meldflow.models.judging.protocols import PROTOCOLS, Division, LeakError, Ledger, divide
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.common import Epoch, best, class_weights
-from meldflow.models.networks.fitted import layers_of
+from meldflow.models.networks.fitted import Fitted, layers_of
 from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.networks.reference.inputs import (
     WIDTH,
@@ -24,7 +25,8 @@ from meldflow.models.networks.reference.inputs import (
     to_width,
 )
 from meldflow.models.networks.reference.network import PARAMETERS, ReferenceNetwork, Vectors
-from meldflow.models.networks.reference.training import fit_network
+from meldflow.models.networks.reference.training import untrained
+from meldflow.models.networks.training import fit
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS
 from tests.models.tables import STATS, make_table
@@ -39,6 +41,16 @@ def ledger_of(table: FeatureTable) -> Ledger:
 
 def prepared(table: FeatureTable) -> Inputs:
     return prepare(table, table.rows("train"), ledger_of(table), SEEDED)
+
+
+def fitted(
+    table: FeatureTable,
+    division: Division,
+    config: ReferenceConfig,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Fitted:
+    new = untrained(prepared(table), config, len(division.classes))
+    return fit(new, division, config, ledger_of(table), on_epoch)
 
 
 def test_parameter_count_is_the_published_one() -> None:
@@ -87,7 +99,7 @@ def test_scalars_are_repeated_five_times_in_order() -> None:
 def test_missing_rows_become_the_train_mean() -> None:
     table = make_table(missing=0.3)
     inputs = prepared(table)
-    gone = ~inputs.present["voice"]
+    gone = ~table.present("audio/wav2vec2/mean")
     assert gone.any()
     assert not inputs.values["voice"][gone].any()
 
@@ -156,7 +168,7 @@ def test_fitting_outside_train_raises(split: str) -> None:
         prepare(table, rows, ledger_of(table), SEEDED)
     division = replace(divide(table, PROTOCOLS["official"]), fit=rows)
     with pytest.raises(LeakError, match="ReferenceNetwork"):
-        fit_network(prepared(table), division, QUICK, ledger_of(table))
+        fitted(table, division, QUICK)
 
 
 def test_ledger_judges_once_and_chooses_on_dev_only() -> None:
@@ -175,7 +187,7 @@ def test_same_seed_same_bits_and_global_state_untouched() -> None:
     before = torch.random.get_rng_state()
     seen: list[Epoch] = []
     runs = [
-        fit_network(prepared(table), division, config, ledger_of(table), seen.append)
+        fitted(table, division, config, seen.append)
         for config in (QUICK, QUICK, replace(QUICK, seed=1))
     ]
     assert torch.equal(before, torch.random.get_rng_state())
@@ -190,14 +202,14 @@ def test_best_epoch_is_restored_and_patience_ends_training() -> None:
     table = make_table(signal=0.0)
     division = divide(table, PROTOCOLS["official"])
     config = ReferenceConfig(epochs=30, patience=1)
-    fitted = fit_network(prepared(table), division, config, ledger_of(table))
-    assert len(fitted.history) < 30
-    assert fitted.best_epoch == len(fitted.history) - 1
-    predicted = fitted.logits[division.choose].argmax(axis=1)
+    found = fitted(table, division, config)
+    assert len(found.history) < 30
+    assert found.best_epoch == len(found.history) - 1
+    predicted = found.logits[division.choose].argmax(axis=1)
     from sklearn.metrics import f1_score
 
     f1 = f1_score(division.labels[division.choose], predicted, average="weighted", zero_division=0)
-    assert f1 == pytest.approx(best(fitted.history).dev_weighted_f1)
+    assert f1 == pytest.approx(best(found.history).dev_weighted_f1)
 
 
 @pytest.mark.parametrize(("kind", "ratio"), [("none", 1.0), ("sqrt", 3.0), ("balanced", 9.0)])

@@ -35,7 +35,7 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A machine with these flags of its processor, with OpenVINO or without."""
 
     def pretend(*flags: str, openvino: bool = True) -> None:
-        monkeypatch.setattr(computing, "_cpu_flags", lambda: frozenset(flags))
+        monkeypatch.setattr(computing, "cpu_says", lambda _: " ".join(flags))
         monkeypatch.setattr(computing, "openvino_installed", lambda: openvino)
 
     return pretend

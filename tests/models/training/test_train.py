@@ -19,11 +19,10 @@ from meldflow.models.judging.target import SENTIMENT
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.networks.reference.network import PARAMETERS
-from meldflow.models.networks.saved import load_model
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.training.result import Spread, TrainResult
 from meldflow.models.training.run import Trained, config_for, train_and_judge
-from meldflow.tasks.training.save import save_model
+from meldflow.models.training.saved import load_model, save_model
 from tests.models.tables import make_table, with_other_test_rows
 
 QUICK: dict[str, Any] = {"epochs": 3, "batch_size": 32, "svm_c": (1.0,), "svm_gamma": (0.3,)}

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from meldflow.models.networks.saved import load_model
 from meldflow.models.schema.errors import MeldflowError, RunError, UsageError
 from meldflow.models.schema.media import Reason
+from meldflow.models.training.saved import load_model
 from meldflow.storage import open_store
 from meldflow.tasks.training.predict.predictor import load_predictor
 from meldflow.tasks.training.predict.records import Given

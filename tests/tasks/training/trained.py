@@ -11,12 +11,12 @@ from meldflow.models.extractors.contract import Extractor
 from meldflow.models.schema.media import Media
 from meldflow.models.schema.utterances import EMOTIONS, Clip, Utterance
 from meldflow.models.training.run import Trained, config_for, train_and_judge
+from meldflow.models.training.saved import save_model
 from meldflow.storage import open_store
 from meldflow.storage.format.catalogue import ids
 from meldflow.storage.writing.partition import Result, write_partition
 from meldflow.storage.writing.transaction import open_run
 from meldflow.tasks.isolated.decoder import Decoder
-from meldflow.tasks.training.save import save_model
 from meldflow.tasks.training.table import load_table
 from tests.media import Track, tone, write
 

@@ -1,24 +1,26 @@
-"""A trained model read back and used: safetensors and JSON only, nothing is unpickled."""
+"""A trained model kept, read back and used: safetensors and JSON only, nothing is unpickled."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
+from meldflow.models.files import write_atomically
 from meldflow.models.judging.calibration import log_probabilities
 from meldflow.models.judging.saved_svm import SavedSvm
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.fitted import Output
-from meldflow.models.networks.known import ARCHITECTURES
 from meldflow.models.schema.errors import UsageError
+from meldflow.models.training.networks import module_of
+from meldflow.models.training.run import Trained
 
 DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
 """What reading or using a model raises whose files hold something else than they should."""
@@ -26,7 +28,7 @@ DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedModel:
-    """A model as ``tasks.training.save.save_model`` wrote it."""
+    """A model as ``save_model`` wrote it."""
 
     network: Callable[[FeatureTable], Output[NDArray[np.float32]]]
     """What it says of every row of a table."""
@@ -65,6 +67,36 @@ class SavedModel:
         return {name: classes[one.argmax(axis=1)] for name, one in likely}
 
 
+def save_model(trained: Trained, directory: Path) -> Path:
+    """``model/`` below ``directory``.
+
+    Returns:
+        The folder written. Every file appears whole or not at all; ``config.json`` last.
+    """
+    folder, result = directory / "model", trained.result
+    for stem, arrays in trained.arrays.items():
+        solid = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+        write_atomically(folder / f"{stem}.safetensors", save(solid))
+    described = {
+        "architecture": result.network,
+        "protocol": result.protocol,
+        "target": result.target,
+        "classes": list(result.classes),
+        "winner": result.winner,
+        **trained.described,
+        "config": asdict(result.config) | {"seed": result.shown.seed},
+        "parameters": result.parameters,
+        "best_epoch": result.shown.best_epoch,
+        "snapshot": result.data.snapshot,
+        "store": result.data.store,
+        "keys": dict(result.data.keys),
+        "weights": dict(result.data.weights),
+        "versions": dict(result.versions),
+    }
+    write_atomically(folder / "config.json", json.dumps(described, indent=2).encode())
+    return folder
+
+
 def load_model(folder: Path) -> SavedModel:
     """The model in ``folder``: the ``model/`` of a training run, or the run's report.
 
@@ -84,7 +116,12 @@ def load_model(folder: Path) -> SavedModel:
         )
         return SavedModel(
             network=_network(described, state, scalers),
-            svm=SavedSvm.of(svm, described["svm"], len(described["classes"])),
+            svm=SavedSvm(
+                arrays=svm,
+                gamma=described["svm"]["gamma"],
+                temperature=described["svm"]["temperature"],
+                classes=len(described["classes"]),
+            ),
             described=described,
         )
     except (OSError, SafetensorError, *DAMAGE) as error:
@@ -96,16 +133,10 @@ def _network(
     state: Mapping[str, NDArray[Any]],
     scalers: Mapping[str, NDArray[Any]],
 ) -> Callable[[FeatureTable], Output[NDArray[np.float32]]]:
-    """The network with its inputs before it.
-
-    Raises:
-        KeyError: something is not there.
-        RuntimeError: the parameters are of another network.
-    """
+    """The network with its inputs before it; raises ``DAMAGE`` where something does not fit."""
     import torch
 
-    architecture = ARCHITECTURES[described["architecture"]]
-    network, view = architecture.training.build(described, scalers)
+    network, view = module_of(described["architecture"]).build(described, scalers)
     network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
 
     def said(table: FeatureTable) -> Output[NDArray[np.float32]]:

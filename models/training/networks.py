@@ -1,0 +1,30 @@
+"""The networks that can be trained, by name; free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, TypeAlias
+
+from meldflow.models.networks.fusion.config import FusionConfig
+from meldflow.models.networks.reference.config import ReferenceConfig
+
+Config: TypeAlias = ReferenceConfig | FusionConfig
+
+CONFIGS: Mapping[str, type[Config]] = {"reference": ReferenceConfig, "fusion": FusionConfig}
+"""Name of a network → its settings, which lie in its folder."""
+
+
+def name_of(config: Config) -> str:
+    """The network that ``config`` is for."""
+    return next(name for name, kind in CONFIGS.items() if type(config) is kind)
+
+
+def module_of(name: str) -> Any:
+    """A network's module with ``prepare``, ``untrained`` and ``build``; imports torch.
+
+    Raises:
+        KeyError: no network has that name, which may come from a file.
+    """
+    folder = CONFIGS[name].__module__.rpartition(".")[0]
+    return import_module(f"{folder}.training")
