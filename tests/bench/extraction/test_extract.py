@@ -52,7 +52,7 @@ def test_what_writes_excel_files_is_asked_for_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(extract, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"meldflow\[bench\]"):
+    with pytest.raises(UsageError, match=r"make setup"):
         compare(tmp_path / "new", lambda _: None)
     assert not list(tmp_path.iterdir())
 

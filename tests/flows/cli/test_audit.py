@@ -67,7 +67,7 @@ def test_the_real_annotations(tmp_path: Path, fixes: bool) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("none",), "dataset none: does not exist"),
+        (("none",), "/none: does not exist"),
         (("empty",), "none of train_sent_emo.csv"),
         (("data", "--html", "empty"), "report empty: is a folder; name a file"),
         (("data", "--html", "/proc/audit.html"), "cannot be written"),

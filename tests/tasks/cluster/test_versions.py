@@ -48,7 +48,7 @@ def test_so_does_a_scheduler(tmp_path: Path) -> None:
 
 def test_a_worker_without_meldflow_is_refused(tmp_path: Path) -> None:
     """Its folder of ours cannot be imported."""
-    broken = tmp_path / "other" / "tasks"
+    broken = tmp_path / "other" / "meldflow"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("")
     with scheduler(tmp_path) as processes:
