@@ -18,7 +18,7 @@ TESTERS ?= 2
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-newer chaos bench performance docs screenshots lint format types lock clean
+.PHONY: help setup demo test coverage test-slow test-newer chaos bench performance docs screenshots lint format types lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,10 @@ setup: $(READY) ## Install the locked packages and the project into .venv
 demo: $(READY) ## Make a small data set, extract it, train on it, show the result
 	$(MELDFLOW) demo
 
-test: $(READY) ## Run the tests, and show what of the product's branches they reach
+test: $(READY) ## Run the tests
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist loadfile --durations=10
+
+coverage: $(READY) ## Run the tests, and show what of the product's branches they reach; it may not fall
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist loadfile \
 		--cov --cov-report=term:skip-covered
 

@@ -24,7 +24,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]
     folder = tmp_path_factory.mktemp("real")
     build_tree(folder / "MELD.Raw")
     # tests/tasks/training/test_tracking.py has MLflow, which costs seconds.
-    training = ("--epochs", "2", "--seeds", "1", "--tracking", "none")
+    training = ("--epochs", "2", "--seeds", "1", "--no-ablations", "--tracking", "none")
     options = ("--store", "store", "--report", "report", "--partition", "8", *training)
     done = command.run(
         "pipeline",

@@ -54,6 +54,7 @@ def test_longer_clips_have_more_words() -> None:
     assert sum(words[:10]) < sum(words[-10:]) / 2
 
 
+@pytest.mark.slow
 def test_clips_are_in_melds_format(bench: Path) -> None:
     lines = write_broadcast(2, 0)
     assert len(clips_of(bench)) == 2
@@ -69,12 +70,14 @@ def test_clips_are_in_melds_format(bench: Path) -> None:
             assert sum(1 for _ in container.decode(video)) == line.frames
 
 
+@pytest.mark.slow
 def test_rows_name_their_clips(bench: Path) -> None:
     taken = take_in(bench)
     assert [one.clip.path for one in taken.utterances] == [str(p) for p in clips_of(bench)]
     assert not taken.findings
 
 
+@pytest.mark.slow
 def test_a_data_set_gives_the_clips_that_are_there(bench: Path, tmp_path: Path) -> None:
     shutil.copytree(bench, tmp_path / "data")
     missing, there = clips_of(tmp_path / "data")
@@ -83,6 +86,7 @@ def test_a_data_set_gives_the_clips_that_are_there(bench: Path, tmp_path: Path) 
     assert one.clip == there
 
 
+@pytest.mark.slow
 def test_what_was_stopped_goes_on(bench: Path, tmp_path: Path) -> None:
     shutil.copytree(bench, tmp_path / "meld.part2")
     first, second = clips_of(tmp_path / "meld.part2")
