@@ -13,6 +13,7 @@ MELDFLOW := $(BIN)/meldflow
 
 # Processes that test side by side: half of the time a test waits for servers and disks.
 TESTERS ?= 2
+TEST := $(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist loadfile
 
 # Threads that wait sleep: tests run beside the processes that they start.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -29,11 +30,10 @@ demo: $(READY) ## Make a small data set, extract it, train on it, show the resul
 	$(MELDFLOW) demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist loadfile --durations=10
+	$(TEST) --durations=10
 
 coverage: $(READY) ## Run the tests, and show what of the product's branches they reach; it may not fall
-	$(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist loadfile \
-		--cov --cov-report=term:skip-covered
+	$(TEST) --cov --cov-report=term:skip-covered
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow

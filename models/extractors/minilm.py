@@ -45,6 +45,8 @@ _LAYERS = 7
 class _Loaded:
     model: Any
     tokenizer: Any
+    pooling: Any
+    """Mean over the tokens that a mask leaves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ class MiniLM(Extractor):
         Raises:
             UsageError: the weights cannot be loaded, or there is no tokenizer.
         """
+        from sentence_transformers.sentence_transformer.modules import Pooling
         from tokenizers import Tokenizer
         from transformers import BertConfig, BertModel
 
@@ -108,7 +111,8 @@ class MiniLM(Extractor):
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         tokenizer.enable_truncation(self.max_tokens)
         tokenizer.no_padding()
-        return _Loaded(model.eval().to(device), tokenizer)
+        pooling = Pooling(model.config.hidden_size, pooling_mode="mean")
+        return _Loaded(model.eval().to(device), tokenizer, pooling)
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
         """Embedding and layers of every text; ``no_text`` for empty ones."""
@@ -149,18 +153,15 @@ class MiniLM(Extractor):
             hidden = self.loaded.model(
                 input_ids=ids, attention_mask=mask, output_hidden_states=True
             ).hidden_states
-            unit = torch.nn.functional.normalize(_mean(hidden[-1], mask), dim=1)
-            layers = torch.stack([_mean(one, words) for one in hidden], dim=1)
+            unit = torch.nn.functional.normalize(self._mean(hidden[-1], mask), dim=1)
+            layers = torch.stack([self._mean(one, words) for one in hidden], dim=1)
         for embedding, own in zip(unit.cpu().numpy(), layers.cpu().numpy(), strict=True):
             yield {"embedding": embedding, "layers": own}
 
-
-def _mean(hidden: Any, mask: Any) -> Any:
-    """Mean over the tokens that ``mask`` (batch, tokens) leaves, shape (batch, 384)."""
-    from sentence_transformers.sentence_transformer.modules import Pooling
-
-    pooling = Pooling(hidden.shape[-1], pooling_mode="mean")
-    return pooling({"token_embeddings": hidden, "attention_mask": mask})["sentence_embedding"]
+    def _mean(self, hidden: Any, mask: Any) -> Any:
+        """Mean over the tokens that ``mask`` (batch, tokens) leaves, shape (batch, 384)."""
+        tokens = {"token_embeddings": hidden, "attention_mask": mask}
+        return self.loaded.pooling(tokens)["sentence_embedding"]
 
 
 def _words(encoded: Any) -> list[int]:

@@ -77,7 +77,7 @@ class Snapshot(Pinned):
     def dataset(self, extractor: str) -> xr.Dataset:
         """The extractor's arrays as a lazily loaded, labelled xarray data set.
 
-        Ragged arrays appear whole, with their ``_start`` and ``_row_size``. Rows that left the
+        Frames lie in CF's contiguous ragged form (see ``format.axes``). Utterances that left the
         data set are in it; the coordinate ``active`` tells them apart.
 
         Raises:

@@ -63,6 +63,8 @@ class Inspection:
     """How it was decoded."""
     outcomes: Mapping[str, Outcome]
     """Registry name → what the extractor makes of it."""
+    loudness: float | None
+    """Of the sound, LUFS; None where there is none to measure."""
     descriptors: Mapping[str, NDArray[Any]]
     """Column of an extractor that was run (``f0``, ``rms``) → its values, shape (n_frames,)."""
 
@@ -81,15 +83,6 @@ class Inspection:
     def lead(self) -> float:
         """Seconds of silence that stand before sound that starts late."""
         return max(0.0, self.delay)
-
-    @property
-    def loudness(self) -> float | None:
-        """Of the sound, LUFS; None where there is none to measure."""
-        audio = self.media.audio
-        if isinstance(audio, Missing):
-            return None
-        level = loudness(audio.samples, self.options.sample_rate)
-        return level if math.isfinite(level) else None
 
     @property
     def pitch(self) -> tuple[float | None, float | None]:
@@ -138,6 +131,7 @@ def look_into(path: Path, *, text: str = "", strict: bool = False) -> Inspection
         options=options,
         outcomes={one.spec.name: foresee(one, media) for one in extractors}
         | {one.spec.name: got for one, got in computed.items() if isinstance(got, Missing)},
+        loudness=_loudness(media, options.sample_rate),
         descriptors=_columns(computed),
     )
 
@@ -175,6 +169,12 @@ def size_of(path: Path) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise UsageError(f"{readable(str(path))} is not a file: name one clip")
     return found.st_size
+
+
+def _loudness(media: Media, rate: int) -> float | None:
+    audio = media.audio
+    level = math.nan if isinstance(audio, Missing) else loudness(audio.samples, rate)
+    return level if math.isfinite(level) else None
 
 
 def _can_run(extractor: Extractor, media: Media) -> bool:

@@ -106,6 +106,6 @@ def test_a_run_from_the_ui_is_cancelled_within_seconds(served: Served) -> None:
     ask(served.api, f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
     asked = time.monotonic()
     assert served.finish(run_id) == "CANCELLED", served.logs(run_id)
-    assert time.monotonic() - asked < 45  # 6 s where nothing else runs
+    assert time.monotonic() - asked < 45
     log = (served.folder / "home" / "logs" / "prefect-worker.log").read_text()
     assert "Traceback" not in log, log
