@@ -212,37 +212,45 @@ def numbers(option: str, given: str) -> list[int]:
 
 @bench_commands.command(
     epilog=example(
-        "python -m tests.bench fidelity --speech clip.mp4", "python -m tests.bench fidelity --json"
+        "python -m tests.bench fidelity", "python -m tests.bench fidelity my-clips --clips 12"
     )
 )
 def fidelity(
     directory: Annotated[
-        Path | None,
-        typer.Argument(help="Folder of clips for the networks; without it, some are made."),
+        Path | None, typer.Argument(help="Folder of clips; without it, some are made.")
     ] = None,
-    clips: Annotated[
-        int, typer.Option(min=0, help="Clips that the networks get; 0 leaves them out.")
-    ] = 4,
+    clips: Annotated[int, typer.Option(min=1, help="Clips that the networks get.")] = 4,
     weights: Annotated[
         str, typer.Option(help="Of the networks: pretrained, random or a path.")
     ] = "random",
-    speech: Annotated[
-        Path | None, typer.Option(help="A clip or a sound file with real speech.", metavar="FILE")
+    as_json: Json = False,
+) -> None:
+    """How far the networks agree with torch in fp32, by every backend and precision here."""
+    from tests.bench.agreement.fidelity import fidelity as measure
+
+    _show("fidelity", as_json, partial(measure, directory, clips=clips, weights=weights))
+
+
+@bench_commands.command(
+    epilog=example(
+        "python -m tests.bench pitch", "python -m tests.bench pitch my-recordings --json"
+    )
+)
+def pitch(
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Recordings of speech, or folders of them. NAME.f0ref beside NAME.wav holds the "
+            "true pitch: Hz, a line per 15 ms, 0 where unvoiced.",
+            metavar="PLACES",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """How far what is fast agrees with what is exact: pitch, precisions, backends.
+    """How right pitch is: ours, pYIN and Praat on voices of known pitch and on recordings."""
+    from tests.bench.pitch.measure import pitch as measure
 
-    Pitch by YIN and by pYIN on tones and on the demo's voices, whose pitch is known, and on speech.
-    The networks by every backend and in every precision that runs here, against torch in fp32.
-    """
-    from tests.bench.agreement.fidelity import fidelity as measure
-
-    _show(
-        "fidelity",
-        as_json,
-        partial(measure, directory, clips=clips, weights=weights, speech=speech),
-    )
+    _show("pitch", as_json, partial(measure, places or ()))
 
 
 @bench_commands.command(

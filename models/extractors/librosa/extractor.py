@@ -11,13 +11,14 @@ from itertools import product
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.extractors.grid import FRAME, HOP, frames_in
 from meldflow.models.extractors.librosa.compiled import compiling
-from meldflow.models.extractors.librosa.pitch import PITCH, pitch
+from meldflow.models.extractors.librosa.pitch import PITCH
 from meldflow.models.schema.features import ArraySpec, Features, FeatureSpec
 from meldflow.models.schema.media import Media, Missing, Modality, Reason
 from meldflow.models.weights.sources import PublishedModel
@@ -28,19 +29,23 @@ COLUMNS = (*(f"mfcc_{i}" for i in range(_N_MFCC)), "centroid", "zcr", "f0", "voi
 STATS = ("mean", "std", "min", "max", "q25", "q50", "q75")
 _SHORTEST_TEMPO = 1.0
 """Seconds below which a tempo means nothing."""
+_FLOOR = 1e-8
+"""Power below a frame's loudest mel band, 80 dB, that counts as none: what lies there was left by a
+resampler or a codec, above 4 kHz in sound of 8 kHz."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptors(Extractor):
     """MFCC, spectral centroid, zero crossings, pitch, voicing and loudness on 25 ms frames.
 
-    Frames lie where wav2vec 2.0 has its own: the i-th is about samples [320 i, 320 i + 400).
+    Frames lie where wav2vec 2.0 has its own: the i-th is about samples [320 i, 320 i + 400). Each
+    loses its mean first, so that a sound card's offset changes nothing.
     """
 
     published: ClassVar[PublishedModel | None] = None
 
-    f0: Literal["yin", "pyin"] = "yin"
-    """How pitch is found: ``yin`` (about 5 ms per clip) or ``pyin`` (about 250 ms)."""
+    f0: Literal["autocorrelation", "pyin"] = "autocorrelation"
+    """How pitch is found: ``autocorrelation`` (Boersma's, as in Praat) or ``pyin`` (librosa's)."""
     fmin: float = 60.0
     """Lowest pitch, Hz."""
     fmax: float = 600.0
@@ -62,7 +67,7 @@ class Descriptors(Extractor):
         return FeatureSpec(
             name="audio/librosa",
             modality=Modality.AUDIO,
-            version=1,
+            version=2,
             arrays=(
                 ArraySpec(
                     name="frames",
@@ -128,9 +133,9 @@ class Descriptors(Extractor):
             message = f"{samples.size} samples, the first frame needs {FRAME}"
             return Missing(reason=Reason.TOO_SHORT, message=message)
         rate = self.decoding.sample_rate
-        spectral, mel = _spectral(samples, rate)
-        f0, voiced = pitch(samples, rate, self.f0, self.fmin, self.fmax)
-        frames = np.column_stack([*spectral, f0, voiced, _rms(samples)])
+        columns, mel = _columns(samples, rate)
+        f0 = PITCH[self.f0](samples, rate, self.fmin, self.fmax)
+        frames = np.column_stack([*columns[:-1], f0, ~np.isnan(f0), columns[-1]])
         return {"frames": frames, "stats": statistics(frames), "tempo": _tempo(mel, samples, rate)}
 
 
@@ -148,39 +153,25 @@ def statistics(frames: NDArray[np.float64]) -> NDArray[np.float64]:
     return rows.ravel()
 
 
-def _spectral(
+def _columns(
     samples: NDArray[np.float32], rate: int
 ) -> tuple[list[NDArray[Any]], NDArray[np.float32]]:
-    """The columns that come from one STFT and the zero crossings, and the log-mel spectrum.
-
-    The 400-sample Hann window sits in the middle of a 512-point transform; padding the sound
-    by the difference puts it over the samples that the frame is about.
-    """
+    """MFCC, centroid, zero crossings and rms of the frames, and their log-mel spectrum."""
     import librosa
 
-    margin = (_N_FFT - FRAME) // 2
-    spectrum = np.abs(
-        librosa.stft(
-            np.pad(samples, margin), n_fft=_N_FFT, hop_length=HOP, win_length=FRAME, center=False
-        )
-    )
-    mel = librosa.feature.melspectrogram(S=spectrum**2, sr=rate, n_mels=_N_MELS)
-    # Without a floor relative to the clip's loudest frame, a frame depends on itself only.
-    mel = librosa.power_to_db(mel, top_db=None)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[::HOP]
+    frames = frames - frames.mean(axis=1, keepdims=True)
+    window = librosa.filters.get_window("hann", FRAME).astype(np.float32)
+    spectrum = np.abs(scipy.fft.rfft(frames * window, _N_FFT)).T
+    power = spectrum**2
+    mel = librosa.feature.melspectrogram(S=power, sr=rate, n_mels=_N_MELS)
+    # Relative to the frame's own loudness, not the clip's: a frame depends on itself only.
+    mel = librosa.power_to_db(np.maximum(mel, _FLOOR * mel.max(axis=0)), top_db=None)
     mfcc = librosa.feature.mfcc(S=mel, n_mfcc=_N_MFCC)
     centroid = librosa.feature.spectral_centroid(S=spectrum, sr=rate, n_fft=_N_FFT)
-    crossings = librosa.feature.zero_crossing_rate(
-        samples, frame_length=FRAME, hop_length=HOP, center=False
-    )
-    return [*mfcc, centroid[0], crossings[0]], mel
-
-
-def _rms(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    squares = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
-    begins = np.arange(frames_in(samples.size)) * HOP
-    power = (squares[begins + FRAME] - squares[begins]) / FRAME
-    root: NDArray[np.float64] = np.sqrt(np.maximum(power, 0.0))
-    return root
+    crossings = librosa.zero_crossings(frames, axis=1, pad=False).mean(axis=1)
+    rms = np.sqrt(np.mean(frames**2, axis=1))
+    return [*mfcc, centroid[0], crossings, rms], mel
 
 
 def _tempo(mel: NDArray[np.float32], samples: NDArray[np.float32], rate: int) -> NDArray[Any]:

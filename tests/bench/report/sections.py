@@ -68,9 +68,18 @@ SECTIONS: Sequence[Section] = (
     Section(
         name="fidelity",
         title="What is fast against what is exact",
-        figures=("networks", "pitch"),
+        figures=("networks",),
         about="Rows of features are compared with those by torch in fp32, where a cosine of 1 is "
-        "the same direction; pitch by frames, with what is known of the sound and between methods.",
+        "the same direction.",
+    ),
+    Section(
+        name="pitch",
+        title="Pitch",
+        figures=("pitch", "contours", "cpu_ms_per_second"),
+        about="`A / B`: frames of A judged by B. Voicing: frames on which they differ; missed and "
+        "invented: of those voiced, and unvoiced, in B. Of frames voiced in both: gross are more "
+        "than 20 % off, cents is the median distance. The last column is the mean f0 of A over "
+        "that of B.",
     ),
     Section(
         name="orchestrate",

@@ -253,11 +253,13 @@ def test_stores_that_cannot_be_used(
         (("extract", "data", "--set", "audio/libros.f0=x"), "did you mean 'audio/librosa'"),
         (
             ("plan", "data", "--set", "audio/librosa.f1=9"),
-            "audio/librosa has no parameter 'f1'. audio/librosa has: f0=yin (yin or pyin), fmin=",
+            "audio/librosa has no parameter 'f1'. audio/librosa has: f0=autocorrelation "
+            "(autocorrelation or pyin), fmin=",
         ),
         (
             ("extract", "data", "--set", "audio/librosa.f0=x"),
-            "audio/librosa.f0: Input should be 'yin' or 'pyin', not 'x'. audio/librosa has: f0=",
+            "audio/librosa.f0: Input should be 'autocorrelation' or 'pyin', not 'x'. "
+            "audio/librosa has: f0=",
         ),
         (
             ("extract", "data", "--set", "audio/wav2vec2.layers=6,13"),

@@ -177,7 +177,7 @@ def test_every_field_is_in_the_form_with_its_title(deployment: Any) -> None:
 def test_the_form_lists_the_parameters_of_extractors() -> None:
     form = _form(FLOWS["extract"])
     said = form["definitions"]["ExtractOptions"]["properties"]["parameters"]["description"]
-    assert "audio/librosa.f0=yin (yin or pyin)" in said
+    assert "audio/librosa.f0=autocorrelation (autocorrelation or pyin)" in said
 
 
 def test_defaults_of_deployments_are_values_of_the_form(tmp_path: Path) -> None:

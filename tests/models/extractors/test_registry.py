@@ -93,11 +93,13 @@ def test_parameters() -> None:
         ((None, {}, "random", {"x/y": {}}), "no extractor is called 'x/y'"),
         (
             (None, {}, "random", {"audio/librosa": {"f1": 1}}),
-            "audio/librosa has no parameter 'f1'. audio/librosa has: f0=yin (yin or pyin), fmin",
+            "audio/librosa has no parameter 'f1'. audio/librosa has: f0=autocorrelation "
+            "(autocorrelation or pyin), fmin",
         ),
         (
             (None, {}, "random", {"audio/librosa": {"f0": "x"}}),
-            "audio/librosa.f0: Input should be 'yin' or 'pyin', not 'x'. audio/librosa has: f0",
+            "audio/librosa.f0: Input should be 'autocorrelation' or 'pyin', not 'x'. "
+            "audio/librosa has: f0",
         ),
         ((None, {}, "random", {"video/resnet50": {"crop": 500}}), "crop 500 must be from 32"),
         ((None, {}, "/no/where"), "weights=/no/where is no path"),

@@ -1,0 +1,1 @@
+"""How right pitch is: sounds of known pitch, real speech, and methods that share no code."""
