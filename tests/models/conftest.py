@@ -8,9 +8,7 @@ import pytest
 
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.extractors.registry import build
-from tests.paths import DATA
-
-CLIPS = DATA / "clips"
+from tests.real import clip_of
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,9 +36,4 @@ def ready() -> Callable[[str], Extractor]:
 def clip() -> Callable[[str], Path]:
     """Real clips by name; the test is skipped where they are not."""
 
-    def get(name: str) -> Path:
-        if not (CLIPS / name).is_file():
-            pytest.skip(f"the real clip {name} is not at {CLIPS}")
-        return CLIPS / name
-
-    return get
+    return clip_of

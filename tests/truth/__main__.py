@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.packaged import CONTAINERS, FILMS, SENTENCE, SOUNDS
 from tests.paths import DATA
+from tests.real import CONTAINERS, FILMS, SENTENCE, SOUNDS
 from tests.truth.examine import Finding, examine
 
 MEDIA = (*(DATA / name for name in ("clips", "cases")), SENTENCE, *FILMS, *CONTAINERS, *SOUNDS)

@@ -107,9 +107,7 @@ def _sound(path: Path, decoded: Decoded, theirs: NDArray[np.float32] | None) -> 
     yield from _described(path, Audio(samples=ours.samples[: SECONDS * independent.RATE]))
 
 
-def _wave(
-    path: Path, ours: NDArray[np.float32], theirs: NDArray[np.float32]
-) -> Iterator[Finding]:
+def _wave(path: Path, ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> Iterator[Finding]:
     """Loudness, and where the sound lies: the envelopes of 5 ms, moved until they fit best."""
     loud = [20 * math.log10(float(np.sqrt(np.mean(one**2))) + 1e-9) for one in (ours, theirs)]
     yield _number(path, "sound: level, dB", loud[0], loud[1], within=1.0)
@@ -159,9 +157,7 @@ def _described(path: Path, audio: Audio) -> Iterator[Finding]:
     yield from _pitch(path, found[:, COLUMNS.index("f0")].astype(np.float64), praat(samples))
 
 
-def _pitch(
-    path: Path, ours: NDArray[np.float64], theirs: NDArray[np.float64]
-) -> Iterator[Finding]:
+def _pitch(path: Path, ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> Iterator[Finding]:
     everything = np.ones(ours.size, np.bool_)
     one = agreement(ours, theirs, everything)
     yield _number(path, "voicing: share of frames that differ", one.voicing, 0, within=0.15)

@@ -1,4 +1,4 @@
-"""What is in a clip, by FFmpeg's command line, PyAV, SciPy and Pillow alone; nothing of meldflow."""
+"""What is in a clip, by FFmpeg's command line, PyAV, SciPy and Pillow; nothing of meldflow."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def pictures(path: Path) -> Pictures | None:
 
 
 def shown(path: Path, indices: Sequence[int], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Those frames as a player shows them, scaled to (width, height): RGB, (n, height, width, 3)."""
+    """Those frames as a player shows them, in that width and height: RGB, (n, height, width, 3)."""
     with av.open(str(path)) as container:
         stream = _largest(container)
     width, height = size
@@ -87,7 +87,9 @@ def shown(path: Path, indices: Sequence[int], size: tuple[int, int]) -> NDArray[
 
 def _ffmpeg(path: Path, *arguments: str) -> bytes:
     command = (imageio_ffmpeg.get_ffmpeg_exe(), "-v", "quiet", "-i", str(path), *arguments)
-    return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False).stdout
+    return subprocess.run(
+        command, capture_output=True, stdin=subprocess.DEVNULL, check=False
+    ).stdout
 
 
 def _largest(container: Any) -> int | None:

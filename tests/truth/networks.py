@@ -17,8 +17,8 @@ from meldflow.models.extractors.registry import build
 from meldflow.models.extractors.resnet50.extractor import _random as resnet50
 from meldflow.models.schema.media import Audio, Media, Missing, Reason, Video
 from meldflow.models.weights.find import seed
-from meldflow.models.weights.sources import package_folder
 from meldflow.models.weights.load import seeded
+from meldflow.models.weights.sources import package_folder
 from tests.truth.examine import Finding
 
 SECONDS = 10

@@ -13,7 +13,7 @@ from tests.bench import command
 from tests.bench.pitch.contours import Agreement, agreement
 from tests.bench.pitch.methods import METHODS, OURS
 from tests.bench.pitch.sounds import made
-from tests.packaged import SENTENCE
+from tests.real import SENTENCE
 
 NAN = math.nan
 

