@@ -10,7 +10,7 @@ from meldflow.models.extractors.contract import Extractor
 from meldflow.models.extractors.registry import build
 from tests.paths import DATA
 
-CLIPS = DATA / "clips"
+FOLDERS = (DATA / "clips", DATA / "cases")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,11 +36,12 @@ def ready() -> Callable[[str], Extractor]:
 
 @pytest.fixture
 def clip() -> Callable[[str], Path]:
-    """Real clips by name; the test is skipped where they are not."""
+    """Real clips and cases by name; the test is skipped where they are not."""
 
     def get(name: str) -> Path:
-        if not (CLIPS / name).is_file():
-            pytest.skip(f"the real clip {name} is not at {CLIPS}")
-        return CLIPS / name
+        found = next((one / name for one in FOLDERS if (one / name).is_file()), None)
+        if found is None:
+            pytest.skip(f"{name} is not at {DATA}")
+        return found
 
     return get
