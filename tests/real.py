@@ -42,14 +42,14 @@ PACKAGED: Mapping[str, Path] = {
 
 
 def path_of(name: str) -> Path | None:
-    """Where a real clip is; None where this machine does not have it."""
-    beside = DATA / "clips" / name
-    return beside if beside.is_file() else PACKAGED.get(name)
+    """Where a real clip or a case is; None where this machine does not have it."""
+    beside = (DATA / folder / name for folder in ("clips", "cases"))
+    return next(filter(Path.is_file, beside), PACKAGED.get(name))
 
 
 def clip_of(name: str) -> Path:
-    """A real clip by name; the test is skipped where it is not."""
+    """A real clip or a case by name; the test is skipped where it is not."""
     path = path_of(name)
     if path is None:
-        pytest.skip(f"the real clip {name} is not at {DATA / 'clips'}")
+        pytest.skip(f"{name} is not at {DATA}")
     return path

@@ -14,8 +14,8 @@ import av
 
 from meldflow.models.clips.options import MAX_ASPECT
 
-_TELLING = {"mov,mp4,m4a,3gp,3g2,mj2"}
-"""Formats, as FFmpeg names them, whose header has every stream's size, start and rate."""
+TELLING = {"mov,mp4,m4a,3gp,3g2,mj2"}
+"""Formats, as FFmpeg names them, whose header has every stream's size, start, rate and index."""
 
 
 class Nameless:
@@ -53,14 +53,14 @@ def open_container(file: Nameless, max_pixels: int) -> Any:
         av.FFmpegError: the bytes are none that FFmpeg knows, or are damaged.
     """
     container = _opened(file, {**codec_options(max_pixels), "skip_frame": "all"})
-    if container.format.name in _TELLING:
+    if container.format.name in TELLING:
         return container
     container.close()
-    file.seek(0)
     return _opened(file, codec_options(max_pixels))
 
 
 def _opened(file: Nameless, options: dict[str, str]) -> Any:
+    file.seek(0)
     return av.open(
         file,
         mode="r",

@@ -10,18 +10,19 @@ import math
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import av
 
-from meldflow.models.clips.choice import best_audio, best_video, start_of
+from meldflow.models.clips.choice import best_audio, best_video, plausible
 from meldflow.models.clips.container import Nameless, codec_options, open_container
 from meldflow.models.clips.facts import audio_facts, video_facts
 from meldflow.models.clips.keyframes import Pictures
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.clips.sound import Sound
-from meldflow.models.clips.tracks import Track, finished, line, pump
+from meldflow.models.clips.tracks import Clock, Track, finished, line, pump
 from meldflow.models.schema.media import Decoded, Missing, Probe, Reason
 
 T = TypeVar("T")
@@ -42,16 +43,21 @@ def decode(
 
     The best streams are used, not the first (``meldflow.models.clips.choice``).
 
-    The clip is what a player plays: it starts with the earlier of its two streams. So sound that
-    starts before the pictures is kept, and sound that starts after them is led in by silence.
+    The clip is what a player plays: it starts with the earlier of its two streams, from which all
+    times of sound, pictures and facts count. So sound that starts before the pictures is kept, and
+    sound that starts after them is led in by silence. Sound lies where its time stamps say: what is
+    missing becomes silence, what stands in the way is taken out. Clocks that jump are followed.
+
+    Where the channels of a sound cancel each other, as those of a plug wired the wrong way do, the
+    loudest is heard alone.
 
     What was decoded before a damaged part is kept, and the facts tell of the damage. Pictures are
     used again from the next key frame on, where nothing refers to the damage; lost sound becomes
     silence. With ``options.strict`` a damaged stream is a ``decode_error`` instead. A disk that
     fails makes the clip ``unreadable``, so that its bad moment does not pass for half a clip.
 
-    A stream that its header says to be too long, or too large for a worker's memory, is refused
-    before anything of it is decoded; so is one that turns out to be, as soon as it does.
+    A stream that its index says to be too long, or its header too large for a worker's memory, is
+    refused before anything of it is decoded; so is one that turns out to be, as soon as it does.
 
     Args:
         path: the clip.
@@ -61,20 +67,27 @@ def decode(
     """
     options = options or DecodeOptions()
 
-    def read(container: Any, file: Nameless) -> Decoded:
-        heard = _sound(container, options) if audio else _not_asked(Reason.NO_AUDIO)
-        seen = _pictures(container, options) if video else _not_asked(Reason.NO_VIDEO)
-        pump(container, [one for one in (heard, seen) if isinstance(one, Track)])
+    def read(container: Any, file: Nameless, only: int = -1) -> Decoded:
+        clock, pictures = Clock(container), video and only < 0
+        heard = _sound(clock, options, only) if audio else _not_asked(Reason.NO_AUDIO)
+        seen = _pictures(clock, options) if pictures else _not_asked(Reason.NO_VIDEO)
+        pump(clock, [one for one in (heard, seen) if isinstance(one, Track)])
         if file.failure is not None:
             raise file.failure
+        loudest = heard.sink.end() if isinstance(heard, Track) else -1
         sound_facts = audio_facts(best_audio(container), heard) if audio else None
-        picture_facts = video_facts(best_video(container), seen) if video else None
-        return Decoded(
+        picture_facts = video_facts(best_video(container), seen) if pictures else None
+        result = Decoded(
             audio=finished(heard, sound_facts, strict=options.strict),
             video=finished(seen, picture_facts, strict=options.strict),
             audio_facts=sound_facts,
             video_facts=picture_facts,
         )
+        if loudest < 0:
+            return result
+        with open_container(file, options.max_pixels) as again:
+            alone = read(again, file, loudest)
+        return replace(result, audio=alone.audio, audio_facts=alone.audio_facts)
 
     result = _opened(path, options, read)
     return Decoded(audio=result, video=result) if isinstance(result, Missing) else result
@@ -84,9 +97,8 @@ def probe(path: str | os.PathLike[str]) -> Probe | Missing:
     """What the headers of the file at ``path`` say; opened as ``decode`` opens it."""
 
     def read(container: Any, file: Nameless) -> Probe:
-        ticks = container.duration
         return Probe(
-            seconds=ticks / av.time_base if ticks and ticks > 0 else math.nan,
+            seconds=plausible((container.duration or 0) / av.time_base) or math.nan,
             container=container.format.name,
             streams=tuple(stream.type or "unknown" for stream in container.streams),
             audio=audio_facts(best_audio(container)),
@@ -130,31 +142,30 @@ def _refuse(path: str | os.PathLike[str]) -> Missing | None:
     return None
 
 
-def _sound(container: Any, options: DecodeOptions) -> Track[Sound] | Missing:
-    stream, picture = best_audio(container), best_video(container)
-    if stream is None or stream.codec_context is None:
-        return _unusable(stream, Reason.NO_AUDIO)
-    # The sound's lead is measured against the video stream whether or not that is wanted
-    # now, so that the same clip always gives the same samples.
-    clip_start = None if picture is None else start_of(picture)
-    return Track(_limited(stream, options), Sound(options, stream, clip_start))
+def _sound(clock: Clock, options: DecodeOptions, only: int) -> Track[Sound] | Missing:
+    stream = best_audio(clock.container)
+    return _unusable(stream, Reason.NO_AUDIO) or Track(
+        _limited(stream, options), Sound(options, stream, clock.zero, only), clock
+    )
 
 
-def _pictures(container: Any, options: DecodeOptions) -> Track[Pictures] | Missing:
-    stream = best_video(container)
-    if stream is None or stream.codec_context is None:
-        return _unusable(stream, Reason.NO_VIDEO)
-    return Track(_limited(stream, options), Pictures(options, stream))
+def _pictures(clock: Clock, options: DecodeOptions) -> Track[Pictures] | Missing:
+    stream = best_video(clock.container)
+    return _unusable(stream, Reason.NO_VIDEO) or Track(
+        _limited(stream, options), Pictures(options, stream, clock.zero), clock
+    )
 
 
 def _not_asked(absent: Reason) -> Missing:
     return Missing(reason=absent, message="not asked for")
 
 
-def _unusable(stream: Any, absent: Reason) -> Missing:
+def _unusable(stream: Any, absent: Reason) -> Missing | None:
     if stream is None:
         return Missing(reason=absent, message="the file has no such stream")
-    return Missing(reason=Reason.DECODE_ERROR, message=f"no decoder for the {stream.type}")
+    if stream.codec_context is None:
+        return Missing(reason=Reason.DECODE_ERROR, message=f"no decoder for the {stream.type}")
+    return None
 
 
 def _limited(stream: Any, options: DecodeOptions) -> Any:

@@ -39,21 +39,26 @@ _USUAL_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
 """What a stream of 1 to 8 channels is taken for that says no more of them."""
 
 
-def mono(frame: Any) -> tuple[NDArray[np.float32], float]:
+def mono(frame: Any, only: int = -1) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One ``av.AudioFrame`` as mono.
 
+    Args:
+        frame: the sound.
+        only: number of the one channel to hear, where the frame has it; -1 for the mix.
+
     Returns:
-        The samples, nominally in [-1, 1], shape (n_samples,), and the largest magnitude of a
-        channel that is in the mix.
+        The samples, nominally in [-1, 1], shape (n_samples,), and the energy that each channel
+        would have in them alone, shape (n_channels,).
     """
     if not _readable(frame):
         frame = av.AudioResampler(format="flt").resample(frame)[0]
     shares = _shares(tuple(channel.name for channel in frame.layout.channels))
+    if 0 <= only < shares.size:
+        shares = np.eye(shares.size, dtype=np.float32)[only]
     raw = frame.to_ndarray()
     planes = _scaled(raw if frame.format.is_planar else raw.reshape(-1, shares.size).T)
     mixed: NDArray[np.float32] = shares @ planes
-    peaks = np.maximum(planes.max(axis=1, initial=0.0), -planes.min(axis=1, initial=0.0))
-    return mixed, float(peaks[shares > 0].max())
+    return mixed, shares**2 * np.einsum("cs,cs->c", planes, planes)
 
 
 def _readable(frame: Any) -> bool:

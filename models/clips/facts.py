@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from meldflow.models.clips.choice import seconds_of, start_of
+from meldflow.models.clips.choice import clip_start, seconds_of, start_of
 from meldflow.models.clips.keyframes import Pictures
 from meldflow.models.clips.sound import Sound
 from meldflow.models.clips.tracks import Track
@@ -34,7 +34,14 @@ def audio_facts(stream: Any, track: Track[Sound] | Missing | None = None) -> Aud
     if not isinstance(track, Track) or track.done:
         return header
     sound = track.sink
-    return replace(header, **_outcome(track), seconds=sound.seconds, gaps=sound.gaps)
+    return replace(
+        header,
+        **_outcome(track),
+        seconds=sound.seconds,
+        gaps=sound.gaps,
+        overlaps=sound.overlaps,
+        only_channel=sound.only,
+    )
 
 
 def video_facts(stream: Any, track: Track[Pictures] | Missing | None = None) -> VideoFacts:
@@ -70,18 +77,20 @@ def video_facts(stream: Any, track: Track[Pictures] | Missing | None = None) -> 
 
 def _place(stream: Any) -> dict[str, Any]:
     """Where the stream is in its file, when it starts and how long it lasts, by its header."""
-    start, seconds = start_of(stream), seconds_of(stream)
+    start, zero, seconds = start_of(stream), clip_start(stream.container), seconds_of(stream)
     return {
         "index": stream.index,
-        "start": math.nan if start is None else start,
+        "start": math.nan if start is None else start - (start if zero is None else zero),
         "declared_seconds": math.nan if seconds is None else seconds,
     }
 
 
 def _outcome(track: Track[Sound] | Track[Pictures]) -> dict[str, Any]:
     """How decoding went."""
-    start = {} if track.sink.start is None else {"start": track.sink.start}
-    return start | {
+    known = {} if track.sink.start is None else {"start": track.sink.start}
+    if track.clock.shift:
+        known["declared_seconds"] = math.nan  # the header knows nothing of clocks that jump
+    return known | {
         "encrypted": track.encrypted,
         "errors": len(track.errors),
         "error": track.errors[0] if track.errors else "",

@@ -22,15 +22,21 @@ class Pictures:
     the histogram, like the entropy, knows nothing of the order of lines.
     """
 
-    def __init__(self, options: DecodeOptions, stream: Any) -> None:
-        """Prepare for one ``av`` video stream, or refuse it for what its header says."""
+    def __init__(self, options: DecodeOptions, stream: Any, zero: float | None) -> None:
+        """Prepare for one ``av`` video stream, or refuse it for what its header says.
+
+        ``zero`` is the clip's start on the container's clock, seconds; None: the first frame.
+        """
         self._options = options
         self._stream = stream
+        self._zero = zero
+        self._aspect = 1.0
+        """Width of the first frame's pixels over their height."""
         context = stream.codec_context
         self.refusal: Missing | None = too_long(stream, options.max_seconds)
         self.refusal = self.refusal or self._too_large(context.width, context.height)
         self.start: float | None = None
-        """When the first frame is shown on the container's clock, seconds."""
+        """When the first frame is shown, seconds from the clip's start."""
         self.seconds = 0.0
         """From the first frame to the end of the last."""
         self.mirrored, self.turns = False, 0
@@ -43,14 +49,19 @@ class Pictures:
     def feed(self, frame: Any) -> None:
         """Score one ``av.VideoFrame``."""
         seconds = self._time(frame)
+        if self.start is None:
+            self.start = seconds
+            self.mirrored, self.turns = orientation(frame)
+            # What the container says, else the pictures themselves, to whoever decodes them.
+            context = self._stream.codec_context
+            aspect = self._stream.sample_aspect_ratio or context.sample_aspect_ratio
+            self._aspect = float(aspect or 1)
         self.refusal = self._refuse(frame, seconds)
         if self.refusal is not None:
             self._best.clear()
             return
-        if not self._curve:
-            self.mirrored, self.turns = orientation(frame)
         self.interlaced = self.interlaced or frame.interlaced_frame
-        self.seconds = max(self.seconds, seconds + self._lasts(frame))
+        self.seconds = max(self.seconds, seconds - self.start + self._lasts(frame))
         entry = (entropy(luma(frame)), -len(self._curve), seconds, frame)
         self._curve.append((seconds, entry[0]))
         keep = heapq.heappush if len(self._best) < self._options.frames else heapq.heappushpop
@@ -85,11 +96,10 @@ class Pictures:
     def _size(self, frame: Any) -> tuple[int, int]:
         """(width, height) of a kept frame, upright, its pixels square."""
         _, turns = orientation(frame)
-        aspect = float(self._stream.sample_aspect_ratio or 1)
-        width, height = frame.width * aspect, float(frame.height)
+        width, height = frame.width * self._aspect, float(frame.height)
         if turns % 2:
             # It lies on its side: what is shown as its width was its height.
-            width, height = frame.height / aspect, float(frame.width)
+            width, height = frame.height / self._aspect, float(frame.width)
         return scaled_size(width, height, self._options.short_side)
 
     def _refuse(self, frame: Any, seconds: float) -> Missing | None:
@@ -104,17 +114,18 @@ class Pictures:
         if width * height > self._options.max_pixels:
             message = f"{size}, more than {self._options.max_pixels}"
             return Missing(reason=Reason.DECODE_ERROR, message=message)
-        if max(width, height) > MAX_ASPECT * min(width, height):
+        sides = (width * self._aspect, height)
+        if max(sides) > MAX_ASPECT * min(sides):
             return Missing(reason=Reason.DECODE_ERROR, message=f"{size} are no pictures")
         return None
 
     def _time(self, frame: Any) -> float:
-        """Seconds from the first frame; by the frame rate where the container says nothing."""
+        """Seconds from the clip's start; by the frame rate where the container says nothing."""
         if frame.time is None:
             return len(self._curve) * self._step
-        if self.start is None:
-            self.start = float(frame.time)
-        return float(frame.time) - self.start
+        if self._zero is None:
+            self._zero = float(frame.time)
+        return float(frame.time) - self._zero
 
     def _lasts(self, frame: Any) -> float:
         """Seconds for which the frame is shown."""

@@ -22,13 +22,13 @@ class DecodeOptions:
     short_side: int = 256
     """Shorter side of a kept frame, pixels."""
     max_seconds: float = 600.0
-    """A stream that runs longer, or declares that it does, is ``too_long``."""
+    """A stream that runs longer, whatever its header declares, is ``too_long``."""
     max_pixels: int = 4096 * 2304
     """A larger picture is a ``decode_error``: its frames would not fit in a worker's memory."""
     strict: bool = False
     """Whether a damaged stream (``StreamFacts.damaged``) is a ``decode_error``; otherwise what
     could be decoded of it is kept. Always part of the parameters."""
-    version: int = 2
+    version: int = 3
     """Raised by the author when the same options give other values."""
 
     @property

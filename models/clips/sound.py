@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -13,58 +16,107 @@ from meldflow.models.clips.downmix import mono
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.schema.media import Audio, Missing, Reason
 
-_GAP = 0.1
-"""Seconds of missing sound inside a stream from which silence is put in their place; shorter
-ones are jitter of the container's clock."""
+_JITTER, _FARTHEST, _BELIEVED = 0.04, 0.1, 1.0
+"""Seconds by which sound may lie beside its time stamps: as long as they waver, at most, and beside
+such that are wrong, because those around them say something else."""
+_BURST = 0.5
+"""Seconds of sound whose time stamps are looked at together: packets that come late are followed by
+such that come in time, but after a loss all are late."""
+_CANCELLED = 0.01
+"""Energy of the mix over that of its loudest channel, from which down the channels cancel each
+other (-20 dB): independent ones add up, and a single one has all of it."""
 
 
 class Sound:
     """Collects the decoded frames of an audio stream."""
 
-    def __init__(self, options: DecodeOptions, stream: Any, clip_start: float | None) -> None:
-        """Prepare for one ``av`` audio stream, or refuse it for what its header says.
+    def __init__(self, options: DecodeOptions, stream: Any, zero: float | None, only: int) -> None:
+        """Prepare for one ``av`` audio stream, or refuse it for what its index says.
 
         Args:
             options: rate, silence and length limit.
             stream: the audio stream.
-            clip_start: when the pictures start on the container's clock, seconds; sound that
-                starts later is led in by silence. None where there are no pictures.
+            zero: the clip's start on the container's clock, seconds; sound that starts later is
+                led in by silence. None: the first frame.
+            only: number of the one channel to hear; -1 for the mix of all.
         """
         self._options = options
-        self._clip_start = clip_start
+        self._zero = zero
+        self.only = only
         self.refusal = too_long(stream, options.max_seconds)
         self.start: float | None = None
-        """When the first sample is heard on the container's clock, seconds."""
+        """When the first sample is heard, seconds from the clip's start."""
         self.seconds = 0.0
         """Sound decoded, without the silence that fills its gaps."""
         self.gaps = 0.0
         """Silence put where sound was missing inside the stream, seconds."""
+        self.overlaps = 0.0
+        """Sound taken out where time stamps left no room for it, seconds."""
         self._length = 0.0
         """Of what is kept so far, silence included, seconds."""
-        self._loudest = 0.0
-        """Largest magnitude of a channel that is in the mix."""
-        self._end: float | None = None
+        self._mixed = 0.0
+        """Energy of the mix."""
+        self._alone: list[float] = []
+        """Energy that each channel alone would have in the mix."""
         self._rate = 0
+        self._waiting: deque[tuple[Any, float]] = deque()
+        """Frames to be put in place, and their time stamps less all the sound before them."""
+        self._waited = 0.0
+        """Sound in them, seconds."""
+        self._early = 0.0
+        """Of the last frame that has a time stamp: that, less all the sound before it, seconds."""
         self._resampler: Any = None
         self._chunks: list[NDArray[np.float32]] = []
 
     def feed(self, frame: Any) -> None:
         """Add one ``av.AudioFrame``."""
+        if frame.time is not None:
+            self._early = frame.time - self.seconds - self._waited
+        self._waiting.append((frame, self._early))
+        self._waited += frame.samples / frame.sample_rate
+        if self._waited > _BURST:
+            self._place()
+
+    def end(self) -> int:
+        """Put what still waits in place.
+
+        Returns:
+            Number of the loudest channel where the mix of all is next to nothing beside it, by
+            their ratio: noise is left of any two channels that cancel each other. Else -1.
+        """
+        while self._waiting and self.refusal is None:
+            self._place()
+        loudest = max(self._alone, default=0.0)
+        cancel = self.only < 0 and self._mixed < _CANCELLED * loudest
+        return self._alone.index(loudest) if cancel else -1
+
+    def _place(self) -> None:
+        """Put the frame that has waited longest where it belongs."""
+        off = self._off()
+        frame, _ = self._waiting.popleft()
         if frame.sample_rate != self._rate:
             self._change_rate(frame.sample_rate)
-        missing = self._missing(frame)
-        seconds = frame.samples / self._rate
-        if self._length + missing + seconds > self._options.max_seconds:
+        shift = max(round(off * self._rate), -frame.samples)
+        off, seconds = shift / self._rate, frame.samples / self._rate
+        self._waited -= seconds
+        self._length += off + seconds
+        if self._length > self._options.max_seconds:
             message = f"sound runs past {self._options.max_seconds:g} s"
             self.refusal = Missing(reason=Reason.TOO_LONG, message=message)
             self._chunks.clear()
             return
-        if missing:
-            self._push(np.zeros(round(missing * self._rate), np.float32))
-        samples, loudest = mono(frame)
-        self._push(samples)
-        self._loudest = max(self._loudest, loudest)
-        self._note(frame, missing, seconds)
+        if self.start is None:
+            self.start = max(0.0, off)
+        else:
+            self.gaps += max(0.0, off)
+        self.overlaps += max(0.0, -off)
+        self.seconds += seconds
+        samples, alone = mono(frame, self.only)
+        self._mixed += float(samples @ samples)
+        self._alone = [sum(both) for both in zip_longest(self._alone, alone.tolist(), fillvalue=0)]
+        if shift > 0:
+            self._push(np.zeros(shift, np.float32))
+        self._push(samples[max(0, -shift) :])
 
     def finish(self) -> Audio | Missing:
         """Everything heard, shape (n_samples,)."""
@@ -77,37 +129,24 @@ class Sound:
             return Missing(reason=Reason.DECODE_ERROR, message="sound is not finite")
         peak = float(np.abs(samples).max())
         if peak < self._options.silence:
-            return Missing(reason=Reason.SILENT, message=self._silence(peak))
+            message = f"largest magnitude {peak:.2g} is below {self._options.silence:g}"
+            return Missing(reason=Reason.SILENT, message=message)
         return Audio(samples=samples)
 
-    def _silence(self, peak: float) -> str:
-        quiet = f"largest magnitude {peak:.2g} is below {self._options.silence:g}"
-        if self._loudest < self._options.silence:
-            return quiet
-        return (
-            f"the channels cancel each other: one reaches {self._loudest:.2g}, but mixed, {quiet}"
-        )
-
-    def _missing(self, frame: Any) -> float:
-        """Seconds of silence that belong before ``frame``."""
-        if frame.time is None:
-            return 0.0
-        if self._end is not None:
-            gap = float(frame.time - self._end)
-            return gap if gap > _GAP else 0.0
-        if self._clip_start is None or self._chunks:
-            return 0.0
-        return max(0.0, float(frame.time - self._clip_start))
-
-    def _note(self, frame: Any, missing: float, seconds: float) -> None:
-        """Keep account of what was heard and when."""
-        self._length += missing + seconds
-        self.seconds += seconds
-        if self._end is not None:
-            self.gaps += missing
-        if frame.time is not None:
-            self.start = frame.time if self.start is None else self.start
-            self._end = frame.time + seconds
+    def _off(self) -> float:
+        """Seconds from the end of what is kept to where the next frame is to be put."""
+        if self._zero is None:
+            self._zero = self._waiting[0][1]
+        kept = self._zero + self._length - self.seconds
+        offs = [early - kept for _, early in self._waiting]
+        _, all_are, _ = sorted((0.0, min(offs), max(offs)))
+        if self.start is None:
+            return all_are
+        off = all_are if abs(all_are) > _JITTER else 0.0
+        rest = offs[0] - off
+        if _FARTHEST < abs(rest) < _BELIEVED:
+            off += rest - math.copysign(_FARTHEST, rest)
+        return off
 
     def _change_rate(self, rate: int) -> None:
         self._drain()

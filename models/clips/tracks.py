@@ -2,28 +2,75 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import av
+from av.format import Flags
 
+from meldflow.models.clips.choice import best_audio, best_video, clip_start
+from meldflow.models.clips.keyframes import Pictures
+from meldflow.models.clips.sound import Sound
 from meldflow.models.schema.media import Missing, Reason, StreamFacts
 
+S = TypeVar("S", bound=Sound | Pictures)
 
-class Sink(Protocol):
-    """What collects the frames of one stream."""
-
-    refusal: Missing | None
-    """Set once the stream cannot be used; nothing more is fed then."""
-
-    def feed(self, frame: Any) -> None:
-        """Add one frame."""
-
-    def finish(self) -> Any:
-        """What the frames amount to."""
+_LEAPS = {True: (0.1, 10.0), False: (1.0, math.inf)}
+"""Whether a format is known for joined clocks (MPEG streams, Ogg) → seconds by which time stamps
+have to leap back and ahead for another clock to be at work: as for FFmpeg's command line. Less
+ahead is a hole in the recording. In other formats it is what the author meant, however much; a
+packet may have come late before it, and players start anew where time itself does."""
 
 
-S = TypeVar("S", bound=Sink)
+class Clock:
+    """The packets of a container's best streams, on one clock that runs on.
+
+    Recordings that were cut and joined bring the clock of every part along: it jumps, or starts
+    again. A packet after a leap is moved to the end of the one before it in its stream, and later
+    ones of its part with it, whatever their stream. Both streams are always followed, so that a
+    clip always has the same times.
+    """
+
+    def __init__(self, container: Any) -> None:
+        """Follow the two streams of the container from its first packet on."""
+        self.container = container
+        self.zero = clip_start(container)
+        """The clip's start on that clock, seconds; None: its first frame."""
+        self.shift = 0.0
+        """What the latest part's time stamps are moved by, seconds."""
+        joins = bool(container.format.flags & Flags.ts_discont.value)
+        self._back, self._ahead = _LEAPS[joins]
+        self._streams: dict[int, tuple[float, float, float]] = {}
+        """Number → time stamp of the last packet (of the one before, if it leapt ahead), end of it,
+        and what was added to both."""
+
+    def packets(self) -> Iterator[Any]:
+        """Every packet of the two streams, and those that end them."""
+        both = (best_audio(self.container), best_video(self.container))
+        streams = [one for one in both if one is not None and one.codec_context is not None]
+        for packet in self.container.demux(streams):
+            # What an edit list hides has times before the edit.
+            if packet.dts is not None and not packet.is_discard:
+                self._follow(packet)
+            yield packet
+
+    def _follow(self, packet: Any) -> None:
+        tick, index = packet.time_base, packet.stream_index
+        time = float(packet.dts * tick)
+        fresh = (time + self.shift, time + self.shift, self.shift)
+        last, end, before = self._streams.get(index, fresh)
+        for shift in (before, self.shift):
+            if last - self._back <= time + shift <= end + self._ahead:
+                break
+        else:
+            shift = self.shift = end - time
+        if shift:
+            packet.dts += round(shift / tick)
+            packet.pts = None if packet.pts is None else packet.pts + round(shift / tick)
+        time += shift
+        self._streams[index] = (min(end, time), time + float((packet.duration or 0) * tick), shift)
 
 
 @dataclass
@@ -32,6 +79,7 @@ class Track(Generic[S]):
 
     stream: Any
     sink: S
+    clock: Clock
     errors: list[str] = field(default_factory=list)
     encrypted: bool = False
     until_key: bool = False
@@ -50,7 +98,7 @@ class Track(Generic[S]):
             for frame in packet.decode():
                 self._feed(frame)
         except av.FFmpegError as error:
-            self.note(line(error))
+            self.errors.append(line(error))
             self.until_key = self.stream.type == "video"
 
     def _feed(self, frame: Any) -> None:
@@ -58,7 +106,7 @@ class Track(Generic[S]):
             return
         if frame.is_corrupt:
             # As a player would show it, so it is kept.
-            self.note(f"frame {self.frames} is patched")
+            self.errors.append(f"frame {self.frames} is patched")
         self.sink.feed(frame)
         self.frames += 1
 
@@ -71,25 +119,22 @@ class Track(Generic[S]):
             return self.until_key
         return False
 
-    def note(self, error: str) -> None:
-        """Remember an error of the stream."""
-        self.errors.append(error)
 
-
-def pump(container: Any, tracks: list[Track[Any]]) -> None:
+def pump(clock: Clock, tracks: list[Track[Any]]) -> None:
     """Send every packet to its track; after a demuxing error, what the decoders still hold."""
     by_index = {track.stream.index: track for track in tracks if not track.done}
     if not by_index:
         return
     try:
-        for packet in container.demux([track.stream for track in by_index.values()]):
+        for packet in clock.packets():
             # Of the packets that end a stream, only ``stream`` says which one they end.
-            by_index[packet.stream.index].take(packet)
+            if packet.stream.index in by_index:
+                by_index[packet.stream.index].take(packet)
             if all(track.done for track in tracks):
                 return
     except av.FFmpegError as error:
         for track in by_index.values():
-            track.note(line(error))
+            track.errors.append(line(error))
             flush = av.Packet()
             flush.stream = track.stream
             track.take(flush)

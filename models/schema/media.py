@@ -67,13 +67,13 @@ class Video:
     index: NDArray[np.int32]
     """Position of each chosen frame among the decoded ones, shape (n_chosen,)."""
     timestamp: NDArray[np.float32]
-    """Presentation time of each chosen frame in seconds from the first, shape (n_chosen,)."""
+    """When each chosen frame is shown, seconds from the clip's start, shape (n_chosen,)."""
     entropy: NDArray[np.float32]
     """Shannon entropy of each chosen frame's 256-bin luma histogram, bits, shape (n_chosen,)."""
     n_frames: int
     """Frames decoded in all."""
     curve_timestamp: NDArray[np.float32] = field(default_factory=_no_curve)
-    """Presentation time of every decoded frame in seconds from the first, shape (n_frames,)."""
+    """When every decoded frame is shown, seconds from the clip's start, shape (n_frames,)."""
     curve_entropy: NDArray[np.float32] = field(default_factory=_no_curve)
     """Entropy of every decoded frame, bits, shape (n_frames,)."""
 
@@ -89,10 +89,10 @@ class StreamFacts:
     encrypted: bool = False
     """Whether encrypted packets came; False until it is decoded."""
     start: float = math.nan
-    """When the first decoded frame is shown or heard on the container's clock, seconds; by the
-    header until it is decoded."""
+    """When the first decoded frame is shown or heard, seconds from the clip's start; by the header
+    until it is decoded."""
     declared_seconds: float = math.nan
-    """Length by the header; NaN where it does not say."""
+    """Length by the header; NaN where it does not say, or cannot know."""
     seconds: float = math.nan
     """Length that was decoded; NaN until it is decoded."""
     errors: int = 0
@@ -126,7 +126,10 @@ class StreamFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioFacts(StreamFacts):
-    """What is known of a clip's best audio stream; ``seconds`` leaves out its gaps."""
+    """What is known of a clip's best audio stream; ``seconds`` is what was decoded of it.
+
+    What is kept lasts ``start + seconds + gaps - overlaps``.
+    """
 
     layout: str = ""
     """FFmpeg's name, e.g. ``stereo`` or ``5.1``."""
@@ -135,9 +138,13 @@ class AudioFacts(StreamFacts):
     """Hz, before resampling."""
     gaps: float = 0.0
     """Seconds without sound inside the stream, which silence fills."""
+    overlaps: float = 0.0
+    """Seconds of sound that is left out, because other sound stands where its time stamps are."""
+    only_channel: int = -1
+    """Number of the only channel that is heard, because the mix of all cancels; -1 for the mix."""
 
     def _covered(self) -> float:
-        return self.seconds + self.gaps
+        return self.seconds + self.gaps - self.overlaps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

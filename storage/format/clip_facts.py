@@ -8,9 +8,8 @@ decoded.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, TypeAlias, get_type_hints
 
 import numpy as np
 import zarr
@@ -31,13 +30,8 @@ RECORDS: Mapping[Modality, type[Facts]] = {
 }
 
 _SOURCE = Column("source_sha", "uint8", 0, (32,))
-_STORED: Mapping[type, tuple[str, Any]] = {
-    str: ("str", ""),
-    int: ("int64", 0),
-    float: ("float64", math.nan),
-    bool: ("bool", False),
-}
-"""Python type of a field → dtype of its column, and what a row without facts holds."""
+_STORED = {str: "str", int: "int64", float: "float64", bool: "bool"}
+"""Python type of a field → dtype of its column."""
 
 
 def _names(modality: Modality) -> list[str]:
@@ -46,8 +40,12 @@ def _names(modality: Modality) -> list[str]:
 
 def fact_columns(modality: Modality) -> tuple[Column, ...]:
     """The columns of a modality's table."""
-    types = get_type_hints(RECORDS[modality])
-    return (*(Column(name, *_STORED[types[name]]) for name in _names(modality)), _SOURCE)
+    record = RECORDS[modality]
+    types = get_type_hints(record)
+    fields = dataclasses.fields(record)
+    # A row without facts, or of a release without that fact, holds the field's own default.
+    columns = (Column(one.name, _STORED[types[one.name]], one.default) for one in fields)
+    return (*columns, _SOURCE)
 
 
 def make_room(root: zarr.Group, modality: Modality, n_rows: int) -> ColumnTable:

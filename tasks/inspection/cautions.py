@@ -18,7 +18,7 @@ def cautions(found: Inspection) -> tuple[str, ...]:
 
 
 def _cautions(found: Inspection) -> Iterator[str]:
-    delay, gaps, video = found.delay, found.audio_facts.gaps, found.media.video
+    delay, sound, video = found.delay, found.audio_facts, found.media.video
     for what, facts in (("audio", found.audio_facts), ("video", found.video_facts)):
         if facts.damaged:
             yield f"The {what} stream is damaged: {readable(facts.damage)}."
@@ -26,8 +26,12 @@ def _cautions(found: Inspection) -> Iterator[str]:
         yield f"The sound starts {delay:.3f} s late: silence stands before it."
     if delay <= -NOTABLE:
         yield f"The pictures start {-delay:.3f} s later than the sound."
-    if gaps >= NOTABLE:
-        yield f"The sound has gaps of {gaps:.3f} s in all: silence stands in them."
+    if sound.gaps >= NOTABLE:
+        yield f"The sound has gaps of {sound.gaps:.3f} s in all: silence stands in them."
+    if sound.overlaps >= NOTABLE:
+        yield f"Sound of {sound.overlaps:.3f} s in all is left out: there is no time for it."
+    if sound.only_channel >= 0:
+        yield f"The channels cancel each other: only number {sound.only_channel} is heard."
     if isinstance(video, Video) and len(video.index) < found.options.frames:
         there, all_rows = counted(video.n_frames, "frame"), found.options.frames
         rest = all_rows - len(video.index)

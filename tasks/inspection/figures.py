@@ -46,7 +46,7 @@ def entropy_figure(found: Inspection) -> Drawn:
         axes.plot(video.timestamp, video.entropy, "o", color=mark, markeredgecolor=theme.paper)
         axes.ticklabel_format(useOffset=False)
         axes.set(ylim=(max(low, 0), high), ylabel="entropy, bits")
-        axes.set_xlabel("seconds from the first frame")
+        axes.set_xlabel("seconds of the clip")
 
     title = f"Entropy: {len(video.index)} of {video.n_frames} frames are chosen"
     lowest, highest = video.curve_entropy.min(), video.curve_entropy.max()
@@ -116,7 +116,7 @@ def sound_figure(found: Inspection) -> Drawn:
         grid, energy = _course(found, "rms")
         axes.plot(grid, energy, ".-", color=theme.models["svm"], **_FINE, label="RMS energy")
         axes.set(xlim=(0, max(time[-1], found.lead)), ylim=(-reach, reach))
-        axes.set(xlabel="seconds of sound", ylabel="share of full scale")
+        axes.set(xlabel="seconds of the clip", ylabel="share of full scale")
         both = (axes, _pitch_axes(axes, theme, found))
         drawn = [one for part in both for one in part.get_legend_handles_labels()[0]]
         axes.legend(handles=drawn, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4)

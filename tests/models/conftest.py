@@ -34,6 +34,6 @@ def ready() -> Callable[[str], Extractor]:
 
 @pytest.fixture
 def clip() -> Callable[[str], Path]:
-    """Real clips by name; the test is skipped where they are not."""
+    """Real clips and cases by name; the test is skipped where they are not."""
 
     return clip_of

@@ -7,7 +7,7 @@ ResNet50_Weights.IMAGENET1K_V2 of torchvision.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,6 +44,10 @@ class ResNet50(Extractor):
         digest="11ad3fa6",
     )
 
+    short_side: int = 256
+    """Shorter side of the frames before the crop, pixels: 256, as in torchvision's preset for the
+    weights IMAGENET1K_V1; for IMAGENET1K_V2, the published ones here, it has 232. Where it differs
+    from what other extractors want, clips are decoded once more."""
     crop: int = 224
     """Side of the square cut from the middle, pixels."""
     decoding: DecodeOptions = field(default_factory=DecodeOptions)
@@ -53,10 +57,10 @@ class ResNet50(Extractor):
 
     def __post_init__(self) -> None:
         """Refuses a crop larger than the frames (``ValueError``)."""
-        if not 32 <= self.crop <= self.decoding.short_side:
-            raise ValueError(
-                f"crop {self.crop} must be from 32 to short_side {self.decoding.short_side}"
-            )
+        if not 32 <= self.crop <= self.short_side:
+            raise ValueError(f"crop {self.crop} must be from 32 to short_side {self.short_side}")
+        # Frames are scaled once, from the clip's own size.
+        object.__setattr__(self, "decoding", replace(self.decoding, short_side=self.short_side))
 
     @property
     def spec(self) -> FeatureSpec:
@@ -83,7 +87,7 @@ class ResNet50(Extractor):
             arrays=(
                 per_frame("features", "float16", "pooled ResNet-50 features", ("resnet50", _SIZE)),
                 per_frame("frame_index", "int32", "position among the decoded frames, or -1"),
-                per_frame("timestamp", "float32", "time from the first frame", units="s"),
+                per_frame("timestamp", "float32", "time from the clip's start", units="s"),
                 per_frame("entropy", "float32", "entropy of the luma histogram", units="bit"),
                 ArraySpec(
                     name="n_frames", dims=(), shape=(), dtype="int32", long_name="decoded frames"
