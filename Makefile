@@ -19,7 +19,7 @@ TEST := $(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist l
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-slow test-newer chaos bench performance docs screenshots lint format types lock clean
+.PHONY: help setup demo test coverage test-slow test-newer truth chaos bench performance docs screenshots lint format types lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test-newer: $(READY) ## Run the store's tests with the newer zarr and Icechunk, 
 		PYTHONPATH=src $(NEWER)/python -m pytest -m "not slow" tests/storage; \
 		MELDFLOW_NEWER_PYTHON=$(NEWER)/python $(BIN)/python -m pytest tests/storage/test_stacks.py; \
 	fi
+
+truth: $(READY) ## Read real clips again without meldflow; PLACES="FOLDER …" for your own
+	$(BIN)/python -m tests.truth --networks $(PLACES)
 
 chaos: $(READY) ## Kill, restart and cut off what runs depend on, for MINUTES=5
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),5)

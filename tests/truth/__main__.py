@@ -16,8 +16,10 @@ from tests.paths import DATA
 from tests.real import CONTAINERS, FILMS, SENTENCE, SOUNDS
 from tests.truth.examine import Finding, examine
 
-MEDIA = (*(DATA / name for name in ("clips", "cases")), SENTENCE, *FILMS, *CONTAINERS, *SOUNDS)
-"""What is examined by default: real clips beside the checkout, and those that packages ship."""
+BESIDE = (DATA / "clips", DATA / "cases")
+"""Real clips, and clips that went wrong once."""
+MEDIA = (*BESIDE, SENTENCE, *FILMS, *CONTAINERS, *SOUNDS)
+"""What is examined by default: those, and what packages ship."""
 _NO_MEDIA = frozenset({".md", ".csv", ".parquet", ".txt", ".json"})
 
 

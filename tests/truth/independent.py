@@ -58,7 +58,8 @@ def pictures(path: Path) -> Pictures | None:
         stream = _largest(container)
         if stream is None:
             return None
-        zero = _earliest(path)
+        # The command line's zero, which sound() has as well.
+        zero = (container.start_time or 0) / av.time_base
         times, bits = [], []
         for frame in _frames(container, stream):
             times.append(float(frame.time) - zero if frame.time is not None else np.nan)
@@ -126,20 +127,6 @@ def _frames(container: Any, index: int) -> Iterator[Any]:
             yield from packet.decode()
         except av.FFmpegError:
             continue
-
-
-def _earliest(path: Path) -> float:
-    """When the first sound or picture is, on the container's clock, seconds."""
-    first = []
-    with av.open(str(path)) as container:
-        chosen = (_largest(container), _loudest(container.streams.audio))
-    for index in chosen:
-        if index is None:
-            continue
-        with av.open(str(path)) as container:
-            times = (frame.time for frame in _frames(container, index) if frame.time is not None)
-            first += [float(time) for time in [next(times, None)] if time is not None]
-    return min(first, default=0.0)
 
 
 def _bits(frame: Any) -> float | None:
