@@ -35,10 +35,8 @@ def best_video(container: Any) -> Any:
     The first of equals; None where there is no such stream.
     """
 
-    def worth(stream: Any) -> tuple[float, ...]:
-        context = stream.codec_context
-        default = bool(stream.disposition & Disposition.default)
-        return (context.width * context.height, default, seconds_of(stream) or 0.0)
+    def worth(context: Any, default: bool) -> tuple[float, ...]:
+        return (context.width * context.height, default)
 
     return _best(container.streams.video, _NOT_MOVING, worth, spare=False)
 
@@ -49,10 +47,8 @@ def best_audio(container: Any) -> Any:
     The first of equals; None where there is no such stream.
     """
 
-    def worth(stream: Any) -> tuple[float, ...]:
-        context = stream.codec_context
-        default = bool(stream.disposition & Disposition.default)
-        return (default, context.channels, context.sample_rate or 0, seconds_of(stream) or 0.0)
+    def worth(context: Any, default: bool) -> tuple[float, ...]:
+        return (default, context.channels, context.sample_rate or 0)
 
     return _best(container.streams.audio, _NOT_SPEECH, worth, spare=True)
 
@@ -60,18 +56,23 @@ def best_audio(container: Any) -> Any:
 def _best(
     streams: Iterable[Any],
     unwanted: Disposition,
-    worth: Callable[[Any], tuple[float, ...]],
+    worth: Callable[[Any, bool], tuple[float, ...]],
     *,
     spare: bool,
 ) -> Any:
-    """The stream worth most (the first of equals), or None; unwanted ones if ``spare``.
+    """The stream worth most, of equals the longest, the first; or None. Unwanted if ``spare``.
 
     One without a decoder is chosen only where no other is left, so that it can be reported.
     """
     present = list(streams)
     pool = [one for one in present if not one.disposition & unwanted] or present * spare
+
+    def key(stream: Any) -> tuple[float, ...]:
+        default = bool(stream.disposition & Disposition.default)
+        return (*worth(stream.codec_context, default), seconds_of(stream) or 0.0)
+
     decodable = [one for one in pool if one.codec_context is not None]
-    return max(decodable, key=worth, default=pool[0] if pool else None)
+    return max(decodable, key=key, default=pool[0] if pool else None)
 
 
 def start_of(stream: Any) -> float | None:

@@ -37,19 +37,14 @@ def decode(
 ) -> Decoded:
     """The sound and the chosen frames of the file at ``path``, read once, in bounded memory.
 
-    The path is a local file and nothing else: it is opened here and handed to FFmpeg as
-    bytes without a name, and FFmpeg may open nothing further, so no name and no playlist
-    leads it to another file or address.
-
-    The best streams are used, not the first (``meldflow.models.clips.choice``).
+    The path is a local file and nothing else (``meldflow.models.clips.container``). The best
+    streams are used, not the first (``meldflow.models.clips.choice``).
 
     The clip is what a player plays: it starts with the earlier of its two streams, from which all
     times of sound, pictures and facts count. So sound that starts before the pictures is kept, and
     sound that starts after them is led in by silence. Sound lies where its time stamps say: what is
-    missing becomes silence, what stands in the way is taken out. Clocks that jump are followed.
-
-    Where the channels of a sound cancel each other, as those of a plug wired the wrong way do, the
-    loudest is heard alone.
+    missing becomes silence, what stands in the way is taken out. Clocks that jump are followed. Of
+    channels that cancel each other, the loudest is heard alone.
 
     What was decoded before a damaged part is kept, and the facts tell of the damage. Pictures are
     used again from the next key frame on, where nothing refers to the damage; lost sound becomes
@@ -69,14 +64,19 @@ def decode(
 
     def read(container: Any, file: Nameless, only: int = -1) -> Decoded:
         clock, pictures = Clock(container), video and only < 0
-        heard = _sound(clock, options, only) if audio else _not_asked(Reason.NO_AUDIO)
-        seen = _pictures(clock, options) if pictures else _not_asked(Reason.NO_VIDEO)
+        ears, eyes = best_audio(container), best_video(container)
+        heard = _unusable(ears, Reason.NO_AUDIO, wanted=audio) or Track(
+            _limited(ears, options), Sound(options, ears, clock.zero, only), clock
+        )
+        seen = _unusable(eyes, Reason.NO_VIDEO, wanted=pictures) or Track(
+            _limited(eyes, options), Pictures(options, eyes, clock.zero), clock
+        )
         pump(clock, [one for one in (heard, seen) if isinstance(one, Track)])
         if file.failure is not None:
             raise file.failure
         loudest = heard.sink.end() if isinstance(heard, Track) else -1
-        sound_facts = audio_facts(best_audio(container), heard) if audio else None
-        picture_facts = video_facts(best_video(container), seen) if pictures else None
+        sound_facts = audio_facts(ears, heard) if audio else None
+        picture_facts = video_facts(eyes, seen) if pictures else None
         result = Decoded(
             audio=finished(heard, sound_facts, strict=options.strict),
             video=finished(seen, picture_facts, strict=options.strict),
@@ -142,25 +142,10 @@ def _refuse(path: str | os.PathLike[str]) -> Missing | None:
     return None
 
 
-def _sound(clock: Clock, options: DecodeOptions, only: int) -> Track[Sound] | Missing:
-    stream = best_audio(clock.container)
-    return _unusable(stream, Reason.NO_AUDIO) or Track(
-        _limited(stream, options), Sound(options, stream, clock.zero, only), clock
-    )
-
-
-def _pictures(clock: Clock, options: DecodeOptions) -> Track[Pictures] | Missing:
-    stream = best_video(clock.container)
-    return _unusable(stream, Reason.NO_VIDEO) or Track(
-        _limited(stream, options), Pictures(options, stream, clock.zero), clock
-    )
-
-
-def _not_asked(absent: Reason) -> Missing:
-    return Missing(reason=absent, message="not asked for")
-
-
-def _unusable(stream: Any, absent: Reason) -> Missing | None:
+def _unusable(stream: Any, absent: Reason, *, wanted: bool) -> Missing | None:
+    """Why nothing of the stream is to be decoded, if so."""
+    if not wanted:
+        return Missing(reason=absent, message="not asked for")
     if stream is None:
         return Missing(reason=absent, message="the file has no such stream")
     if stream.codec_context is None:

@@ -33,15 +33,7 @@ def audio_facts(stream: Any, track: Track[Sound] | Missing | None = None) -> Aud
     )
     if not isinstance(track, Track) or track.done:
         return header
-    sound = track.sink
-    return replace(
-        header,
-        **_outcome(track),
-        seconds=sound.seconds,
-        gaps=sound.gaps,
-        overlaps=sound.overlaps,
-        only_channel=sound.only,
-    )
+    return replace(header, **_outcome(track), **track.sink.facts)
 
 
 def video_facts(stream: Any, track: Track[Pictures] | Missing | None = None) -> VideoFacts:

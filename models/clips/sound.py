@@ -17,14 +17,13 @@ from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.schema.media import Audio, Missing, Reason
 
 _JITTER, _FARTHEST, _BELIEVED = 0.04, 0.1, 1.0
-"""Seconds by which sound may lie beside its time stamps: as long as they waver, at most, and beside
-such that are wrong, because those around them say something else."""
+"""Seconds by which sound may lie beside its time stamps: if they waver; at most; and beside such
+that are wrong, because those around them say something else."""
 _BURST = 0.5
-"""Seconds of sound whose time stamps are looked at together: packets that come late are followed by
-such that come in time, but after a loss all are late."""
+"""Seconds of sound whose time stamps are looked at together: after a loss all are late, but packets
+that come late are followed by such that come in time."""
 _CANCELLED = 0.01
-"""Energy of the mix over that of its loudest channel, from which down the channels cancel each
-other (-20 dB): independent ones add up, and a single one has all of it."""
+"""Energy of the mix over that of its loudest channel alone, below which the channels cancel."""
 
 
 class Sound:
@@ -33,45 +32,33 @@ class Sound:
     def __init__(self, options: DecodeOptions, stream: Any, zero: float | None, only: int) -> None:
         """Prepare for one ``av`` audio stream, or refuse it for what its index says.
 
-        Args:
-            options: rate, silence and length limit.
-            stream: the audio stream.
-            zero: the clip's start on the container's clock, seconds; sound that starts later is
-                led in by silence. None: the first frame.
-            only: number of the one channel to hear; -1 for the mix of all.
+        ``zero`` is the clip's start on the container's clock, seconds; None: the first frame.
+        ``only`` is the number of the one channel to hear; -1 for the mix of all.
         """
         self._options = options
         self._zero = zero
-        self.only = only
         self.refusal = too_long(stream, options.max_seconds)
         self.start: float | None = None
         """When the first sample is heard, seconds from the clip's start."""
-        self.seconds = 0.0
-        """Sound decoded, without the silence that fills its gaps."""
-        self.gaps = 0.0
-        """Silence put where sound was missing inside the stream, seconds."""
-        self.overlaps = 0.0
-        """Sound taken out where time stamps left no room for it, seconds."""
+        self.facts: dict[str, Any] = {"seconds": 0.0, "gaps": 0.0, "overlaps": 0.0}
+        self.facts["only_channel"] = only
+        """What is told of the sound (``AudioFacts``)."""
         self._length = 0.0
         """Of what is kept so far, silence included, seconds."""
-        self._mixed = 0.0
-        """Energy of the mix."""
-        self._alone: list[float] = []
-        """Energy that each channel alone would have in the mix."""
+        self._energy: list[float] = []
+        """Of the mix, and of each channel alone in it."""
         self._rate = 0
         self._waiting: deque[tuple[Any, float]] = deque()
         """Frames to be put in place, and their time stamps less all the sound before them."""
-        self._waited = 0.0
-        """Sound in them, seconds."""
-        self._early = 0.0
-        """Of the last frame that has a time stamp: that, less all the sound before it, seconds."""
+        self._waited, self._early = 0.0, 0.0
+        """Sound in them, and the latest of those differences, seconds."""
         self._resampler: Any = None
         self._chunks: list[NDArray[np.float32]] = []
 
     def feed(self, frame: Any) -> None:
         """Add one ``av.AudioFrame``."""
         if frame.time is not None:
-            self._early = frame.time - self.seconds - self._waited
+            self._early = frame.time - self.facts["seconds"] - self._waited
         self._waiting.append((frame, self._early))
         self._waited += frame.samples / frame.sample_rate
         if self._waited > _BURST:
@@ -81,14 +68,15 @@ class Sound:
         """Put what still waits in place.
 
         Returns:
-            Number of the loudest channel where the mix of all is next to nothing beside it, by
-            their ratio: noise is left of any two channels that cancel each other. Else -1.
+            Number of the loudest channel where the mix of all is next to nothing beside it; by
+            their ratio, for noise is left of any two that cancel. Else -1.
         """
         while self._waiting and self.refusal is None:
             self._place()
-        loudest = max(self._alone, default=0.0)
-        cancel = self.only < 0 and self._mixed < _CANCELLED * loudest
-        return self._alone.index(loudest) if cancel else -1
+        mixed, *alone = self._energy or [0.0]
+        loudest = max(alone, default=0.0)
+        cancel = self.facts["only_channel"] < 0 and mixed < _CANCELLED * loudest
+        return alone.index(loudest) if cancel else -1
 
     def _place(self) -> None:
         """Put the frame that has waited longest where it belongs."""
@@ -108,12 +96,12 @@ class Sound:
         if self.start is None:
             self.start = max(0.0, off)
         else:
-            self.gaps += max(0.0, off)
-        self.overlaps += max(0.0, -off)
-        self.seconds += seconds
-        samples, alone = mono(frame, self.only)
-        self._mixed += float(samples @ samples)
-        self._alone = [sum(both) for both in zip_longest(self._alone, alone.tolist(), fillvalue=0)]
+            self.facts["gaps"] += max(0.0, off)
+        self.facts["overlaps"] += max(0.0, -off)
+        self.facts["seconds"] += seconds
+        samples, alone = mono(frame, self.facts["only_channel"])
+        energy = (float(samples @ samples), *alone.tolist())
+        self._energy = [sum(both) for both in zip_longest(self._energy, energy, fillvalue=0.0)]
         if shift > 0:
             self._push(np.zeros(shift, np.float32))
         self._push(samples[max(0, -shift) :])
@@ -137,7 +125,7 @@ class Sound:
         """Seconds from the end of what is kept to where the next frame is to be put."""
         if self._zero is None:
             self._zero = self._waiting[0][1]
-        kept = self._zero + self._length - self.seconds
+        kept: float = self._zero + self._length - self.facts["seconds"]
         offs = [early - kept for _, early in self._waiting]
         _, all_are, _ = sorted((0.0, min(offs), max(offs)))
         if self.start is None:

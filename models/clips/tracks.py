@@ -18,10 +18,9 @@ from meldflow.models.schema.media import Missing, Reason, StreamFacts
 S = TypeVar("S", bound=Sound | Pictures)
 
 _LEAPS = {True: (0.1, 10.0), False: (1.0, math.inf)}
-"""Whether a format is known for joined clocks (MPEG streams, Ogg) → seconds by which time stamps
-have to leap back and ahead for another clock to be at work: as for FFmpeg's command line. Less
-ahead is a hole in the recording. In other formats it is what the author meant, however much; a
-packet may have come late before it, and players start anew where time itself does."""
+"""Whether a format is known for joined clocks (MPEG streams, Ogg) → seconds back and ahead from
+which time stamps leap: those of FFmpeg's command line. Less ahead is a hole in the recording. In
+other formats every hole is what the author meant, and a small step back a packet that came late."""
 
 
 class Clock:
@@ -35,34 +34,34 @@ class Clock:
 
     def __init__(self, container: Any) -> None:
         """Follow the two streams of the container from its first packet on."""
-        self.container = container
         self.zero = clip_start(container)
         """The clip's start on that clock, seconds; None: its first frame."""
         self.shift = 0.0
         """What the latest part's time stamps are moved by, seconds."""
-        joins = bool(container.format.flags & Flags.ts_discont.value)
-        self._back, self._ahead = _LEAPS[joins]
-        self._streams: dict[int, tuple[float, float, float]] = {}
-        """Number → time stamp of the last packet (of the one before, if it leapt ahead), end of it,
-        and what was added to both."""
+        self._container = container
+        both = (best_audio(container), best_video(container))
+        self._streams = [one for one in both if one is not None and one.codec_context is not None]
+        self._ticks = {one.index: float(one.time_base) for one in self._streams}
+        self._leaps = _LEAPS[bool(container.format.flags & Flags.ts_discont.value)]
+        self._last: dict[int, tuple[float, float, float]] = {}
+        """Stream → the last packet's time stamp (or its due one, if earlier), end, and shift."""
 
     def packets(self) -> Iterator[Any]:
         """Every packet of the two streams, and those that end them."""
-        both = (best_audio(self.container), best_video(self.container))
-        streams = [one for one in both if one is not None and one.codec_context is not None]
-        for packet in self.container.demux(streams):
+        for packet in self._container.demux(self._streams):
             # What an edit list hides has times before the edit.
             if packet.dts is not None and not packet.is_discard:
                 self._follow(packet)
             yield packet
 
     def _follow(self, packet: Any) -> None:
-        tick, index = packet.time_base, packet.stream_index
-        time = float(packet.dts * tick)
+        index, (back, ahead) = packet.stream_index, self._leaps
+        tick = self._ticks[index]
+        time: float = packet.dts * tick
         fresh = (time + self.shift, time + self.shift, self.shift)
-        last, end, before = self._streams.get(index, fresh)
+        last, end, before = self._last.get(index, fresh)
         for shift in (before, self.shift):
-            if last - self._back <= time + shift <= end + self._ahead:
+            if last - back <= time + shift <= end + ahead:
                 break
         else:
             shift = self.shift = end - time
@@ -70,7 +69,7 @@ class Clock:
             packet.dts += round(shift / tick)
             packet.pts = None if packet.pts is None else packet.pts + round(shift / tick)
         time += shift
-        self._streams[index] = (min(end, time), time + float((packet.duration or 0) * tick), shift)
+        self._last[index] = (min(end, time), time + (packet.duration or 0) * tick, shift)
 
 
 @dataclass

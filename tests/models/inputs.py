@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meldflow.models.clips.decode import decode
+from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.schema.media import Audio, Media, Missing, Modality, Video
 from meldflow.testing import NOTHING as NOTHING
 from meldflow.testing import example_media
@@ -29,9 +30,9 @@ def media(
 
 
 @functools.cache
-def real(path: Path) -> Media:
+def real(path: Path, options: DecodeOptions | None = None) -> Media:
     """The sound and pictures of a clip, and no text."""
-    decoded = decode(path)
+    decoded = decode(path, options)
     return media(decoded.audio, decoded.video)
 
 

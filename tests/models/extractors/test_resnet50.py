@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.extractors.registry import build
-from meldflow.models.extractors.resnet50.extractor import _random, centre
+from meldflow.models.extractors.resnet50.extractor import ResNet50, _random, centre
 from meldflow.models.running.computing import BACKENDS, Computing
 from meldflow.models.schema.features import Features
 from meldflow.models.schema.media import Missing
@@ -82,17 +83,24 @@ def test_features_equal_torchvision_s_own_preset(
     np.testing.assert_allclose(found["features"][:2], rows, atol=1e-4)
 
 
+@pytest.mark.parametrize(("weights", "side"), [("IMAGENET1K_V1", 256), ("IMAGENET1K_V2", 232)])
 @pytest.mark.parametrize("name", TALKING)
 def test_real_clips_equal_torchvision_frame_by_frame(
-    extractor: Extractor, theirs: Any, clip: Callable[[str], Path], name: str
+    extractor: Extractor,
+    theirs: Any,
+    clip: Callable[[str], Path],
+    name: str,
+    weights: str,
+    side: int,
 ) -> None:
     """From the file to the features without a line of ours, but for which frames they are."""
     import torch
     from torchvision.models import ResNet50_Weights
 
-    # The first weights' preset: resize to 256, crop 224; that of the second resizes to 232.
-    preset = ResNet50_Weights.IMAGENET1K_V1.transforms()
-    (found,) = extractor.encode([real(clip(name))])
+    assert isinstance(extractor, ResNet50)
+    preset = ResNet50_Weights[weights].transforms()
+    wanted = replace(extractor, short_side=side)
+    (found,) = wanted.encode([real(clip(name), wanted.decoding)])
     assert not isinstance(found, Missing)
     pictures = frames_at(clip(name), found["frame_index"].tolist())
     assert len(pictures) == 10
@@ -109,6 +117,17 @@ def frames_at(path: Path, wanted: list[int]) -> list[Image.Image]:
         frames = [frame for i, frame in enumerate(container.decode(video=0)) if i in wanted]
     exact = (in_float(one, (one.height, one.width)) for one in frames)
     return [Image.fromarray(np.rint(one).astype(np.uint8)) for one in exact]
+
+
+def test_the_size_to_which_frames_are_scaled_is_part_of_the_key() -> None:
+    (default,) = build(["video/resnet50"], {}, "random")
+    (other,) = build(
+        ["video/resnet50"], {}, "random", {"video/resnet50": {"short_side": 232}}, {"strict": True}
+    )
+    assert default.spec.parameters["short_side"] == 256
+    assert other.spec.parameters["short_side"] == 232
+    assert other.decoding == DecodeOptions(short_side=232, strict=True)
+    assert other.spec.key != default.spec.key
 
 
 def test_centre_is_torchvision_s() -> None:
