@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
+
+import pytest
 
 MELDFLOW = (sys.executable, "-m", "meldflow.flows.cli.main")
 
@@ -37,3 +42,23 @@ def run(
     out, err = process.communicate(timeout=540)
     assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def here(*arguments: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """``run`` in this process, without the seconds that imports take; for what starts no flow."""
+    from meldflow.flows.cli.main import main
+
+    given = [str(one) for one in arguments]
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.dict(os.environ, {"COLUMNS": "200"}),
+        mock.patch.object(sys, "argv", ["meldflow", *given]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    said = (out.getvalue(), err.getvalue())
+    assert ended.value.code == code, f"exit {ended.value.code}\n{said[0]}\n{said[1]}"
+    return subprocess.CompletedProcess(["meldflow", *given], code, *said)

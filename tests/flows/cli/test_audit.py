@@ -76,7 +76,7 @@ def test_the_real_annotations(tmp_path: Path, fixes: bool) -> None:
 def test_mistakes_end_in_one_line(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
     build(tmp_path / "data", invented(1), times=0)
     (tmp_path / "empty").mkdir()
-    done = command.run("audit", *arguments, cwd=tmp_path, code=2)
+    done = command.here("audit", *arguments, cwd=tmp_path, code=2)
     assert done.stdout == ""
     assert done.stderr.startswith("meldflow: ")
     assert says in done.stderr

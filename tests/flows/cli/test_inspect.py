@@ -43,7 +43,7 @@ def test_json_is_all_that_goes_to_standard_output(folder: Path) -> None:
 
 
 def test_the_screen_tells_the_facts_and_names_the_page(folder: Path) -> None:
-    done = command.run("inspect", NAME, "--html", "pages/clip.html", cwd=folder)
+    done = command.here("inspect", NAME, "--html", "pages/clip.html", cwd=folder)
     for part in ("Sound and pictures can be used", "h264", "48,000 Hz", "(10, 2048)", "no_text"):
         assert part in done.stdout
     assert "Joey's \"how\\nyou\" doin' ☃ [b].mp4" in done.stdout
@@ -52,7 +52,7 @@ def test_the_screen_tells_the_facts_and_names_the_page(folder: Path) -> None:
 
 
 def test_a_file_that_is_no_clip_is_no_error(folder: Path) -> None:
-    done = command.run("inspect", "notes.txt", cwd=folder)
+    done = command.here("inspect", "notes.txt", cwd=folder)
     assert "Neither sound nor pictures can be used" in done.stdout
     assert "unreadable" in done.stdout
     assert "Traceback" not in done.stderr
@@ -68,7 +68,7 @@ def test_a_file_that_is_no_clip_is_no_error(folder: Path) -> None:
     ],
 )
 def test_mistakes_end_in_one_line(folder: Path, arguments: tuple[str, ...], says: str) -> None:
-    done = command.run("inspect", *arguments, cwd=folder, code=2)
+    done = command.here("inspect", *arguments, cwd=folder, code=2)
     assert done.stdout == ""
     assert done.stderr.startswith("meldflow: ")
     assert says in done.stderr
@@ -79,6 +79,6 @@ def test_mistakes_end_in_one_line(folder: Path, arguments: tuple[str, ...], says
 def test_a_name_that_is_no_text_is_shown_none_the_less(folder: Path) -> None:
     name = b"na\xefve.mp4"
     (folder / os.fsdecode(name)).write_bytes(b"")
-    done = command.run("inspect", os.fsdecode(name), "--json", "--html", "n.html", cwd=folder)
+    done = command.here("inspect", os.fsdecode(name), "--json", "--html", "n.html", cwd=folder)
     assert os.fsencode(json.loads(done.stdout)["clip"]) == name
     assert "na\\udcefve.mp4" in (folder / "n.html").read_text()

@@ -36,14 +36,14 @@ def test_json_is_all_that_goes_to_standard_output(folder: Path) -> None:
 
 
 def test_the_screen_shows_the_classes_with_bars_and_what_was_missing(folder: Path) -> None:
-    done = command.run("predict", "broken.mp4", "--text", "Oh [b]!", cwd=folder)
+    done = command.here("predict", "broken.mp4", "--text", "Oh [b]!", cwd=folder)
     for part in ("█", "neutral", "Without audio/librosa: unreadable", "model report", "svm"):
         assert part in done.stdout
     assert "Traceback" not in done.stderr
 
 
 def test_words_alone_will_do_for_a_model_of_text(folder: Path) -> None:
-    done = command.run("predict", "--text", "Hey.", "--model", "text", "--json", cwd=folder)
+    done = command.here("predict", "--text", "Hey.", "--model", "text", "--json", cwd=folder)
     assert json.loads(done.stdout)["clip"] == ""
 
 
@@ -60,7 +60,7 @@ def test_words_alone_will_do_for_a_model_of_text(folder: Path) -> None:
 def test_mistakes_end_in_one_line(
     folder: Path, code: int, arguments: tuple[str, ...], says: str
 ) -> None:
-    done = command.run("predict", *arguments, cwd=folder, code=code)
+    done = command.here("predict", *arguments, cwd=folder, code=code)
     assert done.stdout == ""
     assert done.stderr.startswith("meldflow: ")
     assert says in done.stderr
