@@ -53,6 +53,9 @@ Record: TypeAlias = Features | Missing
 NEVER_EXTRACTED = "never_extracted"
 """What stands for a reason where no run ever tried to extract the feature."""
 
+STALE = "stale"
+"""What does where the stored result is of an earlier clip, text or key than is wanted now."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureRow:
@@ -68,7 +71,7 @@ class FeatureRow:
     """``extractor/array`` → values, shape (n_frames, …) if it is ragged, else (…); those that
     are missing are not here."""
     missing: Mapping[str, str]
-    """``extractor/array`` → why it is not there: a ``Reason``, or ``NEVER_EXTRACTED``."""
+    """``extractor/array`` → why it is not there: a ``Reason``, ``NEVER_EXTRACTED`` or ``STALE``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +159,12 @@ def conform(features: Features, spec: FeatureSpec) -> Record:
                 return Missing(reason=Reason.NOT_FINITE, message=message)
         stored[array.name] = cast
     return stored
+
+
+def parted(path: str) -> tuple[str, str]:
+    """``extractor/array`` as its two names."""
+    extractor, _, array = path.rpartition("/")
+    return extractor, array
 
 
 def rows_needed(array: ArraySpec, seconds: ArrayLike) -> NDArray[np.int64]:

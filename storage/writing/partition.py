@@ -202,10 +202,9 @@ class _PartitionWriter:
         """Where frames of the partition's other rows lie, which move with the new block."""
         if len(records) == self.last - self.first:
             return {}
-        here, rows = slice(self.first, self.last), range(self.first, self.last)
-        start = np.asarray(array_of(self.group, f"{array.name}_start")[here]).tolist()
-        size = np.asarray(array_of(self.group, f"{array.name}_row_size")[here]).tolist()
-        places = zip(rows, start, size, strict=True)
+        names = (f"{array.name}_{end}" for end in ("start", "row_size"))
+        ends = (np.asarray(array_of(self.group, one)[self.first : self.last]) for one in names)
+        places = zip(range(self.first, self.last), *(one.tolist() for one in ends), strict=True)
         return {row: (at, n) for row, at, n in places if n and row not in records}
 
 
