@@ -17,7 +17,7 @@ from meldflow.models.schema.media import Reason
 from meldflow.models.schema.utterances import Clip
 from meldflow.storage import open_store
 from meldflow.storage.format.catalogue import CatalogueChange, ids
-from meldflow.storage.format.columns import ColumnTable
+from meldflow.storage.format.columns import ColumnTable, array_of
 from meldflow.storage.places import location
 from meldflow.storage.planning.plan import PartitionPlan
 from meldflow.storage.writing.transaction import FailureRate, Run
@@ -72,7 +72,10 @@ def known_clips(store: str) -> dict[str, Clip]:
     if snapshot.is_empty:
         return {}
     table = snapshot.utterances
-    unchanged = (snapshot.state(one)["reason"] != Reason.CHANGED for one in snapshot.extractors)
+    with snapshot.reading():
+        groups = map(snapshot.group, snapshot.extractors)
+        reasons = [np.asarray(array_of(one, "reason")[:]) for one in groups]
+    unchanged = (one != Reason.CHANGED for one in reasons)
     known = np.logical_and.reduce([table["clip_sha"].any(axis=1), *unchanged])
     names = ("path", "sha", "size", "mtime_ns", "seconds")
     paths, shas, *numbers = (table[f"clip_{name}"][known] for name in names)
