@@ -165,6 +165,14 @@ def test_the_leaky_protocol_uses_no_row_of_dev_and_test(
     same(one, other)
 
 
+def test_the_baseline_is_the_majority_of_train_alone() -> None:
+    label = np.where(TABLE.split == "train", TABLE.label, "joy")
+    assert (label == "joy").sum() > (label == "neutral").sum()
+    table = dataclasses.replace(TABLE, label=label)
+    result = train_and_judge(table, config("fusion", epochs=1, svm_c=(1.0,))).result
+    assert set(result.judged["majority"].predicted) == {"neutral"}
+
+
 def test_labels_of_test_rows_change_no_prediction() -> None:
     """So nothing is chosen by them either, such as which seed of an ablation is compared."""
     given, rules = config("fusion", epochs=2), protocol_named("official")
