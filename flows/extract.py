@@ -96,7 +96,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
         resumed=run.resumed,
         utterances=plan.n_utterances,
         catalogue=change,
-        extracted=plan.stale(),
+        extracted={one.extractor: one.extracted for one in rates if one.tried},
         failures=tuple(rates),
         random_weights=open_store(options.store, snapshot).random_weights(),
         findings=dict(findings),

@@ -1,10 +1,21 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what tells one file's bytes from another's."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import tempfile
 from pathlib import Path
+
+
+def checksum(path: str) -> bytes | None:
+    """SHA-256 of a file's bytes; None of what is no file, or cannot be read to its end."""
+    with contextlib.suppress(OSError):
+        if Path(path).is_file():  # to open a pipe would be to wait for ever
+            with Path(path).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").digest()
+    return None
 
 
 def write_atomically(path: Path, content: bytes) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 MAX_ASPECT = 16.0
 """Longer side of a picture over its shorter one; scaling one beyond would blow up the longer."""
@@ -13,8 +13,8 @@ MAX_ASPECT = 16.0
 class DecodeOptions:
     """How clips are decoded; part of the key of every extractor that hears or sees them."""
 
-    sample_rate: int = 16000
-    """Rate of the decoded sound, Hz."""
+    sample_rate: ClassVar[int] = 16000
+    """Rate of the decoded sound, Hz: what every network of sound was trained on."""
     silence: float = 1e-4
     """Sound whose largest magnitude stays below this (-80 dBFS) is ``silent``."""
     frames: int = 10

@@ -53,6 +53,9 @@ Record: TypeAlias = Features | Missing
 NEVER_EXTRACTED = "never_extracted"
 """What stands for a reason where no run ever tried to extract the feature."""
 
+STALE = "stale"
+"""What does where the stored result is of an earlier clip, text or key than is wanted now."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureRow:
@@ -68,7 +71,7 @@ class FeatureRow:
     """``extractor/array`` → values, shape (n_frames, …) if it is ragged, else (…); those that
     are missing are not here."""
     missing: Mapping[str, str]
-    """``extractor/array`` → why it is not there: a ``Reason``, or ``NEVER_EXTRACTED``."""
+    """``extractor/array`` → why it is not there: a ``Reason``, ``NEVER_EXTRACTED`` or ``STALE``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +126,9 @@ class FeatureSpec:
 def conform(features: Features, spec: FeatureSpec) -> Record:
     """The features in their declared dtypes, or the reason why they may not be stored.
 
-    A value that the declared dtype cannot hold is ``overflow``; NaN or infinity where the
-    array does not allow it is ``not_finite``.
+    A value that the declared dtype cannot hold (too large, or in an integer array NaN or a
+    fraction) is ``overflow``; NaN or infinity where a float array does not allow it is
+    ``not_finite``.
 
     Raises:
         ValueError: an array is absent or has other dims than declared. That is a defect of
@@ -140,13 +144,14 @@ def conform(features: Features, spec: FeatureSpec) -> Record:
             raise ValueError(
                 f"{spec.name}/{array.name} has shape {value.shape}, declared {array.shape}"
             )
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             cast = value.astype(array.dtype, copy=False)
-        if cast.dtype.kind == "f":
-            if np.isinf(cast).any() and not np.isinf(value).any():
-                largest = float(np.nanmax(np.abs(value)))
-                message = f"{array.name} reaches {largest:.4g}, too large for {array.dtype}"
-                return Missing(reason=Reason.OVERFLOW, message=message)
+        is_float = cast.dtype.kind == "f"
+        lost = np.isinf(cast) & np.isfinite(value) if is_float else cast != value
+        if lost.any():
+            message = f"{array.name} holds {value[lost][0]:.6g}, which {array.dtype} cannot hold"
+            return Missing(reason=Reason.OVERFLOW, message=message)
+        if is_float:
             allowed = ~np.isinf(cast) if array.may_be_nan else np.isfinite(cast)
             if not allowed.all():
                 bad = cast.size - int(allowed.sum())
@@ -154,6 +159,12 @@ def conform(features: Features, spec: FeatureSpec) -> Record:
                 return Missing(reason=Reason.NOT_FINITE, message=message)
         stored[array.name] = cast
     return stored
+
+
+def parted(path: str) -> tuple[str, str]:
+    """``extractor/array`` as its two names."""
+    extractor, _, array = path.rpartition("/")
+    return extractor, array
 
 
 def rows_needed(array: ArraySpec, seconds: ArrayLike) -> NDArray[np.int64]:

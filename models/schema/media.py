@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NOT_FINITE = "not_finite"
     TIMEOUT = "timeout"
     CRASHED = "crashed"
+    CHANGED = "changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from meldflow.models.judging.protocols import Division, Protocol
 from meldflow.models.judging.records import Judgement
 from meldflow.models.judging.table import FeatureTable, extractor_of
+from meldflow.models.schema.features import STALE
 from meldflow.models.training.result import Caution
 
 FEW_ROWS = 200
@@ -64,8 +65,9 @@ def _missing_modality(situation: Situation) -> Iterator[str]:
         present = situation.table.present_modality(modality)
         if not present.any():
             extractors = sorted({extractor_of(path) for path in paths})
+            held = " and no ".join(f"{one}{_why(situation, one)}" for one in extractors)
             yield (
-                f"No {modality} at all: this snapshot holds no {' and no '.join(extractors)} "
+                f"No {modality} at all: this snapshot holds no {held} "
                 f"features. The network was given zeros in place of {modality}."
             )
             continue
@@ -83,17 +85,21 @@ def _missing_feature(situation: Situation) -> Iterator[str]:
             own = [path for path in paths if path.startswith(f"{extractor}/")]
             present = np.logical_or.reduce([table.present(path) for path in own])
             if not present.any():
-                yield f"No {extractor} features; {modality} rests on its other features alone."
+                why = _why(situation, extractor)
+                yield f"No {extractor} features{why}; {modality} rests on its other features alone."
             elif absent := int((~present).sum()):
                 yield (
                     f"{absent:,} of {len(table):,} utterances lack {extractor}"
-                    f"{_why(table.missing.get(extractor, {}))}; models do without it there."
+                    f"{_why(situation, extractor)}; models do without it there."
                 )
 
 
-def _why(reasons: Mapping[str, int]) -> str:
+def _why(situation: Situation, extractor: str) -> str:
     """The reasons in brackets, e.g. `` (silent 3, timeout 1)``; nothing where none is known."""
-    return f" ({', '.join(f'{name} {n}' for name, n in reasons.items())})" if reasons else ""
+    reasons = situation.table.missing.get(extractor, {})
+    told = [f"{name} {n}" for name, n in reasons.items()]
+    told += ["`meldflow extract` renews what is stale"] if STALE in reasons else []
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _unseen_class(situation: Situation) -> Iterator[str]:
@@ -173,13 +179,8 @@ def _by_purpose(situation: Situation) -> list[tuple[str, NDArray[np.intp]]]:
     return [(part, rows) for part, rows in parts.items() if part]
 
 
-def _wrong_protocol(situation: Situation) -> Iterator[str]:
-    if situation.protocol.wrong:
-        yield situation.protocol.wrong
-
-
 WORRIES: Mapping[str, Callable[[Situation], Iterator[str]]] = {
-    "wrong_protocol": _wrong_protocol,
+    "wrong_protocol": lambda situation: filter(None, [situation.protocol.wrong]),
     "random_weights": _random_weights,
     "not_better_than_majority": _no_better_than_majority,
     "unlabelled": _unlabelled,

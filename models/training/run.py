@@ -19,7 +19,7 @@ from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.running.hardware import describe_hardware, describe_versions
 from meldflow.models.schema.utterances import SPLITS
-from meldflow.models.training.ablations import Ablated, ablate
+from meldflow.models.training.ablations import ablate
 from meldflow.models.training.cautions import Situation, cautions, repeated_texts
 from meldflow.models.training.fit import (
     Fit,
@@ -30,7 +30,7 @@ from meldflow.models.training.fit import (
     unwatched,
 )
 from meldflow.models.training.networks import CONFIGS, Config, name_of
-from meldflow.models.training.result import Data, Hard, SeedResult, TrainResult
+from meldflow.models.training.result import Ablation, Data, Hard, SeedResult, TrainResult
 
 HARDEST = 20
 """Utterances that a report shows of those that were hardest."""
@@ -131,11 +131,12 @@ def _result(
     fits: Sequence[Fit],
     shown: Fit,
     winner: str,
-    less: Sequence[Ablated],
+    less: Sequence[tuple[Ablation, Judgement]],
 ) -> TrainResult:
     """The record: what holds for all seeds, and the details of the shown one."""
     table, division, rules = prepared.table, prepared.division, prepared.ledger.protocol
     judged = shown.result.judged
+    rivals = {**judged, **{record.name: best for record, best in less}}
     return TrainResult(
         protocol=rules.name,
         network=name_of(config),
@@ -150,10 +151,10 @@ def _result(
         layers=shown.network.layers,
         seeds=tuple(fit.result for fit in fits),
         winner=winner,
-        ablations=tuple(one.record for one in less),
+        ablations=tuple(record for record, _ in less),
         test_ids=tuple(np.array(table.ids())[division.judge].tolist()),
         test_truth=tuple(division.classes[i] for i in division.labels[division.judge]),
-        comparisons=_comparisons(judged, winner, division, less),
+        comparisons=_comparisons(rivals, winner, division),
         hardest=_hardest(judged[winner], table, division),
         fitted=tuple(shown.ledger.fitted),
         chosen=tuple(shown.ledger.chosen),
@@ -173,7 +174,7 @@ def _winner(seeds: Sequence[SeedResult]) -> str:
 
 
 def _comparisons(
-    judged: Mapping[str, Judgement], winner: str, division: Division, less: Sequence[Ablated]
+    judged: Mapping[str, Judgement], winner: str, division: Division
 ) -> tuple[Comparison, ...]:
     """The chosen classifier against every other, on the judged rows."""
     from meldflow.models.judging.metrics import compare
@@ -184,7 +185,6 @@ def _comparisons(
         for name, one in judged.items()
     }
     own = rivals.pop(winner)
-    rivals |= {one.record.name: one.predicted for one in less}
     return tuple(
         compare((winner, name), truth, (own, other), division.classes)
         for name, other in rivals.items()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from meldflow.models.schema.features import STALE
 from meldflow.storage.exports.formats import Outcome
 from meldflow.storage.exports.selection import Exported, Selection
 
@@ -52,12 +53,12 @@ def describe(outcome: Outcome, *, format_name: str, command: str) -> dict[str, A
 
 
 def counts(one: Exported, selection: Selection) -> dict[str, int]:
-    """Exported utterances that have the extractor's feature, that lack it, that are stale."""
+    """Exported utterances that have the extractor's feature, that lack it, of these the stale."""
     has = one.has(selection.rows)
     return {
         "ok": int(has.sum()),
         "missing": int((~has).sum()),
-        "stale": int(one.stale[selection.rows].sum()),
+        "stale": missing_reasons(one, selection).get(STALE, 0),
     }
 
 
@@ -80,8 +81,8 @@ def warnings(outcome: Outcome) -> tuple[str, ...]:
     return (
         *([f"RANDOM WEIGHTS: the features of {random} mean nothing"] if random else ()),
         *(
-            f"{name}: {number} stale; they belong to an earlier clip, text or key than the "
-            "catalogue's, `meldflow extract` renews them"
+            f"{name}: {number} stale, which count as missing; they belong to an earlier clip, text "
+            "or key than the catalogue's, `meldflow extract` renews them"
             for name, number in stale.items()
             if number
         ),

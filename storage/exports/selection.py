@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.features import STALE
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import by_partition
 from meldflow.storage.format.axes import UTTERANCE
@@ -39,31 +40,35 @@ class Exported:
         self.attributes = snapshot.attributes(name)
         """Key, version, parameters, weights and arrays, as the store describes them."""
         self.state = snapshot.state(name)
-        self.stale = snapshot.stale(name)
-        specs = layout.array_specs(self.attributes)
-        self.arrays = tuple(snapshot.array(name, array) for array in specs)
+        self.lacking = snapshot.lacking(name)
+        """Why every row of the store lacks the feature; empty where it has it."""
+        self.arrays = tuple(
+            snapshot.array(name, one) for one in layout.array_specs(self.attributes)
+        )
 
     def columns(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """The state of ``rows`` by name, each of shape (n_rows,); text as objects."""
-        status = self.state["status"][rows]
+        status = np.array([STATUS[one] for one in self.state["status"][rows]], dtype=object)
+        stale = self.lacking[rows] == STALE
+        status[stale] = STALE
         return {
-            "status": np.array([STATUS[one] for one in status.tolist()], dtype=object),
+            "status": status,
             "reason": self.state["reason"][rows],
             "message": self.state["message"][rows],
             "key": self.state["key"][rows],
-            "stale": self.stale[rows],
+            "stale": stale.astype(bool),
             "present": self.has(rows),
         }
 
     def has(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of ``rows`` have the feature, shape (n_rows,)."""
-        return np.asarray(self.state["status"][rows] == layout.OK)
+        return np.asarray(self.lacking[rows] == "", dtype=bool)
 
     def reasons(self, rows: NDArray[np.int64]) -> list[tuple[int, str, str]]:
         """(row, reason, message) of those of ``rows`` that lack the feature."""
-        lacking = rows[~self.has(rows)]
-        reasons, messages = layout.reasons(self.state, lacking), self.state["message"][lacking]
-        return list(zip(lacking.tolist(), reasons.tolist(), messages.tolist(), strict=True))
+        rows = rows[~self.has(rows)]
+        columns = (rows, self.lacking[rows], self.state["message"][rows])
+        return list(zip(*(one.tolist() for one in columns), strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

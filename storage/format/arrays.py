@@ -28,12 +28,15 @@ class FixedArray:
     spec: ArraySpec
     values: zarr.Array[Any]
     """Shape (n_rows, …)."""
+    stale: NDArray[np.bool_]
+    """Rows whose value counts as missing, shape (n_rows,)."""
 
     def read(self, rows: NDArray[np.int64]) -> Sequence[NDArray[Any]]:
         """The values of ``rows``, ascending, by one read from the first of them to the last."""
         if not rows.size:
             return []
         block, begin = read_span(self.values, int(rows[0]), int(rows[-1]) + 1)
+        block[rows[self.stale[rows]] - begin] = self.values.fill_value
         return [np.asarray(block[row - begin]) for row in rows.tolist()]
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -44,12 +47,13 @@ class FixedArray:
             first, last = int(some[0]), int(some[-1]) + 1
             found[done : done + some.size] = np.asarray(self.values[first:last])[some - first]
             done += some.size
+        found[self.stale[rows]] = self.values.fill_value
         return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaggedArray:
-    """An array with any number of frames per row; failed rows have none."""
+    """An array with any number of frames per row; failed and stale rows have none."""
 
     spec: ArraySpec
     values: zarr.Array[Any]
@@ -83,14 +87,15 @@ class RaggedArray:
 FeatureArray: TypeAlias = FixedArray | RaggedArray
 
 
-def open_array(group: zarr.Group, spec: ArraySpec) -> FeatureArray:
-    """The array that ``spec`` describes, in its extractor's group."""
+def open_array(group: zarr.Group, spec: ArraySpec, stale: NDArray[np.bool_]) -> FeatureArray:
+    """The array that ``spec`` describes, in its extractor's group, without its ``stale`` rows."""
     values = array_of(group, spec.name)
     if spec.rate is None:
-        return FixedArray(spec=spec, values=values)
+        return FixedArray(spec=spec, values=values, stale=stale)
     start, row_size = f"{spec.name}_start", f"{spec.name}_row_size"
     ends = ColumnTable.read(group, [Column(name, "int64", 0) for name in (start, row_size)])
-    return RaggedArray(spec=spec, values=values, start=ends[start], row_size=ends[row_size])
+    sizes = np.where(stale, 0, ends[row_size])
+    return RaggedArray(spec=spec, values=values, start=ends[start], row_size=sizes)
 
 
 def read_span(values: zarr.Array[Any], first: int, last: int) -> tuple[NDArray[Any], int]:

@@ -169,9 +169,10 @@ def create_features(
 
 
 def _rows_per_chunk(array: ArraySpec, whole: int) -> int:
-    """The largest divisor of ``whole`` rows that stays within ``CHUNK_BYTES``."""
+    """The largest divisor of ``whole`` rows that stays within ``CHUNK_BYTES``; at least one row."""
     row_bytes = int(np.prod(array.shape, dtype=np.int64)) * np.dtype(array.dtype).itemsize
-    return max(n for n in range(1, whole + 1) if whole % n == 0 and n * row_bytes <= CHUNK_BYTES)
+    fitting = (n for n in range(2, whole + 1) if whole % n == 0 and n * row_bytes <= CHUNK_BYTES)
+    return max(fitting, default=1)
 
 
 def _codec(array: ArraySpec) -> BloscCodec | ZstdCodec:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meldflow.models.schema.features import FeatureSpec
-from meldflow.models.schema.media import Modality
+from meldflow.models.schema.media import Modality, Reason
 from meldflow.storage.format.arrays import by_partition
 from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.format.layout import FAILED, NEVER
@@ -114,8 +114,9 @@ def plan(
     work: dict[int, dict[str, NDArray[np.int64]]] = {}
     why: dict[str, dict[Why, int]] = {}
     for spec in specs:
+        again = (*retry, Reason.CHANGED)  # whose clip was another by the time it was read
         found = stale_rows(
-            utterances, states[spec.name], modality=spec.modality, key=spec.key, retry=retry
+            utterances, states[spec.name], modality=spec.modality, key=spec.key, retry=again
         )
         counts = {reason: int(rows.sum()) for reason, rows in found.items() if rows.any()}
         if counts:

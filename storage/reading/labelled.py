@@ -50,8 +50,9 @@ def dataset(pinned: Pinned, extractor: str) -> xr.Dataset:
     )
     # No silent zeros: numbers of frames and the like become floats, NaN where there is none.
     fixed = [one for one in specs.values() if one.rate is None]
-    integers = [one.name for one in fixed if np.dtype(one.dtype).kind in "iu"]
-    return found.assign({name: found[name].where(found["present"]) for name in integers})
+    stale = pinned.stale(extractor).any()  # else floats are NaN already where there is none
+    masked = [one.name for one in fixed if stale or np.dtype(one.dtype).kind in "iu"]
+    return found.assign({name: found[name].where(found["present"]) for name in masked})
 
 
 def tree(pinned: Pinned) -> xr.DataTree:
@@ -80,18 +81,17 @@ def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr
 
 def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
     """What is known of every utterance of the store, and of its feature."""
-    table, state = pinned.utterances, pinned.state(extractor)
-    present = state["status"] == layout.OK
+    table, lacking = pinned.utterances, pinned.lacking(extractor)
     columns = {name: (table[COLUMN_OF.get(name, name)], told) for name, told in LABELS.items()}
     columns |= {
         "active": (table["active"] == 1, {"long_name": "is in the data set"}),
-        "present": (present, {"long_name": "has the feature"}),
+        "present": (lacking == "", {"long_name": "has the feature"}),
         "stale": (
             pinned.stale(extractor),
             {"long_name": "is of an earlier clip, text or extractor"},
         ),
-        "reason": (layout.reasons(state), {"long_name": "why the feature is missing"}),
-        "message": (state["message"], {}),
+        "reason": (lacking, {"long_name": "why the feature is missing"}),
+        "message": (pinned.state(extractor)["message"], {}),
         UTTERANCE: (np.array(pinned.ids, dtype=object), {"long_name": "id of the utterance"}),
     }
     return {name: xr.Variable((UTTERANCE,), *one) for name, one in columns.items()}

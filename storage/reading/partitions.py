@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meldflow.models.schema.features import ArraySpec, FeatureRow
-from meldflow.storage.format import layout
+from meldflow.models.schema.features import ArraySpec, FeatureRow, parted
 from meldflow.storage.format.arrays import by_partition
 from meldflow.storage.reading.pinned import Pinned
 
@@ -53,7 +52,7 @@ class PartitionReader:
         Raises:
             UsageError: the snapshot has no such array.
         """
-        return {path: self.snapshot.array_spec(*_parted(path)) for path in self.paths}
+        return {path: self.snapshot.array_spec(*parted(path)) for path in self.paths}
 
     def sizes(self) -> Mapping[int, int]:
         """Number of each partition that has wanted rows → how many it has."""
@@ -68,9 +67,8 @@ class PartitionReader:
             KeyError: the partition has no wanted rows.
         """
         rows = self._rows[partition]
-        found = {path: self.snapshot.read_rows(*_parted(path), rows) for path in self.paths}
-        states = {path: self.snapshot.state(_parted(path)[0]) for path in self.paths}
-        lacking = {path: layout.reasons(state, rows) for path, state in states.items()}
+        found = {path: self.snapshot.read_rows(*parted(path), rows) for path in self.paths}
+        lacking = {path: self.snapshot.lacking(parted(path)[0], rows) for path in self.paths}
         return [
             FeatureRow(
                 row=row,
@@ -87,8 +85,3 @@ class PartitionReader:
         size = self.snapshot.partition
         parted = by_partition(self.snapshot.rows(self.split), size)
         return {int(rows[0]) // size: rows for rows in parted}
-
-
-def _parted(path: str) -> tuple[str, str]:
-    extractor, _, array = path.rpartition("/")
-    return extractor, array

@@ -17,7 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import RunError, UsageError
-from meldflow.models.schema.features import ArraySpec
+from meldflow.models.schema.features import STALE, ArraySpec
 from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.storage.format import catalogue, layout, run_table
@@ -59,7 +59,7 @@ class Pinned:
     _arrays: dict[tuple[str, str], FeatureArray] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    _states: dict[str, ColumnTable] = field(
+    _states: dict[str, tuple[ColumnTable, NDArray[np.bool_]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -181,19 +181,28 @@ class Pinned:
 
     def state(self, extractor: str) -> ColumnTable:
         """Status, reason, message, key, checksum and seconds, one entry per row."""
-        if extractor not in self._states:
-            columns = layout.STATE_COLUMNS
-            with self.reading():
-                self._states[extractor] = ColumnTable.read(self.group(extractor), columns)
-        return self._states[extractor]
+        return self._state(extractor)[0]
 
     def stale(self, extractor: str) -> NDArray[np.bool_]:
         """Active rows whose result is of an earlier clip, text or key, shape (n_rows,)."""
-        attributes, state = self.attributes(extractor), self.state(extractor)
-        modality, key = Modality(attributes["modality"]), attributes["key"]
-        found = stale_rows(self.utterances, state, modality=modality, key=key)
-        del found[Why.NEVER]
-        return np.asarray(np.logical_or.reduce(list(found.values())), dtype=bool)
+        return self._state(extractor)[1]
+
+    def _state(self, extractor: str) -> tuple[ColumnTable, NDArray[np.bool_]]:
+        if extractor not in self._states:
+            with self.reading():
+                state = ColumnTable.read(self.group(extractor), layout.STATE_COLUMNS)
+            modality, key = (self.attributes(extractor)[name] for name in ("modality", "key"))
+            found = stale_rows(self.utterances, state, modality=Modality(modality), key=key)
+            del found[Why.NEVER]
+            self._states[extractor] = state, np.logical_or.reduce(list(found.values()))
+        return self._states[extractor]
+
+    def lacking(
+        self, extractor: str, rows: NDArray[np.int64] | slice = slice(None)
+    ) -> NDArray[Any]:
+        """Why each of ``rows`` lacks the feature, shape (n_rows,); empty where it has it."""
+        reasons = layout.reasons(self.state(extractor), rows)
+        return np.where(self.stale(extractor)[rows], STALE, reasons)
 
     def features(
         self, extractor: str, array: str, split: str | None = None
@@ -201,8 +210,8 @@ class Pinned:
         """A fixed-size feature of the active rows, and which of them have it.
 
         Returns:
-            values, shape (n_rows, …), and a mask, shape (n_rows,). Rows without the feature
-            hold NaN (0 in integer arrays).
+            values, shape (n_rows, …), and a mask, shape (n_rows,). Rows without the feature,
+            stale ones among them, hold NaN (0 in integer arrays).
 
         Raises:
             UsageError: there is no such feature, or it has a number of frames for each row.
@@ -212,10 +221,10 @@ class Pinned:
             raise UsageError(f"{extractor}/{array} has frames: read it with frames(), partitions()")
         with self.reading():
             values = stored.gather(rows)
-        return values, np.asarray(self.state(extractor)["status"][rows] == layout.OK)
+        return values, np.asarray(self.lacking(extractor, rows) == "", dtype=bool)
 
     def frames(self, extractor: str, array: str, name: str) -> NDArray[Any]:
-        """A ragged feature of one utterance, shape (n_frames, …); no frames if it failed."""
+        """A ragged feature of one utterance, shape (n_frames, …); none if it is missing."""
         return self.read_rows(extractor, array, np.array([self.row(name)]))[0]
 
     def iter_frames(self, extractor: str, array: str) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -263,5 +272,5 @@ class Pinned:
         name = (extractor, array)
         if name not in self._arrays:
             spec = self.array_spec(extractor, array)
-            self._arrays[name] = open_array(self.group(extractor), spec)
+            self._arrays[name] = open_array(self.group(extractor), spec, self.stale(extractor))
         return self._arrays[name]

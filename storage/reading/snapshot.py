@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.features import NEVER_EXTRACTED, STALE, parted
 from meldflow.storage.format import clip_facts, layout
 from meldflow.storage.places.place import place_of
 from meldflow.storage.reading.partitions import PartitionReader
@@ -68,8 +70,7 @@ class Snapshot(Pinned):
             held = ", ".join(self.splits()) or "nothing"
             raise UsageError(f"store {self.url}: its splits are {held}, not {split!r}")
         for path in paths:
-            extractor, _, array = path.rpartition("/")
-            self.array_spec(extractor, array)
+            self.array_spec(*parted(path))
         return PartitionReader(
             url=place_of(self.url).name, snapshot_id=self.id, paths=paths, split=split
         )
@@ -101,16 +102,10 @@ class Snapshot(Pinned):
         """Split → extractor → counts by state."""
         found: dict[str, dict[str, Counts]] = {split: {} for split in self.splits()}
         for extractor in self.extractors:
-            status, stale = self.state(extractor)["status"], self.stale(extractor)
-            for split in found:
-                rows = self.rows(split)
-                fresh = status[rows][~stale[rows]]
-                found[split][extractor] = Counts(
-                    ok=int((fresh == layout.OK).sum()),
-                    failed=int((fresh == layout.FAILED).sum()),
-                    stale=int(stale[rows].sum()),
-                    never=int((fresh == layout.NEVER).sum()),
-                )
+            for split, of in found.items():
+                why = Counter(self.lacking(extractor, self.rows(split)).tolist())
+                ok, stale, never = (why.pop(one, 0) for one in ("", STALE, NEVER_EXTRACTED))
+                of[extractor] = Counts(ok=ok, failed=why.total(), stale=stale, never=never)
         return found
 
     def failures(self) -> list[FailedRow]:

@@ -137,9 +137,14 @@ class _PartitionWriter:
     def write(self, results: Mapping[int, Result]) -> tuple[Update, Update]:
         """Writes every array; gives the new state and the new places of the frames."""
         records = {row: results[row].record for row in sorted(results)}
+        ragged = ragged_arrays(self.spec)
+        kept = {array.name: self._kept(array, records) for array in ragged}
+        for array in ragged:  # before any of them is written: a row has all of its arrays or none
+            taken = sum(size for _, size in kept[array.name].values())
+            _fail_what_does_not_fit(array, records, self._slot(array)[1] - taken)
         ends: dict[str, list[Any]] = {}
-        for array in ragged_arrays(self.spec):
-            ends |= self._write_ragged(array, records)
+        for array in ragged:
+            ends |= self._write_ragged(array, records, kept[array.name])
         for array in self.spec.arrays:
             if array.rate is None:
                 self._write_fixed(array, records)
@@ -167,16 +172,22 @@ class _PartitionWriter:
             block[row - self.first] = value
         stored[self.first : self.last] = block
 
-    def _write_ragged(self, array: ArraySpec, records: dict[int, Record]) -> dict[str, list[int]]:
+    def _slot(self, array: ArraySpec) -> tuple[int, int]:
+        """First frame and number of frames of the partition's slot."""
+        base, room = np.asarray(array_of(self.group, f"{array.name}_slot")[self.partition]).tolist()
+        return base, room
+
+    def _write_ragged(
+        self,
+        array: ArraySpec,
+        records: Mapping[int, Record],
+        kept: Mapping[int, tuple[int, int]],
+    ) -> dict[str, list[int]]:
         """Lays the partition's frames into its slot; gives start and row_size of every row."""
-        stored = array_of(self.group, array.name)
-        slot = np.asarray(array_of(self.group, f"{array.name}_slot")[self.partition])
-        base, room = slot.tolist()
-        kept = self._kept_frames(array, stored, records)
-        _fail_what_does_not_fit(array, records, room - sum(map(len, kept.values())))
+        stored, base = array_of(self.group, array.name), self._slot(array)[0]
         empty = np.empty((0, *array.shape), array.dtype)
-        given = {row: one[array.name] for row, one in records.items() if isinstance(one, dict)}
-        frames = given | kept
+        frames = {row: one[array.name] for row, one in records.items() if isinstance(one, dict)}
+        frames |= {row: np.asarray(stored[at : at + size]) for row, (at, size) in kept.items()}
         pieces = [frames.get(row, empty) for row in range(self.first, self.last)]
         sizes = [len(piece) for piece in pieces]
         # Whole shards, always: writing part of a shard would read and merge the rest.
@@ -187,20 +198,14 @@ class _PartitionWriter:
         starts = base + np.concatenate([[0], np.cumsum(sizes)[:-1]])
         return {f"{array.name}_start": starts.tolist(), f"{array.name}_row_size": sizes}
 
-    def _kept_frames(
-        self, array: ArraySpec, stored: zarr.Array[Any], records: Mapping[int, Record]
-    ) -> dict[int, NDArray[Any]]:
-        """Frames of the partition's other rows, which move with the new block."""
+    def _kept(self, array: ArraySpec, records: Mapping[int, Record]) -> dict[int, tuple[int, int]]:
+        """Where frames of the partition's other rows lie, which move with the new block."""
         if len(records) == self.last - self.first:
             return {}
-        here, rows = slice(self.first, self.last), range(self.first, self.last)
-        start = np.asarray(array_of(self.group, f"{array.name}_start")[here]).tolist()
-        size = np.asarray(array_of(self.group, f"{array.name}_row_size")[here]).tolist()
-        return {
-            row: np.asarray(stored[begin : begin + length])
-            for row, begin, length in zip(rows, start, size, strict=True)
-            if length and row not in records
-        }
+        names = (f"{array.name}_{end}" for end in ("start", "row_size"))
+        ends = (np.asarray(array_of(self.group, one)[self.first : self.last]) for one in names)
+        places = zip(range(self.first, self.last), *(one.tolist() for one in ends), strict=True)
+        return {row: (at, n) for row, at, n in places if n and row not in records}
 
 
 def _fail_what_does_not_fit(array: ArraySpec, records: dict[int, Record], room: int) -> None:

@@ -17,6 +17,9 @@ UNKNOWN_SECONDS = 60.0
 """Room for a clip whose header does not say how long it is. Shards that nobody fills cost nothing;
 where it is too little, the next run knows better, by what this one decoded."""
 
+BELIEVED_SECONDS = 86_400.0
+"""A header that says more is not believed: nobody else's frames shall lie 10¹⁴ behind it."""
+
 
 def make_room(
     root: zarr.Group, spec: FeatureSpec, partition: int, seconds: NDArray[np.float64]
@@ -61,7 +64,8 @@ def make_room(
 
 def longest(utterances: ColumnTable, facts: Iterable[ColumnTable]) -> NDArray[np.float64]:
     """How long every clip may be, seconds: by its row, its header, and what was decoded of it."""
-    known = [utterances["seconds"], utterances["clip_seconds"]]
+    said = (utterances["seconds"], utterances["clip_seconds"])
+    known = [np.where(one > BELIEVED_SECONDS, np.nan, one) for one in said]
     known += [clip_facts.decoded_seconds(table, utterances["clip_sha"]) for table in facts]
     of_clip = np.isfinite(np.stack(known[1:])).any(axis=0)
     most: NDArray[np.float64] = np.nan_to_num(np.stack(known, dtype=np.float64)).max(axis=0)

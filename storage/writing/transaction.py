@@ -60,9 +60,9 @@ class FailureRate:
     reasons: dict[str, int]
 
     @property
-    def rate(self) -> float:
-        """Failed rows among those tried."""
-        return self.failed / self.tried if self.tried else 0.0
+    def extracted(self) -> int:
+        """Rows that have their feature now."""
+        return self.tried - self.failed
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ catalogued before, with the same size and time of change, is not read again.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import os
 import stat
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from meldflow.models.files import checksum
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Missing, Reason
 from meldflow.models.schema.utterances import Clip
@@ -149,13 +149,9 @@ def _hash(paths: Iterable[str], files: Mapping[str, Clip | None]) -> dict[str, b
     unread = [path for path in paths if (one := files[path]) and one.sha256 == NO_FILE]
 
     def digest(path: str) -> bytes:
-        try:
-            with Path(path).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").digest()
-        except OSError:
-            return NO_FILE
-        finally:
-            advance(1)
+        found = checksum(path) or NO_FILE
+        advance(1)
+        return found
 
     with (
         progress("reading clips", len(unread), "clips") as advance,

@@ -8,14 +8,16 @@ from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
 from prefect.futures import PrefectFuture
 
 from meldflow.models.running.hardware import EXTRACTION_PACKAGES, describe_versions
 from meldflow.models.schema.errors import MeldflowError, RunError
+from meldflow.models.schema.media import Reason
 from meldflow.models.schema.utterances import Clip
 from meldflow.storage import open_store
 from meldflow.storage.format.catalogue import CatalogueChange, ids
-from meldflow.storage.format.columns import ColumnTable
+from meldflow.storage.format.columns import ColumnTable, array_of
 from meldflow.storage.places import location
 from meldflow.storage.planning.plan import PartitionPlan
 from meldflow.storage.writing.transaction import FailureRate, Run
@@ -38,9 +40,9 @@ class ExtractReport:
     """Utterances with something to extract."""
     catalogue: CatalogueChange
     extracted: Mapping[str, int]
-    """Extractor → rows extracted now."""
+    """Extractor → rows that got their feature; only extractors that tried some."""
     failures: tuple[FailureRate, ...]
-    """By extractor; rows written by a resumed run count as well."""
+    """By extractor; in both, rows written before the run was resumed count as well."""
     random_weights: tuple[str, ...]
     """Extractors whose networks have random weights."""
     findings: Mapping[str, int]
@@ -63,30 +65,35 @@ def origin(options: ExtractOptions) -> dict[str, Any]:
 
 
 def known_clips(store: str) -> dict[str, Clip]:
-    """Path → clip as the store has it; empty where there is no store yet."""
+    """Path → clip as the store has it, without those that another run found changed."""
     if not location.exists(store):
         return {}
     snapshot = open_store(store)
     if snapshot.is_empty:
         return {}
     table = snapshot.utterances
-    columns = ("clip_path", "clip_sha", "clip_size", "clip_mtime_ns", "clip_seconds")
+    with snapshot.reading():
+        groups = map(snapshot.group, snapshot.extractors)
+        reasons = [np.asarray(array_of(one, "reason")[:]) for one in groups]
+    unchanged = (one != Reason.CHANGED for one in reasons)
+    known = np.logical_and.reduce([table["clip_sha"].any(axis=1), *unchanged])
+    names = ("path", "sha", "size", "mtime_ns", "seconds")
+    paths, shas, *numbers = (table[f"clip_{name}"][known] for name in names)
+    rows = zip(paths, shas, *(one.tolist() for one in numbers), strict=True)
     return {
         path: Clip(path=path, sha256=sha.tobytes(), size=size, mtime_ns=mtime, seconds=seconds)
-        for path, sha, size, mtime, seconds in zip(
-            *(table[name] if name == "clip_sha" else table[name].tolist() for name in columns),
-            strict=True,
-        )
+        for path, sha, size, mtime, seconds in rows
     }
 
 
 def source_of(utterances: ColumnTable) -> Callable[[int], Source]:
     """Row → what a worker needs of it; made when it is asked for, since there may be a million."""
     names = ids(utterances)
-    clips, texts = utterances["clip_path"], utterances["text"]
+    clips, texts, checksums = (utterances[name] for name in ("clip_path", "text", "clip_sha"))
 
     def source(row: int) -> Source:
-        return Source(row=row, id=names[row], clip=clips[row], text=texts[row])
+        sha256 = checksums[row].tobytes()
+        return Source(row=row, id=names[row], clip=clips[row], text=texts[row], sha256=sha256)
 
     return source
 

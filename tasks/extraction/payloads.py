@@ -29,6 +29,8 @@ class Source:
     id: str
     clip: str
     text: str
+    sha256: bytes = bytes(32)
+    """Of the clip, when it was listed; all zero where it could not be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,9 +20,8 @@ from meldflow.models.judging.table import (
 )
 from meldflow.models.judging.target import EMOTION, TARGETS
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.schema.features import ArraySpec
+from meldflow.models.schema.features import ArraySpec, parted
 from meldflow.storage import Snapshot
-from meldflow.storage.format.layout import FAILED
 
 
 def load_table(
@@ -59,7 +58,7 @@ def load_table(
         raise UsageError(
             f"no utterance of snapshot {snapshot.id} has {TARGETS[target].one} to learn from"
         )
-    specs = {path: snapshot.array_spec(*_parts(path)) for path in paths if path in held}
+    specs = {path: snapshot.array_spec(*parted(path)) for path in paths if path in held}
     return FeatureTable(
         snapshot=snapshot.id,
         store=snapshot.url,
@@ -88,22 +87,15 @@ def _read(
 ) -> NDArray[Any]:
     """One array of the labelled active rows, frames as segments, NaN where there is none."""
     if spec.rate is None:
-        return snapshot.features(*_parts(path))[0][labelled]
+        return snapshot.features(*parted(path))[0][labelled]
     place = np.cumsum(labelled) - 1
     found = np.empty((int(labelled.sum()), SEGMENTS, *spec.shape), dtype=np.float16)
-    for active, (_, frames) in enumerate(snapshot.iter_frames(*_parts(path))):
+    for active, (_, frames) in enumerate(snapshot.iter_frames(*parted(path))):
         if labelled[active]:
             found[place[active]] = segments(frames)
     return found
 
 
-def _parts(path: str) -> tuple[str, str]:
-    """``extractor/array`` as its two names."""
-    extractor, _, array = path.rpartition("/")
-    return extractor, array
-
-
 def _reasons(snapshot: Snapshot, extractor: str, rows: NDArray[np.int64]) -> dict[str, int]:
-    state = snapshot.state(extractor)
-    failed = rows[np.asarray(state["status"][rows] == FAILED)]
-    return dict(Counter(state["reason"][failed].tolist()).most_common())
+    reasons = Counter(filter(None, snapshot.lacking(extractor, rows).tolist()))
+    return dict(reasons.most_common())

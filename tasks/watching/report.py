@@ -113,7 +113,7 @@ def _extractors(report: RunReport) -> list[str]:
     rows = (
         (
             code(report.keys.get(one.extractor, one.extractor)),
-            f"{one.tried:,}",
+            f"{one.extracted:,}",
             f"{one.failed:,}",
             text(", ".join(f"{reason} {n:,}" for reason, n in one.reasons.items())),
         )

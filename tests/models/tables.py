@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -75,16 +74,3 @@ def make_table(
         columns={"audio/librosa/stats": STATS},
         missing={"audio/wav2vec2": {"too_short": 3}} if missing else {},
     )
-
-
-def with_other_test_rows(table: FeatureTable) -> FeatureTable:
-    """``table`` with other features, words, speakers and labels in its test rows."""
-    rows = table.rows("test")
-    features = {path: values.copy() for path, values in table.features.items()}
-    for values in features.values():
-        values[rows] = 7
-    columns = {name: getattr(table, name).copy() for name in ("label", "text", "speaker")}
-    columns["label"][rows] = columns["label"][rows][::-1]
-    columns["text"][rows] = columns["text"][table.rows("train")[0]]
-    columns["speaker"][rows] = "Mike"
-    return replace(table, features=features, **columns)

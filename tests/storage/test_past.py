@@ -141,7 +141,7 @@ def test_reasons_are_only_ever_added() -> None:
     known = (
         *("missing_file", "unreadable", "no_audio", "no_video", "no_text", "too_short"),
         *("too_long", "decode_error", "silent", "encrypted", "overflow", "not_finite"),
-        *("timeout", "crashed"),
+        *("timeout", "crashed", "changed"),
     )
     assert tuple(Reason)[: len(known)] == known
 

@@ -56,14 +56,14 @@ def true_labels(one: Utterance) -> str:
     return _digest(*labels, *facts, np.array([one.seconds, clip.seconds], np.float32))
 
 
-def true_features(spec: FeatureSpec, one: Utterance) -> str:
-    """What the store has to hold of an utterance's features."""
+def true_features(spec: FeatureSpec, one: Utterance, *, stale: bool = False) -> str:
+    """What a reader has to see of an utterance's features: of stale ones their state alone."""
     record = expected(spec, one)
     source = text_checksum(one.text) if spec.modality == Modality.TEXT else one.clip.sha256
     state: tuple[object, ...] = (OK, "", "", spec.key, source)
     if isinstance(record, Missing):
         state = (FAILED, record.reason.value, record.message, spec.key, source)
-    return _digest(*state, *(_array(array, record) for array in spec.arrays))
+    return _digest(*state, *(_fill(a) if stale else _array(a, record) for a in spec.arrays))
 
 
 def never_extracted(spec: FeatureSpec) -> str:

@@ -157,20 +157,18 @@ def _matrix(table: FeatureTable, path: str, width: int) -> NDArray[np.float32]:
 
 def _stats(table: FeatureTable, names: list[str]) -> NDArray[np.float32]:
     """The named librosa statistics, shape (n, len(names))."""
-    values = table.features.get(STATS)
-    if values is None:
-        return np.full((len(table), len(names)), np.nan, dtype=np.float32)
+    values = _matrix(table, STATS, len(names))
+    if STATS not in table.features:
+        return values
     known = {name: i for i, name in enumerate(table.columns.get(STATS, ()))}
     absent = [name for name in names if name not in known]
     if absent:
         raise UsageError(f"snapshot {table.snapshot}: {STATS} has no column {absent[0]}")
-    return np.asarray(values[:, [known[name] for name in names]], dtype=np.float32)
+    return values[:, [known[name] for name in names]]
 
 
 def _scalars(table: FeatureTable) -> NDArray[np.float32]:
     """The five scalars in the order of ``SCALARS``, shape (n, 5)."""
     four = _stats(table, [f"{name}_mean" for name in SCALARS if name != "tempo"])
-    tempo = _matrix(table, "audio/librosa/tempo", 0).reshape(len(table), -1)
-    if not tempo.shape[1]:
-        tempo = np.full((len(table), 1), np.nan, dtype=np.float32)
-    return np.insert(four, SCALARS.index("tempo"), tempo[:, 0], axis=1)
+    tempo = _matrix(table, "audio/librosa/tempo", 1).reshape(len(table))
+    return np.insert(four, SCALARS.index("tempo"), tempo, axis=1)

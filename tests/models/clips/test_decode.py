@@ -194,7 +194,6 @@ def test_real_clips(clip: Callable[[str], Path], name: str) -> None:
 def test_parameters_change_with_every_option() -> None:
     default = DecodeOptions()
     changed = (
-        DecodeOptions(sample_rate=8000),
         DecodeOptions(silence=0.1),
         DecodeOptions(frames=3),
         DecodeOptions(short_side=300),

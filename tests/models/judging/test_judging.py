@@ -339,6 +339,26 @@ def test_caution_on_utterances_without_an_emotion() -> None:
     assert kinds(table) == {"unlabelled": ["3 utterances without an emotion were left out."]}
 
 
+def test_caution_on_features_of_an_earlier_clip() -> None:
+    table = make_table((250, 200, 200))
+    voice = table.features["audio/wav2vec2/mean"].copy()
+    voice[:3] = np.nan
+    features = {**table.features, "audio/wav2vec2/mean": voice}
+    stale = replace(table, features=features, missing={"audio/wav2vec2": {"stale": 2, "silent": 1}})
+    assert kinds(stale) == {
+        "missing_feature": [
+            "3 of 650 utterances lack audio/wav2vec2 (stale 2, silent 1, `meldflow extract` renews "
+            "what is stale); models do without it there."
+        ]
+    }
+    (alone,) = kinds(stale.only(("audio",)))["missing_feature"]
+    assert "stale 2" in alone
+    nothing = replace(
+        stale, features={**features, "audio/wav2vec2/mean": np.full_like(voice, np.nan)}
+    )
+    assert "No audio/wav2vec2 features (stale 2" in kinds(nothing)["missing_feature"][0]
+
+
 def test_caution_on_one_speaker() -> None:
     table = make_table((250, 200, 200))
     alone = replace(table, speaker=np.where(table.split == "train", "Ross", table.speaker))

@@ -26,16 +26,6 @@ from tests.models.tables import make_table
 
 CONFIG = FusionConfig(epochs=3, width=16, heads=2, speaker_width=4, batch_size=4)
 OFFICIAL = PROTOCOLS["official"]
-SLURM = {
-    "SLURM_JOB_ID": "17",
-    "SLURM_JOB_NAME": "extract",
-    "SLURM_NTASKS": "2",
-    "SLURM_NTASKS_PER_NODE": "2",
-    "SLURM_PROCID": "1",
-    "SLURM_LOCALID": "1",
-    "SLURM_NODEID": "0",
-}
-"""What a job of two tasks finds in its environment."""
 
 
 def ledger_of(table: FeatureTable) -> Ledger:
@@ -235,12 +225,6 @@ def test_dialogues_are_in_order_and_cut_where_too_long() -> None:
 def test_a_device_that_is_not_there_is_one_line() -> None:
     with pytest.raises(UsageError, match="no device cuda on this machine; cpu and auto"):
         fitted(make_table(), replace(CONFIG, device="cuda"))
-
-
-def test_variables_of_slurm_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in SLURM.items():
-        monkeypatch.setenv(name, value)
-    assert np.isfinite(fitted(make_table(), replace(CONFIG, epochs=1, device="auto")).logits).all()
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])

@@ -23,7 +23,7 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.training.result import Spread, TrainResult
 from meldflow.models.training.run import Trained, config_for, train_and_judge
 from meldflow.models.training.saved import load_model, save_model
-from tests.models.tables import make_table, with_other_test_rows
+from tests.models.tables import make_table
 
 QUICK: dict[str, Any] = {"epochs": 3, "batch_size": 32, "svm_c": (1.0,), "svm_gamma": (0.3,)}
 CONFIG = config_for("official", "reference", **QUICK)
@@ -84,29 +84,6 @@ def test_the_winner_is_chosen_on_dev(result: TrainResult) -> None:
 def test_noise_is_called_noise() -> None:
     judged = train_and_judge(make_table(signal=0.0), CONFIG).result
     assert "not_better_than_majority" in kinds(judged)
-
-
-@pytest.mark.parametrize("network", ["fusion", "reference"])
-def test_test_rows_change_nothing_of_the_model(network: str) -> None:
-    """Neither a parameter, nor C, gamma, the temperatures, the epoch or the choice among both."""
-    settings: dict[str, Any] = {
-        "epochs": 2,
-        "svm_c": (0.1, 1.0),
-        "svm_gamma": (0.1, 1.0),
-        "width": 16,
-        "heads": 2,
-    }
-    config = config_for("official", network, **settings)
-    table = make_table(signal=0.2)
-    one, other = (train_and_judge(some, config) for some in (table, with_other_test_rows(table)))
-    assert one.result.judged["svm"].test != other.result.judged["svm"].test
-    assert one.described == other.described
-    assert one.result.winner == other.result.winner
-    assert one.result.shown.best_epoch == other.result.shown.best_epoch
-    assert one.result.shown.svm_grid == other.result.shown.svm_grid
-    for stem, arrays in one.arrays.items():
-        for name, values in arrays.items():
-            np.testing.assert_array_equal(values, other.arrays[stem][name], name)
 
 
 def test_ledger_lists_everything_and_train_alone_is_fitted(result: TrainResult) -> None:

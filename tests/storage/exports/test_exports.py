@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import (
     NEVER_EXTRACTED,
+    STALE,
     ArraySpec,
     Features,
     FeatureSpec,
@@ -83,7 +84,7 @@ class Stored:
     snapshot: str
     utterances: list[Utterance]
     records: Mapping[str, Mapping[str, Record | str]]
-    """Extractor → id of an utterance → its record, or NEVER_EXTRACTED."""
+    """Extractor → id of an utterance → its record, NEVER_EXTRACTED or STALE."""
     stale: Mapping[str, set[str]]
 
 
@@ -123,7 +124,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Stored:
     }
     for spec in (VOICE, PICTURES):
         records[spec.name][final[-1].id] = NEVER_EXTRACTED
-        records[spec.name][old.id] = expected(spec, old)
+        records[spec.name][old.id] = STALE
     # What comes later must not show in an export of that snapshot.
     later = [replace(one, text="changed") for one in rows]
     extract(store, [later[row] for row in (1, 2, 3)], SPECS, later)
@@ -233,7 +234,7 @@ def check(read: Read, spec: FeatureSpec, stored: Stored) -> None:
     ):
         record = stored.records[spec.name][name]
         if isinstance(record, str):
-            assert (status, reason) == ("never", "")
+            assert (status, reason) == (STALE if record == STALE else "never", "")
         elif isinstance(record, Missing):
             assert (status, reason) == ("failed", record.reason)
         else:
@@ -375,8 +376,8 @@ def test_provenance_tells_where_it_comes_from(
     assert pictures["key"] == PICTURES.key
     assert pictures["weights"] == {"kind": "random", "revision": "seed-7", "model": "made/up"}
     assert pictures["parameters"] == {"steps": 3}
-    assert pictures["utterances"] == {"ok": 12, "missing": 3, "stale": 1}
-    assert pictures["reasons"] == {"decode_error": 2, NEVER_EXTRACTED: 1}
+    assert pictures["utterances"] == {"ok": 11, "missing": 4, "stale": 1}
+    assert pictures["reasons"] == {"decode_error": 2, NEVER_EXTRACTED: 1, STALE: 1}
     missing = {
         (one["utterance"], one["extractor"], one["reason"], one["message"])
         for one in record["missing"]
@@ -401,7 +402,7 @@ def test_provenance_tells_where_it_comes_from(
 def _reason(found: Record | str) -> tuple[str, str]:
     if isinstance(found, Missing):
         return found.reason, found.message
-    return NEVER_EXTRACTED, ""
+    return found if isinstance(found, str) else "", ""
 
 
 def test_only_chosen_extractors_and_complete_utterances(stored: Stored, tmp_path: Path) -> None:
@@ -502,7 +503,7 @@ def test_mmsa_unaligned_keeps_every_step(stored: Stored, tmp_path: Path) -> None
 
 def test_mmsa_says_that_zeros_are_missing_features(stored: Stored, tmp_path: Path) -> None:
     report = write(stored.store, tmp_path / "m.pkl", "mmsa", ref=stored.snapshot)
-    assert any("audio 3, vision 3; models" in one for one in report.warnings)
+    assert any("audio 4, vision 4; models" in one for one in report.warnings)
     missing = {(m["utterance"], m["extractor"]) for m in provenance(report)["missing"]}
     data = load(tmp_path / "m.pkl")
     zero = set()

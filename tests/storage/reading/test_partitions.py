@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.schema.features import NEVER_EXTRACTED, FeatureRow
+from meldflow.models.schema.features import NEVER_EXTRACTED, STALE, FeatureRow
 from meldflow.models.schema.media import Missing
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage import PartitionReader, open_store
+from meldflow.storage.format.arrays import open_array
 from meldflow.storage.writing.transaction import open_run
 from tests.storage.corpus import SPECS, corpus, do_partition, expected, extract, utterance
 from tests.storage.recorded import recorded
@@ -168,7 +169,40 @@ def test_a_partition_that_a_run_has_not_rewritten_keeps_its_rows(tmp_path: Path)
         run.merge(do_partition(run, run.plan().partitions[1], after, SPECS))
         run.commit()
         reader = reader_of(tmp_path / "s", ref=run.branch)
-    check(read_all(reader), [*before[:4], *after[4:]])
+    rows = read_all(reader)
+    check(rows[4:], after[4:])
+    assert [row.missing for row in rows[:4]] == [dict.fromkeys(PATHS[:2], STALE)] * 4
+    group, specs = reader.snapshot.group("audio/voice"), reader.arrays
+    for path in PATHS[:2]:
+        held = open_array(group, specs[path], stale=np.zeros(8, bool)).read(np.arange(4))
+        for values, one in zip(held, before, strict=False):
+            np.testing.assert_array_equal(values, features_of(one)[0][path])
+
+
+def test_what_is_of_an_earlier_clip_or_text_is_not_present(tmp_path: Path) -> None:
+    """After a run of one extractor alone, whatever asks for the other's features."""
+    store, (voice, words) = tmp_path / "s", SPECS
+    extract(store, corpus(8))
+    after = [utterance(0, take="b"), utterance(1, text="other"), *corpus(8)[2:]]
+    extract(store, after, (words,))
+    snapshot = open_store(str(store))
+    assert snapshot.stale("audio/voice").tolist() == [True] + [False] * 7
+    first, *others = read_all(reader_of(store))
+    check(others, after[1:])
+    assert (set(first.arrays), first.missing) == ({PATHS[2]}, dict.fromkeys(PATHS[:2], STALE))
+    values, there = snapshot.features("audio/voice", "mean")
+    assert there.tolist() == [False] + [True] * 7
+    assert np.isnan(values).all(axis=1).tolist() == [True] + [False] * 7
+    assert np.isnan(snapshot.read_rows("audio/voice", "mean", np.array([0, 1]))[0]).all()
+    assert snapshot.frames("audio/voice", "frames", first.id).shape == (0, 6)
+    assert len(dict(snapshot.iter_frames("audio/voice", "frames"))[0]) == 0
+    ds = snapshot.dataset("audio/voice")
+    assert ds["present"].to_numpy().tolist() == there.tolist()
+    assert (ds["reason"][0].item(), int(ds["frame_row_size"][0])) == (STALE, 0)
+    assert np.isnan(ds["mean"].to_numpy()).all(axis=1).tolist() == [True] + [False] * 7
+    assert int(ds["frame_row_size"].sum()) == len(ds["frames"].to_numpy())
+    extract(store, after, (voice,))
+    check(read_all(reader_of(store)), after)
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:

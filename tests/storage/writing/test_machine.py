@@ -84,9 +84,11 @@ class Model:
         """What a reader has to see."""
         rows = {(CATALOGUE, name): true_labels(one) for name, one in self.present.items()}
         for extractor, spec in self.specs.items():
-            for name in self.present:
-                held = self.features.get((extractor, name))
-                rows[extractor, name] = true_features(*held) if held else never_extracted(spec)
+            for name, one in self.present.items():
+                held, stale = self.features.get((extractor, name)), not self._is_current(spec, one)
+                rows[extractor, name] = (
+                    true_features(*held, stale=stale) if held else never_extracted(spec)
+                )
         return rows
 
     def _is_current(self, spec: FeatureSpec, one: Utterance) -> bool:

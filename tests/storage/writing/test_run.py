@@ -166,6 +166,7 @@ def test_failure_rate_counts_the_rows_of_this_run_only(tmp_path: Path) -> None:
         voice, words = run.failure_rates()
         assert (voice.tried, voice.failed, voice.reasons) == (2, 1, {"silent": 1})
         assert (words.tried, words.failed) == (2, 0)
+        assert (voice.extracted, words.extracted) == (1, 2)
 
 
 def test_retry_failed_plans_the_failures_again(tmp_path: Path) -> None:

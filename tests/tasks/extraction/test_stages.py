@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 import weakref
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,10 +16,16 @@ import torch
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.schema.features import ArraySpec, Features, FeatureSpec, Weights
-from meldflow.models.schema.media import Media, Missing, Modality, Reason
+from meldflow.models.schema.media import Audio, Media, Missing, Modality, Reason
+from meldflow.storage import open_store
+from meldflow.storage.writing.transaction import open_run
+from meldflow.tasks.dataset import take_in_folder
+from meldflow.tasks.extraction.committing import known_clips, source_of
 from meldflow.tasks.extraction.hanging import LAST_WORDS, HungError
 from meldflow.tasks.extraction.payloads import Portion, Source
-from meldflow.tasks.extraction.stages import load_and_encode, load_media
+from meldflow.tasks.extraction.stages import load_and_encode, load_media, write
+from tests.media import Track, tone
+from tests.media import write as write_clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +55,22 @@ class Letters(Extractor):
         if any("disk" in text for text in texts):
             raise OSError("disk")
         return [{"count": np.array(len(text))} for text in texts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loud(Letters):
+    """Counts how often a clip's sound crosses zero upwards."""
+
+    decoding: DecodeOptions | None = field(default_factory=DecodeOptions)
+
+    @property
+    def spec(self) -> FeatureSpec:
+        array = ArraySpec(name="crossings", dims=(), shape=(), dtype="int32")
+        return replace(super().spec, name="audio/loud", modality=Modality.AUDIO, arrays=(array,))
+
+    def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
+        sounds = [one.audio.samples for one in media if isinstance(one.audio, Audio)]
+        return [{"crossings": 2 * ((one[:-1] < 0) & (one[1:] >= 0)).sum()} for one in sounds]
 
 
 LETTERS = Letters(weights=Weights(kind="none", revision="none"))
@@ -138,6 +162,56 @@ def test_a_worker_whose_gpu_is_lost_ends_and_no_clip_pays_for_it(
 def test_what_another_try_may_mend_is_raised() -> None:
     with pytest.raises(OSError, match="disk"):
         encoded("one", "disk")
+
+
+def a_tone(path: Path, hertz: float, time: int) -> Path:
+    """A clip; two of them differ in nothing but their sound."""
+    write_clip(path, [Track(samples=tone(hertz, 0.5)[None], codec="pcm_s16le")])
+    os.utime(path, ns=(time, time))
+    return path
+
+
+@pytest.mark.parametrize("later", [330, 440])
+def test_what_is_stored_is_what_was_hashed(tmp_path: Path, later: int) -> None:
+    """A clip that is replaced after it was listed is not stored under the old one's checksum.
+
+    The next run reads it, even where size and time of change tell nothing, and where the old one
+    is back.
+    """
+    folder, store = tmp_path / "clips", str(tmp_path / "store")
+    folder.mkdir()
+    a_tone(folder / "a.wav", 220, 10**18)
+    replaced = a_tone(folder / "b.wav", 330, 10**18)
+    size, loud = replaced.stat().st_size, Loud(weights=LETTERS.weights)
+
+    def run(meanwhile: Callable[[], object]) -> None:
+        listed = take_in_folder(folder, known=known_clips(store)).utterances
+        meanwhile()
+        with open_run(store, [loud.spec], partition=4) as run:
+            run.sync(listed)
+            for part in run.plan().partitions:
+                sources = tuple(map(source_of(run.utterances), part.rows["audio/loud"].tolist()))
+                portions = [Portion(extractor=loud, sources=sources)]
+                one = load_and_encode(sources, portions, loud.decoding, "cpu", 60.0)
+                written = write(run.fork(), part.partition, [one], [loud.spec], 4)
+                run.merge(written.written)
+            run.publish()
+
+    run(lambda: a_tone(replaced, 440, 10**18))
+    assert replaced.stat().st_size == size
+    snapshot = open_store(store)
+    (failed,) = snapshot.failures()
+    assert (failed.id, failed.reason) == ("clips/b", "changed")
+    assert snapshot.clips()["audio_codec"].notna().tolist() == [True, False]
+    assert snapshot.features("audio/loud", "crossings")[1].tolist() == [True, False]
+    a_tone(replaced, later, 10**18)
+    run(lambda: None)
+    snapshot = open_store(store)
+    assert snapshot.failures() == []
+    assert snapshot.features("audio/loud", "crossings")[0] == pytest.approx([220, later], abs=3)
+    digest = hashlib.sha256(replaced.read_bytes()).digest()
+    assert snapshot.state("audio/loud")["source_sha"][1].tobytes() == digest
+    assert snapshot.state("audio/loud")["run"].tolist() == [0, 1]
 
 
 def test_a_clip_is_decoded_with_the_modalities_asked_for(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ class TestAnswers:
         assert (isinstance(found.audio, Audio), isinstance(found.video, Video)) == wanted
 
     def test_options_reach_the_child(self, shared: Decoder, clip: str) -> None:
-        options = DecodeOptions(sample_rate=8000, frames=3, short_side=32)
+        options = DecodeOptions(silence=0.1, frames=3, short_side=32)
         found = shared.decode(clip, options, audio=True, video=True)
         np.testing.assert_equal(asdict(found), asdict(decode(clip, options)))
         assert isinstance(found.video, Video)

@@ -13,16 +13,22 @@ import pytest
 from meldflow.models.judging.target import SENTIMENT
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.features import FeatureSpec
 from meldflow.storage import open_store
 from meldflow.tasks.options import TrainOptions
 from meldflow.tasks.training.steps import TrainReport, check_training, fit, report
 from meldflow.tasks.training.table import load_table
 from tests.models.tables import make_table
-from tests.storage.corpus import corpus, extract, words_spec
+from tests.storage.corpus import corpus, extract, utterance, words_spec
 
 
 def options(folder: Path, **more: Any) -> TrainOptions:
     return TrainOptions(store="s", report=folder / "report", **({"epochs": 1} | more))
+
+
+def minilm() -> FeatureSpec:
+    """A text's feature under the name that training reads."""
+    return replace(words_spec(), name="text/minilm")
 
 
 def test_what_is_printed_names_the_figures_and_their_spread(tmp_path: Path) -> None:
@@ -88,3 +94,13 @@ def test_a_store_without_any_label_is_one_line(tmp_path: Path) -> None:
     extract(tmp_path / "store", [replace(one, emotion="") for one in corpus(6)], [words_spec()])
     with pytest.raises(UsageError, match="has an emotion to learn from"):
         load_table(open_store(str(tmp_path / "store")), "fusion", ("text",))
+
+
+def test_what_is_of_an_earlier_text_is_left_out_and_named(tmp_path: Path) -> None:
+    """After a run of another extractor alone; its place is that of a missing feature."""
+    extract(tmp_path / "store", corpus(9), [minilm()])
+    after = [utterance(0, text="other"), *corpus(9)[1:]]
+    extract(tmp_path / "store", after, [words_spec()])
+    table = load_table(open_store(str(tmp_path / "store")), "fusion", ("text",))
+    assert table.present("text/minilm/embedding").tolist() == [False] + [True] * 8
+    assert table.missing == {"text/minilm": {"stale": 1}}

@@ -221,6 +221,7 @@ def test_a_report_says_everything_also_of_a_run_that_failed() -> None:
     for part in ("Random weights", "2 h 5 min", "main did not move", "resumed", "w11"):
         assert part in told
     assert "100 bytes of compressed features" in told
+    assert "| 1 | 1 | silent 1 |" in told  # extracted, failed: of two that were tried
 
 
 def test_a_report_of_nothing() -> None:

@@ -1,0 +1,85 @@
+"""Training is one process, whatever launched it: a job of Slurm or MPI, or torchrun."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from meldflow.models.training.run import config_for, train_and_judge
+from tests.models.tables import make_table
+
+SLURM = {
+    "SLURM_JOB_ID": "17",
+    "SLURM_JOBID": "17",
+    "SLURM_JOB_NAME": "train",
+    "SLURM_JOB_NODELIST": "node[1-2]",
+    "SLURM_NNODES": "2",
+    "SLURM_NTASKS": "4",
+    "SLURM_NTASKS_PER_NODE": "2",
+    "SLURM_PROCID": "3",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "1",
+    "SLURM_GPUS_ON_NODE": "2",
+}
+TORCHRUN = {
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "9",
+    "WORLD_SIZE": "4",
+    "RANK": "3",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "2",
+    "GROUP_RANK": "1",
+    "NODE_RANK": "1",
+    "TORCHELASTIC_RUN_ID": "none",
+    "TORCHELASTIC_RESTART_COUNT": "0",
+}
+MPI = {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3", "PMI_SIZE": "4", "PMI_RANK": "3"}
+VARIABLES = SLURM | TORCHRUN | MPI
+"""What a process finds in its environment that is one of several."""
+
+
+def digests() -> str:
+    """What both networks become, in bits."""
+    found = []
+    for network in ("fusion", "reference"):
+        config = config_for(
+            "official",
+            network,
+            epochs=1,
+            width=16,
+            heads=2,
+            svm_c=(1.0,),
+            svm_gamma=(0.3,),
+            device="auto",
+        )
+        arrays = train_and_judge(make_table((30, 12, 12)), config).arrays
+        content = b"".join(
+            values.tobytes() for part in arrays.values() for _, values in sorted(part.items())
+        )
+        found.append(hashlib.sha256(content).hexdigest())
+    return " ".join(found)
+
+
+def test_variables_of_launchers_change_nothing(tmp_path: Path) -> None:
+    srun = tmp_path / "srun"
+    srun.write_text("#!/bin/sh\nexit 1\n")
+    srun.chmod(0o755)
+    path = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    code = f"import torch; from {__name__} import digests"
+    code += f"; torch.set_num_threads({torch.get_num_threads()}); print(digests())"
+    child = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | VARIABLES | path,
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.split() == digests().split()
