@@ -132,7 +132,7 @@ def too_long(stream: Any, limit: float) -> Missing | None:
     entries, container = stream.index_entries, stream.container
     if container.format.name not in TELLING or not len(entries):
         return None
-    last = entries[len(entries) - 1]
+    last = entries[-1]
     if last.pos >= container.size:
         return None
     seconds = float(last.timestamp * stream.time_base) - (start_of(stream) or 0.0)
