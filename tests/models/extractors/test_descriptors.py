@@ -142,6 +142,9 @@ def test_real_clips_equal_direct_calls_of_librosa(
             found, by_hand[column_name], rtol=1e-4, atol=1e-5, err_msg=column_name
         )
     np.testing.assert_allclose(record["frames"][:, :25], by_hand["mfcc"], rtol=1e-3, atol=5e-3)
+    if samples.size < 16000:
+        assert np.isnan(record["tempo"])
+        return
     onsets = librosa.onset.onset_strength(
         S=np.concatenate(mels, axis=1), sr=16000, hop_length=320, center=False
     )
