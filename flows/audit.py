@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from meldflow.tasks.audit.stock import AuditReport, markdown, table, take_stock
+from meldflow.tasks.audit.stock import AuditReport, markdown, news, table, take_stock
 from meldflow.tasks.options import AuditOptions
 
 TABLE_ROWS = 200
@@ -22,8 +22,8 @@ def audit(options: AuditOptions) -> AuditReport:
     logger = get_run_logger()
     report = take_stock(options)
     logger.info("%s", report.headline())
-    for kind, tally in report.by_kind.items():
-        logger.info("%s: %d, of them %d known", kind, tally.all, tally.known)
+    for kind, found in report.by_kind.items():
+        logger.info("%s: %d, of them %d news", kind, len(found), news(found))
     create_markdown_artifact(markdown(report), key="audit-summary")
     create_table_artifact(table(report, TABLE_ROWS), key="audit-findings")
     return report

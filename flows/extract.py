@@ -64,7 +64,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
         watching(run, specs, about) as watch,
     ):
         change = run.sync(intake.utterances)
-        findings = Counter(finding.kind.value for finding in intake.findings)
+        findings, left_out = Counter(one.kind.value for one in intake.findings), intake.left_out
         del intake  # the store has them now, in a tenth of the memory
         plan = run.plan(retry=options.retry)
         logger.info("catalogue: %s; stale: %s", change, plan.stale() or "nothing")
@@ -100,6 +100,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
         failures=tuple(rates),
         random_weights=open_store(options.store, snapshot).random_weights(),
         findings=dict(findings),
+        left_out=left_out,
         effort=watch.effort,
         seconds=round(time.monotonic() - started, 1),
     )

@@ -49,9 +49,11 @@ def plan(options: ExtractOptions) -> Answer[Any]:
     with err.status("looking for the networks' weights"):
         check_inputs(options)
         specs = [extractor.spec for extractor in wanted_extractors(options)]
-    utterances = wanted_utterances(options, known_clips(options.store)).utterances
+    intake = wanted_utterances(options, known_clips(options.store))
+    for line in intake.left_out:
+        err.print(f"left out, {line}", markup=False, soft_wrap=True)
     change, found = preview(
-        options.store, specs, utterances, partition=options.partition, retry=options.retry
+        options.store, specs, intake.utterances, partition=options.partition, retry=options.retry
     )
     return Answer(
         found,

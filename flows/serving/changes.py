@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.dataset.own import read_own
+from meldflow.tasks.dataset.own import Beside, read_own
 from meldflow.tasks.dataset.tree import walk
 
 
@@ -64,10 +64,10 @@ def _files(dataset: Path) -> Iterator[Path]:
         yield from walk(dataset).files
         return
     yield dataset
+    beside = Beside(dataset.parent)
     for table in read_own(dataset):
         for row in table.rows:
-            if clip := row.cells["clip"].strip():
-                yield dataset.parent / clip
+            yield from beside.wanted(row).candidates
 
 
 def _state(file: Path) -> str:

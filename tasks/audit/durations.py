@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
+from meldflow.models.schema.utterances import Utterance
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.themes import Theme
 
@@ -18,19 +19,17 @@ NEAR = 1.0
 """Seconds; clips that differ by more are counted in the outermost bars."""
 BARS = 41
 
-Durations = Sequence[tuple[str, float, float]]
-"""Utterance id, seconds by its row, seconds by its clip's header."""
 
-
-def known_seconds(durations: Durations) -> NDArray[np.float64]:
+def known_seconds(utterances: Sequence[Utterance]) -> NDArray[np.float64]:
     """Seconds by row and by header, shape (n, 2), where both say something."""
-    pairs = np.array([pair for _, *pair in durations], dtype=np.float64).reshape(-1, 2)
+    both = [(one.seconds, one.clip.seconds) for one in utterances]
+    pairs: NDArray[np.float64] = np.array(both).reshape(-1, 2)
     return pairs[np.isfinite(pairs).all(axis=1)]
 
 
-def duration_panels(durations: Durations) -> tuple[Panel, ...]:
+def duration_panels(utterances: Sequence[Utterance]) -> tuple[Panel, ...]:
     """Clip against row, and how far they are apart."""
-    pairs = known_seconds(durations)
+    pairs = known_seconds(utterances)
     return _against(pairs), _apart(pairs[:, 1] - pairs[:, 0])
 
 

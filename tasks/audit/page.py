@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from meldflow.models.running.hardware import describe_versions
 from meldflow.tasks.audit.durations import duration_panels, known_seconds
 from meldflow.tasks.audit.stock import AuditReport, overview
 from meldflow.tasks.dataset.checks import PUBLISHED
-from meldflow.tasks.dataset.findings import Kind
+from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.pages.blocks import (
     Cell,
     Code,
@@ -58,10 +59,9 @@ def document(report: AuditReport) -> Document:
         lead="Nothing was changed on disk, and no row was dropped: each finding says what an "
         "extraction will make of it.",
         sections=sections,
-        figures={
-            name: duration_panels(report.intake.durations)
-            for name in sections.keys() & {"durations"}
-        },
+        figures={"durations": duration_panels(report.intake.utterances)}
+        if "durations" in sections
+        else {},
     )
 
 
@@ -101,23 +101,22 @@ def _count(number: int, published: int | None) -> Cell:
 
 
 def _details(report: AuditReport) -> Section | None:
-    blocks = [_folded(report, kind) for kind in report.by_kind]
+    blocks = [_folded(kind, findings) for kind, findings in report.by_kind.items()]
     lead = "News first. The JSON (--json) has every finding."
     return Section("One by one", lead, blocks) if blocks else None
 
 
-def _folded(report: AuditReport, kind: Kind) -> Folded:
-    findings = report.of_kind(kind)
+def _folded(kind: Kind, findings: Sequence[Finding]) -> Folded:
     rows = [(one.subject, one.detail, one.decision, one.known or DASH) for one in findings[:SHOWN]]
     head = ("About", "What was seen", "What is done", "Known as")
     more = len(findings) - len(rows)
     rest = [Text(f"And {more:,} more; the JSON has them.")] if more else []
     table = Table(kind.meaning, head, rows, "prose")
-    return Folded(f"{_words(kind)}: {len(findings):,}", (table, *rest))
+    return Folded(f"{kind.words}: {len(findings):,}", (table, *rest))
 
 
 def _durations(report: AuditReport) -> Section | None:
-    pairs = known_seconds(report.intake.durations)
+    pairs = known_seconds(report.intake.utterances)
     if not len(pairs):
         return None
     apart = np.abs(pairs[:, 1] - pairs[:, 0])
@@ -135,7 +134,10 @@ def _fixes(report: AuditReport) -> Section | None:
     fixes, version = report.intake.fixes, report.intake.fixes_version
     if not fixes:
         return None
-    rows = [(Cell(one.id, one.kind), one.utterance, one.why, _source(one.source)) for one in fixes]
+    rows = [
+        (Cell(one.id, one.kind), one.utterance, one.why, Cell(one.source, href=one.source))
+        for one in fixes
+    ]
     head = ("Entry", "Utterance", "Why", "Source")
     return Section(
         "Known defects that apply here",
@@ -143,11 +145,6 @@ def _fixes(report: AuditReport) -> Section | None:
         "leaves it aside.",
         (Table(f"{len(fixes)} entries", head, rows, "prose"),),
     )
-
-
-def _source(source: str) -> Cell:
-    linked = source.startswith(("https://", "http://"))
-    return Cell(source, href=source if linked else "")
 
 
 def _provenance(report: AuditReport) -> Section:
@@ -172,7 +169,3 @@ def _command(report: AuditReport) -> str:
     flags = {"--annotations-only": options.annotations_only, "--no-fixes": not options.fixes}
     given = (flag for flag, wanted in flags.items() if wanted)
     return shlex.join(["meldflow", "audit", str(options.dataset), *given, "--html", "audit.html"])
-
-
-def _words(kind: Kind) -> str:
-    return kind.replace("_", " ").capitalize()

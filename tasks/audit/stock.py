@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,26 +23,6 @@ from meldflow.tasks.pages.text import DASH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
-    """How many findings, and how many of them nobody knew before."""
-
-    all: int
-    news: int
-    """Those that no entry of the fix list names."""
-
-    @property
-    def known(self) -> int:
-        """Those that the fix list names."""
-        return self.all - self.news
-
-    @classmethod
-    def of(cls, findings: Iterable[Finding]) -> Tally:
-        """The tally of ``findings``."""
-        known = [bool(one.known) for one in findings]
-        return cls(all=len(known), news=known.count(False))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:
     """What an audit found, and what it cost."""
 
@@ -54,36 +34,19 @@ class AuditReport:
     """The peak of this process and that of its largest child, added."""
 
     @property
-    def tally(self) -> Tally:
-        """Over all findings."""
-        return Tally.of(self.intake.findings)
-
-    @property
-    def by_kind(self) -> Mapping[Kind, Tally]:
-        """Kind → its tally, in the order of ``Kind``; kinds without a finding are left out."""
-        groups = {kind: self.of_kind(kind) for kind in Kind}
-        return {kind: Tally.of(group) for kind, group in groups.items() if group}
-
-    @property
-    def by_split(self) -> Mapping[str, Counter[Kind]]:
-        """Split → findings by kind; splits in the order of the data set."""
-        counts: dict[str, Counter[Kind]] = {split: Counter() for split in self.intake.splits}
-        for one in self.intake.findings:
-            counts.setdefault(one.split, Counter())[one.kind] += 1
-        return counts
-
-    def of_kind(self, kind: Kind) -> tuple[Finding, ...]:
-        """The findings of ``kind``, those that are news first."""
-        return tuple(
-            sorted((f for f in self.intake.findings if f.kind == kind), key=lambda f: bool(f.known))
-        )
+    def by_kind(self) -> Mapping[Kind, Sequence[Finding]]:
+        """Kind → its findings, news first; kinds without any are left out."""
+        found = sorted(self.intake.findings, key=lambda one: bool(one.known))
+        groups = {kind: [one for one in found if one.kind is kind] for kind in Kind}
+        return {kind: group for kind, group in groups.items() if group}
 
     @property
     def clips(self) -> Mapping[str, int]:
         """What became of the clips: how many headers were read, and how many were not."""
         kinds = Counter(one.kind for one in self.intake.findings)
+        lost = kinds[Kind.UNREADABLE_CLIP] + kinds[Kind.MISSING_CLIP]
         return {
-            "read": len(self.intake.durations),
+            "read": 0 if self.options.annotations_only else len(self.intake.utterances) - lost,
             "unreadable": kinds[Kind.UNREADABLE_CLIP],
             "missing": kinds[Kind.MISSING_CLIP],
             "without_row": kinds[Kind.CLIP_WITHOUT_ROW],
@@ -91,16 +54,16 @@ class AuditReport:
 
     def headline(self) -> str:
         """One sentence: utterances, clips and findings."""
-        tally, read = self.tally, self.clips["read"]
+        findings, read = self.intake.findings, self.clips["read"]
         clips = "clips left alone" if self.options.annotations_only else f"{read:,} clips read"
         return (
-            f"{len(self.intake.utterances):,} utterances, {clips}, {tally.all:,} findings "
-            f"of which {tally.known:,} are in the list of known defects"
+            f"{len(self.intake.utterances):,} utterances, {clips}, {len(findings):,} findings "
+            f"of which {len(findings) - news(findings):,} are in the list of known defects"
         )
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; a split has its ``rows``, ``dialogues``, ``emotions``, ``findings``."""
-        found = self.by_split
+        found = Counter((one.split, one.kind) for one in self.intake.findings)
         return {
             "meldflow": describe_versions()["meldflow"],
             "dataset": str(self.options.dataset),
@@ -111,19 +74,24 @@ class AuditReport:
                     "rows": one.rows,
                     "dialogues": one.dialogues,
                     "emotions": {emotion: one.emotions.get(emotion, 0) for emotion in EMOTIONS},
-                    "findings": dict(found[split]),
+                    "findings": {kind: n for (where, kind), n in found.items() if where == split},
                 }
                 for split, one in self.intake.splits.items()
             },
             "clips": dict(self.clips),
             "fixes": {
                 "version": self.intake.fixes_version,
-                "applied": [asdict(fix) for fix in self.intake.fixes],
+                "applied": [fix.model_dump(mode="json") for fix in self.intake.fixes],
             },
             "findings": [asdict(finding) for finding in self.intake.findings],
             "seconds": self.seconds,
             "peak_memory_bytes": self.peak_memory_bytes,
         }
+
+
+def news(findings: Iterable[Finding]) -> int:
+    """How many of them no entry of the fix list names."""
+    return sum(not one.known for one in findings)
 
 
 def take_stock(options: AuditOptions) -> AuditReport:
@@ -169,17 +137,14 @@ def check_page(file: Path) -> None:
 
 def overview(report: AuditReport) -> Table:
     """Kinds of findings, how many there are of each, and where."""
-    splits = report.by_split
-    rows: list[Row] = [
-        (
-            Cell(kind.replace("_", " ").capitalize(), kind.meaning),
-            *(
-                f"{count:,}" if count else DASH
-                for count in (tally.news, tally.known, *(one[kind] for one in splits.values()))
-            ),
-        )
-        for kind, tally in report.by_kind.items()
-    ]
+    found = report.intake.findings
+    splits = dict.fromkeys((*report.intake.splits, *(one.split for one in found)))
+    rows: list[Row] = []
+    for kind, group in report.by_kind.items():
+        where = Counter(one.split for one in group)
+        counts = (news(group), len(group) - news(group), *(where[split] for split in splits))
+        name = Cell(kind.words, kind.meaning)
+        rows.append((name, *(f"{count:,}" if count else DASH for count in counts)))
     head = ("Finding", "News", "Known", *(split or "other" for split in splits))
     return Table("Findings by kind and split", head, rows, "tally")
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS, SPLITS
-from meldflow.tasks.dataset.cells import Cells, read_table, repair_text
+from meldflow.tasks.dataset.cells import read_table, repair_text, seconds_between
 from meldflow.tasks.dataset.findings import Finding, Kind
-from meldflow.tasks.dataset.records import Row, Table
+from meldflow.tasks.dataset.records import ABSENT, Row, Table
 from meldflow.tasks.dataset.tree import Tree
 
 FIELDS = {
@@ -65,23 +65,28 @@ def read_source(source: Table) -> Table:
         UsageError: the file cannot be read, lacks columns, holds an id or an emotion that is
             none, or names an utterance twice.
     """
-    cells = read_table(source.file)
-    columns = list(FIELDS.values())
-    if source.dyadic:
-        columns += [OPTIONAL["old_dialogue"], OPTIONAL["old_utterance"]]
-    cells.require(columns, "Is this MELD's *_sent_emo.csv?")
-    return replace(source, rows=tuple(read_rows(cells, FIELDS | OPTIONAL, split=source.split)))
+    old = [OPTIONAL["old_dialogue"], OPTIONAL["old_utterance"]] if source.dyadic else []
+    hint = "Is this MELD's *_sent_emo.csv?"
+    _, records = read_table(source.file, [*FIELDS.values(), *old], OPTIONAL.values(), hint)
+    rows = read_rows(source.file, records, FIELDS | OPTIONAL, lambda _: source.split)
+    return replace(source, rows=tuple(rows))
 
 
 def read_rows(
-    cells: Cells, fields: Mapping[str, str], *, split: str = "", unlabelled: bool = False
+    file: Path,
+    records: Iterable[Mapping[str, str]],
+    fields: Mapping[str, str],
+    split_of: Callable[[str], str],
+    *,
+    unlabelled: bool = False,
 ) -> Iterator[Row]:
     """The rows of a table.
 
     Args:
-        cells: the table.
+        file: the table.
+        records: its rows as they are there, column → cell.
         fields: field → column, of those columns that may be there.
-        split: of all rows; by default they name it themselves.
+        split_of: what a row calls its split → the split.
         unlabelled: whether a row may have no emotion.
 
     Raises:
@@ -89,19 +94,17 @@ def read_rows(
     """
     emotions = (*EMOTIONS, "") if unlabelled else EMOTIONS
     seen: set[str] = set()
-    for number, record in enumerate(cells.records, start=1):
-        one = {field: record[name] for field, name in fields.items() if name in record}
-        mistake = next(_mistakes(one, emotions), None)
-        if mistake is None:
-            row = _row(one, split)
-            if row.id not in seen:
-                seen.add(row.id)
-                yield row
-                continue
-            mistake = "utterance", "there twice in this dialogue"
-        field, wrong = mistake
+    for number, record in enumerate(records, start=1):
+        cells = {field: record[name] for field, name in fields.items() if name in record}
+        wrong = _mistake(cells, emotions)
+        row = None if wrong else _row(cells, split_of(cells.get("split", "").strip()))
+        if row is not None and row.id not in seen:
+            seen.add(row.id)
+            yield row
+            continue
+        field, what = wrong or ("utterance", "there twice in this dialogue")
         raise UsageError(
-            f"annotations {cells.file}, row {number}: {fields[field]} {one[field]!r} is {wrong}"
+            f"annotations {file}, row {number}: {fields[field]} {cells[field]!r} is {what}"
         )
 
 
@@ -120,29 +123,34 @@ def other_copies(others: Iterable[Table], tables: Sequence[Table]) -> Iterator[F
 
 
 def _row(cells: Mapping[str, str], split: str) -> Row:
+    start, end = cells.get("start", ""), cells.get("end", "")
     return Row(
-        split=split or cells["split"].strip(),
+        split=split,
         dialogue=int(cells["dialogue"]),
         utterance=int(cells["utterance"]),
         text=repair_text(cells.get("text", "")),
         speaker=repair_text(cells.get("speaker", "")),
         emotion=cells.get("emotion", "").strip().lower(),
-        start=cells.get("start", ""),
-        end=cells.get("end", ""),
+        sentiment=cells.get("sentiment", ""),
+        seconds=seconds_between(start, end),
+        clip=ABSENT,
+        start=start,
+        end=end,
         cells=cells,
     )
 
 
-def _mistakes(cells: Mapping[str, str], emotions: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Fields of a row that cannot be read, and what is wrong with them."""
+def _mistake(cells: Mapping[str, str], emotions: Sequence[str]) -> tuple[str, str] | None:
+    """A field of a row that cannot be read, and what is wrong with it."""
     for field in ("dialogue", "utterance", "old_dialogue", "old_utterance"):
         if field in cells and not _is_id(cells[field].strip()):
-            yield field, "not a whole number"
+            return field, "not a whole number"
     if cells.get("emotion", "").strip().lower() not in emotions:
-        yield "emotion", f"none of {', '.join(EMOTIONS)}"
+        return "emotion", f"none of {', '.join(EMOTIONS)}"
     split = cells.get("split", "split").strip()
     if not split or "/" in split:
-        yield "split", "no name of a split: it must not be empty or hold a slash"
+        return "split", "no name of a split: it must not be empty or hold a slash"
+    return None
 
 
 def _is_id(cell: str) -> bool:
@@ -177,17 +185,14 @@ def _nothing(tree: Tree) -> str:
     """Why a tree without annotation files is none of MELD's, and what to do."""
     names = ", ".join(f"{split}_sent_emo.csv" for split in SPLITS)
     missing = f"none of {names} is in it or below it"
-    tables = sorted((file for file in tree.files if file.suffix.lower() == ".csv"), key=_depth)
+    tables = [file for file in tree.files if file.suffix.lower() == ".csv"]
     if not tables:
         return f"{missing}; unpack MELD.Raw.tar.gz there, or try `meldflow synth DIR`"
-    name, columns = tables[0].relative_to(tree.root), read_table(tables[0]).columns
+    first = min(tables, key=lambda file: (len(file.parts), file))
+    name, columns = first.relative_to(tree.root), read_table(first)[0]
     if lacking := [column for column in FIELDS.values() if column not in columns]:
         return (
             f"{missing}. {name} is none of them: it has no column {', '.join(lacking)}. "
             "If it is a table of your own, name the file, not the folder"
         )
     return f"{missing}. {name} has their columns: give it one of these names"
-
-
-def _depth(file: Path) -> tuple[int, str]:
-    return len(file.parts), str(file)

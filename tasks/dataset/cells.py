@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
+from decimal import Decimal
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from meldflow.models.schema.errors import UsageError
 
 DELIMITERS = (",", ";", "\t")
 """What may stand between the columns of a CSV file; the header line decides."""
+
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""How a text may start → its encoding."""
 
 _TIME = re.compile(r"(\d+):(\d{1,2}):(\d{1,2})(?:[,.](\d{1,3}))?", re.ASCII)
 
@@ -22,35 +32,49 @@ _REPAIR = {
 } | {0xA0: " "}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cells:
-    """A table as it is in its file: every cell a string."""
+def read_table(
+    file: Path, required: Collection[str] = (), optional: Collection[str] = (), hint: str = ""
+) -> tuple[list[str], list[dict[str, str]]]:
+    """The names of all columns of a CSV or Parquet file, and its rows: column → cell.
 
-    file: Path
-    columns: tuple[str, ...]
-    records: Sequence[Mapping[str, str]]
-    """Column → cell, one per row."""
+    A missing value is an empty cell, bytes are UTF-8, a number without a fraction is a whole one.
 
-    def require(self, columns: Sequence[str], hint: str) -> None:
-        """Refuses a table that lacks one of ``columns``.
-
-        Raises:
-            UsageError: it does; the message names what is missing, what is there, and ``hint``.
-        """
-        if missing := [name for name in columns if name not in self.columns]:
-            raise UsageError(
-                f"annotations {self.file}: no column {', '.join(missing)}; "
-                f"found {', '.join(self.columns) or 'none'}. {hint}"
-            )
-
-
-def read_table(file: Path) -> Cells:
-    """The cells of a CSV (UTF-8, with or without a byte order mark) or Parquet file.
+    Args:
+        file: the table.
+        required: columns that it must have.
+        optional: columns that are read where they are there; all others are not.
+        hint: what to do where a column is missing.
 
     Raises:
-        UsageError: it cannot be read as such.
+        UsageError: it cannot be read as such, lacks a column, has one twice, or one that holds
+            neither text nor numbers.
     """
-    return _read_parquet(file) if file.suffix.lower() == ".parquet" else _read_csv(file)
+    wanted, about = (*required, *optional), f"annotations {file}"
+    read, kind = (_parquet, "Parquet") if file.suffix.lower() == ".parquet" else (_csv, "CSV")
+    try:
+        columns, values = read(file, wanted)
+    except (OSError, ValueError, NotImplementedError, csv.Error) as error:
+        raise UsageError(f"{about}: cannot be read as {kind} ({error})") from error
+    if missing := [name for name in required if name not in columns]:
+        found = ", ".join(columns) or "none"
+        raise UsageError(f"{about}: no column {', '.join(missing)}; found {found}. {hint}")
+    if twice := [name for name in wanted if columns.count(name) > 1]:
+        raise UsageError(f"{about}: has more than one column {', '.join(twice)}")
+    rows = zip(*values.values(), strict=True)
+    return columns, [dict(zip(values, row, strict=True)) for row in rows]
+
+
+def decode(data: bytes, encoding: str = "utf-8") -> str:
+    """The text in ``data``, which a byte order mark may say to be in another encoding.
+
+    Raises:
+        UnicodeError: it holds none.
+    """
+    marked = (named for mark, named in BYTE_ORDER_MARKS.items() if data.startswith(mark))
+    text = data.decode(encoding := next(marked, encoding))
+    if "\0" in text:
+        raise UnicodeError(f"its null characters are not of a text in {encoding.upper()}")
+    return text
 
 
 def parse_seconds(stamp: str) -> float:
@@ -66,6 +90,11 @@ def parse_seconds(stamp: str) -> float:
     return whole + (float(f"0.{fraction}") if fraction else 0.0)
 
 
+def seconds_between(start: str, end: str) -> float:
+    """End minus start; NaN where one of them is no time."""
+    return parse_seconds(end) - parse_seconds(start)
+
+
 def is_ambiguous(stamp: str) -> bool:
     """Whether a time has one or two digits behind the comma: ``,41`` may stand for 41 ms."""
     match = _TIME.fullmatch(stamp.strip())
@@ -77,38 +106,50 @@ def repair_text(text: str) -> str:
     return text.translate(_REPAIR)
 
 
-def _read_csv(file: Path) -> Cells:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            delimiter = max(DELIMITERS, key=stream.readline().count)
-            stream.seek(0)
-            header, *rows = csv.reader(stream, delimiter=delimiter, strict=True)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"annotations {file}: cannot be read as CSV ({error})") from error
-    except ValueError:
-        raise UsageError(f"annotations {file}: cannot be read as CSV (it is empty)") from None
-    rows = [row for row in rows if row]  # csv gives an empty line as a row without cells
+Columns: TypeAlias = tuple[list[str], dict[str, list[str]]]
+"""Names of all columns, and the cells of those that were asked for."""
+
+
+def _csv(file: Path, wanted: Collection[str]) -> Columns:
+    text = decode(file.read_bytes())
+    header = re.split("[\r\n]", text, maxsplit=1)[0]
+    delimiter = max(DELIMITERS, key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines = list(filter(None, reader))  # csv gives an empty line as a row without cells
+    if not lines:
+        raise ValueError("it is empty")
+    columns, rows = [name.strip() for name in lines[0]], lines[1:]
     for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise UsageError(
-                f"annotations {file}, row {number}: {len(row)} cells under {len(header)} columns"
-            )
-    columns = tuple(name.strip() for name in header)
-    records = [dict(zip(columns, row, strict=True)) for row in rows]
-    return Cells(file=file, columns=columns, records=records)
+        if len(row) != len(columns):
+            raise ValueError(f"row {number}: {len(row)} cells under {len(columns)} columns")
+    places = [(name, columns.index(name)) for name in wanted if name in columns]
+    return columns, {name: [row[place] for row in rows] for name, place in places}
 
 
-def _read_parquet(file: Path) -> Cells:
-    import pyarrow as arrow
+def _parquet(file: Path, wanted: Collection[str]) -> Columns:
     from pyarrow import parquet
 
+    with parquet.ParquetFile(file) as source:
+        columns = source.schema_arrow.names
+        table = source.read([name for name in wanted if name in columns])
+    pairs = zip(table.column_names, table.columns, strict=True)
+    return columns, {name: _cells(name, column) for name, column in pairs}
+
+
+def _cells(name: str, column: Any) -> list[str]:
     try:
-        table = parquet.read_table(file)
-    except (OSError, arrow.ArrowException) as error:
-        raise UsageError(f"annotations {file}: cannot be read as Parquet ({error})") from error
-    records = [{name: _text(value) for name, value in row.items()} for row in table.to_pylist()]
-    return Cells(file=file, columns=tuple(table.column_names), records=records)
+        return list(map(_cell, column.to_pylist()))
+    except (TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"column {name} holds {column.type}, not UTF-8 or numbers") from error
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
+def _cell(value: object) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, bytes):
+        return value.decode().rstrip("\0")  # which fill what is of a fixed size
+    if isinstance(value, bool) or not isinstance(value, float | int | Decimal):
+        raise TypeError
+    if math.isnan(value):
+        return ""
+    return str(int(value) if math.isfinite(value) and value == int(value) else value)

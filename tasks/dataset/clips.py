@@ -12,17 +12,18 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from meldflow.models.files import checksum
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.schema.media import Missing, Reason
-from meldflow.models.schema.utterances import Clip
+from meldflow.models.schema.media import Missing, Probe, Reason
+from meldflow.models.schema.utterances import Clip, Utterance
 from meldflow.storage.format.catalogue import NO_FILE
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.layout import is_recut
+from meldflow.tasks.dataset.records import ABSENT, Known, Wanted
+from meldflow.tasks.dataset.tree import is_media, is_text
 from meldflow.tasks.isolated.decoder import probe_all
 from meldflow.tasks.pages.progress import progress
 
@@ -33,51 +34,18 @@ their sound ends on a packet (21 ms), so a tenth of a second is ordinary and hal
 TOLERANCE_SHARE = 0.1
 """Or by this share of the row: a 25 fps broadcast of 24 fps film runs 4 % faster."""
 
-ABSENT = Clip(path="", sha256=NO_FILE, size=0, mtime_ns=0, seconds=math.nan)
-"""The clip of an utterance that has none; with a path, one that is not there."""
-
 Header: TypeAlias = float | Missing
 """Seconds that a file's header declares (NaN: none), or why it cannot be read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """An utterance that wants a clip."""
-
-    id: str
-    split: str
-    seconds: float
-    """Duration by its row; NaN where it is not known."""
-    candidates: tuple[Path, ...]
-    """Files that may be its clip, in order of preference."""
-    expected: Path | None
-    """Where the clip should be if there is no candidate; None where nobody can tell."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
-    """Clips, in the order of the utterances that want them."""
-
-    clips: tuple[Clip, ...]
-    findings: tuple[Finding, ...]
-    durations: tuple[tuple[str, float, float], ...]
-    """Utterance id, seconds by its row, seconds by its clip's header, for every clip that can be
-    opened; NaN where either does not say."""
-
-
-def leave_clips(wanted: Sequence[Wanted]) -> Taken:
-    """No clip for any utterance, and nothing said about it."""
-    return Taken(clips=(ABSENT,) * len(wanted), findings=(), durations=())
-
-
 def take_clips(
-    wanted: Sequence[Wanted], *, known: Mapping[str, Clip], checksums: bool = True
-) -> Taken:
-    """Chooses, reads and checks the clip of every utterance.
+    wanted: Sequence[Wanted], *, known: Mapping[str, Known], checksums: bool = True
+) -> tuple[tuple[Utterance, ...], tuple[Finding, ...]]:
+    """The utterances with their clips, which are chosen, read and checked, and what is to be said.
 
     Args:
         wanted: the utterances.
-        known: path → clip as catalogued before.
+        known: path → what the store has of it.
         checksums: whether the chosen files' bytes are hashed.
 
     Raises:
@@ -88,23 +56,43 @@ def take_clips(
     headers = _read_headers(files)
     chosen = [_choose(one, headers) for one in wanted]
     digests = _hash(dict.fromkeys(filter(None, chosen)), files) if checksums else {}
-    pairs = list(zip(wanted, chosen, strict=True))
-    clips = (
-        dataclasses.replace(ABSENT, path=_absolute(one.expected) if one.expected else "")
-        if path is None
-        else _clip(path, files[path], headers[path], digests.get(path))
-        for one, path in pairs
-    )
-    findings = (finding for one, path in pairs for finding in _findings(one, path, headers))
-    durations = (
-        (one.id, one.seconds, header)
-        for one, path in pairs
-        if path is not None and not isinstance(header := headers[path], Missing)
-    )
-    return Taken(clips=tuple(clips), findings=tuple(findings), durations=tuple(durations))
+    utterances: list[Utterance] = []
+    findings: list[Finding] = []
+    for one, path in zip(wanted, chosen, strict=True):
+        if path is not None:
+            clip = _clip(path, files[path], headers[path], digests.get(path))
+        else:
+            clip = dataclasses.replace(ABSENT, path=_absolute(one.expected) if one.expected else "")
+        utterances.append(dataclasses.replace(one.utterance, clip=clip))
+        findings += _findings(one, path, headers)
+    return tuple(utterances), tuple(findings)
 
 
-def _look(path: str, before: Clip | None) -> Clip | None:
+def no_clips(files: Iterable[Path], known: Mapping[str, Known]) -> dict[Path, str]:
+    """File → why it is no clip: FFmpeg has a look at those whose names do not tell.
+
+    Args:
+        files: the files.
+        known: path → what the store has of it; what was a clip is one until it changes.
+    """
+    paths = {_absolute(file): file for file in files if not is_media(file.name)}
+    unsure = [one for one in paths if one not in known or _look(one, known[one]) != known[one].clip]
+    with progress("looking into files", len(unsure), "files") as advance:
+        probes = zip(unsure, probe_all(unsure, advance), strict=True)
+    return {paths[path]: why for path, probe in probes if (why := _unfit(probe))}
+
+
+def _unfit(probe: Probe | Missing) -> str:
+    """Why a file is no clip; empty where it is one."""
+    if isinstance(probe, Missing):
+        return f"cannot be opened ({probe.message})"
+    still = probe.container.endswith("_pipe")  # as FFmpeg calls formats of single pictures
+    if probe.audio.codec or (probe.video.codec and not still):
+        return ""
+    return f"holds no sound and no moving pictures ({probe.container})"
+
+
+def _look(path: str, known: Known | None) -> Clip | None:
     """The clip as catalogued, or without checksum if it changed; none if it is no regular file."""
     try:
         status = os.stat(path)  # noqa: PTH116
@@ -112,6 +100,7 @@ def _look(path: str, before: Clip | None) -> Clip | None:
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
+    before = known.clip if known else None
     if before and (before.size, before.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return before
     size, changed = status.st_size, status.st_mtime_ns
@@ -138,7 +127,7 @@ def _choose(wanted: Wanted, headers: Mapping[str, Header]) -> str | None:
         header = headers[path]
         if isinstance(header, Missing):
             return True, math.inf
-        apart = abs(header - wanted.seconds)
+        apart = abs(header - wanted.utterance.seconds)
         return False, math.inf if math.isnan(apart) else round(apart, 3)
 
     return min(map(_absolute, wanted.candidates), key=distance, default=None)
@@ -163,14 +152,16 @@ def _hash(paths: Iterable[str], files: Mapping[str, Clip | None]) -> dict[str, b
 def _clip(path: str, file: Clip | None, header: Header, digest: bytes | None) -> Clip:
     digest = digest or (file.sha256 if file else NO_FILE)
     if file is None or digest == NO_FILE:  # so that it is read again next time
-        return dataclasses.replace(ABSENT, path=path)
+        file = dataclasses.replace(ABSENT, path=path)
     seconds = math.nan if isinstance(header, Missing) else header
     return dataclasses.replace(file, sha256=digest, seconds=seconds)
 
 
 def _findings(wanted: Wanted, path: str | None, headers: Mapping[str, Header]) -> Iterator[Finding]:
+    row = wanted.utterance
+
     def finding(kind: Kind, detail: str, decision: str) -> Finding:
-        return Finding(kind, wanted.split, wanted.id, detail, decision)
+        return Finding(kind, row.split, row.id, detail, decision)
 
     if path is None:
         where = f"no file {wanted.expected}" if wanted.expected else "no file is named for it"
@@ -180,13 +171,14 @@ def _findings(wanted: Wanted, path: str | None, headers: Mapping[str, Header]) -
     if detail := _twins(wanted, headers):
         yield finding(Kind.TWIN, detail, f"{Path(path).name} is used")
     if isinstance(header, Missing):
-        if header.reason is Reason.MISSING_FILE:
-            yield finding(Kind.MISSING_CLIP, header.message, _without(header.reason))
-        else:
-            detail = f"{path}: {header.message}"
-            yield finding(Kind.UNREADABLE_CLIP, detail, _without(header.reason))
-    elif _differs(wanted.seconds, header):
-        detail = f"its row lasts {wanted.seconds:.3f} s, its clip {header:.3f} s"
+        gone = header.reason is Reason.MISSING_FILE
+        kind = Kind.MISSING_CLIP if gone else Kind.UNREADABLE_CLIP
+        detail = header.message if gone else f"{path}: {header.message}"
+        yield finding(kind, detail, _without(header.reason))
+    elif row.seconds > 0 and abs(header - row.seconds) > max(
+        TOLERANCE_SECONDS, TOLERANCE_SHARE * row.seconds
+    ):
+        detail = f"its row lasts {row.seconds:.3f} s, its clip {header:.3f} s"
         yield finding(Kind.DURATION_DIFFERS, detail, "the whole clip is used")
 
 
@@ -200,7 +192,8 @@ def _twins(wanted: Wanted, headers: Mapping[str, Header]) -> str:
     if len(paths) == 1:
         return f"there is only {paths[0].name}, cut again" if is_recut(paths[0]) else ""
     said = [f"{path.name} ({_said(headers[_absolute(path)])})" for path in paths]
-    row = "" if math.isnan(wanted.seconds) else f"; its row lasts {wanted.seconds:.3f} s"
+    seconds = wanted.utterance.seconds
+    row = "" if math.isnan(seconds) else f"; its row lasts {seconds:.3f} s"
     return f"{' and '.join(said)}{row}"
 
 
@@ -210,15 +203,8 @@ def _said(header: Header) -> str:
     return "of no declared duration" if math.isnan(header) else f"{header:.3f} s"
 
 
-def _differs(row: float, clip: float) -> bool:
-    """Whether a clip is not as long as its row, where the row's length makes sense."""
-    return row > 0 and abs(clip - row) > max(TOLERANCE_SECONDS, TOLERANCE_SHARE * row)
-
-
 def _absolute(path: Path) -> str:
     text = str(path.absolute())
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"clip {text!r}: its path is not valid Unicode; rename it") from None
+    if not is_text(text):
+        raise UsageError(f"clip {text!r}: its path is not valid Unicode; rename it")
     return text

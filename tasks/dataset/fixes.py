@@ -10,39 +10,36 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import hashlib
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, Field
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.dataset.cells import seconds_between
 from meldflow.tasks.dataset.findings import Finding, Kind
-from meldflow.tasks.dataset.records import Change, Fix, Row, Table
+from meldflow.tasks.dataset.records import Fix, Row, Table
 
 FILE = Path(__file__).with_name("fixes.yaml")
 
 FIELDS = {"StartTime": "start", "EndTime": "end"}
 """Columns that an entry may set → the fields that they are read into."""
 
-_DIGEST = re.compile(r"[0-9a-f]{12}")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FixList:
+class FixList(BaseModel, frozen=True, extra="forbid"):
     """A version of the list."""
 
     version: int
     """0: no list is used."""
-    entries: tuple[Fix, ...] = ()
+    entries: tuple[Fix, ...] = Field((), alias="fixes")
 
     def about(self, tables: Sequence[Table]) -> FixList:
         """Only the entries that speak of these rows."""
         rows = {table.split: sorted(table.rows, key=lambda row: row.key) for table in tables}
         fitting = tuple(one for one in self.entries if _fits(one, rows.get(one.place[0], [])))
-        return dataclasses.replace(self, entries=fitting)
+        return self.model_copy(update={"entries": fitting})
 
     def mend(self, table: Table) -> Table:
         """The table with the times that the list corrects."""
@@ -87,26 +84,10 @@ def load_fixes(file: Path = FILE) -> FixList:
         UsageError: it is none; the message names the entry and what is wrong with it.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        version, entries = content["version"], content["fixes"]
-        return FixList(version=int(version), entries=tuple(map(_entry, entries)))
-    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split())  # YAML's complaints have many lines
-        raise UsageError(f"fix list {file}: {type(error).__name__}: {why}") from error
-
-
-def _entry(content: Mapping[str, Any]) -> Fix:
-    changes = {name: Change(**change) for name, change in content.get("set", {}).items()}
-    try:
-        entry = Fix(**{**content, "kind": Kind(content["kind"]), "set": changes})
-        entry.place  # noqa: B018
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"entry {content.get('id', content)!r}: {error}") from error
-    if unknown := sorted(changes.keys() - FIELDS.keys()):
-        raise ValueError(f"entry {entry.id!r} sets {unknown}; it may set {sorted(FIELDS)}")
-    if _DIGEST.fullmatch(entry.text) is None:
-        raise ValueError(f"entry {entry.id!r}: text {entry.text!r} is no digest")
-    return entry
+        return FixList.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())  # of many lines
+        raise UsageError(f"fix list {file}: {why}") from error
 
 
 def _fits(entry: Fix, rows: Sequence[Row]) -> bool:
@@ -122,10 +103,9 @@ def _mended(row: Row, entry: Fix | None) -> Row:
     if entry is None:
         return row
     changes = {FIELDS[column]: change for column, change in entry.set.items()}
-    now: dict[str, Any] = {
-        name: one.now for name, one in changes.items() if getattr(row, name) == one.was
-    }
-    return dataclasses.replace(row, **now)
+    now: Any = {name: one.now for name, one in changes.items() if getattr(row, name) == one.was}
+    row = dataclasses.replace(row, **now)
+    return dataclasses.replace(row, seconds=seconds_between(row.start, row.end))
 
 
 def _explained(finding: Finding, entry: Fix) -> Finding:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from meldflow.models.schema.utterances import CLIP_FOLDERS, utterance_id
 from meldflow.tasks.dataset.findings import Finding, Kind
-from meldflow.tasks.dataset.records import Table
+from meldflow.tasks.dataset.records import Row, Table, Wanted
 from meldflow.tasks.dataset.tree import VIDEO_SUFFIXES, Tree
+from meldflow.tasks.pages.text import readable
+
+SPELLINGS = {
+    **{"train": "train", "training": "train", "trn": "train"},
+    **{"dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "development": "dev"},
+    **{"test": "test", "testing": "test", "tst": "test"},
+}
+"""What people call a split, in lower case → the split."""
 
 FOLDER_NAMES = {
     **{folder: split for split, folder in CLIP_FOLDERS.items()},
-    **{"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev"},
-    **{"test": "test", "dev_splits": "dev", "test_splits": "test"},
+    **SPELLINGS,
+    **{"dev_splits": "dev", "test_splits": "test"},
 }
 """Name of a folder, in lower case → the split whose clips it holds."""
 
@@ -47,24 +54,22 @@ class ClipFolder:
 class Layout:
     """The folders of each split that has annotations."""
 
-    root: Path
+    tree: Tree
     folders: Mapping[str, tuple[ClipFolder, ...]]
     """Split → folders; a clip that is in several of them is taken from the first."""
     unclaimed: tuple[ClipFolder, ...]
     """Folders that belong to none of the splits."""
 
-    def candidates(self, split: str, key: Key) -> tuple[Path, ...]:
-        """The files that may be the clip of a row, in order of preference."""
-        for folder in self.folders[split]:
-            if key in folder.clips:
-                return tuple(folder.path / name for name in folder.clips[key])
-        return ()
-
-    def expected(self, split: str, key: Key) -> Path:
-        """Where the clip of a row should be."""
-        folders = self.folders[split]
-        folder = folders[0].path if folders else self.root / CLIP_FOLDERS[split]
-        return folder / f"dia{key[0]}_utt{key[1]}.mp4"
+    def wanted(self, row: Row) -> Wanted:
+        """A row, the files that may be its clip, and where that should be."""
+        key, folders = row.clip_key, self.folders[row.split]
+        holds = next((one for one in folders if key in one.clips), None)
+        usual = folders[0].path if folders else self.tree.root / CLIP_FOLDERS[row.split]
+        return Wanted(
+            utterance=row,
+            candidates=tuple(holds.path / name for name in holds.clips[key]) if holds else (),
+            expected=usual / f"dia{key[0]}_utt{key[1]}.mp4",
+        )
 
 
 def is_recut(path: Path) -> bool:
@@ -81,25 +86,26 @@ def lay_out(tree: Tree, tables: Sequence[Table]) -> Layout:
         split = _named(folder, tree.root) or _beside(folder, tables) or _best_match(folder, keys)
         folders.get(split or "", unclaimed).append(folder)
     return Layout(
-        root=tree.root,
+        tree=tree,
         folders={split: _ranked(split, found, keys[split]) for split, found in folders.items()},
         unclaimed=tuple(unclaimed),
     )
 
 
-def layout_findings(tree: Tree, layout: Layout, tables: Sequence[Table]) -> Iterator[Finding]:
+def layout_findings(layout: Layout, tables: Sequence[Table]) -> Iterator[Finding]:
     """What a tree holds beside the clips that rows name."""
-    for folder, count in tree.stubs.items():
-        yield Finding(Kind.STUB, "", str(folder), f"{count} files `._*` of macOS", "left out")
-    for folder, why in tree.closed.items():
-        yield Finding(Kind.UNREADABLE_CLIP, "", str(folder), why, "taken for empty")
+    for folder, names in layout.tree.hidden.items():
+        if count := sum(name.startswith("._") for name in names):
+            yield Finding(Kind.STUB, "", str(folder), f"{count} files `._*` of macOS", "left out")
+    for place, why in layout.tree.closed.items():
+        yield Finding(Kind.LEFT_OUT, "", readable(str(place)), why, "left out")
     for one in layout.unclaimed:
         detail = f"its clips ({len(one.clips):,}) are of no split that has annotations here"
         yield Finding(Kind.CLIP_WITHOUT_ROW, "", str(one.path), detail, "left out")
     for table in tables:
-        yield from _repeated(table.split, layout)
+        yield from _repeated(table.split, layout.folders[table.split])
         if not table.dyadic:  # it names a part of MELD's clips only
-            yield from _without_row(table, layout)
+            yield from _without_row(table, layout.folders[table.split])
 
 
 def _clip_folders(tree: Tree) -> Iterator[ClipFolder]:
@@ -158,23 +164,20 @@ def _keys(table: Table) -> set[Key]:
     return {row.clip_key for row in table.rows}
 
 
-def _repeated(split: str, layout: Layout) -> Iterator[Finding]:
+def _repeated(split: str, folders: Sequence[ClipFolder]) -> Iterator[Finding]:
     """Folders whose clips are in another folder of the split as well."""
-    seen: Counter[Key] = Counter()
-    for folder in layout.folders[split]:
-        if again := folder.clips.keys() & seen.keys():
+    seen: set[Key] = set()
+    for folder in folders:
+        if again := folder.clips.keys() & seen:
             detail = f"{len(again):,} of its {len(folder.clips):,} clips are elsewhere as well"
-            first = layout.folders[split][0].path
-            decision = f"those are not used; {first} comes first"
+            decision = f"those are not used; {folders[0].path} comes first"
             yield Finding(Kind.OTHER_COPY, split, str(folder.path), detail, decision)
-        seen.update(folder.clips.keys())
+        seen |= folder.clips.keys()
 
 
-def _without_row(table: Table, layout: Layout) -> Iterator[Finding]:
+def _without_row(table: Table, folders: Sequence[ClipFolder]) -> Iterator[Finding]:
     wanted = _keys(table)
-    for folder in layout.folders[table.split]:
-        for (dialogue, utterance), names in folder.clips.items():
-            if (dialogue, utterance) not in wanted:
-                subject = utterance_id(table.split, dialogue, utterance)
-                what = f"no row names {', '.join(names)}"
-                yield Finding(Kind.CLIP_WITHOUT_ROW, table.split, subject, what, "left out")
+    for key, names in (pair for folder in folders for pair in folder.clips.items()):
+        if key not in wanted:
+            subject, what = utterance_id(table.split, *key), f"no row names {', '.join(names)}"
+            yield Finding(Kind.CLIP_WITHOUT_ROW, table.split, subject, what, "left out")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import SPLITS, Utterance
 from meldflow.tasks.dataset.annotations import FIELDS as MELD_FIELDS
 from meldflow.tasks.dataset.annotations import read_rows
-from meldflow.tasks.dataset.cells import read_table
-from meldflow.tasks.dataset.clips import ABSENT, Wanted
-from meldflow.tasks.dataset.records import Row, Table
-from meldflow.tasks.dataset.tree import is_media, walk
+from meldflow.tasks.dataset.cells import decode, read_table
+from meldflow.tasks.dataset.findings import Finding, Kind
+from meldflow.tasks.dataset.layout import SPELLINGS
+from meldflow.tasks.dataset.records import ABSENT, Known, Row, Table, Wanted
+from meldflow.tasks.dataset.tree import Tree, is_folder, other_type
+from meldflow.tasks.pages.text import readable
 
 REQUIRED = {
     "split": "split",
@@ -30,6 +35,9 @@ SUFFIXES = (".csv", ".parquet")
 CLIPS = "clips"
 """The split of a plain folder's utterances."""
 
+_composed = functools.partial(normalize, "NFC")
+"""One form for names that look the same: macOS decomposes letters with accents."""
+
 
 def read_own(file: Path) -> tuple[Table, ...]:
     """The splits of a table in the own-data schema: train, dev, test, then others as they come.
@@ -37,84 +45,147 @@ def read_own(file: Path) -> tuple[Table, ...]:
     Raises:
         UsageError: it cannot be read, lacks columns, holds no rows, or a cell that is wrong.
     """
-    if not file.exists():
-        raise UsageError(f"dataset {file}: does not exist")
-    if file.suffix.lower() not in SUFFIXES:
+    if is_folder(file, "dataset") or file.suffix.lower() not in SUFFIXES:
         raise UsageError(f"dataset {file}: is no folder and no {' or '.join(SUFFIXES)} file")
-    cells = read_table(file)
     hint = "docs/dataset.md shows what a table of your own has to hold"
-    if all(name in cells.columns for name in MELD_FIELDS.values()):
+    if set(MELD_FIELDS.values()) <= set(read_table(file)[0]):
         hint = "It looks like MELD's: name its folder, not the file"
-    cells.require(tuple(REQUIRED.values()), hint)
+    _, records = read_table(file, REQUIRED.values(), OPTIONAL.values(), hint)
+    splits = _understood(file, [record["split"].strip() for record in records])
     rows: dict[str, list[Row]] = {}
-    for row in read_rows(cells, REQUIRED | OPTIONAL, unlabelled=True):
+    fields = REQUIRED | OPTIONAL
+    for row in read_rows(file, records, fields, splits.__getitem__, unlabelled=True):
         rows.setdefault(row.split, []).append(row)
     if not rows:
         raise UsageError(f"annotations {file}: holds no rows")
-    order = [*(split for split in SPLITS if split in rows), *(s for s in rows if s not in SPLITS)]
+    order = sorted(rows, key=[*SPLITS, *rows].index)
     return tuple(Table(split=split, file=file, rows=tuple(rows[split])) for split in order)
 
 
-def wanted_by(row: Row, folder: Path) -> Wanted:
-    """The clip that a row of one's own names, below ``folder`` unless it says otherwise."""
-    clip = row.cells["clip"].strip()
-    return Wanted(
-        id=row.id,
-        split=row.split,
-        seconds=math.nan,
-        candidates=(folder / clip,) if clip else (),
-        expected=None,
-    )
+def _understood(file: Path, names: Iterable[str]) -> dict[str, str]:
+    """What a table calls its splits → the splits."""
+    meant = {name: SPELLINGS.get(name.casefold(), name) for name in names}
+    for split in SPLITS:
+        words = {name.casefold() for name, one in meant.items() if one == split}
+        if len(words) > 1:
+            both = " and ".join(sorted(words))
+            raise UsageError(
+                f"annotations {file}: has splits {both}; which is {split!r}? Rename one"
+            )
+    return meant
 
 
-def read_folder(folder: Path) -> Iterator[tuple[Utterance, Path]]:
-    """An utterance without a clip, and the clip's path, for every media file below a folder.
+class Beside:
+    """Where the clips are that a table names: below its folder, unless a path says more."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._listed: dict[Path, dict[str, Path]] = {}
+
+    def wanted(self, row: Row) -> Wanted:
+        """A row, and the file that it names."""
+        clip = row.cells["clip"].strip()
+        return Wanted(utterance=row, candidates=(self._find(clip),) if clip else ())
+
+    def _find(self, written: str) -> Path:
+        """The file as written, or else with Windows' separators, in any Unicode form."""
+        here, plain = self._folder, self._folder / written
+        if _is_there(plain):
+            return plain
+        for part in Path(written.replace("\\", "/")).parts:
+            there = here / part
+            here = there if _is_there(there) else self._named(here, part) or there
+        return here if _is_there(here) else plain
+
+    def _named(self, folder: Path, name: str) -> Path | None:
+        if folder not in self._listed:
+            try:
+                self._listed[folder] = {_composed(one.name): one for one in folder.iterdir()}
+            except (OSError, ValueError):  # a null byte in the name
+                self._listed[folder] = {}
+        return self._listed[folder].get(_composed(name))
+
+
+def _is_there(file: Path) -> bool:
+    return os.path.exists(file)  # noqa: PTH110 - whose namesake raises where a folder is closed
+
+
+def clips_in(tree: Tree) -> list[Path]:
+    """The files of a plain folder that may be clips as far as their names tell, sorted.
 
     Raises:
-        UsageError: the folder cannot be listed or holds no media file.
+        UsageError: there are none.
     """
-    tree = walk(folder, "clips")
-    files = sorted(file for file in tree.files if is_media(file.name))
+    files = sorted(file for file in tree.files if not other_type(file.name))
     if not files:
-        raise UsageError(f"clips {folder}: no sound or video file is in it or below it")
-    for file, name in zip(files, _names(files, folder), strict=True):
-        yield _utterance(name, _text_beside(file)), file
+        raise UsageError(f"clips {tree.root}: no sound or video file is in it or below it")
+    return files
 
 
-def _utterance(name: str, text: str) -> Utterance:
-    return Utterance(
-        split=CLIPS,
-        dialogue=-1,
-        utterance=-1,
-        text=text,
-        speaker="",
-        emotion="",
-        sentiment="",
-        seconds=math.nan,
-        clip=ABSENT,
-        name=name,
-    )
+def name_clips(files: Sequence[Path], folder: Path, known: Mapping[str, Known]) -> list[str]:
+    """What the utterances of a plain folder's clips are called; no two are called the same.
 
-
-def _names(files: Sequence[Path], folder: Path) -> list[str]:
-    """Relative paths without suffix; those that would not be unique keep theirs."""
-    full = [file.relative_to(folder).as_posix() for file in files]
-    names = [str(Path(name).with_suffix("")) for name in full]
-    while shared := {name for name, count in Counter(names).items() if count > 1}:
-        names = [whole if name in shared else name for name, whole in zip(names, full, strict=True)]
-    return names
-
-
-def _text_beside(clip: Path) -> str:
-    """What a ``.txt`` file of the clip's name holds; empty where there is none.
-
-    Raises:
-        UsageError: there is one, and it is no UTF-8 text.
+    As the store calls them, whatever lies beside them now; else by the path below the folder,
+    without the suffix where no other clip has that name.
     """
-    file = clip.with_suffix(".txt")
-    try:
-        return file.read_text(encoding="utf-8-sig").strip()
-    except (FileNotFoundError, IsADirectoryError):
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"text {file}: cannot be read ({error})") from error
+    paths = [file.relative_to(folder).as_posix() for file in files]
+    composed = list(map(_composed, paths))
+    every = set(paths := composed if len(set(composed)) == len(paths) else paths)
+    kept = {_below(path, one.name): one.name for path, one in known.items() if one.name}
+    kept = {path: name for path, name in kept.items() if name == path or name not in every}
+    short = {path: str(PurePosixPath(path).with_suffix("")) for path in every - kept.keys()}
+    times = Counter((*every, *short.values(), *(kept[path] for path in every & kept.keys())))
+    for path, name in short.items():
+        kept[path] = name if times[name] == 1 else path
+    return [kept[path] for path in paths]
+
+
+def _below(path: str, name: str) -> str:
+    """Where a clip lies below its folder, by its absolute path and its utterance's name."""
+    whole = path.endswith(f"/{name}")
+    return _composed(name if whole else name + PurePosixPath(path).suffix)
+
+
+def texts_beside(clips: Iterable[Path], tree: Tree) -> dict[Path, Path]:
+    """Clip → the ``.txt`` file of its name, where there is one."""
+    texts = {_stem(file): file for file in tree.files if file.suffix.lower() == ".txt"}
+    return {clip: texts[_stem(clip)] for clip in clips if _stem(clip) in texts}
+
+
+def read_text(file: Path) -> tuple[str, Finding | None]:
+    """The text of a file, in UTF-8 or as its byte order mark says; else what was made of it."""
+    why = ""
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            text = decode(file.read_bytes(), encoding).strip()
+        except (OSError, UnicodeError) as error:
+            why = why or str(error)
+        else:
+            read = f"read as {text!r}"
+            other = Finding(Kind.REPAIRED_ENCODING, CLIPS, str(file), why, read) if why else None
+            return text, other
+    return "", Finding(Kind.LEFT_OUT, CLIPS, str(file), why, "left out")
+
+
+def clip_wanted(name: str, text: str, file: Path) -> Wanted:
+    """The utterance of that name in a plain folder, and its clip."""
+    nothing = {"speaker": "", "emotion": "", "sentiment": "", "seconds": math.nan, "clip": ABSENT}
+    numbers = {"dialogue": -1, "utterance": -1}
+    one = Utterance(split=CLIPS, text=text, name=name, **numbers, **nothing)  # type: ignore[arg-type]
+    return Wanted(utterance=one, candidates=(file,))
+
+
+def left_out(tree: Tree, others: Mapping[Path, str], used: Collection[Path]) -> Iterator[Finding]:
+    """A finding for everything in a plain folder but its clips and their texts, ``used``.
+
+    ``others`` says of files that might have been clips why they are none.
+    """
+    hidden = {folder / name: "hidden" for folder, names in tree.hidden.items() for name in names}
+    kinds = {file: f"{kind} by its name" for file in tree.files if (kind := other_type(file.name))}
+    for place, why in {**tree.closed, **hidden, **kinds, **others}.items():
+        if place not in used:
+            yield Finding(Kind.LEFT_OUT, CLIPS, readable(str(place)), why, "left out")
+
+
+def _stem(file: Path) -> str:
+    return _composed(str(file.with_suffix("")))

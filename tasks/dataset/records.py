@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-from meldflow.models.schema.utterances import EMOTIONS, Clip, Utterance, utterance_id
-from meldflow.tasks.dataset.cells import parse_seconds
+from pydantic import BaseModel, Field
+
+from meldflow.models.schema.utterances import EMOTIONS, Clip, Utterance
+from meldflow.storage.format.catalogue import NO_FILE
 from meldflow.tasks.dataset.findings import Finding, Kind
 
-_SUBJECT = re.compile(r"([^/]+)(?:/dia(\d+)(?:_utt(\d+))?)?")
+FEW = 5
+"""Files that a line names."""
+
+_SUBJECT = r"^([^/]+)(?:/dia(\d+)(?:_utt(\d+))?)?$"
+
+
+ABSENT = Clip(path="", sha256=NO_FILE, size=0, mtime_ns=0, seconds=math.nan)
+"""The clip of an utterance that has none; with a path, one that is not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One row of an annotation file, as it is read."""
+class Row(Utterance):
+    """An utterance as an annotation file has it; its clip is yet to be found."""
 
-    split: str
-    dialogue: int
-    utterance: int
-    text: str
-    speaker: str
-    emotion: str
-    """In lower case; empty where own data have no label."""
-    start: str
+    start: str = ""
     """Time stamp in the episode, as written; empty in own data."""
-    end: str
-    cells: Mapping[str, str]
+    end: str = ""
+    cells: Mapping[str, str] = field(compare=False)
     """Field → cell, letter for letter as the file has it."""
-
-    @property
-    def id(self) -> str:
-        """The id of its utterance, e.g. ``train/dia12_utt3``."""
-        return utterance_id(self.split, self.dialogue, self.utterance)
 
     @property
     def key(self) -> tuple[int, int]:
@@ -49,24 +48,24 @@ class Row:
             return self.key
         return int(self.cells["old_dialogue"]), int(self.cells["old_utterance"])
 
-    @property
-    def seconds(self) -> float:
-        """End minus start; NaN where one of them is no time."""
-        return parse_seconds(self.end) - parse_seconds(self.start)
 
-    def utterance_with(self, clip: Clip) -> Utterance:
-        """The utterance that the row and its clip make."""
-        return Utterance(
-            split=self.split,
-            dialogue=self.dialogue,
-            utterance=self.utterance,
-            text=self.text,
-            speaker=self.speaker,
-            emotion=self.emotion,
-            sentiment=self.cells.get("sentiment", ""),
-            seconds=self.seconds,
-            clip=clip,
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """An utterance that wants a clip."""
+
+    utterance: Utterance
+    candidates: tuple[Path, ...]
+    """Files that may be its clip, in order of preference."""
+    expected: Path | None = None
+    """Where the clip should be if there is no candidate; None where nobody can tell."""
+
+
+class Known(NamedTuple):
+    """What a store has of a file."""
+
+    name: str
+    """What its utterance is called; empty where that has a dialogue and a number."""
+    clip: Clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,52 +104,38 @@ class Table:
     dyadic: bool = False
     """Whether it is MELD_Dyadic's: other dialogues, made of MELD's utterances."""
 
-    @property
-    def counts(self) -> SplitCounts:
-        """Rows, dialogues and emotions."""
-        return SplitCounts.of((row.dialogue, row.emotion) for row in self.rows)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(BaseModel, frozen=True, extra="forbid"):
     """A cell's value in the published file, and the one to read instead."""
 
     was: str
     now: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fix:
+class Fix(BaseModel, frozen=True, extra="forbid"):
     """One known defect."""
 
     id: str
-    utterance: str
+    utterance: str = Field(pattern=_SUBJECT)
     """What it is about: ``train/dia12_utt3``, ``train/dia12`` for a whole dialogue, or ``train``
     for all findings of a split."""
     kind: Kind
     """The kind of finding that it explains."""
-    text: str
+    text: str = Field(pattern=r"^[0-9a-f]{12}$")
     """Digest (``tasks.dataset.fixes.digest``) of the text there, so that the list leaves data alone
     that only share MELD's ids: of the row; where no row has that id, of the last one before it; for
     a split, of all texts, one a line, by id."""
     why: str
-    source: str
+    source: str = Field(pattern="^https?://")
     """Address of what says so."""
-    set: Mapping[str, Change] = field(default_factory=dict)
+    set: Mapping[Literal["StartTime", "EndTime"], Change] = {}
     """Column → change, made only where the row still holds what it ``was``."""
 
     @property
     def place(self) -> tuple[str, tuple[int, int] | None]:
-        """Split, and (dialogue, utterance): utterance -1 for a dialogue, None for a split.
-
-        Raises:
-            ValueError: the entry names none of them.
-        """
-        match = _SUBJECT.fullmatch(self.utterance)
-        if match is None:
-            raise ValueError(f"{self.utterance!r} names no utterance, no dialogue and no split")
-        split, dialogue, utterance = match.groups()
-        return split, None if dialogue is None else (int(dialogue), int(utterance or -1))
+        """Split, and (dialogue, utterance): utterance -1 for a dialogue, None for a split."""
+        split, dialogue, utterance = re.findall(_SUBJECT, self.utterance)[0]
+        return split, (int(dialogue), int(utterance or -1)) if dialogue else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,14 +144,30 @@ class Intake:
 
     utterances: tuple[Utterance, ...]
     findings: tuple[Finding, ...]
-    splits: Mapping[str, SplitCounts]
-    """Split → counts, in the order train, dev, test, others."""
-    durations: tuple[tuple[str, float, float], ...]
-    """Utterance id, seconds by its row, seconds by its clip's header, for every clip that can be
-    opened; NaN where either does not say."""
     files: tuple[Path, ...] = ()
     """The annotation files that were read."""
     fixes: tuple[Fix, ...] = ()
     """Entries of the fix list that were seen; empty where it was switched off."""
     fixes_version: int = 0
     """Version of the fix list; 0 where it was switched off."""
+
+    @property
+    def splits(self) -> dict[str, SplitCounts]:
+        """Split → counts, in the order train, dev, test, others."""
+        rows: dict[str, list[tuple[int, str]]] = {}
+        for one in self.utterances:
+            rows.setdefault(one.split, []).append((one.dialogue, one.emotion))
+        return {split: SplitCounts.of(own) for split, own in rows.items()}
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What no utterance was made of, a line for each reason."""
+        reasons: dict[str, list[str]] = {}
+        for one in self.findings:
+            if one.kind is Kind.LEFT_OUT:
+                reasons.setdefault(one.detail, []).append(one.subject)
+        lines = []
+        for why, places in reasons.items():
+            more = f" and {len(places) - FEW:,} more" if len(places) > FEW else ""
+            lines.append(f"{why}: {', '.join(places[:FEW])}{more}")
+        return tuple(lines)

@@ -21,6 +21,7 @@ from meldflow.storage.format.columns import ColumnTable, array_of
 from meldflow.storage.places import location
 from meldflow.storage.planning.plan import PartitionPlan
 from meldflow.storage.writing.transaction import FailureRate, Run
+from meldflow.tasks.dataset.records import ABSENT, Known
 from meldflow.tasks.extraction.counts import Effort, Monitor
 from meldflow.tasks.extraction.failures import FailureLimit
 from meldflow.tasks.extraction.payloads import Source, Stored
@@ -47,6 +48,8 @@ class ExtractReport:
     """Extractors whose networks have random weights."""
     findings: Mapping[str, int]
     """Kind → what the intake found amiss in the data set."""
+    left_out: tuple[str, ...]
+    """What no utterance was made of in a folder of clips, and why."""
     effort: Effort
     """Seconds per stage, retries, bytes."""
     seconds: float
@@ -64,8 +67,8 @@ def origin(options: ExtractOptions) -> dict[str, Any]:
     }
 
 
-def known_clips(store: str) -> dict[str, Clip]:
-    """Path → clip as the store has it, without those that another run found changed."""
+def known_clips(store: str) -> dict[str, Known]:
+    """Path → what the store has of it; no clip where another run found the file changed."""
     if not location.exists(store):
         return {}
     snapshot = open_store(store)
@@ -75,14 +78,22 @@ def known_clips(store: str) -> dict[str, Clip]:
     with snapshot.reading():
         groups = map(snapshot.group, snapshot.extractors)
         reasons = [np.asarray(array_of(one, "reason")[:]) for one in groups]
-    unchanged = (one != Reason.CHANGED for one in reasons)
-    known = np.logical_and.reduce([table["clip_sha"].any(axis=1), *unchanged])
-    names = ("path", "sha", "size", "mtime_ns", "seconds")
-    paths, shas, *numbers = (table[f"clip_{name}"][known] for name in names)
-    rows = zip(paths, shas, *(one.tolist() for one in numbers), strict=True)
+    unchanged = np.logical_and.reduce(
+        [table["active"] >= 0, *(r != Reason.CHANGED for r in reasons)]
+    )
+    columns = ("clip_path", "clip_sha", "clip_size", "clip_mtime_ns", "clip_seconds")
+    order = np.argsort(table["active"], kind="stable")  # of rows of one file, the active one counts
+    cells = (
+        one[order].tolist() for one in (table["name"], unchanged, *map(table.__getitem__, columns))
+    )
     return {
-        path: Clip(path=path, sha256=sha.tobytes(), size=size, mtime_ns=mtime, seconds=seconds)
-        for path, sha, size, mtime, seconds in rows
+        path: Known(
+            name,
+            Clip(path=path, sha256=bytes(sha), size=size, mtime_ns=mtime, seconds=seconds)
+            if trusted
+            else ABSENT,
+        )
+        for name, trusted, path, sha, size, mtime, seconds in zip(*cells, strict=True)
     }
 
 

@@ -10,11 +10,11 @@ from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.running.computing import Computing, choose
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.schema.utterances import Clip
 from meldflow.storage import open_store
 from meldflow.storage.places import location
 from meldflow.tasks.cluster.profile import load_profile
 from meldflow.tasks.dataset import Intake, check_folder, check_source, take_in, take_in_folder
+from meldflow.tasks.dataset.records import Known
 from meldflow.tasks.options import ExtractOptions
 
 
@@ -43,12 +43,12 @@ def wanted_extractors(options: ExtractOptions) -> tuple[Extractor, ...]:
     )
 
 
-def wanted_utterances(options: ExtractOptions, known: Mapping[str, Clip]) -> Intake:
+def wanted_utterances(options: ExtractOptions, known: Mapping[str, Known]) -> Intake:
     """The utterances of the data set or of the folder of clips.
 
     Args:
         options: which of them, and where.
-        known: path → clip as catalogued before, so that it is not read again.
+        known: path → what the store has of it, so that it is not read again.
 
     Raises:
         UsageError: there is none, or it cannot be read.

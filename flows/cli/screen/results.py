@@ -18,6 +18,7 @@ from meldflow.flows.cli.screen.terminal import out
 from meldflow.models.schema.errors import StoppedError
 from meldflow.models.schema.utterances import EMOTIONS
 from meldflow.tasks.pages.progress import console as err
+from meldflow.tasks.pages.text import readable
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -97,6 +98,8 @@ def show_extraction(report: ExtractReport) -> None:
     if report.findings:
         found = ", ".join(f"{kind} {number:,}" for kind, number in report.findings.items())
         out.print(f"noticed in the data set: {found}")
+    for line in report.left_out:
+        out.print(f"left out, {line}", markup=False)
     if report.random_weights:
         out.print(f"[yellow]random weights:[/] {', '.join(report.random_weights)}")
     out.print(f"snapshot {report.snapshot}")
@@ -108,28 +111,26 @@ FEW = 5
 
 def show_audit(report: AuditReport) -> None:
     """Findings by kind and split, and the first of those that nobody knew."""
-    from meldflow.tasks.pages.text import readable
+    from meldflow.tasks.audit.stock import news, overview
 
     out.print(report.headline(), style="bold")
-    splits = report.by_split
-    table = Table("finding")
-    for name in ("news", "known", *(split or "other" for split in splits)):
-        table.add_column(name, justify="right")
-    for kind, tally in report.by_kind.items():
-        counts = (tally.news, tally.known, *(found[kind] for found in splits.values()))
-        table.add_row(kind, *(f"{number:,}" for number in counts))
+    counted = overview(report)
+    table = Table(*map(str, counted.head))
+    for row in counted.rows:
+        table.add_row(*(str(getattr(cell, "text", cell)) for cell in row))
     out.print(table)
-    for kind, tally in report.by_kind.items():
-        if tally.news:
-            out.print(f"\n[bold]{kind}[/], {tally.news:,} not known before. {kind.meaning}")
-        for one in report.of_kind(kind)[: min(FEW, tally.news)]:
+    for kind, group in report.by_kind.items():
+        new = news(group)
+        if new:
+            out.print(f"\n[bold]{kind}[/], {new:,} not known before. {kind.meaning}")
+        for one in group[: min(FEW, new)]:
             subject, detail, decision = (
                 escape(readable(part)) for part in (one.subject, one.detail, one.decision)
             )
             out.print(f"  [cyan]{subject}[/]: {detail}")
             out.print(f"    [dim]{decision}[/]")
-        if tally.news > FEW:
-            out.print(f"  and {tally.news - FEW:,} more")
+        if new > FEW:
+            out.print(f"  and {new - FEW:,} more")
     memory = report.peak_memory_bytes / 2**20
     out.print(
         f"{report.seconds:.1f} s, at most {memory:.0f} MiB; all findings: --json, --html FILE"
@@ -232,11 +233,11 @@ def show_clips(clips: DataFrame) -> None:
         size = width and f"{width:.0f}x{one['video_height']:.0f}"
         picture = [one["video_codec"], size, speed and f"{speed:.5g}/s"]
         shown.add_row(
-            escape(str(name)),
+            escape(readable(name)),
             " ".join(filter(None, sound)),
             "" if seconds is None else f"{seconds:.2f}",
             " ".join(filter(None, picture)),
-            "" if frames is None else f"{frames:.0f}",
+            "" if frames is None or frames < 0 else f"{frames:.0f}",
             "; ".join(filter(None, lost)),
         )
     out.print(shown)
@@ -273,5 +274,6 @@ def show_failures(snapshot: Snapshot) -> None:
         return
     table = Table("utterance", "extractor", "reason", "message")
     for one in failed:
-        table.add_row(*map(escape, (one.id, one.extractor, one.reason, one.message)))
+        cells = (one.id, one.extractor, one.reason, one.message)
+        table.add_row(*(escape(readable(cell)) for cell in cells))
     out.print(table)

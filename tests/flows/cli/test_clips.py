@@ -15,7 +15,7 @@ from meldflow.storage import open_store
 from tests.flows import command
 from tests.media import Film, Track, noise, tone, write
 
-ONLY = ("--only", "audio/librosa", "--only", "text/minilm", "--max-failure-rate", "1", "--json")
+ONLY = ("--only", "audio/librosa", "--only", "text/minilm")
 SECONDS = 1.0
 
 
@@ -32,6 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     good(clips / "angry.mp4")
     (clips / "angry.txt").write_text("Get out!\n", encoding="utf-8")
     good(clips / "session 1" / "it’s “fine”.mkv")
+    (clips / "angry.jpg").write_bytes(b"")
     good(clips / "no words.mp4")
     (clips / "broken.mp4").write_bytes(b"\0" * 500)
     part = write(base / "part.ts", [Track(samples=tone(220, 60.0)[None], codec="mp2")])
@@ -39,18 +40,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-def extract(folder: Path, api: str) -> dict[str, Any]:
-    arguments = ("extract", "--clips", "my clips", "--store", "store", *ONLY)
-    limits = ("--clip-timeout", "1", "--max-seconds", "100000")
-    done = command.run(*arguments, *limits, cwd=folder, api=api)
-    assert "Traceback" not in done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+def plan(folder: Path, *more: str) -> dict[str, Any]:
+    """What the next run would do, whose intake is the run's."""
+    where = ("--clips", str(folder / "my clips"), "--store", str(folder / "store"))
+    limits = ("--max-seconds", "100000", "--json")
+    done = CliRunner().invoke(app, ["plan", *where, *limits, *more])
+    assert done.exit_code == 0, done.exception
+    assert "left out, image/jpeg by its name: " in done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def test_a_folder_of_clips(folder: Path, api: str) -> None:
-    report = extract(folder, api)
+    arguments = ("extract", "--clips", "my clips", "--store", "store", *ONLY, "--json")
+    limits = ("--clip-timeout", "1", "--max-seconds", "100000", "--max-failure-rate", "1")
+    (folder / "small.yaml").write_text("kind: local\nworkers: 1\n")
+    done = command.run(*arguments, *limits, "--cluster", "small.yaml", cwd=folder, api=api)
+    assert "Traceback" not in done.stderr
+    report = json.loads(done.stdout)
     assert report["utterances"] == 5
+    assert report["left_out"] == [f"image/jpeg by its name: {folder / 'my clips/angry.jpg'}"]
     store = open_store(str(folder / "store"))
     reasons = {(one.id, one.extractor): one.reason for one in store.failures()}
     texts = {f"clips/{name}" for name in ("broken", "endless", "no words", "session 1/it’s “fine”")}
@@ -62,16 +71,22 @@ def test_a_folder_of_clips(folder: Path, api: str) -> None:
     assert len(frames) == pytest.approx(SECONDS * 50, abs=2)
     assert store.clips().loc["clips/angry", "audio_seconds"] == pytest.approx(SECONDS, abs=0.05)
 
-    again = extract(folder, api)
-    assert again["extracted"] == {}
-    good(folder / "my clips" / "another.mp4")
-    (folder / "my clips" / "no words.txt").write_text("Now it has some.", encoding="utf-8")
-    third = extract(folder, api)
-    assert third["extracted"] == {"audio/librosa": 1, "text/minilm": 1}
-    assert open_store(str(folder / "store")).row("clips/another") == 5
-
     clips_are_listed_with_those_that_could_not_be_read(folder)
     another_value_of_a_parameter_is_another_key(folder)
+    a_second_run_takes_what_is_new_and_no_more(folder)
+
+
+def a_second_run_takes_what_is_new_and_no_more(folder: Path) -> None:
+    assert plan(folder, *ONLY)["extractors"] == {}
+    good(folder / "my clips" / "another.mp4")
+    (folder / "my clips" / "angry.wav").write_bytes(b"")  # which does not rename angry.mp4
+    (folder / "my clips" / "no words.txt").write_text("Now it has some.", encoding="utf-8")
+    second = plan(folder, *ONLY)
+    assert {name: sum(why.values()) for name, why in second["extractors"].items()} == {
+        "audio/librosa": 2,
+        "text/minilm": 3,
+    }
+    assert second["catalogue"] == {"appended": 2, "changed": 1, "removed": 0, "unchanged": 4}
 
 
 def clips_are_listed_with_those_that_could_not_be_read(folder: Path) -> None:
@@ -84,12 +99,8 @@ def clips_are_listed_with_those_that_could_not_be_read(folder: Path) -> None:
 
 
 def another_value_of_a_parameter_is_another_key(folder: Path) -> None:
-    clips, store = str(folder / "my clips"), str(folder / "store")
-    where = ("--clips", clips, "--store", store, "--max-seconds", "100000")
     plans = {}
     for value in ("autocorrelation", "pyin"):
-        setting = ("--set", f"audio/librosa.f0={value}", "--only", "audio/librosa", "--json")
-        done = CliRunner().invoke(app, ["plan", *where, *setting])
-        assert done.exit_code == 0, done.exception
-        plans[value] = json.loads(done.stdout)["extractors"]
-    assert plans == {"autocorrelation": {}, "pyin": {"audio/librosa": {"extractor changed": 6}}}
+        setting = ("--set", f"audio/librosa.f0={value}", "--only", "audio/librosa")
+        plans[value] = plan(folder, *setting)["extractors"]
+    assert plans == {"autocorrelation": {}, "pyin": {"audio/librosa": {"extractor changed": 5}}}

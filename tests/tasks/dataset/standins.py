@@ -474,7 +474,9 @@ def plant(tree: Tree, times: int = 1) -> list[Planted]:
     planted = [one for defect in (*ONCE, *PLANTS * times) for one in defect(tree)]
     after = _counts(tree.rows)
     changed = [one for one in before if after[one] != before[one]]
-    whole = [split for split, counts in PUBLISHED.items() if before[split, "rows"] == counts.rows]
+    whole = [
+        split for split, counts in PUBLISHED.items() if before[split, "utterances"] == counts.rows
+    ]
     return planted + [
         Planted(Kind.COUNT_DIFFERS, split, f"{split}: {subject}")
         for split, subject in changed
@@ -486,9 +488,9 @@ def _counts(rows: Rows) -> Counter[tuple[str, str]]:
     """(split, what is counted) → how many."""
     counts: Counter[tuple[str, str]] = Counter()
     for split, every in rows.items():
-        counts[split, "rows"] = len(every)
+        counts[split, "utterances"] = len(every)
         counts[split, "dialogues"] = len(dialogues_of(every))
-        counts.update((split, f"emotion {row['Emotion'].lower()}") for row in every)
+        counts.update((split, row["Emotion"].lower()) for row in every)
     return counts
 
 

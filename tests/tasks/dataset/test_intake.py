@@ -15,11 +15,11 @@ import pytest
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.storage.format.catalogue import NO_FILE
-from meldflow.tasks.dataset import Intake, check_source, take_in, take_in_folder
+from meldflow.tasks.dataset import Intake, check_source, take_in
 from meldflow.tasks.dataset.annotations import FIELDS, OPTIONAL, read_source
 from meldflow.tasks.dataset.cells import is_ambiguous, parse_seconds, repair_text
 from meldflow.tasks.dataset.findings import Kind
-from meldflow.tasks.dataset.records import Table
+from meldflow.tasks.dataset.records import Known, Table
 from tests.paths import DATA, ROOT
 from tests.tasks.dataset.standins import LAYOUTS, STUB, build, clip_of, invented
 
@@ -95,7 +95,7 @@ def test_every_layout_gives_the_same_catalogue(tmp_path: Path, layout: str) -> N
         for u in range(4)
     }
     assert len({one.clip.sha256 for one in intake.utterances}) > 1
-    assert all(abs(header - row) < 0.05 for _, row, header in intake.durations)
+    assert all(abs(one.clip.seconds - one.seconds) < 0.05 for one in intake.utterances)
 
 
 @pytest.mark.parametrize("folder", ["val", "Valid/clips", "somewhere/else"])
@@ -167,14 +167,14 @@ def test_only_changed_clips_are_read_again(tmp_path: Path) -> None:
     files = [folder / "dia0_utt0.mp4", folder / "dia0_utt1.mp4"]
     for file in files:
         file.write_bytes(clip_of(1.5))
-    known = {one.clip.path: one.clip for one in take_in(tmp_path).utterances}
+    known = {one.clip.path: Known(one.name, one.clip) for one in take_in(tmp_path).utterances}
     stamp, content = files[0].stat(), files[0].read_bytes()
     files[0].write_bytes(bytes(len(content)))
     os.utime(files[0], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     files[1].write_bytes(clip_of(2.5))
     first, second = take_in(tmp_path, known=known).utterances
-    assert first.clip == known[str(files[0])]
-    assert second.clip.sha256 != known[str(files[1])].sha256
+    assert first.clip == known[str(files[0])].clip
+    assert second.clip.sha256 != known[str(files[1])].clip.sha256
     assert second.clip.seconds == pytest.approx(2.5, abs=0.05)
 
 
@@ -335,33 +335,6 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     for read in (take_in, check_source):
         with pytest.raises(UsageError, match="none: does not exist"):
             read(tmp_path / "none")
-
-
-def test_a_plain_folder_of_clips(tmp_path: Path) -> None:
-    for name in ("a.mp4", "day 1/a.mp4", "day 1/b.mkv", "day 1/b.mp4", "day 1/.hidden.mp4"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(clip_of(1.0))
-    (tmp_path / "a.txt").write_text("\ufeffHello.\n", encoding="utf-8")
-    (tmp_path / "notes.pdf").write_bytes(b"")
-    intake = take_in_folder(tmp_path)
-    assert [(one.id, one.text) for one in intake.utterances] == [
-        ("clips/a", "Hello."),
-        ("clips/day 1/a", ""),
-        ("clips/day 1/b.mkv", ""),
-        ("clips/day 1/b.mp4", ""),
-    ]
-    assert all(one.clip.sha256 != NO_FILE for one in intake.utterances)
-
-
-def test_plain_folders_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no sound or video file"):
-        take_in_folder(tmp_path)
-    with pytest.raises(UsageError, match="does not exist"):
-        take_in_folder(tmp_path / "none")
-    (tmp_path / "a.mp4").write_bytes(b"")
-    (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match=r"a\.txt: cannot be read"):
-        take_in_folder(tmp_path)
 
 
 def test_links_that_go_round_in_circles(tmp_path: Path) -> None:
