@@ -14,7 +14,7 @@ from uuid import UUID
 from meldflow.flows.serving.server import LOCAL, server_or_ours
 from meldflow.flows.serving.site.shared import shared_home
 from meldflow.models.schema.errors import RunError, UsageError
-from meldflow.tasks.watching import keys
+from meldflow.tasks.watching.artifacts import FAILURES, PROGRESS, WORKERS
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -132,16 +132,13 @@ class Server:
         if not found:
             raise UsageError(f"prefect server {self.url}: the run {run_id} was deleted")
         ids = [run_id, *self._children([run_id])]
-        newest = {
-            one["key"]: one
-            for one in self._artifacts(ids, keys.PROGRESS, keys.FAILURES, keys.WORKERS)
-        }
+        newest = {one["key"]: one for one in self._artifacts(ids, PROGRESS, FAILURES, WORKERS)}
         (run,) = self._seen(found)
         return RunView(
             run=run,
-            words=newest.get(keys.PROGRESS, {}).get("description") or "",
-            failures=_rows(newest.get(keys.FAILURES)),
-            workers=[] if run.ended else _rows(newest.get(keys.WORKERS)),
+            words=newest.get(PROGRESS, {}).get("description") or "",
+            failures=_rows(newest.get(FAILURES)),
+            workers=[] if run.ended else _rows(newest.get(WORKERS)),
         )
 
     def follow(self, run_id: str, interval: float, show: Callable[[RunView, str], None]) -> RunView:
@@ -185,7 +182,7 @@ class Server:
         ids = [run["id"] for run in runs]
         parents = self._children(ids)
         progress: dict[str, Mapping[str, str]] = {}
-        for one in self._artifacts([*ids, *parents], keys.PROGRESS):
+        for one in self._artifacts([*ids, *parents], PROGRESS):
             own, figures = one["flow_run_id"], one["metadata_"] or {}
             progress[own] = progress[parents.get(own, own)] = figures
         return [

@@ -118,3 +118,6 @@ DARK = Theme(
     heat=LinearSegmentedColormap.from_list("dark", ["#1f252d", "#1f5c8a", "#56b4e9", "#bfe3f9"]),
 )
 THEMES = (LIGHT, DARK)
+
+LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+"""One per line of a figure, so that none is told by its colour alone."""

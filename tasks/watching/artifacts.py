@@ -13,6 +13,11 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext, SettingsContext, get_settings_context
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
 
+PROGRESS, WORKERS = "extract-progress", "extract-workers"
+FAILURES, FAILED = "extract-failures", "extract-failed-utterances"
+REPORT, DASHBOARD = "extract-report", "dask-dashboard"
+"""Keys of the artifacts of an extraction."""
+
 SECONDS = 5.0
 """How long the server may take to answer; what it misses, it gets the next time."""
 

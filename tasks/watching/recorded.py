@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
+import pandas as pd
 
 from meldflow.storage import Snapshot
-from meldflow.tasks.watching.load import SCHEDULER
+from meldflow.tasks.watching.load import MEASURES, SCHEDULER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +64,14 @@ def _seconds(started: str, finished: str) -> float | None:
 
 
 def _load(snapshot: Snapshot, run: int) -> LoadSummary | None:
-    columns = snapshot.attached(run, "load")
-    if not columns:
+    load = pd.DataFrame(snapshot.attached(run, "load"), columns=["seconds", "worker", *MEASURES])
+    own = load[load["worker"] != SCHEDULER]
+    if own.empty:
         return None
-    own = columns["worker"] != SCHEDULER
-    if not own.any():
-        return None
-    cpu, memory, executing = (columns[name][own] for name in ("cpu", "memory", "executing"))
-    times = len(np.unique(columns["seconds"]))
     return LoadSummary(
-        workers=len(set(columns["worker"][own].tolist())),
-        cpu_mean=round(float(cpu.mean()), 1),
-        cpu_max=round(float(cpu.max()), 1),
-        memory_max=float(memory.max()),
-        executing_mean=round(float(executing.sum()) / times, 2),
+        workers=own["worker"].nunique(),
+        cpu_mean=round(float(own["cpu"].mean()), 1),
+        cpu_max=round(float(own["cpu"].max()), 1),
+        memory_max=float(own["memory"].max()),
+        executing_mean=round(float(own["executing"].sum()) / load["seconds"].nunique(), 2),
     )

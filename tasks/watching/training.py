@@ -11,7 +11,7 @@ from meldflow.tasks.report.pieces import FIGURES, SECTIONS
 from meldflow.tasks.report.pieces.scores import over_seeds_table
 from meldflow.tasks.watching.artifacts import Artifacts
 from meldflow.tasks.watching.beat import once
-from meldflow.tasks.watching.report import inline
+from meldflow.tasks.watching.report import picture
 from meldflow.tasks.watching.words import code, text
 
 SCORES = "train-scores"
@@ -56,7 +56,8 @@ def _table(shown: Artifacts, key: str, table: Table) -> None:
 
 def _markdown(result: TrainResult, page: Path) -> str:
     notes = [f"**Note:** {text(str(warning))}" for warning in result.warnings]
-    pictures = [inline(panel) for name in SHOWN for panel in FIGURES[name](result)]
+    panels = (panel for name in SHOWN for panel in FIGURES[name](result))
+    pictures = [f"![{text(one.alt)}]({picture(one)})" for one in panels]
     about = f"Protocol {code(result.protocol)}, snapshot {code(result.data.snapshot)}"
     where = f"the whole report is at {code(str(page.absolute()))}"
     parts = [f"## {text(headline(result))}", text(explanation(result)), *notes]

@@ -18,8 +18,15 @@ from meldflow.tasks.cluster.connection import Cluster
 from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.counts import Effort, Monitor, Progress
 from meldflow.tasks.pages.progress import progress
-from meldflow.tasks.watching import keys
-from meldflow.tasks.watching.artifacts import Artifacts
+from meldflow.tasks.watching.artifacts import (
+    DASHBOARD,
+    FAILED,
+    FAILURES,
+    PROGRESS,
+    REPORT,
+    WORKERS,
+    Artifacts,
+)
 from meldflow.tasks.watching.beat import Beat, once
 from meldflow.tasks.watching.load import LoadSeries, WorkerLoad
 from meldflow.tasks.watching.words import (
@@ -54,7 +61,7 @@ STOPPED_SECONDS = 3.0
 
 WORKERS_WORDS = "The workers now, the busiest first: CPU in per cent of a core, children included."
 FAILED_WORDS = "Why each of them failed, and the command that looks into its clip."
-FAILURES_WORDS = f"Each utterance with its message and clip: artifact `{keys.FAILED}`."
+FAILURES_WORDS = f"Each utterance with its message and clip: artifact `{FAILED}`."
 
 
 class Watch:
@@ -139,20 +146,29 @@ class Watch:
         if shown is None:
             return
         link = f"[{dashboard}]({dashboard})"
-        shown.markdown(keys.DASHBOARD, link, "What the Dask cluster of this run is doing now.")
+        shown.markdown(DASHBOARD, link, "What the Dask cluster of this run is doing now.")
         now = monitor.progress()
-        shown.progress(keys.PROGRESS, now.share, in_words(now), figures(now))
-        busiest = sorted(self._now, key=lambda one: -one.cpu)[:SHOWN_WORKERS]
-        shown.table(keys.WORKERS, [_load_row(one) for one in busiest], WORKERS_WORDS)
+        shown.progress(PROGRESS, now.share, in_words(now), figures(now))
+        loads = [
+            {
+                "worker": one.worker,
+                "CPU": f"{one.cpu:.0f} %",
+                "memory": size(one.memory),
+                "executing": one.executing,
+                "waiting": one.waiting,
+            }
+            for one in sorted(self._now, key=lambda one: -one.cpu)[:SHOWN_WORKERS]
+        ]
+        shown.table(WORKERS, loads, WORKERS_WORDS)
         self._show_failures(monitor)
 
     def _show_failures(self, monitor: Monitor) -> None:
         failures, rows = monitor.failed_rows()
         shown = self._artifacts
         if shown is not None and failures:
-            shown.table(keys.FAILURES, failure_table(failures, rows), FAILURES_WORDS)
+            shown.table(FAILURES, failure_table(failures, rows), FAILURES_WORDS)
             each = failed_utterances(self._run.url, failures, rows)
-            shown.markdown(keys.FAILED, each, FAILED_WORDS)
+            shown.markdown(FAILED, each, FAILED_WORDS)
 
     def _report(self, shown: Artifacts, rates: Sequence[FailureRate], trouble: str) -> None:
         from meldflow.tasks.watching.report import RunReport, headline, markdown  # which draws
@@ -177,9 +193,9 @@ class Watch:
         if self._monitor is not None and report.progress is not None:
             now = report.progress
             words = f"**{how_far(now)}.** {text(headline(report))}"
-            shown.progress(keys.PROGRESS, now.share, words, figures(now))
+            shown.progress(PROGRESS, now.share, words, figures(now))
             self._show_failures(self._monitor)
-        shown.markdown(keys.REPORT, markdown(report), text(headline(report)))
+        shown.markdown(REPORT, markdown(report), text(headline(report)))
 
 
 @contextlib.contextmanager
@@ -214,16 +230,6 @@ def figures(progress: Progress) -> dict[str, str]:
         "failed": str(progress.failed),
         "retries": str(progress.effort.retries),
         "apart": str(progress.effort.apart),
-    }
-
-
-def _load_row(one: WorkerLoad) -> dict[str, object]:
-    return {
-        "worker": one.worker,
-        "CPU": f"{one.cpu:.0f} %",
-        "memory": size(one.memory),
-        "executing": one.executing,
-        "waiting": one.waiting,
     }
 
 

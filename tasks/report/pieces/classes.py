@@ -11,11 +11,8 @@ from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.blocks import Cell, Folded, Pictures, Row, Section, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import DASH, fraction
-from meldflow.tasks.pages.themes import Theme
+from meldflow.tasks.pages.themes import LINE_STYLES, Theme
 from meldflow.tasks.report.pieces.naming import classifiers, judged_part, model_name, spoken
-
-_STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
-"""A line style per class, so that no curve is told by its colour alone."""
 
 
 def per_class(result: TrainResult) -> Section | None:
@@ -105,7 +102,7 @@ def roc_panels(result: TrainResult) -> tuple[Panel, ...]:
 
 
 def _roc_panel(name: str, judged: Judgement, target: str) -> Panel:
-    curves = [(one, style) for one, style in zip(judged.roc, _STYLES, strict=False)]
+    curves = [(one, style) for one, style in zip(judged.roc, LINE_STYLES, strict=False)]
     known = {f"{c.label}  {c.auc:.2f}": (c, style) for c, style in curves if c.auc is not None}
 
     def draw(axes: Axes, theme: Theme) -> None:

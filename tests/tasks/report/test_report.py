@@ -614,7 +614,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[TrainRes
         watching._show(cast(Artifacts, kept), result, tmp_path / "index.html")
         return kept
 
-    monkeypatch.setattr(watching, "inline", lambda panel: f"![{panel.alt}]")
+    monkeypatch.setattr(watching, "picture", lambda panel: "")
     return show
 
 
