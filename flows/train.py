@@ -35,4 +35,5 @@ def train(options: TrainOptions) -> TrainReport:
     logger.info("report: %s", page)
     show_training(trained.result, page)
     tracking, untracked = track_task(trained, page, options)
-    return TrainReport.of(trained.result, page, keep(snapshot), untracked, tracking=tracking)
+    amiss = (keep(snapshot), untracked)
+    return TrainReport(result=trained.result, page=page, amiss=amiss, tracking=tracking)

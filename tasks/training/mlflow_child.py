@@ -70,7 +70,7 @@ def log(result: TrainResult, page: Path, model: Path, uri: str) -> str:
 
 
 def _experiment(uri: str) -> str:
-    """Its id; artifacts lie beside a local data base, since MLflow would take the current folder."""
+    """Its id; artifacts lie beside a local data base: MLflow would take the current folder."""
     import mlflow
 
     location = None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from pydantic_core import to_jsonable_python
 
 from meldflow.models.judging.protocols import protocol_named
 from meldflow.models.judging.records import JUDGED
@@ -29,75 +30,53 @@ from meldflow.tasks.training.table import load_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReport:
-    """What a training run found, in the figures that a terminal shows."""
+    """What a training run found, and where to read more."""
 
-    report: str
-    """Path of the page to open."""
-    snapshot: str
-    protocol: str
-    network: str
-    modalities: tuple[str, ...]
-    target: str
-    seeds: tuple[int, ...]
-    model: str
-    """The classifier that dev chose over all seeds: ``network`` or ``svm``."""
-    test_utterances: int
-    """How many were judged."""
-    weighted_f1: dict[str, float]
-    """Classifier → weighted F1 on test, mean over the seeds."""
-    accuracy: dict[str, float]
-    """Classifier → accuracy on test, mean over the seeds."""
-    dev: dict[str, Spread]
-    """Metric → what the chosen classifier reaches on dev, each seed's model by itself; empty
-    where the protocol chooses nothing."""
-    test: dict[str, Spread]
-    """The same on the rows that the protocol judges on: test, in a sound one."""
-    beside: dict[str, dict[str, Spread]]
-    """Other part of the rows → the same there, by the very same models."""
-    ablations: dict[str, Spread]
-    """Smaller choice → weighted F1 on test."""
-    majority: dict[str, float]
-    """Metric → what always giving the commonest class reaches on test."""
-    warnings: tuple[str, ...]
-    seconds: float
+    result: TrainResult
+    page: Path
+    """The page to open."""
+    amiss: tuple[str, ...] = ()
+    """What went wrong after the training; empty texts count for nothing."""
     tracking: str = ""
     """Where MLflow has the run, as ``mlflow_run.track`` says it; empty where it has not."""
 
-    @classmethod
-    def of(cls, result: TrainResult, page: Path, *more: str, tracking: str = "") -> TrainReport:
-        """The figures of ``result``, whose report is at ``page``; ``more`` are warnings too."""
-        first, model = result.seeds[0], result.winner
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader has to know before trusting the figures."""
+        return (*map(str, self.result.warnings), *filter(None, self.amiss))
 
-        def spreads(model: str, part: str = JUDGED) -> dict[str, Spread]:
-            found = {metric: result.over_seeds(model, metric, part) for metric in METRICS}
-            return {metric: one for metric, one in found.items() if one is not None}
-
-        by_model = {name: spreads(name) for name in first.judged}
-        return cls(
-            report=str(page),
-            snapshot=result.data.snapshot,
-            protocol=result.protocol,
-            network=result.network,
-            modalities=result.modalities,
-            target=result.target,
-            seeds=tuple(one.seed for one in result.seeds),
-            model=model,
-            test_utterances=len(result.test_ids),
-            weighted_f1={name: one["weighted_f1"].mean for name, one in by_model.items()},
-            accuracy={name: one["accuracy"].mean for name, one in by_model.items()},
-            dev=spreads(model, "dev"),
-            test=by_model[model],
-            beside={part: spreads(model, part) for part in first.beside},
-            ablations={one.name: one.test["weighted_f1"] for one in result.ablations},
-            majority={metric: one.mean for metric, one in by_model["majority"].items()},
-            warnings=(*map(str, result.warnings), *filter(None, more)),
-            seconds=result.seconds,
-            tracking=tracking,
-        )
+    def spreads(self, model: str, part: str = JUDGED) -> dict[str, Spread]:
+        """Metric → what a classifier reaches on a part of the rows, over the seeds."""
+        found = {metric: self.result.over_seeds(model, metric, part) for metric in METRICS}
+        return {metric: one for metric, one in found.items() if one is not None}
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+        """The figures that a terminal shows, as JSON values."""
+        result, winner = self.result, self.result.winner
+        judged = {name: self.spreads(name) for name in result.judged}
+        found = {
+            "report": self.page,
+            "snapshot": result.data.snapshot,
+            "protocol": result.protocol,
+            "network": result.network,
+            "modalities": result.modalities,
+            "target": result.target,
+            "seeds": [one.seed for one in result.seeds],
+            "model": winner,
+            "test_utterances": len(result.test_ids),
+            "weighted_f1": {name: one["weighted_f1"].mean for name, one in judged.items()},
+            "accuracy": {name: one["accuracy"].mean for name, one in judged.items()},
+            # Of the chosen classifier; nothing on dev where the protocol chooses nothing.
+            "dev": self.spreads(winner, "dev"),
+            "test": judged[winner],
+            "beside": {part: self.spreads(winner, part) for part in result.shown.beside},
+            "ablations": {one.name: one.test["weighted_f1"] for one in result.ablations},
+            "majority": {metric: one.mean for metric, one in judged["majority"].items()},
+            "warnings": self.warnings,
+            "seconds": result.seconds,
+            "tracking": self.tracking,
+        }
+        return cast(dict[str, Any], to_jsonable_python(found))
 
 
 def fit(table: FeatureTable, options: TrainOptions) -> Trained:

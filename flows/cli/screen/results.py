@@ -141,28 +141,32 @@ def show_training(report: TrainReport) -> None:
     """The result beside the baseline, and where to read more."""
     for warning in report.warnings:
         out.print(f"[yellow]note:[/] {escape(warning)}")
+    result, winner = report.result, report.result.winner
     table = Table(
         "model",
         "accuracy",
         "weighted F1",
-        title=f"{report.protocol}: {report.test_utterances:,} utterances judged",
+        title=f"{result.protocol}: {len(result.test_ids):,} utterances judged",
     )
-    for name, score in report.weighted_f1.items():
-        chosen = " (chosen on dev)" if report.dev and name == report.model else ""
-        table.add_row(f"{name}{chosen}", f"{report.accuracy[name]:.3f}", f"{score:.3f}")
-    for name, less in report.ablations.items():
-        table.add_row(f"[dim]{name}[/]", "", f"[dim]{less.mean:.3f}[/]")
+    for name in result.judged:
+        scores = report.spreads(name)
+        chosen = " (chosen on dev)" if name == winner and report.spreads(name, "dev") else ""
+        means = (f"{scores[metric].mean:.3f}" for metric in ("accuracy", "weighted_f1"))
+        table.add_row(f"{name}{chosen}", *means)
+    for less in result.ablations:
+        table.add_row(f"[dim]{less.name}[/]", "", f"[dim]{less.test['weighted_f1'].mean:.3f}[/]")
     out.print(table)
-    best, floor = report.test["weighted_f1"], report.weighted_f1["majority"]
-    spread = "" if best.sd is None else f" ± {best.sd:.3f} over {len(report.seeds)} seeds"
-    words = f"weighted F1 {best.mean:.3f}{spread}, majority baseline {floor:.3f}"
+    best, floor = (report.spreads(name)["weighted_f1"] for name in (winner, "majority"))
+    spread = "" if best.sd is None else f" ± {best.sd:.3f} over {len(result.seeds)} seeds"
+    words = f"weighted F1 {best.mean:.3f}{spread}, majority baseline {floor.mean:.3f}"
     out.print(words, style="bold")
-    for part, scores in report.beside.items():
-        words = f"the same models on {part}: weighted F1 {scores['weighted_f1'].mean:.3f}"
-        out.print(words, style="bold")
-    out.print(f"report {escape(report.report)}")
+    for part in result.shown.beside:
+        f1 = report.spreads(winner, part)["weighted_f1"].mean
+        out.print(f"the same models on {part}: weighted F1 {f1:.3f}", style="bold")
+    page = str(report.page)
+    out.print(f"report {escape(page)}")
     python = min(sys.executable, os.path.relpath(sys.executable), key=len)
-    opener = shlex.join([python, "-m", "webbrowser", report.report])
+    opener = shlex.join([python, "-m", "webbrowser", page])
     out.print(f"open it with: {escape(opener)}")
     if report.tracking:
         from meldflow.tasks.training.mlflow_run import how_to_look

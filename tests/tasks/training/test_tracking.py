@@ -219,7 +219,7 @@ def test_a_training_that_cannot_be_tracked_says_so_and_has_its_figures(
         store="s", report=folder / "report", tracking=str(tmp_path / "file" / "runs")
     )
     tracking, warning = note_in_mlflow(trained, page, options)
-    report = TrainReport.of(trained.result, page, warning, tracking=tracking)
+    report = TrainReport(result=trained.result, page=page, amiss=(warning,), tracking=tracking)
     assert report.tracking == ""
     assert report.warnings[-1].startswith("the run was not tracked in MLflow: ")
     silent = note_in_mlflow(trained, page, options.model_copy(update={"tracking": "none"}))

@@ -34,10 +34,12 @@ def minilm() -> FeatureSpec:
 def test_what_is_printed_names_the_figures_and_their_spread(tmp_path: Path) -> None:
     given = options(tmp_path, seeds=2, modalities=("text",))
     trained = fit(make_table((60, 20, 20)).only(("text",)), given)
-    printed = TrainReport.of(trained.result, tmp_path / "index.html", "", "not tagged").to_json()
+    page = tmp_path / "index.html"
+    found = TrainReport(result=trained.result, page=page, amiss=("", "not tagged"))
+    printed = found.to_json()
     json.dumps(printed, allow_nan=False)
     assert (printed["protocol"], printed["network"]) == ("official", "fusion")
-    assert printed["seeds"] == (0, 1)
+    assert printed["seeds"] == [0, 1]
     for part in ("dev", "test"):
         assert set(printed[part]) == {"accuracy", "weighted_f1", "macro_f1"}
         assert set(printed[part]["accuracy"]) == {"mean", "sd"}
@@ -52,7 +54,7 @@ def test_the_leak_is_printed_with_what_the_same_models_reach_on_test(tmp_path: P
     given = options(tmp_path, seeds=1, protocol="leaky-80-20", ablations=False)
     assert given.reads == "reference"
     trained = fit(make_table((60, 20, 20)), given)
-    printed = TrainReport.of(trained.result, tmp_path / "index.html").to_json()
+    printed = TrainReport(result=trained.result, page=tmp_path / "index.html").to_json()
     assert printed["dev"] == {}
     assert set(printed["beside"]) == {"test"}
     page = report(trained, given)
