@@ -91,21 +91,7 @@ class Folded:
     blocks: Sequence[Table | Text | Code | Facts]
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A line that leads to another page of the same report."""
-
-    kind: ClassVar[str] = "link"
-    text: str
-    href: str
-    """Relative address."""
-
-    def __post_init__(self) -> None:
-        if ":" in self.href or self.href.startswith("/"):
-            raise ValueError(f"a link stays within the report, it may not lead to {self.href!r}")
-
-
-Block: TypeAlias = Table | Pictures | Text | Code | Facts | Folded | Link
+Block: TypeAlias = Table | Pictures | Text | Code | Facts | Folded
 
 
 @dataclass(frozen=True, slots=True)

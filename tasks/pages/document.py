@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from meldflow.tasks.pages.blocks import Link, Pictures, Section
+from meldflow.tasks.pages.blocks import Section
 from meldflow.tasks.pages.panels import DPI, Panel, render
 from meldflow.tasks.pages.themes import THEMES
 
@@ -35,34 +34,36 @@ class Document:
     lead: str = ""
     """How to take it, in a sentence or two."""
     notes: tuple[Note, ...] = ()
-    links: tuple[Link, ...] = ()
-    """Other pages that the reader may look for."""
-    sections: Mapping[str, Section]
-    """Anchor in the page → section, top to bottom."""
+    sections: Mapping[str, Section] = field(default_factory=dict)
+    """Anchor in the page → section, top to bottom; a template of its own may know others."""
     figures: Mapping[str, tuple[Panel, ...]] = field(default_factory=dict)
-    """Name → panels of the figures that ``Pictures`` blocks may name."""
+    """Name → panels of the figures that the page shows."""
     files: tuple[str, ...] = ()
     """Names of the files that lie beside the page."""
 
 
-def render_document(document: Document) -> str:
+def render_document(
+    document: Document, template: str = "pages/page.html.j2", **given: object
+) -> str:
     """The page as a string; whatever comes from data is escaped, nothing is fetched.
 
-    Raises:
-        KeyError: a ``Pictures`` block names a figure that the document has not.
+    Args:
+        document: what it says.
+        template: path of the template below this package; one that extends ``page.html.j2``.
+        given: what that one needs besides.
     """
-    blocks = chain.from_iterable(one.blocks for one in document.sections.values())
-    shown = {one.figure for one in blocks if isinstance(one, Pictures)}
-    drawn = {name: [(one, _drawn(one)) for one in document.figures[name]] for name in shown}
+    drawn = {
+        name: [(one, _drawn(one)) for one in panels] for name, panels in document.figures.items()
+    }
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parents[1]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    template = environment.get_template("page.html.j2")
-    return template.render(document=document, drawn=drawn, dpi=DPI)
+    page = environment.get_template(template)
+    return page.render(document=document, drawn=drawn, dpi=DPI, nav=[], **given)
 
 
 def _drawn(panel: Panel) -> dict[str, str]:

@@ -9,19 +9,31 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from meldflow.models.files import write_atomically
 from meldflow.models.judging.protocols import PROTOCOLS
+from meldflow.models.judging.target import TARGETS
 from meldflow.models.training.result import TrainResult
+from meldflow.tasks.pages import text
+from meldflow.tasks.pages.blocks import Cell
 from meldflow.tasks.pages.document import Document, Note, render_document
 from meldflow.tasks.pages.panels import Panel, render
 from meldflow.tasks.report.headline import explanation, headline
-from meldflow.tasks.report.pieces import FIGURES, SECTIONS, protocols
-from meldflow.tasks.report.pieces.naming import rules
+from meldflow.tasks.report.pieces import (
+    FIGURES,
+    classes,
+    compared,
+    confusion,
+    naming,
+    network,
+    origin,
+    protocols,
+    reliability,
+    scores,
+)
 from meldflow.tasks.report.results import RECORD, load_result, record_of
 
 RESULT = "official"
@@ -29,6 +41,9 @@ RESULT = "official"
 GRAVE = ("wrong_protocol", "random_weights", "not_better_than_majority")
 """Kinds of caution that put the whole result in doubt."""
 PAGE = "index.html"
+ENDINGS = ("png", "svg")
+PIECES = (classes, compared, confusion, naming, network, origin, protocols, reliability, scores)
+"""What the template takes its tables and words from."""
 PREDICTIONS = "predictions.csv"
 
 
@@ -68,7 +83,7 @@ def write_report(result: TrainResult, directory: Path) -> Path:
 
 def _write_figures(figures: dict[str, tuple[Panel, ...]], folder: Path) -> None:
     for name, panels in figures.items():
-        for ending in ("png", "svg"):
+        for ending in ENDINGS:
             file = folder / f"{name}.{ending}"
             if panels:
                 write_atomically(file, render(panels, ending=ending))
@@ -101,25 +116,22 @@ def render_page(result: TrainResult, others: Mapping[str, TrainResult] | None = 
         result: what the page is about.
         others: address of another protocol's page, relative to this one → its result.
     """
-    others = others or {}
-    sections = SECTIONS | {"protocols": partial(protocols.section, others=others)}
-    built = {anchor: build(result) for anchor, build in sections.items()}
-    figures = {name: panels for name, build in FIGURES.items() if (panels := build(result))}
-    pictures = (f"{name}.{ending}" for name in figures for ending in ("png", "svg"))
-    doubt = ", which is wrong" if rules(result).wrong else ""
-    return render_document(
-        Document(
-            eyebrow=f"training report · {result.target} · protocol {result.protocol}{doubt} · "
-            f"snapshot {result.data.snapshot}",
-            title=headline(result),
-            lead=explanation(result),
-            notes=tuple(Note(one.message, grave=one.kind in GRAVE) for one in result.warnings),
-            links=protocols.links_to(others),
-            sections={anchor: one for anchor, one in built.items() if one is not None},
-            figures=figures,
-            files=(*pictures, RECORD, PREDICTIONS),
-        )
+    figures = {name: build(result) for name, build in FIGURES.items()}
+    pictures = (f"{name}.{ending}" for name in figures if figures[name] for ending in ENDINGS)
+    doubt = ", which is wrong" if naming.rules(result).wrong else ""
+    document = Document(
+        eyebrow=f"training report · {result.target} · protocol {result.protocol}{doubt} · "
+        f"snapshot {result.data.snapshot}",
+        title=headline(result),
+        lead=explanation(result),
+        notes=tuple(Note(one.message, grave=one.kind in GRAVE) for one in result.warnings),
+        figures=figures,
+        files=(*pictures, RECORD, PREDICTIONS),
     )
+    given: dict[str, object] = {"result": result, "others": others or {}}
+    given |= {"TARGETS": TARGETS, "Cell": Cell, "text": text}
+    given |= {one.__name__.rpartition(".")[2]: one for one in PIECES}
+    return render_document(document, "report/report.html.j2", **given)
 
 
 def _predictions(result: TrainResult) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.blocks import Table
 from meldflow.tasks.report.headline import explanation, headline
-from meldflow.tasks.report.pieces import FIGURES, SECTIONS
+from meldflow.tasks.report.pieces import FIGURES
+from meldflow.tasks.report.pieces.classes import class_table
+from meldflow.tasks.report.pieces.compared import ablations_table, comparisons_table
 from meldflow.tasks.report.pieces.scores import over_seeds_table
 from meldflow.tasks.watching.artifacts import Artifacts
 from meldflow.tasks.watching.beat import once
@@ -40,11 +42,9 @@ def show_training(result: TrainResult, page: Path) -> None:
 
 def _show(shown: Artifacts, result: TrainResult, page: Path) -> None:
     _table(shown, SCORES, over_seeds_table(result, result.shown.beside))
-    for key in (CLASSES, ABLATIONS, COMPARISONS):
-        section = SECTIONS[key.removeprefix("train-")](result)
-        blocks = section.blocks if section else ()
-        tables = (one for one in blocks if isinstance(one, Table))
-        _table(shown, key, next(tables, Table("", (), ())))
+    _table(shown, CLASSES, class_table(result, result.winner))
+    _table(shown, ABLATIONS, ablations_table(result))
+    _table(shown, COMPARISONS, comparisons_table(result))
     shown.markdown(REPORT, _markdown(result, page))
 
 

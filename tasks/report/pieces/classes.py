@@ -6,31 +6,16 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from meldflow.models.judging.records import Judgement
-from meldflow.models.judging.target import TARGETS
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Folded, Pictures, Row, Section, Table
+from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import DASH, fraction
 from meldflow.tasks.pages.themes import LINE_STYLES, Theme
-from meldflow.tasks.report.pieces.naming import classifiers, judged_part, model_name, spoken
+from meldflow.tasks.report.pieces.naming import classifiers, judged_part, model_name
 
 
-def per_class(result: TrainResult) -> Section | None:
-    """How each class fares."""
-    others = classifiers(result)
-    if others.pop(result.winner, None) is None:
-        return None
-    name, tables = result.target, [_class_table(result, other) for other in others]
-    folded = [Folded("The same for the other model", tables)] if tables else []
-    return Section(
-        f"{name.capitalize()} by {name}",
-        f"A rare {name} is hard: a handful of utterances decide about its scores. A dash stands "
-        "for what cannot be computed.",
-        (Pictures("per_class"), _class_table(result, result.winner), *folded),
-    )
-
-
-def _class_table(result: TrainResult, model: str) -> Table:
+def class_table(result: TrainResult, model: str) -> Table:
+    """How each class fares by one classifier."""
     judged, first = result.judged[model], result.target.capitalize()
     rows: list[Row] = [
         (
@@ -82,19 +67,6 @@ def per_class_panels(result: TrainResult) -> tuple[Panel, ...]:
     return (Panel(title, f"{title}. {'. '.join(told)}.", draw),)
 
 
-def roc(result: TrainResult) -> Section | None:
-    """Ranking quality, one class against the rest."""
-    name = result.target
-    if not classifiers(result):
-        return None
-    return Section(
-        f"One {name} against the rest",
-        f"How well each model ranks utterances of {TARGETS[name].one} above all others. The area "
-        "under the curve (AUC) is 0.5 for a coin and 1 for a perfect ranking.",
-        (Pictures("roc"),),
-    )
-
-
 def roc_panels(result: TrainResult) -> tuple[Panel, ...]:
     """One-versus-rest ROC, a panel per judged model that has scores."""
     judged = classifiers(result).items()
@@ -123,29 +95,3 @@ def _roc_panel(name: str, judged: Judgement, target: str) -> Panel:
 
     areas = ", ".join(label.replace("  ", " ") for label in known) or "none"
     return Panel(name, f"ROC curves of the {name}, area under the curve: {areas}.", draw)
-
-
-def hardest(result: TrainResult) -> Section | None:
-    """The worst misses, in their own words."""
-    if not result.hardest:
-        return None
-    rows: list[Row] = [
-        (
-            one.utterance,
-            one.speaker or DASH,
-            one.text or DASH,
-            one.truth,
-            one.predicted,
-            fraction(one.probability),
-        )
-        for one in result.hardest
-    ]
-    model = spoken(result, result.winner)
-    head = ("Utterance", "Speaker", "Text", "Truth", "Predicted", "Thought of the truth")
-    return Section(
-        "The hardest utterances",
-        f"{judged_part(result).capitalize()} utterances whose true {result.target} the {model} "
-        "thought least likely, the worst first. Some of them nobody could tell, some are "
-        "mistakes in the annotation.",
-        (Table(f"Worst misses of the {model}", head, rows, "cards"),),
-    )

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from meldflow.models.judging.records import Comparison
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Pictures, Row, Section, Table
+from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.panels import PANEL, Panel
 from meldflow.tasks.pages.text import DASH, signed, spread
 from meldflow.tasks.pages.themes import Theme
@@ -23,10 +22,8 @@ from meldflow.tasks.report.pieces.naming import (
 from meldflow.tasks.report.pieces.scores import MEASURES
 
 
-def comparisons(result: TrainResult) -> Section | None:
-    """The chosen model against every other on the same utterances."""
-    if not result.comparisons:
-        return None
+def comparisons_table(result: TrainResult) -> Table:
+    """The chosen model against every other on the same utterances; p is McNemar's."""
     model = spoken(result, result.winner)
     rows: list[Row] = [
         (
@@ -34,38 +31,22 @@ def comparisons(result: TrainResult) -> Section | None:
             Cell(signed(one.difference), f"{signed(one.low)} to {signed(one.high)}"),
             f"{one.only_one:,}",
             f"{one.only_other:,}",
-            p_value(one),
+            "below 0.001" if one.p < 0.001 else f"{one.p:.3f}",
         )
         for one in result.comparisons
     ]
-    return Section(
-        "Is the difference real?",
-        f"The {model} against every other model on the same {judged_part(result)} utterances, "
-        "seed shown. An interval that holds 0 means that these utterances cannot tell which is "
-        "better; so does a large p. The more lines there are, the likelier it is that one of "
-        "them looks clear by chance.",
-        (
-            Table(
-                f"Weighted F1 of the {model} minus that of the other; small print: 95 % "
-                "interval (paired bootstrap); p: McNemar's exact test",
-                ("Against", "Difference", f"Only the {model} right", "Only the other", "p"),
-                rows,
-                "tally",
-            ),
-        ),
+    return Table(
+        f"Weighted F1 of the {model} minus that of the other; small print: 95 % "
+        "interval (paired bootstrap); p: McNemar's exact test",
+        ("Against", "Difference", f"Only the {model} right", "Only the other", "p"),
+        rows,
+        "tally",
     )
 
 
-def p_value(one: Comparison) -> str:
-    """McNemar's p for people."""
-    return "below 0.001" if one.p < 0.001 else f"{one.p:.3f}"
-
-
-def ablations(result: TrainResult) -> Section | None:
+def ablations_table(result: TrainResult) -> Table:
     """What is lost without a modality, or without the network."""
-    if not result.ablations:
-        return None
-    lines, part = choices(result), judged_part(result)
+    lines, part = choices(result) if result.ablations else (), judged_part(result)
     on_dev = ["weighted_f1"] if any(line.dev for line in lines) else []
     rows: list[Row] = [
         (
@@ -82,16 +63,7 @@ def ablations(result: TrainResult) -> Section | None:
         *(f"{words} on {part}" for words in MEASURES.values()),
         "Seeds",
     )
-    return Section(
-        "With less to go on",
-        "The same network, trained anew on a modality or two, and an SVM on the features "
-        "themselves, without a network. Where a bar is as long without a modality, that modality "
-        "adds nothing here.",
-        (
-            Pictures("ablations"),
-            Table("Mean ± standard deviation over the seeds", head, rows, "tally"),
-        ),
-    )
+    return Table("Mean ± standard deviation over the seeds", head, rows, "tally")
 
 
 def ablation_panels(result: TrainResult) -> tuple[Panel, ...]:

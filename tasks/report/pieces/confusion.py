@@ -7,34 +7,20 @@ from matplotlib.axes import Axes
 
 from meldflow.models.judging.records import Judgement
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Folded, Pictures, Row, Section, Table
+from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.themes import Theme
-from meldflow.tasks.report.pieces.naming import classifiers, judged_part, model_name
+from meldflow.tasks.report.pieces.naming import classifiers, model_name
 
 
-def section(result: TrainResult) -> Section | None:
-    """What is taken for what."""
-    judged = classifiers(result)
-    if not judged:
-        return None
-    tables = [_table(name, one, result.classes) for name, one in judged.items()]
-    return Section(
-        "What is taken for what",
-        f"Each row is a true {result.target}, each column what the model said. A cell shows the "
-        f"number of {judged_part(result)} utterances and its share of the row; a perfect model "
-        "fills the diagonal only.",
-        (Pictures("confusion"), Folded("The same as tables", tables)),
-    )
-
-
-def _table(name: str, judged: Judgement, classes: tuple[str, ...]) -> Table:
+def table(result: TrainResult, model: str) -> Table:
+    """What a classifier takes for what."""
     rows: list[Row] = [
         [label, *(_cell(count, sum(counts)) for count in counts)]
-        for label, counts in zip(classes, judged.confusion, strict=True)
+        for label, counts in zip(result.classes, result.judged[model].confusion, strict=True)
     ]
-    caption = f"{model_name(name)} (rows true, columns predicted)"
-    return Table(caption, ("True", *classes), rows, "heat")
+    caption = f"{model_name(model)} (rows true, columns predicted)"
+    return Table(caption, ("True", *result.classes), rows, "heat")
 
 
 def _cell(count: int, total: int) -> Cell:

@@ -8,102 +8,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from meldflow.models.judging.records import Candidate
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Block, Cell, Folded, Pictures, Row, Section, Table, Text
+from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.panels import Panel
-from meldflow.tasks.pages.text import DASH, fraction, mebibytes
 from meldflow.tasks.pages.themes import Theme
-from meldflow.tasks.report.pieces.naming import attended, judged_part, rules
-
-_BYTES = 4
-"""Of a parameter, float32."""
+from meldflow.tasks.report.pieces.naming import attended
 
 
-def attention(result: TrainResult) -> Section | None:
-    """How much the network looks at each modality."""
+def attention_table(result: TrainResult) -> Table:
+    """How much the network looks at each modality, by class."""
     modalities, by_class = attended(result)
-    if not modalities:
-        return None
     rows: list[Row] = [
         (label, *(Cell(f"{one:.1%}", share=one) for one in weights))
         for label, weights in by_class.items()
     ]
     head = (result.target.capitalize(), *modalities)
-    table = Table("Mean weight, rows sum to 100 %", head, rows)
-    return Section(
-        "What the network looks at",
-        f"Mean attention of the shown seed's network over the {judged_part(result)} utterances "
-        f"of each true {result.target}. It says what was looked at, not what decided: a modality "
-        "with little weight can still tip the balance.",
-        (Pictures("attention"), Folded("The same as a table", (table,))),
-    )
-
-
-def training(result: TrainResult) -> Section:
-    """How the shown seed's network was trained and its SVM chosen."""
-    course = _course(result)
-    return Section("Training", course, (Pictures("training"), *_svm(result)))
-
-
-def _course(result: TrainResult) -> str:
-    """How long training went, and which epoch was kept."""
-    last, kept = result.shown.history[-1].epoch, result.shown.best_epoch
-    if not rules(result).choose:
-        return (
-            f"Training ran all {last} epochs and the last one was kept: this protocol chooses "
-            "nothing, so there is no dev curve."
-        )
-    stop = f"Training ran all {last} epochs"
-    if last < result.config.epochs:
-        stop = f"Dev stopped improving, so training ended after epoch {last}"
-    return f"{stop}; the network of epoch {kept} was kept."
-
-
-def _svm(result: TrainResult) -> tuple[Block, ...]:
-    """The SVM that was taken, and those that were not."""
-    chosen, grid = result.shown.svm_chosen, result.shown.svm_grid
-    setting = f"C\u00a0=\u00a0{chosen.c:g}, gamma\u00a0=\u00a0{chosen.gamma:.3g}"
-    sees = "The SVM (RBF kernel, balanced classes) sees the network's fused vector."
-    if chosen.dev_weighted_f1 is None or len(grid) < 2:
-        return (Text(f"{sees} Its setting was given: {setting}."),)
-    table = Table(
-        f"Every machine tried, each fitted on the {rules(result).fit_svm} rows alone",
-        ("C", "Gamma", "Weighted F1 on dev"),
-        [_candidate(one, chosen=one == chosen) for one in grid],
-    )
-    return (
-        Text(f"{sees} Of {len(grid)} settings dev picked {setting}."),
-        Folded("All SVM settings", (table,)),
-    )
-
-
-def _candidate(one: Candidate, *, chosen: bool) -> Row:
-    f1 = one.dev_weighted_f1
-    score = Cell(fraction(f1), "chosen" if chosen else "", f1)
-    return Cell(f"{one.c:g}", strong=chosen), f"{one.gamma:.3g}", score
-
-
-def summary(result: TrainResult) -> Section:
-    """The network's layers and how large they are."""
-    total = result.parameters
-    size = mebibytes(total * _BYTES, digits=2)
-    rows: list[Row] = [
-        (
-            Cell(one.name, one.kind),
-            f"{one.parameters:,}",
-            f"{100 * one.parameters / total:.1f} %" if total else DASH,
-        )
-        for one in result.layers
-    ]
-    whole = (Cell("all", size, strong=True), f"{total:,}", "100.0 %")
-    head = ("Layer", "Parameters", "Share")
-    return Section(
-        "The network",
-        f"{result.network.capitalize()} network: {total:,} trainable parameters, {size} at "
-        f"{_BYTES} bytes each.",
-        (Table("Layers; small print: their kind", head, (*rows, whole)),),
-    )
+    return Table("Mean weight, rows sum to 100 %", head, rows)
 
 
 def training_panels(result: TrainResult) -> tuple[Panel, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from meldflow.models.judging.records import JUDGED
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Block, Cell, Link, Pictures, Section, Table
+from meldflow.tasks.pages.blocks import Cell, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import DASH, spread
 from meldflow.tasks.report.pieces import confusion
@@ -19,42 +19,12 @@ from meldflow.tasks.report.pieces.naming import (
 )
 
 
-def section(result: TrainResult, others: Mapping[str, TrainResult] | None = None) -> Section | None:
-    """The same rows by two protocols, or the same models on two kinds of rows.
-
-    Args:
-        result: whose page it is.
-        others: address of a page, relative to this one → its result, by another protocol.
-    """
-    others = others or {}
-    if not others and not result.shown.beside:
-        return None
-    results = [result, *others.values()]
-    results.sort(key=lambda one: bool(rules(one).wrong))
-    pictures = [Pictures("protocols")] if result.shown.beside else []
-    blocks: tuple[Block, ...] = (_table(results), *pictures, *links_to(others))
-    return Section("Two protocols side by side", _lead(results), blocks)
+def in_order(result: TrainResult, others: Mapping[str, TrainResult]) -> list[TrainResult]:
+    """The results by all protocols, those that are none last."""
+    return sorted([result, *others.values()], key=lambda one: bool(rules(one).wrong))
 
 
-def links_to(others: Mapping[str, TrainResult]) -> tuple[Link, ...]:
-    """Lines that lead to the pages of other protocols."""
-    words = ("See the result by the protocol “{}”", "See what the wrong protocol “{}” gives")
-    return tuple(
-        Link(words[bool(rules(one).wrong)].format(one.protocol), href)
-        for href, one in others.items()
-    )
-
-
-def _lead(results: list[TrainResult]) -> str:
-    """What is wrong with those that are wrong."""
-    wrong = [one for one in results if rules(one).wrong]
-    told = [f"Protocol “{one.protocol}”: {rules(one).wrong}" for one in wrong]
-    if any("test" in one.shown.beside for one in wrong):
-        told.append("What the very same models reach on test stands beside it.")
-    return " ".join(told)
-
-
-def _table(results: list[TrainResult]) -> Table:
+def table(results: list[TrainResult]) -> Table:
     """A row per model, a column per protocol and part of the rows."""
     columns = [
         (result, name, part)

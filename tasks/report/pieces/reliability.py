@@ -6,55 +6,20 @@ from matplotlib.axes import Axes
 
 from meldflow.models.judging.records import BINS, Bin, Reliability
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Folded, Pictures, Section, Table
 from meldflow.tasks.pages.panels import Panel
-from meldflow.tasks.pages.text import fraction
 from meldflow.tasks.pages.themes import Theme
 from meldflow.tasks.report.pieces.naming import classifiers, model_name
 
 
-def _known(result: TrainResult) -> dict[str, Reliability]:
+def reliable(result: TrainResult) -> dict[str, Reliability]:
     """Those that have probabilities."""
     judged = classifiers(result).items()
     return {name: one.reliability for name, one in judged if one.reliability is not None}
 
 
-def section(result: TrainResult) -> Section | None:
-    """Whether the models are as sure as they are right."""
-    known = _known(result)
-    if not known:
-        return None
-    how = (
-        "This protocol chooses no temperature, so the scores are taken as they are."
-        if result.judged[result.winner].dev is None
-        else "Scores are divided by a temperature, chosen on dev, before they become probabilities."
-    )
-    errors = Table(
-        "Expected calibration error: mean gap between sureness and share right",
-        ("Model", "Calibration error", "Temperature"),
-        [
-            (model_name(name), fraction(one.error), f"{one.temperature:.2f}")
-            for name, one in known.items()
-        ],
-    )
-    bins = [_bins(model_name(name), one) for name, one in known.items()]
-    return Section(
-        "How sure against how right",
-        "Bars show how often a model is right among the utterances that it is about equally sure "
-        "of; the number above is how many those are. On the dashed line it is as sure as it is "
-        f"right; bars below it mean too sure. {how}",
-        (Pictures("reliability"), errors, Folded("All bins as tables", bins)),
-    )
-
-
-def _bins(name: str, found: Reliability) -> Table:
-    rows = [(f"{one.rows:,}", *map(fraction, (one.confidence, one.accuracy))) for one in found.bins]
-    return Table(f"{name}, from unsure to sure", ("Utterances", "How sure", "Share right"), rows)
-
-
 def panels(result: TrainResult) -> tuple[Panel, ...]:
     """How sure against how often right, a panel per judged model that has probabilities."""
-    return tuple(_panel(name, found) for name, found in _known(result).items())
+    return tuple(_panel(name, found) for name, found in reliable(result).items())
 
 
 def _panel(name: str, found: Reliability) -> Panel:

@@ -2,64 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from meldflow.models.judging.records import JUDGED, Scores
+from meldflow.models.judging.records import JUDGED
 from meldflow.models.training.result import SeedResult, TrainResult
-from meldflow.tasks.pages.blocks import Cell, Folded, Row, Section, Table
+from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.text import DASH, duration, fraction, spread
 from meldflow.tasks.report.pieces.naming import judged_part, model_name, over_seeds
 
 MEASURES = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1"}
 """Fields of ``Scores`` that are told over the seeds → their names for people."""
-
-_OTHERS = (
-    "accuracy",
-    "macro_f1",
-    "weighted_precision",
-    "weighted_recall",
-    "macro_precision",
-    "macro_recall",
-)
-"""Fields that stand behind the weighted F1 of one seed."""
-
-
-def section(result: TrainResult) -> Section | None:
-    """Every model on the judged rows and on dev, the majority baseline included."""
-    judged, several = result.judged, len(result.seeds) > 1
-    which = f" with seed {result.shown.seed}" if several else ""
-    title = f"{judged_part(result).capitalize()}{which}"
-    own = _scores(result, title, {name: one.test for name, one in judged.items()})
-    dev = {name: one.dev for name, one in judged.items() if one.dev is not None}
-    on_dev = [_scores(result, f"Dev{which}", dev)] if dev else []
-    folded = [Folded("The same on dev, where every choice was made", on_dev)] if dev else []
-    return Section(
-        "Scores",
-        f"Weighted averages count every utterance alike, so the common {result.target}s "
-        f"dominate; macro averages count every {result.target} alike, so the rare ones matter. "
-        "Compare with the majority baseline before anything else.",
-        (*((over_seeds_table(result), _by_seed(result)) if several else ()), own, *folded),
-    )
-
-
-def _scores(result: TrainResult, title: str, scores: Mapping[str, Scores]) -> Table:
-    """Every metric of one seed, a row per model."""
-    rows: list[Row] = [
-        (
-            _named(result, name),
-            Cell(
-                fraction(one.weighted_f1),
-                f"{one.weighted_f1_low:.2f} to {one.weighted_f1_high:.2f}",
-                one.weighted_f1,
-            ),
-            *(fraction(getattr(one, field)) for field in _OTHERS),
-        )
-        for name, one in scores.items()
-    ]
-    n = next(iter(scores.values())).rows
-    others = (field.replace("_", " ").capitalize().replace(" f1", " F1") for field in _OTHERS)
-    caption = f"{title}, {n:,} utterances; small print: 95 % interval"
-    return Table(caption, ("Model", "Weighted F1", *others), rows)
 
 
 def over_seeds_table(result: TrainResult, beside: Iterable[str] = ()) -> Table:
@@ -77,7 +29,7 @@ def over_seeds_table(result: TrainResult, beside: Iterable[str] = ()) -> Table:
     }
     rows: list[Row] = [
         (
-            _named(result, name),
+            named(result, name),
             *(
                 spread(over_seeds(result, name, measure, part))
                 for part in known.values()
@@ -92,7 +44,7 @@ def over_seeds_table(result: TrainResult, beside: Iterable[str] = ()) -> Table:
     return Table(each, head, rows)
 
 
-def _by_seed(result: TrainResult) -> Table:
+def seeds_table(result: TrainResult) -> Table:
     """A row per seed, the one that the page shows marked."""
     part = judged_part(result)
     models = [name for name in result.judged if name != "majority"]
@@ -128,7 +80,7 @@ def seconds_of(seed: SeedResult) -> float:
     return sum(seconds for stage, seconds in seed.durations.items() if stage != "inputs")
 
 
-def _named(result: TrainResult, model: str) -> Cell:
+def named(result: TrainResult, model: str) -> Cell:
     """The first cell of a classifier's row; the chosen one's is marked."""
     chosen = model == result.winner
     by_dev = result.judged[model].dev is not None
