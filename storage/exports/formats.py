@@ -6,7 +6,7 @@ start.
 
 from __future__ import annotations
 
-import pkgutil
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,33 +32,17 @@ Advance: TypeAlias = Callable[[int], None]
 Writer: TypeAlias = Callable[[Selection, Path, Advance], Outcome]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Format:
-    """A format: who writes it, and whether that gives one file or a folder."""
-
-    writer: str
-    """``module:function``; the function is a ``Writer``."""
-    is_file: bool = False
-
-    def load(self) -> Writer:
-        """The function that writes it."""
-        writer: Writer = pkgutil.resolve_name(self.writer)
-        return writer
+FORMATS: Mapping[str, bool] = {"zarr": False, "parquet": False, "mmsa": True}
+"""Name of a format, and of the module that has its ``write`` → whether that gives one file."""
 
 
-FORMATS: Mapping[str, Format] = {
-    "zarr": Format(writer="meldflow.storage.exports.zarr:write"),
-    "parquet": Format(writer="meldflow.storage.exports.parquet:write"),
-    "mmsa": Format(writer="meldflow.storage.exports.mmsa:write", is_file=True),
-}
-
-
-def format_called(name: str) -> Format:
-    """The format called ``name``.
+def writer_of(name: str) -> Writer:
+    """The function that writes a format.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such format.
     """
     if name not in FORMATS:
         raise UsageError(f"format {name!r}: there are {', '.join(FORMATS)}")
-    return FORMATS[name]
+    writer: Writer = importlib.import_module(f"meldflow.storage.exports.{name}").write
+    return writer

@@ -6,13 +6,12 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.storage.exports import provenance
-from meldflow.storage.exports.formats import Advance, Format, format_called
+from meldflow.storage.exports.formats import FORMATS, Advance, writer_of
 from meldflow.storage.exports.selection import Selection
 from meldflow.storage.places.place import place_of
 
@@ -39,10 +38,6 @@ class ExportReport:
     n_bytes: int
     """Size on disk, bytes, without the provenance."""
 
-    def to_json(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return asdict(self)
-
 
 def check_target(target: Path, *, store: str, format_name: str) -> None:
     """Finds out whether an export could be written to ``target``, and creates nothing.
@@ -50,11 +45,11 @@ def check_target(target: Path, *, store: str, format_name: str) -> None:
     Raises:
         UsageError: it could not; the message says why.
     """
-    kind = format_called(format_name)
+    writer_of(format_name)
     path = target.absolute()
     if not path.name:
         raise UsageError(f"export {target}: name a path that does not exist yet")
-    for one in (path, _provenance(path, kind)):
+    for one in (path, _provenance(path, format_name)):
         if os.path.lexists(one):
             raise UsageError(f"export {one}: it exists; name a path that does not")
     if place_of(store).contains(path):
@@ -84,7 +79,7 @@ def export(
         RunError: the disk failed or is full; nothing stays behind.
     """
     check_target(target, store=selection.snapshot.url, format_name=format_name)
-    kind, path = format_called(format_name), target.absolute()
+    write, path = writer_of(format_name), target.absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
@@ -92,12 +87,12 @@ def export(
         ) as folder:
             draft = Path(folder) / path.name
             with selection.snapshot.reading():
-                outcome = kind.load()(selection, draft, advance)
+                outcome = write(selection, draft, advance)
             size = _size(draft)
             record = provenance.describe(outcome, format_name=format_name, command=command)
             content = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-            _provenance(draft, kind).write_text(content, encoding="utf-8")
-            _publish(draft, path, kind)
+            _provenance(draft, format_name).write_text(content, encoding="utf-8")
+            _publish(draft, path, format_name)
     except OSError as error:
         raise RunError(
             f"export {path}: cannot be written ({error.strerror or error}); nothing stays behind"
@@ -106,7 +101,7 @@ def export(
     return ExportReport(
         format=format_name,
         path=str(path),
-        provenance=str(_provenance(path, kind)),
+        provenance=str(_provenance(path, format_name)),
         snapshot=kept.snapshot.id,
         utterances=len(kept.rows),
         left_out=dict(kept.left_out),
@@ -117,20 +112,22 @@ def export(
     )
 
 
-def _provenance(path: Path, kind: Format) -> Path:
+def _provenance(path: Path, format_name: str) -> Path:
     """Inside a folder, so that it moves with it; beside a file."""
-    return path.with_name(f"{path.name}.{PROVENANCE}") if kind.is_file else path / PROVENANCE
+    return (
+        path.with_name(f"{path.name}.{PROVENANCE}") if FORMATS[format_name] else path / PROVENANCE
+    )
 
 
-def _publish(draft: Path, path: Path, kind: Format) -> None:
+def _publish(draft: Path, path: Path, format_name: str) -> None:
     """The rename that makes the export appear; its provenance is there before it."""
     if os.path.lexists(path):
         raise UsageError(f"export {path}: something else has been put there meanwhile")
-    if not kind.is_file:
+    if not FORMATS[format_name]:
         draft.rename(path)
         return
-    beside = _provenance(path, kind)
-    _provenance(draft, kind).rename(beside)
+    beside = _provenance(path, format_name)
+    _provenance(draft, format_name).rename(beside)
     try:
         draft.rename(path)
     except BaseException:

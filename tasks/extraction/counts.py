@@ -186,7 +186,7 @@ class Monitor:
             )
 
     def totals(self) -> dict[tuple[str, tuple[str, ...]], float]:
-        """Counter and labels → its value, by the names of ``tasks.watching.metrics.COUNTERS``."""
+        """Counter and labels → its value, by the names of ``tasks.watching.workers.COUNTERS``."""
         with self._lock:
             failed: Counter[str] = Counter()
             for (extractor, _), number in self.failures.items():

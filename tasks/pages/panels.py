@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -50,7 +51,7 @@ _UNDATED: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date"
 def render(panels: tuple[Panel, ...], theme: Theme = LIGHT, ending: str = "png") -> bytes:
     """The panels side by side, as PNG or SVG (letters as paths); the same ones, the same bytes."""
     buffer = io.BytesIO()
-    with mpl.rc_context(theme.rc() | {"svg.hashsalt": "meldflow"}):
+    with mpl.rc_context(theme.rc(), Path(__file__).with_name("figures.mplstyle")):
         _drawn(panels, theme).savefig(buffer, format=ending, metadata=_UNDATED[ending])
     return buffer.getvalue()
 

@@ -49,29 +49,14 @@ class Theme:
         return max(("#12161b", "#ffffff"), key=lambda text: _contrast(tint, _luminance(text)))
 
     def rc(self) -> dict[Any, Any]:
-        """Matplotlib settings, for ``rc_context``."""
+        """Matplotlib settings that differ from ``figures.mplstyle``, for ``rc_context``."""
         return {
-            "font.family": "DejaVu Sans",
-            "font.size": 10,
-            "axes.titlesize": 11,
-            "axes.titleweight": "bold",
-            "axes.titlepad": 10,
             "axes.facecolor": self.paper,
             "axes.edgecolor": self.faint,
             "axes.labelcolor": self.soft,
             "axes.titlecolor": self.ink,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
             "figure.facecolor": self.paper,
-            "figure.dpi": 160,
             "grid.color": self.grid,
-            "grid.linewidth": 0.8,
-            "legend.frameon": False,
-            "legend.fontsize": 9,
-            "legend.title_fontsize": 9,
-            "lines.linewidth": 2,
             "text.color": self.ink,
             "xtick.color": self.soft,
             "ytick.color": self.soft,

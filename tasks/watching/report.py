@@ -6,12 +6,10 @@ import base64
 import io
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,7 +17,7 @@ from meldflow.storage.writing.transaction import FailureRate
 from meldflow.tasks.extraction.counts import Progress
 from meldflow.tasks.pages.panels import Panel, render
 from meldflow.tasks.watching.panels import in_order, load_panels, pace_panel
-from meldflow.tasks.watching.words import code, how_far, roughly, size, text, trouble
+from meldflow.tasks.watching.words import how_far, roughly, template, trouble
 
 MAX_WORKERS = 32
 """Workers that the table of loads lists, the scheduler first."""
@@ -55,23 +53,17 @@ class RunReport:
 
 def markdown(report: RunReport) -> str:
     """The report."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # Markdown is escaped by `text` and `code`
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters = (text, code, roughly, size, how_far, trouble, picture)
-    environment.filters |= {one.__name__: one for one in filters}
     load = pd.DataFrame(dict(report.load))
-    return environment.get_template("report.md.j2").render(
+    return template("report.md.j2").render(
         report=report,
         headline=headline(report),
         done=report.progress,
         workers=[] if load.empty else _workers(load),
         max_workers=MAX_WORKERS,
         panels=list(_panels(report, load)),
+        picture=picture,
+        how_far=how_far,
+        trouble=trouble,
     )
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import html
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from rich.filesize import decimal
 
 from meldflow.storage.reading.snapshot import FailedRow
 from meldflow.tasks.extraction.counts import Effort, Progress
-from meldflow.tasks.pages.text import readable
+from meldflow.tasks.pages.text import counted, readable
 
 FEW = 5
 """Utterances that a table names per reason."""
@@ -92,37 +94,26 @@ def failed_utterances(
 ) -> str:
     """Every failed utterance that is kept, as Markdown, with the command that looks into it."""
     number = sum(failures.values())
-    if not number:
-        return "No feature failed."
-    lines = [f"**{number:,} feature{'s' * (number != 1)} failed.**"]
-    if number > len(rows):
-        command = shlex.join(["meldflow", "failures", store])
-        lines.append(
-            f"The first {len(rows):,} are below; {code(command)} lists all, once published."
-        )
-    for (extractor, reason), count in failures.items():
-        found = [one for one in rows if (one.extractor, one.reason) == (extractor, reason)]
-        if found:
-            lines += ["", f"### {text(extractor)}: {text(reason)}, {count:,}", ""]
-            lines += table(("utterance", "message", "look at it"), map(_look, found))
-    return "\n".join(lines)
+    return template("failed.md.j2").render(
+        store=store, failures=failures, rows=rows, number=number, counted=counted, command=_command
+    )
 
 
-def _look(one: FailedRow) -> tuple[str, str, str]:
-    command = shlex.join(["meldflow", "inspect", one.clip]) if one.clip else ""
-    return code(one.id), text(one.message), code(command)
+def template(name: str) -> Template:
+    """A template of Markdown in this folder; it has to escape data by ``text`` or ``code``."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {one.__name__: one for one in (text, code, size, roughly)}
+    return environment.get_template(name)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: str = "") -> list[str]:
-    """Lines of a Markdown table, from cells that are Markdown already.
-
-    Args:
-        head: names of the columns.
-        rows: their cells.
-        right: a character per column, ``r`` for those of numbers.
-    """
-    rule = ["---:" if mark == "r" else "---" for mark in right.ljust(len(head))]
-    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
+def _command(*words: str) -> str:
+    """A command of ours as it is typed."""
+    return shlex.join(["meldflow", *words])
 
 
 def text(words: str) -> str:

@@ -1,23 +1,59 @@
 """What the sampling runs on the scheduler and on the workers.
 
 A worker's clips are decoded, and sometimes encoded, in child processes, which Dask does not count.
+
+Our metrics for Prometheus live in the scheduler's process, on the page where it serves its own: it
+is the one address that is known and that outlives a run. Counters start from zero with the
+scheduler, as Prometheus expects.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psutil
 from distributed import WorkerPlugin
+from prometheus_client import REGISTRY, Counter
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from meldflow.tasks.watching.load import SCHEDULER, WorkerLoad
-from meldflow.tasks.watching.metrics import Increment, count, serve
 
 if TYPE_CHECKING:
     from distributed import Scheduler, Worker
+
+Increment: TypeAlias = tuple[str, tuple[str, ...], float]
+"""Name of a counter, values of its labels, how much it grew."""
+
+COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "features": (
+        "Features that are in a run's transaction, by extractor and outcome (ok, failed).",
+        ("extractor", "outcome"),
+    ),
+    "failures": (
+        "Utterances without a feature, by extractor and reason.",
+        ("extractor", "reason"),
+    ),
+    "partitions": (
+        "Partitions merged, tries of a partition after its first (retried), and batches that were "
+        "encoded apart because they killed workers.",
+        ("event",),
+    ),
+    "stage_seconds": ("Seconds that workers spent on a stage, over all utterances.", ("stage",)),
+    "written_bytes": ("Compressed bytes of features that workers wrote.", ()),
+}
+"""Name, without ``meldflow_`` before and ``_total`` after it → what it counts, its labels."""
+
+GAUGES = {
+    "cpu": ("worker_cpu_percent", "CPU that a worker and its children use, per cent of a core."),
+    "memory": ("worker_memory_bytes", "Memory of a worker and its children, bytes."),
+    "executing": ("worker_executing", "Tasks that a worker is at."),
+    "waiting": ("worker_waiting", "Tasks that a worker has still to do."),
+}
+"""Field of a load → name without ``meldflow_`` before it, what it is."""
 
 CPU, MEMORY = "cpu_with_children", "memory_with_children"
 """Names of the metrics that a worker sends with its heartbeat: per cent of a core, bytes."""
@@ -31,9 +67,39 @@ def exchange(
 ) -> list[WorkerLoad]:
     """Counts what happened in the metrics of the scheduler, and gives the load of its workers."""
     assert dask_scheduler is not None
-    serve(lambda: worker_loads(dask_scheduler))
-    count(increments)
+    _gauges().loads = lambda: worker_loads(dask_scheduler)
+    for name, labels, amount in increments:
+        counter = _counters()[name]
+        (counter.labels(*labels) if labels else counter).inc(amount)
     return [*worker_loads(dask_scheduler), _own_load(dask_scheduler)]
+
+
+class _Gauges(Collector):
+    """The load of the workers, looked up anew whenever somebody looks at the page."""
+
+    loads: Callable[[], Sequence[WorkerLoad]] = staticmethod(lambda: ())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        now = self.loads()
+        for field, (name, what) in GAUGES.items():
+            family = GaugeMetricFamily(f"meldflow_{name}", what, labels=["worker"])
+            for one in now:
+                family.add_metric([one.worker], getattr(one, field))
+            yield family
+
+
+@functools.cache
+def _counters() -> dict[str, Counter]:
+    return {
+        name: Counter(f"meldflow_{name}", what, labels) for name, (what, labels) in COUNTERS.items()
+    }
+
+
+@functools.cache
+def _gauges() -> _Gauges:
+    collector = _Gauges()
+    REGISTRY.register(collector)
+    return collector
 
 
 def worker_loads(scheduler: Scheduler) -> list[WorkerLoad]:

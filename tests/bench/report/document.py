@@ -12,14 +12,14 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from meldflow.models.schema.errors import MeldflowError, UsageError
-from meldflow.tasks.watching.words import table, text
+from meldflow.tasks.watching.words import text
 from tests.bench.report.sections import SECTIONS, Section
 from tests.bench.report.tables import tables
 
@@ -162,6 +162,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(f"wrote {given.out}", highlight=False)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}; the same command tries them again")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: str = "") -> list[str]:
+    """Lines of a Markdown table, from cells that are Markdown already.
+
+    Args:
+        head: names of the columns.
+        rows: their cells.
+        right: a character per column, ``r`` for those of numbers.
+    """
+    rule = ["---:" if mark == "r" else "---" for mark in right.ljust(len(head))]
+    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from meldflow.models.schema.media import Missing
 from meldflow.models.schema.utterances import EMOTIONS, Utterance
 from meldflow.storage import exports, open_store
 from meldflow.storage.exports import ExportReport, Selection
+from meldflow.storage.exports.formats import writer_of
 from meldflow.storage.exports.selection import INACTIVE, INCOMPLETE
 from meldflow.storage.format.arrays import RaggedArray
 from meldflow.storage.writing.transaction import open_run
@@ -737,7 +738,7 @@ def test_memory_is_bounded_by_partitions(
     large: Selection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_name: str
 ) -> None:
     monkeypatch.setattr("meldflow.storage.format.layout.SHARD_FRAMES", 128)
-    exports.FORMATS[format_name].load()
+    writer_of(format_name)
     (frames, _) = large.extractors[0].arrays
     assert isinstance(frames, RaggedArray)
     whole = int(frames.row_size.sum()) * WIDE * 2

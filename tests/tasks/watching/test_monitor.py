@@ -28,9 +28,8 @@ from meldflow.tasks.watching import words
 from meldflow.tasks.watching.artifacts import Artifacts
 from meldflow.tasks.watching.beat import Beat, once
 from meldflow.tasks.watching.load import SCHEDULER, LoadSeries, WorkerLoad
-from meldflow.tasks.watching.metrics import COUNTERS, GAUGES
 from meldflow.tasks.watching.report import RunReport, markdown
-from meldflow.tasks.watching.workers import MeasureChildren, exchange
+from meldflow.tasks.watching.workers import COUNTERS, GAUGES, MeasureChildren, exchange
 from tests.paths import ROOT
 
 
