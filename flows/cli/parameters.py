@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Reason
-from meldflow.tasks.options import Cli, Options
+from meldflow.tasks.options import Cli, Options, is_options
 
 T = TypeVar("T")
 
@@ -215,7 +215,7 @@ def spread(command: Callable[..., T], *more: inspect.Parameter) -> Callable[...,
     """
     hints = get_type_hints(command, include_extras=True)
     arguments = inspect.signature(command).parameters
-    models = {name: kind for name, kind in hints.items() if _is_model(kind) and name in arguments}
+    models = {name: kind for name, kind in hints.items() if is_options(kind) and name in arguments}
     groups = {
         name: Group(
             options_of(kind), kind.model_validate, name.capitalize() if len(models) > 1 else None
@@ -240,7 +240,3 @@ def spread(command: Callable[..., T], *more: inspect.Parameter) -> Callable[...,
     run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in every}
     return run
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,25 +71,34 @@ def up(
     listening: Listening,
 ) -> None:
     """Serve the flows: Prefect with its UI, Dask with its dashboard, deployments; until Ctrl-C."""
-    from meldflow.flows.serving.site.home import Home, default_home
-    from meldflow.flows.serving.site.services import Site
-    from meldflow.flows.serving.up import serve
-
-    home = Home((listening.home or default_home()).absolute())
-    site = Site(home=home, **listening.model_dump(exclude={"home"}))
+    from meldflow.flows.serving.site import services
+    from meldflow.flows.serving.site.home import Home, default_home, open_home
+    from meldflow.flows.serving.site.supervisor import supervising
 
     def say(line: str) -> None:
         err.print(line, markup=False, soft_wrap=True)
 
-    def show(deployments: Sequence[str]) -> None:
-        out.print(f"Prefect UI      {site.ui}")
-        out.print(f"Dask dashboard  {site.dashboard}/status")
-        out.print(f"deployments     {', '.join(deployments)}")
-        out.print(f"logs            {site.home.logs}")
-        out.print("Ctrl-C stops everything; runs go on from their last commit when started again.")
-
+    home = Home((listening.home or default_home()).absolute())
+    site = services.Site(home=home, **listening.model_dump(exclude={"home"}))
     try:
-        serve(site, defaults, directory=Path.cwd(), say=say, show=show)
+        with open_home(home.path, site.api), supervising(say) as supervisor:
+            site.check()  # after the home: what holds the port may be another `up` on it
+            site.write_profile()
+            say("starting the Prefect server and the Dask cluster")
+            supervisor.launch(services.prefect_server(site), services.dask_scheduler(site))
+            supervisor.launch(*services.dask_workers(site))
+            supervisor.wait()
+            deployments = _register(site.api, defaults, Path.cwd())["deployments"]
+            supervisor.launch(services.prefect_worker(site))
+            supervisor.wait()
+            out.print(f"Prefect UI      {site.ui}")
+            out.print(f"Dask dashboard  {site.dashboard}/status")
+            out.print(f"deployments     {', '.join(one.name for one in deployments)}")
+            out.print(f"logs            {home.logs}")
+            out.print(
+                "Ctrl-C stops everything; runs go on from their last commit when started again."
+            )
+            supervisor.watch()
     except KeyboardInterrupt:
         raise StoppedError("stopped") from None
 
@@ -112,14 +121,20 @@ def deploy(
     ] = None,
 ) -> Answer[Any]:
     """Register the deployments, schedules and triggers with a Prefect server that runs already."""
+    with err.status("registering"):
+        done = _register(api, defaults, (directory or Path()).absolute())
+    return Answer(done, _show_registered)
+
+
+def _register(api: str, defaults: Defaults, directory: Path) -> dict[str, Any]:
+    """The API, and the deployments that it knows now."""
     from meldflow.flows.serving.server import connected
 
-    with err.status("registering"), connected(api) as client:
-        from meldflow.flows.serving.deployments import register
+    with connected(api) as client:
+        from meldflow.flows.serving.deployments import register  # which imports the flows
 
-        done = register(client, defaults, (directory or Path()).absolute())
-    api = str(client.api_url).rstrip("/")
-    return Answer({"api": api, "deployments": done}, _show_registered)
+        done = register(client, defaults, directory)
+        return {"api": str(client.api_url).rstrip("/"), "deployments": done}
 
 
 def _show_registered(found: Mapping[str, Any]) -> None:

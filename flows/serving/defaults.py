@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from meldflow.models.extractors import registry
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.options import (
-    WEIGHTS,
-    AuditOptions,
-    ExtractOptions,
-    MaintainOptions,
-    Options,
-    PollOptions,
-    Training,
-    TrainOptions,
-)
+from meldflow.tasks.options import WEIGHTS, ExtractOptions, Options, Training, is_options
 
 FIELDS: dict[type[Options], tuple[str, ...]] = {
     ExtractOptions: ("dataset", "store", "only", "weights", "weights_of", "parameters"),
     Training: ("report",),
 }
 """The fields that one may name for all deployments at once."""
-
-TAKEN: dict[str, dict[str, type[Options]]] = {
-    "audit": {"options": AuditOptions},
-    "extract": {"options": ExtractOptions},
-    "train": {"options": TrainOptions},
-    "pipeline": {"extraction": ExtractOptions, "training": Training},
-    "maintain": {"options": MaintainOptions},
-    "poll": {"options": PollOptions},
-}
-"""Deployment → parameter of its flow → what that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +25,12 @@ class Defaults:
     values: Mapping[str, Any] = field(default_factory=dict)
     """Field → value, as in the form."""
 
-    def of(self, deployment: str) -> dict[str, Any]:
-        """The parameters of a deployment, as JSON values."""
+    def of(self, flow: Callable[..., Any]) -> dict[str, Any]:
+        """The parameters of a flow, as JSON values."""
+        taken = {name: kind for name, kind in get_type_hints(flow).items() if is_options(kind)}
         chosen = {
             parameter: {one: self.values[one] for one in model.model_fields if one in self.values}
-            for parameter, model in TAKEN[deployment].items()
+            for parameter, model in taken.items()
         }
         return {parameter: values for parameter, values in chosen.items() if values}
 

@@ -120,7 +120,7 @@ def _register(
     flow: Flow[..., Any] = load_flow_from_entrypoint(spec.entrypoint)
     known = _find(client, f"{flow.name}/{spec.name}")
     before = known.parameters if known else {}
-    parameters = _merged(_merged(spec.parameters, before), defaults.of(spec.name))
+    parameters = _merged(_merged(spec.parameters, before), defaults.of(flow.fn))
     limit = spec.concurrency_limit
     common: dict[str, Any] = {
         "description": spec.description,

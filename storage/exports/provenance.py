@@ -36,8 +36,8 @@ def describe(outcome: Outcome, *, format_name: str, command: str) -> dict[str, A
         "ref": selection.ref,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
-        "warnings": list(warnings(outcome)),
-        "random_weights": list(random_weights(selection)),
+        "warnings": _warnings(outcome),
+        "random_weights": _random_weights(selection),
         "utterances": {
             "exported": len(selection.rows),
             "by_split": dict(sorted(Counter(splits.tolist()).items())),
@@ -52,33 +52,23 @@ def describe(outcome: Outcome, *, format_name: str, command: str) -> dict[str, A
     }
 
 
-def counts(one: Exported, selection: Selection) -> dict[str, int]:
-    """Exported utterances that have the extractor's feature, that lack it, of these the stale."""
-    has = one.has(selection.rows)
-    return {
-        "ok": int(has.sum()),
-        "missing": int((~has).sum()),
-        "stale": missing_reasons(one, selection).get(STALE, 0),
-    }
+def _reasons(one: Exported, selection: Selection) -> Counter[str]:
+    """Why exported utterances lack the extractor's feature → how many."""
+    return Counter(reason for _, reason, _ in one.reasons(selection.rows))
 
 
-def missing_reasons(one: Exported, selection: Selection) -> dict[str, int]:
-    """Why exported utterances lack the extractor's feature → how many, the most first."""
-    return dict(Counter(reason for _, reason, _ in one.reasons(selection.rows)).most_common())
-
-
-def random_weights(selection: Selection) -> tuple[str, ...]:
+def _random_weights(selection: Selection) -> list[str]:
     """The exported extractors whose networks have random weights."""
     random = selection.snapshot.random_weights()
-    return tuple(one.name for one in selection.extractors if one.name in random)
+    return [one.name for one in selection.extractors if one.name in random]
 
 
-def warnings(outcome: Outcome) -> tuple[str, ...]:
+def _warnings(outcome: Outcome) -> list[str]:
     """What nobody should overlook, in plain sentences, the worst first."""
     selection = outcome.selection
-    random = ", ".join(random_weights(selection))
-    stale = {one.name: counts(one, selection)["stale"] for one in selection.extractors}
-    return (
+    random = ", ".join(_random_weights(selection))
+    stale = {one.name: _reasons(one, selection)[STALE] for one in selection.extractors}
+    return [
         *([f"RANDOM WEIGHTS: the features of {random} mean nothing"] if random else ()),
         *(
             f"{name}: {number} stale, which count as missing; they belong to an earlier clip, text "
@@ -87,15 +77,18 @@ def warnings(outcome: Outcome) -> tuple[str, ...]:
             if number
         ),
         *outcome.remarks,
-    )
+    ]
 
 
 def _extractor(one: Exported, selection: Selection) -> dict[str, Any]:
     described = ("key", "version", "modality", "parameters", "weights", "arrays")
+    why = _reasons(one, selection)
+    missing = why.total()
+    counts = {"ok": len(selection.rows) - missing, "missing": missing, "stale": why[STALE]}
     return {
         **{name: one.attributes[name] for name in described},
-        "utterances": counts(one, selection),
-        "reasons": missing_reasons(one, selection),
+        "utterances": counts,
+        "reasons": dict(why.most_common()),
     }
 
 

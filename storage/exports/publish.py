@@ -97,17 +97,16 @@ def export(
         raise RunError(
             f"export {path}: cannot be written ({error.strerror or error}); nothing stays behind"
         ) from error
-    kept = outcome.selection
     return ExportReport(
         format=format_name,
         path=str(path),
         provenance=str(_provenance(path, format_name)),
-        snapshot=kept.snapshot.id,
-        utterances=len(kept.rows),
-        left_out=dict(kept.left_out),
-        extractors={one.name: provenance.counts(one, kept) for one in kept.extractors},
-        reasons={one.name: provenance.missing_reasons(one, kept) for one in kept.extractors},
-        warnings=provenance.warnings(outcome),
+        snapshot=record["snapshot"],
+        utterances=record["utterances"]["exported"],
+        left_out=record["utterances"]["left_out"],
+        extractors={name: one["utterances"] for name, one in record["extractors"].items()},
+        reasons={name: one["reasons"] for name, one in record["extractors"].items()},
+        warnings=tuple(record["warnings"]),
         n_bytes=size,
     )
 

@@ -13,6 +13,7 @@ import logging
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from typing import TypeVar
@@ -20,6 +21,7 @@ from typing import TypeVar
 from distributed import Client
 from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.utils import LoopRunner
+from distributed.versions import VersionMismatchWarning
 from tornado.ioloop import IOLoop
 
 from meldflow.models.running.device import gpu_trouble
@@ -30,7 +32,6 @@ from meldflow.tasks.cluster.versions import (
     check_scheduler,
     check_workers,
     guard_versions,
-    silence_dask,
 )
 
 T = TypeVar("T")
@@ -145,7 +146,8 @@ class Cluster:
         return Client(address, timeout=seconds, set_as_default=False, loop=_loop())
 
     def _join(self) -> Client:
-        silence_dask()
+        # Our own check of versions says it in a line, Dask's prints a table.
+        warnings.simplefilter("ignore", VersionMismatchWarning)
         try:
             return self._connect(ANSWER_SECONDS)
         except (OSError, TimeoutError, ValueError) as error:

@@ -10,14 +10,12 @@ import asyncio
 import json
 import logging
 import os
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from distributed import Client, Status, Worker, WorkerPlugin
-from distributed.versions import VersionMismatchWarning
 
 from meldflow.models.running.hardware import (
     EXTRACTION_PACKAGES,
@@ -110,11 +108,6 @@ def guard_versions(client: Client) -> None:
     """Refuses workers of other versions that join later; this process' log says which and why."""
     client.subscribe_topic(TOPIC, _tell)
     client.register_plugin(_Guard(versions_here()))
-
-
-def silence_dask() -> None:
-    """Keeps Dask's own table of versions off the terminal: ours is one line."""
-    warnings.simplefilter("ignore", VersionMismatchWarning)
 
 
 class _Guard(WorkerPlugin):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import yaml
 from numpy.typing import ArrayLike
 
 
@@ -43,29 +45,9 @@ class Style(NamedTuple):
     stress: float  # contrast between loud and soft syllables, 0..1
 
 
-# fmt: off
-LOOKS = {
-    #                brow slant eyes smile open wide flush sick drop tilt red green blue contrast
-    "neutral":  Look(   0,   0, .75, .05,   0,  .75,  0,   0,   0,   0,    1,   1,   1,    1),
-    "surprise": Look( .17,   0, 1.3, -.1, .85,   .5,  0,   0, -.07,  0, 1.05, 1.05, 1.2, 1.12),
-    "fear":     Look( .11, .14, 1.2, -.5,  .3,  .95, -.7,  0, .02,   0,  .56, .65, .83,  1.3),
-    "sadness":  Look( .03,  .2,  .5, -.8,   0,  .66, -.2,  0, .14, .13,  .62, .69, .84,  .74),
-    "joy":      Look( .06,   0,  .6,   1, .42, 1.15,  .5,  0, -.03, -.08, 1.2, 1.15, .96, 1.05),
-    "disgust":  Look(-.05,-.08, .35, -.6, .16,   .8,  0, .85, -.04, .16,  .85,  1,  .74,   1),
-    "anger":    Look( -.1,-.22,  .7, -.5,  .3,    1,  .9,  0, .06,   0, 1.12,  .8,  .74, 1.28),
-}
-
-STYLES = {
-    #               pitch accent contour gain rate breath jitter tremor bright stress
-    "neutral":  Style(  0, 1.3,  -2,    0,  4.6,  .08,  .006,   0,   .30,  .30),
-    "surprise": Style(  6,   4,   7,  3.5,  4.9,  .14,  .008,   0,   .45,  .50),
-    "fear":     Style(4.5, 1.2,   1, -2.5,  5.9,  .45,  .030, 1.3,   .55,  .15),
-    "sadness":  Style(-2.5, .6,  -3,   -7,  3.4,  .32,  .012,  .4,   .02,  .10),
-    "joy":      Style(3.5, 3.2,   1,  4.5,  5.2,  .08,  .006,  .2,   .50,  .55),
-    "disgust":  Style(-3.5, 2.2, -6,   .5,  3.6,  .16,  .050,   0,   .15,  .60),
-    "anger":    Style(1.5, 2.2,  -4,    8,  5.3,  .03,  .022,   0,   .80,  .70),
-}
-# fmt: on
+_TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+LOOKS = {emotion: Look(*row) for emotion, row in _TABLES["looks"].items()}
+STYLES = {emotion: Style(*row) for emotion, row in _TABLES["styles"].items()}
 
 Row = TypeVar("Row", Look, Style)
 

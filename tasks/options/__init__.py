@@ -5,7 +5,7 @@ deployments and the documentation are made from it. A title ends with the unit, 
 """
 
 from meldflow.tasks.options.extraction import WEIGHTS, ExtractOptions, split_weights
-from meldflow.tasks.options.fields import Cli, Options, first_problem
+from meldflow.tasks.options.fields import Cli, Options, first_problem, is_options
 from meldflow.tasks.options.training import Training, TrainOptions
 from meldflow.tasks.options.upkeep import AuditOptions, MaintainOptions, PollOptions
 
@@ -20,5 +20,6 @@ __all__ = [
     "TrainOptions",
     "Training",
     "first_problem",
+    "is_options",
     "split_weights",
 ]

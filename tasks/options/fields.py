@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 from annotated_types import GroupedMetadata
 from pydantic import (
@@ -56,6 +56,11 @@ class Options(BaseModel):
         use_attribute_docstrings=True,
         field_title_generator=lambda name, _: name.replace("_", " ").capitalize(),
     )
+
+
+def is_options(kind: Any) -> TypeGuard[type[Options]]:
+    """Whether a type is a model of options."""
+    return isinstance(kind, type) and issubclass(kind, Options)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from meldflow.tasks.pages import templates
 from meldflow.tasks.pages.blocks import Section
 from meldflow.tasks.pages.panels import DPI, Panel, render
 from meldflow.tasks.pages.themes import THEMES
@@ -55,14 +53,7 @@ def render_document(
     drawn = {
         name: [(one, _drawn(one)) for one in panels] for name, panels in document.figures.items()
     }
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parents[1]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(template)
+    page = templates.template(template, html=True)
     return page.render(document=document, drawn=drawn, dpi=DPI, nav=[], **given)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from meldflow.models.training.result import Spread
+
+_UNITS = ((86_400, "day"), (3_600, "h"), (60, "min"), (1, "s"))
 
 DASH = "\u2013"
 """Stands for what is undefined."""
@@ -40,11 +43,16 @@ def exact_seconds(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people, e.g. ``0.4 s``, ``12 s``, ``3 min 5 s``."""
+    """A time span to two units, e.g. ``0.4 s``, ``3 min 5 s``, ``2 h 10 min``, ``3 days 4 h``."""
     if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+        return f"{max(seconds, 0):.1f} s"
+    rest = round(seconds)
+    for (size, name), (smaller, unit) in itertools.pairwise(_UNITS):
+        if rest >= size:
+            number, part = divmod(rest // smaller, size // smaller)
+            text = counted(number, name) if name == "day" else f"{number} {name}"
+            return f"{text} {part} {unit}" if part else text
+    return f"{rest} s"
 
 
 def mebibytes(n_bytes: float, digits: int = 0) -> str:

@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from meldflow.tasks.pages.panels import Panel
+from meldflow.tasks.pages.text import duration
 from meldflow.tasks.pages.themes import LINE_STYLES, Theme
 from meldflow.tasks.watching.load import SCHEDULER
-from meldflow.tasks.watching.words import roughly
 
 SIZE = (7.0, 2.7)
 """Inches: text stays readable in the column that the Prefect UI has for it."""
@@ -45,7 +45,7 @@ def pace_panel(points: Sequence[tuple[float, int]], planned: int) -> Panel:
     return Strip(
         title="Features done",
         alt=f"Features done over time: {int(done[-1]):,} of {planned:,} after "
-        f"{roughly(seconds[-1])}.",
+        f"{duration(seconds[-1])}.",
         draw=draw,
     )
 

@@ -16,8 +16,10 @@ from PIL import Image
 from meldflow.storage.writing.transaction import FailureRate
 from meldflow.tasks.extraction.counts import Progress
 from meldflow.tasks.pages.panels import Panel, render
+from meldflow.tasks.pages.templates import template
+from meldflow.tasks.pages.text import duration
 from meldflow.tasks.watching.panels import in_order, load_panels, pace_panel
-from meldflow.tasks.watching.words import how_far, roughly, template, trouble
+from meldflow.tasks.watching.words import code, how_far, size, text, trouble
 
 MAX_WORKERS = 32
 """Workers that the table of loads lists, the scheduler first."""
@@ -54,7 +56,7 @@ class RunReport:
 def markdown(report: RunReport) -> str:
     """The report."""
     load = pd.DataFrame(dict(report.load))
-    return template("report.md.j2").render(
+    return template("watching/report.md.j2", text, code, size, duration).render(
         report=report,
         headline=headline(report),
         done=report.progress,
@@ -75,7 +77,7 @@ def headline(report: RunReport) -> str:
         return "Nothing was to be extracted: the store is up to date."
     rate = report.utterances / report.seconds if report.seconds else 0.0
     return (
-        f"{report.utterances:,} utterances in {roughly(report.seconds)}, "
+        f"{report.utterances:,} utterances in {duration(report.seconds)}, "
         f"{rate:,.1f} clips per second."
     )
 

@@ -6,31 +6,16 @@ import html
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from rich.filesize import decimal
 
 from meldflow.storage.reading.snapshot import FailedRow
 from meldflow.tasks.extraction.counts import Effort, Progress
-from meldflow.tasks.pages.text import counted, readable
+from meldflow.tasks.pages.templates import template
+from meldflow.tasks.pages.text import counted, duration, readable
 
 FEW = 5
 """Utterances that a table names per reason."""
-
-_UNITS = ((86_400, "day"), (3_600, "h"), (60, "min"), (1, "s"))
-
-
-def roughly(seconds: float) -> str:
-    """A time span to two units, e.g. ``8 s``, ``3 min 5 s``, ``2 h 10 min``, ``3 days 4 h``."""
-    rest = max(0, round(seconds))
-    for i, (size, name) in enumerate(_UNITS[:-1]):
-        if rest >= size:
-            smaller, unit = _UNITS[i + 1]
-            number, part = divmod(rest // smaller, size // smaller)
-            text = f"{number} {name}{'s' if name == 'day' and number > 1 else ''}"
-            return f"{text} {part} {unit}" if part else text
-    return f"{rest} s"
 
 
 def how_far(progress: Progress) -> str:
@@ -44,7 +29,7 @@ def time_left(progress: Progress) -> str:
         return "the last of it is being stored"
     if progress.left is None:
         return "no rate yet" if not progress.done else "nothing was done lately"
-    return f"about {roughly(progress.left)} left"
+    return f"about {duration(progress.left)} left"
 
 
 def in_words(progress: Progress) -> str:
@@ -58,7 +43,7 @@ def so_far(progress: Progress) -> str:
     merged = f"{progress.partitions:,} of {progress.planned_partitions:,} partitions stored"
     failed = f"{progress.failed:,} feature{'s' * (progress.failed != 1)} failed"
     events = ", ".join([merged, failed, *trouble(progress.effort)])
-    return f"{events}; {roughly(progress.elapsed)} so far"
+    return f"{events}; {duration(progress.elapsed)} so far"
 
 
 def trouble(effort: Effort) -> list[str]:
@@ -94,21 +79,9 @@ def failed_utterances(
 ) -> str:
     """Every failed utterance that is kept, as Markdown, with the command that looks into it."""
     number = sum(failures.values())
-    return template("failed.md.j2").render(
+    return template("watching/failed.md.j2", text, code).render(
         store=store, failures=failures, rows=rows, number=number, counted=counted, command=_command
     )
-
-
-def template(name: str) -> Template:
-    """A template of Markdown in this folder; it has to escape data by ``text`` or ``code``."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {one.__name__: one for one in (text, code, size, roughly)}
-    return environment.get_template(name)
 
 
 def _command(*words: str) -> str:

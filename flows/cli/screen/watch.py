@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from meldflow.flows.cli.screen.terminal import Terminal, out
-from meldflow.tasks.watching.words import roughly, size
+from meldflow.tasks.pages.text import duration
+from meldflow.tasks.watching.words import size
 
 if TYPE_CHECKING:
     from meldflow.flows.serving.runs import RunSeen, RunView
@@ -58,7 +59,7 @@ def show_runs(runs: Sequence[RunSeen]) -> None:
             Text(run.flow),
             Text(run.state, COLOURS.get(run.kind, "")),
             run.started.replace("T", " ").removesuffix("Z")[:16],
-            roughly(run.seconds) if run.started else "",
+            duration(run.seconds) if run.started else "",
             "" if share is None else f"{share:.0%}",
         )
     out.print(table)
@@ -69,7 +70,7 @@ def show_recorded(runs: Sequence[RecordedRun]) -> None:
     if not runs:
         out.print("no runs yet")
     for run in runs:
-        took = "did not end" if run.seconds is None else roughly(run.seconds)
+        took = "did not end" if run.seconds is None else duration(run.seconds)
         out.print(Text.assemble((run.id, "bold"), f"  {run.started}  {took}"))
         if run.summary:
             out.print(Text(f"    {run.summary}"))
@@ -136,7 +137,7 @@ def _screen(view: RunView, wrong: str) -> RenderableType:
         (run.name, "bold"),
         "  ",
         (run.state, COLOURS.get(run.kind, "")),
-        f"  {roughly(run.seconds)}",
+        f"  {duration(run.seconds)}",
     )
     parts: list[RenderableType] = [head]
     if wrong:

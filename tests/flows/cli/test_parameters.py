@@ -17,7 +17,7 @@ from meldflow.flows.cli import features, main, training
 from meldflow.flows.cli.parameters import options_of, spread
 from meldflow.flows.cli.screen import results
 from meldflow.flows.serving import changes, events, server
-from meldflow.flows.serving.defaults import TAKEN, make_defaults
+from meldflow.flows.serving.defaults import make_defaults
 from meldflow.flows.serving.deployments import _form, load_specs
 from meldflow.storage import maintenance
 from meldflow.tasks import dataset
@@ -162,9 +162,10 @@ def test_every_field_arrives_from_the_command_line(
 
 @pytest.mark.parametrize("deployment", load_specs(), ids=lambda one: one.name)
 def test_every_field_is_in_the_form_with_its_title(deployment: Any) -> None:
-    flow, taken = FLOWS[deployment.name], TAKEN[deployment.name]
-    hints = get_type_hints(flow.fn)
-    assert {name: hints[name] for name in taken} == taken
+    flow = FLOWS[deployment.name]
+    hints = get_type_hints(flow.fn).items()
+    taken = {name: kind for name, kind in hints if name != "return"}
+    assert taken
     form = _form(flow)
     for model in taken.values():
         shown = form["definitions"][model.__name__]["properties"]
@@ -191,15 +192,18 @@ def test_defaults_of_deployments_are_values_of_the_form(tmp_path: Path) -> None:
         "report": "report",
     }
     defaults = make_defaults(given)
-    extraction = ExtractOptions.model_validate(defaults.of("pipeline")["extraction"])
+    extraction = ExtractOptions.model_validate(defaults.of(FLOWS["pipeline"].fn)["extraction"])
     assert extraction.parameters == {"audio/librosa.f0": "pyin"}
     assert extraction.weights_of == {"text/minilm": "pretrained"}
-    assert defaults.of("pipeline")["extraction"] == defaults.of("extract")["options"]
-    assert defaults.of("train")["options"] == {
+    assert (
+        defaults.of(FLOWS["pipeline"].fn)["extraction"]
+        == defaults.of(FLOWS["extract"].fn)["options"]
+    )
+    assert defaults.of(FLOWS["train"].fn)["options"] == {
         "report": str(Path("report").absolute()),
         "store": "s3://bucket/store",
     }
-    assert make_defaults({}).of("extract") == {}
+    assert make_defaults({}).of(FLOWS["extract"].fn) == {}
 
 
 def test_options_of_one_name_have_to_be_one() -> None:

@@ -330,7 +330,15 @@ def test_no_mistake_is_not_called_certainty(result: TrainResult) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.44, "0.4 s"), (12.2, "12 s"), (59.6, "1 min 0 s"), (185, "3 min 5 s")]
+    ("seconds", "shown"),
+    [
+        (0.44, "0.4 s"),
+        (12.2, "12 s"),
+        (59.6, "1 min"),
+        (185, "3 min 5 s"),
+        (7800, "2 h 10 min"),
+        (90_000, "1 day 1 h"),
+    ],
 )
 def test_duration(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown

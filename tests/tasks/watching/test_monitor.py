@@ -229,20 +229,6 @@ def test_a_report_of_nothing() -> None:
     assert "data:image" not in told
 
 
-@pytest.mark.parametrize(
-    ("seconds", "says"),
-    [
-        (0.2, "0 s"),
-        (59.6, "1 min"),
-        (185, "3 min 5 s"),
-        (7800, "2 h 10 min"),
-        (90_000, "1 day 1 h"),
-    ],
-)
-def test_times_in_words(seconds: float, says: str) -> None:
-    assert words.roughly(seconds) == says
-
-
 def dashboard_metrics() -> set[str]:
     """Names of the metrics that the dashboard's expressions ask for."""
     dashboard: dict[str, Any] = json.loads((ROOT / "deploy/grafana/meldflow.json").read_text())
