@@ -83,7 +83,9 @@ def failures(store: Store, snapshot: Ref = "main") -> Answer[Any]:
     """List the utterances that have no feature, and why."""
     from meldflow.storage import open_store
 
-    return Answer(open_store(store, snapshot), results.show_failures, results.failures_json)
+    opened = open_store(store, snapshot)
+    found = {"snapshot": opened.id, "failures": opened.failures()}
+    return Answer(found, results.show_failures)
 
 
 @command(FEATURES, "meldflow clips store --damaged", "meldflow clips store --json")

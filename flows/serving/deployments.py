@@ -118,7 +118,9 @@ def _register(
     client: SyncPrefectClient, spec: Spec, defaults: Defaults, directory: Path
 ) -> Registered:
     flow: Flow[..., Any] = load_flow_from_entrypoint(spec.entrypoint)
-    known = _find(client, f"{flow.name}/{spec.name}")
+    known: DeploymentResponse | None = None
+    with contextlib.suppress(ObjectNotFound):
+        known = client.read_deployment_by_name(f"{flow.name}/{spec.name}")
     before = known.parameters if known else {}
     parameters = _merged(_merged(spec.parameters, before), defaults.of(flow.fn))
     limit = spec.concurrency_limit
@@ -147,7 +149,10 @@ def _register(
         deployment = known.id
         client.update_deployment(deployment, DeploymentUpdate(**common))
     found = client.read_deployment(deployment)
-    _add_schedules(client, found, spec)
+    there = {one.slug for one in found.schedules}  # they may have been switched on or edited
+    missing = [_schedule(one) for one in spec.schedules if one["slug"] not in there]
+    if missing:
+        client.create_deployment_schedules(deployment, missing)
     _register_triggers(client, found, spec)
     schedules = client.read_deployment(deployment).schedules
     slugs = tuple(f"{one.slug}" if one.active else f"({one.slug})" for one in schedules)
@@ -164,21 +169,6 @@ def _form(flow: Flow[..., Any]) -> dict[str, Any]:
             settable = [f"{one.name}.{own.brief}" for one, some in catalogue() for own in some]
             field["description"] += f" There are: {'; '.join(settable)}."
     return schema
-
-
-def _find(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
-    try:
-        return client.read_deployment_by_name(name)
-    except ObjectNotFound:
-        return None
-
-
-def _add_schedules(client: SyncPrefectClient, deployment: DeploymentResponse, spec: Spec) -> None:
-    """Adds those that are not there; the others may have been switched on or edited."""
-    there = {one.slug for one in deployment.schedules}
-    missing = [one for one in spec.schedules if one["slug"] not in there]
-    if missing:
-        client.create_deployment_schedules(deployment.id, [_schedule(one) for one in missing])
 
 
 def _schedule(content: Mapping[str, Any]) -> DeploymentScheduleCreate:

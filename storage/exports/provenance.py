@@ -6,7 +6,7 @@ import platform
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def describe(outcome: Outcome, *, format_name: str, command: str) -> dict[str, A
         "missing": _missing(selection),
         "details": dict(outcome.details),
         "licences": list(LICENCES),
-        "software": _software(),
+        "software": {"python": platform.python_version()} | {one: version(one) for one in PACKAGES},
         "runs": _runs(selection),
     }
 
@@ -106,14 +106,3 @@ def _runs(selection: Selection) -> list[dict[str, Any]]:
     states = (one.state["run"][selection.rows] for one in selection.extractors)
     made = sorted({number for state in states for number in np.unique(state).tolist()} - {-1})
     return [asdict(selection.snapshot.runs[number]) for number in made]
-
-
-def _software() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

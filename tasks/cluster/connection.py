@@ -26,8 +26,8 @@ from tornado.ioloop import IOLoop
 
 from meldflow.models.running.device import gpu_trouble
 from meldflow.models.schema.errors import RunError, UsageError
+from meldflow.tasks.cluster.environment import ROLES
 from meldflow.tasks.cluster.profile import Profile
-from meldflow.tasks.cluster.roles import ROLES
 from meldflow.tasks.cluster.versions import (
     check_scheduler,
     check_workers,

@@ -1,6 +1,12 @@
-"""What a worker process has to find in its environment when it starts."""
+"""What a worker process is started with: its environment, and the roles that it offers."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+
+ROLES = ("cpu", "model")
+"""``cpu`` decodes and computes descriptors, ``model`` runs the networks: roles, not hardware, so
+that the flow's code does not change with the cluster."""
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -69,3 +75,18 @@ def dask_seldom() -> dict[str, str]:
         f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": value
         for key, value in SELDOM.items()
     }
+
+
+def roles_of_cpu_workers(gpus: int) -> tuple[str, ...]:
+    """What workers without a GPU offer, where there are so many with one."""
+    return ("cpu",) if gpus else ROLES
+
+
+def resources(roles: Iterable[str]) -> dict[str, int]:
+    """Roles as Dask resources: a worker does one thing of each kind at a time."""
+    return dict.fromkeys(roles, 1)
+
+
+def resources_option(roles: Iterable[str]) -> str:
+    """The same for the command line, e.g. ``cpu=1 model=1``."""
+    return " ".join(f"{role}={number}" for role, number in resources(roles).items())

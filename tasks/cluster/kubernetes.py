@@ -13,9 +13,13 @@ from distributed.deploy.cluster import Cluster
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.cluster.environment import scheduler_environment, worker_environment
+from meldflow.tasks.cluster.environment import (
+    resources_option,
+    roles_of_cpu_workers,
+    scheduler_environment,
+    worker_environment,
+)
 from meldflow.tasks.cluster.profile import Part, Profile
-from meldflow.tasks.cluster.roles import resources_option, roles_of_cpu_workers
 
 OPERATOR = "DaskCluster/kubernetes.dask.org/v1"
 """Kind of object that the operator looks after."""

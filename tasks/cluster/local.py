@@ -21,10 +21,11 @@ from meldflow.tasks.cluster.environment import (
     ALLOWED_FAILURES,
     SELDOM,
     WORKER_BYTES,
+    resources,
+    roles_of_cpu_workers,
     worker_environment,
 )
 from meldflow.tasks.cluster.profile import Profile
-from meldflow.tasks.cluster.roles import resources, roles_of_cpu_workers
 
 HOST = "127.0.0.1"
 

@@ -19,9 +19,12 @@ from distributed import Scheduler, SpecCluster, Status
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.cluster.environment import worker_environment
+from meldflow.tasks.cluster.environment import (
+    resources_option,
+    roles_of_cpu_workers,
+    worker_environment,
+)
 from meldflow.tasks.cluster.profile import Part, Profile
-from meldflow.tasks.cluster.roles import resources_option, roles_of_cpu_workers
 
 COMMANDS = ("sbatch", "scancel")
 

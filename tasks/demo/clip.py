@@ -78,15 +78,14 @@ def _encode(
 
     It is single-threaded and bit-exact, because a seed promises the same bytes.
     """
-    raw, heard, whole = (path.with_suffix(end) for end in (".rgb", ".pcm", ".part.mp4"))
+    heard, whole = path.with_suffix(".pcm"), path.with_suffix(".part.mp4")
     try:
         heard.write_bytes(sound.tobytes())
-        with raw.open("wb") as file:
-            file.writelines(picture.data for picture in pictures)
+        seen = b"".join(picture.data for picture in pictures)
         size, layout = f"{WIDTH}x{HEIGHT}", {2: "stereo", 6: "5.1"}[sound.shape[1]]
         film = {"format": "rawvideo", "pix_fmt": "rgb24", "s": size, "r": str(rate), "threads": 1}
         ffmpeg.output(
-            ffmpeg.input(str(raw), **film),
+            ffmpeg.input("pipe:", **film),
             ffmpeg.input(str(heard), format="f32le", ar=voice.RATE, ch_layout=layout),
             str(whole),
             **{"vcodec": "libx264", "pix_fmt": "yuv420p", "threads": 1},
@@ -94,13 +93,13 @@ def _encode(
             **{"flags:v": "+bitexact", "flags:a": "+bitexact", "fflags": "+bitexact"},
             **{"sws_flags": "bicubic+accurate_rnd+bitexact", "map_metadata": -1},
             **{"loglevel": "error", **options},
-        ).run(cmd=_ffmpeg(), capture_stderr=True, overwrite_output=True)
+        ).run(cmd=_ffmpeg(), input=seen, capture_stderr=True, overwrite_output=True)
         whole.replace(path)
     except ffmpeg.Error as error:
         said = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise MeldflowError(f"ffmpeg failed on {path}: {said or 'it does not say why'}") from error
     finally:
-        for part in (raw, heard, whole):
+        for part in (heard, whole):
             part.unlink(missing_ok=True)
 
 

@@ -24,7 +24,7 @@ from meldflow.models.schema.errors import MeldflowError, RunError
 from meldflow.storage.planning.plan import PartitionPlan
 from meldflow.storage.writing.transaction import Run
 from meldflow.tasks.cluster.connection import Cluster
-from meldflow.tasks.cluster.roles import ROLES, resources
+from meldflow.tasks.cluster.environment import ROLES, resources
 from meldflow.tasks.extraction import stages
 from meldflow.tasks.extraction.apart import encode_apart
 from meldflow.tasks.extraction.committing import source_of

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import psutil
 
-from meldflow.flows.serving.site.process import free_port
 from tests.flows.command import MELDFLOW
+from tests.proxy import free_port
 
 MARK = "MELDFLOW_TEST_MARK"
 OVER = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")

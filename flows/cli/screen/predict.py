@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.bar import Bar
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 BAR = 30
 """Width of a bar for certainty, in characters."""
-EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def show_prediction(found: Prediction) -> None:
@@ -29,12 +29,8 @@ def show_prediction(found: Prediction) -> None:
     likely = sorted(found.probabilities.items(), key=lambda one: -one[1])
     for label, probability in likely:
         beside = (f"[dim]{found.by[name][label]:.3f}[/]" for name in others)
-        table.add_row(escape(label), bar(probability), f"{probability:.3f}", *beside)
+        table.add_row(
+            escape(label), Bar(1.0, 0.0, probability, width=BAR), f"{probability:.3f}", *beside
+        )
     out.print(table)
     out.print(f"model {escape(found.model)}")
-
-
-def bar(share: float) -> str:
-    """A bar for a share of 0 to 1, to an eighth of a character; as wide for every share."""
-    whole, rest = divmod(round(share * BAR * 8), 8)
-    return ("█" * whole + EIGHTHS[rest].strip()).ljust(BAR)

@@ -265,19 +265,13 @@ def show_export(report: ExportReport) -> None:
     out.print(f"where it comes from: {escape(report.provenance)}")
 
 
-def failures_json(snapshot: Snapshot) -> dict[str, Any]:
-    """The same as ``show_failures``, for programs."""
-    return {"snapshot": snapshot.id, "failures": snapshot.failures()}
-
-
-def show_failures(snapshot: Snapshot) -> None:
+def show_failures(found: Mapping[str, Any]) -> None:
     """Every utterance without a feature, with its reason."""
-    failed = snapshot.failures()
-    if not failed:
+    if not found["failures"]:
         out.print("no failures")
         return
     table = Table("utterance", "extractor", "reason", "message")
-    for one in failed:
+    for one in found["failures"]:
         cells = (one.id, one.extractor, one.reason, one.message)
         table.add_row(*(escape(readable(cell)) for cell in cells))
     out.print(table)

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -58,13 +57,6 @@ def stop(processes: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
             one.kill()
             one.wait()
     _end(family)
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def last_line(log: Path) -> str:

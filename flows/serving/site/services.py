@@ -18,12 +18,13 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.cluster.environment import (
     NO_SPINNING,
     SAFE_PATH,
+    resources_option,
+    roles_of_cpu_workers,
     scheduler_environment,
     worker_environment,
 )
 from meldflow.tasks.cluster.local import Local, visible_gpus, worker_bytes
 from meldflow.tasks.cluster.profile import VARIABLE
-from meldflow.tasks.cluster.roles import resources_option, roles_of_cpu_workers
 
 POOL = "meldflow"
 """The work pool that all deployments run in."""

@@ -19,9 +19,11 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from distributed.utils import open_port
+
 from meldflow.flows.serving.site.home import Home, default_home, open_home, try_lock, unwritable
 from meldflow.flows.serving.site.http import answers
-from meldflow.flows.serving.site.process import free_port, last_line
+from meldflow.flows.serving.site.process import last_line
 from meldflow.flows.serving.site.services import Site, prefect_server
 from meldflow.flows.serving.site.supervisor import LOOK_SECONDS, START_SECONDS, supervising
 from meldflow.models.schema.errors import MeldflowError, RunError
@@ -109,7 +111,7 @@ def keep(home: Home, idle_seconds: float = IDLE_SECONDS) -> None:
         RunError: the server does not start.
         KeyboardInterrupt: it was stopped.
     """
-    site = Site(home=home, port=free_port(), gpus=())
+    site = Site(home=home, port=open_port(), gpus=())
     with (
         (home.path / "users").open("a") as users,
         open_home(home.path, site.api),

@@ -45,13 +45,13 @@ def per_class_panels(result: TrainResult) -> tuple[Panel, ...]:
             places = np.arange(len(classes)) + (i - (len(models) - 1) / 2) * height
             values = [one.f1 or 0.0 for one in judged.per_class]
             colour = theme.models.get(name, theme.faint)
-            axes.barh(places, values, height * 0.9, color=colour, label=model_name(name))
-            for place, one in zip(places, judged.per_class, strict=True):
-                text = f"none in {part}" if one.f1 is None else f"{one.f1:.2f}"
-                axes.text((one.f1 or 0) + 0.012, place, text, va="center", fontsize=8)
+            bars = axes.barh(places, values, height * 0.9, color=colour, label=model_name(name))
+            told = (one.f1 for one in judged.per_class)
+            labels = [f"none in {part}" if f1 is None else f"{f1:.2f}" for f1 in told]
+            axes.bar_label(bars, labels, padding=3, fontsize=8)
         counts = [one.total for one in next(iter(models.values())).per_class]
-        labels = [f"{label} ({n:,})" for label, n in zip(classes, counts, strict=True)]
-        axes.set_yticks(range(len(classes)), labels)
+        names = [f"{label} ({n:,})" for label, n in zip(classes, counts, strict=True)]
+        axes.set_yticks(range(len(classes)), names)
         axes.invert_yaxis()
         axes.set(xlim=(0, 1.08), xlabel=f"F1 on {part} (number of utterances in brackets)")
         axes.grid(visible=False, axis="y")

@@ -47,15 +47,15 @@ def comparisons_table(result: TrainResult) -> Table:
 def ablations_table(result: TrainResult) -> Table:
     """What is lost without a modality, or without the network."""
     lines, part = choices(result) if result.ablations else (), judged_part(result)
-    on_dev = ["weighted_f1"] if any(line.dev for line in lines) else []
+    on_dev = ["weighted_f1"] if any(one.line.dev for one in lines) else []
     rows: list[Row] = [
         (
-            Cell(line.name, strong=line.model == result.winner and line.whole),
+            Cell(line.name, strong=model == result.winner and whole),
             *(spread(line.dev.get(measure)) for measure in on_dev),
-            *(spread(line.judged.get(measure)) for measure in MEASURES),
-            str(line.seeds) if line.model != "majority" else DASH,
+            *(spread(line.test.get(measure)) for measure in MEASURES),
+            str(line.seeds) if model != "majority" else DASH,
         )
-        for line in lines
+        for model, whole, line in lines
     ]
     head = (
         "Goes on",
@@ -71,28 +71,28 @@ def ablation_panels(result: TrainResult) -> tuple[Panel, ...]:
     if not result.ablations:
         return ()
     lines, part = choices(result), judged_part(result)
-    means = np.array([line.judged["weighted_f1"].mean for line in lines])
-    sds = np.array([line.judged["weighted_f1"].sd or 0.0 for line in lines])
+    means = np.array([one.line.test["weighted_f1"].mean for one in lines])
+    sds = np.array([one.line.test["weighted_f1"].sd or 0.0 for one in lines])
 
     def draw(axes: Axes, theme: Theme) -> None:
         places = np.arange(len(lines))
-        colours = [theme.models.get(line.model, theme.faint) for line in lines]
+        colours = [theme.models.get(one.model, theme.faint) for one in lines]
         bars = axes.barh(places, means, 0.72, color=colours)
-        for bar, line in zip(bars, lines, strict=True):
-            bar.set_alpha(1.0 if line.whole else 0.62)
+        for bar, one in zip(bars, lines, strict=True):
+            bar.set_alpha(1.0 if one.whole else 0.62)
         told = sds > 0
         style: dict[str, Any] = {"fmt": "none", "ecolor": theme.ink, "capsize": 3}
         axes.errorbar(means[told], places[told], xerr=sds[told], elinewidth=1.3, **style)
         for place, mean, sd in zip(places, means, sds, strict=True):
             axes.text(mean + sd + 0.012, float(place), f"{mean:.3f}", va="center", fontsize=9)
-        axes.set_yticks(places, [_two_lines(line.name) for line in lines])
+        axes.set_yticks(places, [_two_lines(one.line.name) for one in lines])
         axes.invert_yaxis()
         axes.set(xlim=(0, min(1.12, float((means + sds).max()) * 1.12 + 0.06)))
         axes.set_xlabel(f"weighted F1 on {part}, mean over the seeds")
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
 
-    told = ", ".join(f"{line.name} {mean:.2f}" for line, mean in zip(lines, means, strict=True))
+    told = ", ".join(f"{one.line.name} {mean:.2f}" for one, mean in zip(lines, means, strict=True))
     alt = f"Weighted F1 on {part} by what the model goes on: {told}."
     height = max(3.5, 0.42 * len(lines) + 1.2)
     return (Panel("Weighted F1 by what it goes on", alt, draw, PANEL[0] / height),)

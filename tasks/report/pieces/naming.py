@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import NamedTuple
 
 from meldflow.models.judging.protocols import Protocol, protocol_named
 from meldflow.models.judging.records import JUDGED, Judgement
 from meldflow.models.training.ablations import METRICS
-from meldflow.models.training.result import Spread, TrainResult
+from meldflow.models.training.result import Ablation, Spread, TrainResult
 
 MODEL_NAMES = {"network": "Network", "svm": "SVM", "majority": "Majority baseline"}
 """Model → the name that people read; a model without one is shown as it is."""
@@ -63,19 +64,14 @@ def over_seeds(result: TrainResult, model: str, metric: str, part: str = JUDGED)
     return found if found is None or model != "majority" else Spread(mean=found.mean, sd=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(NamedTuple):
     """A choice of what to go on, with what it gives."""
 
-    name: str
     model: str
     """``network``, ``svm`` or ``majority``."""
     whole: bool
     """Whether it goes on everything that there is."""
-    seeds: int
-    dev: Mapping[str, Spread]
-    """Metric → spread over the seeds; empty where the protocol chooses nothing."""
-    judged: Mapping[str, Spread]
+    line: Ablation
 
 
 def choices(result: TrainResult) -> tuple[Choice, ...]:
@@ -83,12 +79,9 @@ def choices(result: TrainResult) -> tuple[Choice, ...]:
     everything = " + ".join(result.modalities)
     less = (
         Choice(
-            name=choice_name(one.name, result),
             model="svm" if one.name.startswith("SVM") else "network",
             whole=False,
-            seeds=one.seeds,
-            dev=one.dev,
-            judged=one.test,
+            line=replace(one, name=choice_name(one.name, result)),
         )
         for one in result.ablations
     )
@@ -113,5 +106,11 @@ def _own(result: TrainResult, model: str, name: str) -> Choice:
         for part in ("dev", JUDGED)
     )
     real = model != "majority"
-    seeds = len(result.seeds) if real else 1
-    return Choice(name=name, model=model, whole=real, seeds=seeds, dev=dev, judged=judged)
+    line = Ablation(
+        name=name,
+        modalities=result.modalities,
+        seeds=len(result.seeds) if real else 1,
+        dev=dev,
+        test=judged,
+    )
+    return Choice(model, real, line)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -91,14 +89,12 @@ def attention_panels(result: TrainResult) -> tuple[Panel, ...]:
 
     def draw(axes: Axes, theme: Theme) -> None:
         left = np.zeros(len(by_class))
-        centred: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8.5}
         for modality, width in zip(modalities, weights.T, strict=True):
             colour = theme.modalities.get(modality, theme.grid)
-            axes.barh(range(len(by_class)), width, 0.78, left, color=colour, label=modality)
-            for row, (start, one) in enumerate(zip(left, width, strict=True)):
-                if one >= 0.06:
-                    place = start + one / 2
-                    axes.text(place, row, f"{one:.0%}", color=theme.on(colour), **centred)
+            bars = axes.barh(range(len(by_class)), width, 0.78, left, color=colour, label=modality)
+            shares = [f"{one:.0%}" if one >= 0.06 else "" for one in width]
+            ink = theme.on(colour)
+            axes.bar_label(bars, shares, label_type="center", color=ink, fontsize=8.5)
             left += width
         axes.set_yticks(range(len(by_class)), list(by_class))
         axes.invert_yaxis()

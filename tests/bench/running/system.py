@@ -20,9 +20,8 @@ import psutil
 from meldflow.flows.serving.site import process
 from meldflow.flows.serving.site.settings import QUIET
 from meldflow.models.schema.errors import RunError
-from meldflow.tasks.cluster.environment import worker_environment
+from meldflow.tasks.cluster.environment import ROLES, resources_option, worker_environment
 from meldflow.tasks.cluster.local import Local, worker_bytes
-from meldflow.tasks.cluster.roles import ROLES, resources_option
 from tests.bench.running.usage import cpu_seconds
 from tests.servers import own_server
 

@@ -17,7 +17,7 @@ import dask
 from distributed import Worker
 
 import meldflow.tasks.extraction.stages  # noqa: F401  # what it imports is no part of what a run costs
-from meldflow.tasks.cluster.roles import ROLES
+from meldflow.tasks.cluster.environment import ROLES
 
 LEAN = {
     "distributed.worker.profile.enabled": False,

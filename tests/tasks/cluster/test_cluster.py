@@ -12,10 +12,9 @@ from meldflow.flows.serving.site.services import Site, dask_workers
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.cluster import local
 from meldflow.tasks.cluster.connection import open_cluster
-from meldflow.tasks.cluster.environment import THREAD_VARIABLES, WORKER_BYTES
+from meldflow.tasks.cluster.environment import ROLES, THREAD_VARIABLES, WORKER_BYTES
 from meldflow.tasks.cluster.local import Local, visible_gpus
 from meldflow.tasks.cluster.profile import KINDS, load_profile
-from meldflow.tasks.cluster.roles import ROLES
 from tests.paths import ROOT
 
 
