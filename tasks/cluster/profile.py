@@ -7,8 +7,8 @@ know none of them: they get a scheduler's address and workers that offer roles.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -111,9 +111,8 @@ def load_profile(named: str) -> Profile:
     if kind not in KINDS:
         known = ", ".join(KINDS)
         raise UsageError(f"cluster profile {file}: kind {kind!r} is none; known: {known}")
-    module, _, name = KINDS[kind].partition(":")
     try:
-        profile: Profile = getattr(importlib.import_module(module), name).model_validate(content)
+        profile: Profile = pkgutil.resolve_name(KINDS[kind]).model_validate(content)
     except ValidationError as error:
         raise UsageError(f"cluster profile {file}: {first_problem(error)}") from error
     return profile

@@ -13,7 +13,6 @@ from meldflow.models.training.result import Ablation, Spread, TrainResult
 
 MODEL_NAMES = {"network": "Network", "svm": "SVM", "majority": "Majority baseline"}
 """Model → the name that people read; a model without one is shown as it is."""
-_SPOKEN = {"svm": "SVM", "majority": "majority baseline"}
 
 
 def model_name(model: str) -> str:
@@ -22,8 +21,8 @@ def model_name(model: str) -> str:
 
 
 def spoken(result: TrainResult, model: str) -> str:
-    """A classifier within a sentence; what has no name of its own as it is."""
-    return f"{result.network} network" if model == "network" else _SPOKEN.get(model, model)
+    """A classifier that was trained, within a sentence."""
+    return f"{result.network} network" if model == "network" else model_name(model)
 
 
 def rules(result: TrainResult) -> Protocol:

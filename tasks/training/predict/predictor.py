@@ -63,7 +63,7 @@ class Predictor:
             by=by,
             missing=missing,
             model=os.fspath(self.folder),
-            notes=tuple(notes(self.model.described, self.extractors, given, missing)),
+            notes=notes(self.model.described, self.extractors, given, missing),
         )
 
     def _check_usable(self, given: Given) -> None:
