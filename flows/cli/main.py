@@ -47,10 +47,10 @@ def answer(commands: typer.Typer) -> None:
     os.environ.update(no_proxy())
     sys.argv[1:] = spread_reasons(sys.argv[1:])
     code = _code_of(commands)
-    for url in undelivered():
+    for url in undelivered:
         err.print(f"prefect server {url}: it was away in the end, and lacks a part of this run")
     sys.stdout.flush()
-    if undelivered():
+    if undelivered:
         os._exit(code)  # Prefect's threads would try for hours
     sys.exit(code)
 

@@ -29,7 +29,7 @@ LOCAL = "http://127.0.0.1:4200/api"
 
 DELIVER_SECONDS = 20.0
 
-_undelivered: list[str] = []
+undelivered: list[str] = []
 """Servers that did not take everything that this process had to tell them."""
 
 
@@ -48,7 +48,7 @@ def prefect_server() -> Iterator[str]:
             yield url
         finally:
             if not _deliver():
-                _undelivered.append(url)
+                undelivered.append(url)
 
 
 @contextlib.contextmanager
@@ -145,11 +145,6 @@ def outcome(flow: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
             f"prefect server: it went away ({why}); what was committed is kept: run again once "
             "it is back"
         ) from error
-
-
-def undelivered() -> tuple[str, ...]:
-    """Addresses of the servers that do not know everything of this process's runs."""
-    return tuple(_undelivered)
 
 
 def _deliver() -> bool:

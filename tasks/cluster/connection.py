@@ -97,7 +97,9 @@ class Cluster:
             if self.closed:
                 raise RunError("the run is over")
             if self._client.status != "running" or _scheduler_of(self._client) != self._joined:
-                self._client = self._join_again()
+                # One that saw its scheduler go says so in a future or two, then closes.
+                _leave(self._client)
+                self._client = self._until_back(self._connect_prepared)
                 self._joined = _scheduler_of(self._client)
             return self._client
 
@@ -155,11 +157,6 @@ class Cluster:
                 f"cluster {self._scheduler}: no scheduler answers there ({error}); start it, or "
                 "mend `address` in the cluster profile"
             ) from error
-
-    def _join_again(self) -> Client:
-        """A new client: one that saw its scheduler go says so in a future or two, then closes."""
-        _leave(self._client)
-        return self._until_back(self._connect_prepared)
 
     def _connect_prepared(self) -> Client:
         client = self._connect(AGAIN_SECONDS)

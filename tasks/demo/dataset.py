@@ -17,9 +17,8 @@ from meldflow.models.running.hardware import usable_cores
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.utterances import CLIP_FOLDERS
 from meldflow.tasks.dataset.records import SplitCounts
-from meldflow.tasks.demo.annotation import annotate
 from meldflow.tasks.demo.clip import make_clip
-from meldflow.tasks.demo.script import Line, write_script
+from meldflow.tasks.demo.script import Line, annotate, write_script
 
 VERSION = 2
 """Raised when the same parameters give other files."""

@@ -1,9 +1,12 @@
-"""The script of the demo: who says what, when and in which mood; no sound or picture yet."""
+"""The script of the demo: who says what, when and in which mood, and its annotation files."""
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -29,6 +32,13 @@ SENTIMENTS: dict[str, tuple[str, ...]] = {
 FILM, PAL = Fraction(24000, 1001), Fraction(25)
 SHORTEST, LONGEST = 0.4, 4.0
 """Limits of a clip, seconds."""
+
+
+COLUMNS = (
+    *("Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID"),
+    *("Season", "Episode", "StartTime", "EndTime"),
+)
+"""Of the annotation files, as MELD's own have them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,3 +165,25 @@ def write_dialogue(
         lines.append(line)
         clock = round(clock + line.seconds + float(rng.exponential(0.3)), 3)
     return lines
+
+
+def annotate(lines: Sequence[Line]) -> str:
+    """The annotation file of a split: comma-separated, quoted where needed, CRLF."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    for number, line in enumerate(lines, start=1):
+        words = (line.text, line.speaker, line.emotion, line.sentiment)
+        place = (line.dialogue, line.utterance, line.season, line.episode)
+        moments = (line.start, line.start + line.seconds)
+        clocks = (clock(moment, long_hours=line.long_hours) for moment in moments)
+        writer.writerow((number, *words, *place, *clocks))
+    return text.getvalue()
+
+
+def clock(seconds: float, *, long_hours: bool) -> str:
+    """A time of the annotation, ``00:16:16,059`` or ``0:16:16,059``: MELD mixes both."""
+    total, millis = divmod(round(seconds * 1000), 1000)
+    hours, rest = divmod(total, 3600)
+    width = 2 if long_hours else 1
+    return f"{hours:0{width}d}:{rest // 60:02d}:{rest % 60:02d},{millis:03d}"

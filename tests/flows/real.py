@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meldflow.models.schema.utterances import CLIP_FOLDERS
-from meldflow.tasks.demo.annotation import COLUMNS
+from meldflow.tasks.demo.script import COLUMNS
 from tests.real import path_of
 
 

@@ -23,7 +23,7 @@ from meldflow.flows.cli.app import app
 from meldflow.flows.cli.parameters import spread_reasons
 from meldflow.flows.serving.site.zombies import zombies
 from meldflow.storage.places import location
-from meldflow.tasks.demo.annotation import COLUMNS
+from meldflow.tasks.demo.script import COLUMNS
 
 NEWER = location.SCHEMA + 1
 COMMANDS = tuple(typer.main.get_command(app).commands)  # type: ignore[attr-defined]

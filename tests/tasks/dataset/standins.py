@@ -33,7 +33,7 @@ from meldflow.models.schema.utterances import CLIP_FOLDERS, EMOTIONS, SPLITS
 from meldflow.tasks.dataset.checks import PUBLISHED
 from meldflow.tasks.dataset.findings import Kind
 from meldflow.tasks.dataset.fixes import load_fixes
-from meldflow.tasks.demo.annotation import COLUMNS
+from meldflow.tasks.demo.script import COLUMNS
 
 Row = dict[str, str]
 Rows = dict[str, list[Row]]

@@ -17,9 +17,8 @@ import pytest
 from meldflow.models.schema.errors import MeldflowError, UsageError
 from meldflow.models.schema.utterances import CLIP_FOLDERS, EMOTIONS
 from meldflow.tasks.demo import clip, dataset
-from meldflow.tasks.demo.annotation import COLUMNS, clock
 from meldflow.tasks.demo.dataset import SynthSummary, synthesise
-from meldflow.tasks.demo.script import SENTIMENTS
+from meldflow.tasks.demo.script import COLUMNS, SENTIMENTS, clock
 
 
 def digest(directory: Path) -> dict[str, str]:
