@@ -106,7 +106,7 @@ def _origin_of_worker() -> str:
 
 def guard_versions(client: Client) -> None:
     """Refuses workers of other versions that join later; this process' log says which and why."""
-    client.subscribe_topic(TOPIC, _tell)
+    client.subscribe_topic(TOPIC, lambda event: logger.warning("refused: %s", event[1]))
     client.register_plugin(_Guard(versions_here()))
 
 
@@ -134,10 +134,6 @@ async def _leave(worker: Worker, why: str) -> None:
     """Closes a worker with its nanny, which listens once the worker has started."""
     await asyncio.sleep(1)
     await worker.close(reason=why, nanny=True)
-
-
-def _tell(event: tuple[float, Any]) -> None:
-    logger.warning("refused: %s", event[1])
 
 
 def _refusal(who: str, why: str) -> str:

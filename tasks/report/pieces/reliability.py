@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from meldflow.models.judging.records import BINS, Bin, Reliability
+from meldflow.models.judging.records import BINS, Reliability
 from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.themes import Theme
@@ -26,7 +26,8 @@ def _panel(name: str, found: Reliability) -> Panel:
     def draw(axes: Axes, theme: Theme) -> None:
         colour = theme.models.get(name, theme.faint)
         axes.plot([0, 1], [0, 1], color=theme.faint, linewidth=1.2, linestyle="--", zorder=1)
-        middles = [(_place(one) + 0.5) / BINS for one in found.bins]
+        numbers = [min(int(one.confidence * BINS), BINS - 1) for one in found.bins]
+        middles = [(number + 0.5) / BINS for number in numbers]
         right = [one.accuracy for one in found.bins]
         axes.bar(middles, right, 0.92 / BINS, color=colour, alpha=0.75, zorder=2)
         sure = [one.confidence for one in found.bins]
@@ -46,8 +47,3 @@ def _panel(name: str, found: Reliability) -> Panel:
         f"Share that is right by mean probability: {bins}.",
         draw,
     )
-
-
-def _place(one: Bin) -> int:
-    """Number of a bin, which its mean confidence lies in."""
-    return min(int(one.confidence * BINS), BINS - 1)
