@@ -66,10 +66,7 @@ class Listening(Options):
     "meldflow up --dataset MELD.Raw --store store",
     "meldflow up --home /tmp/trial --port 4300 --scheduler-port 8796 --dashboard-port 8797",
 )
-def up(
-    defaults: Annotated[Defaults, DEFAULTS],
-    listening: Listening,
-) -> None:
+def up(defaults: Annotated[Defaults, DEFAULTS], listening: Listening) -> None:
     """Serve the flows: Prefect with its UI, Dask with its dashboard, deployments; until Ctrl-C."""
     from meldflow.flows.serving.site import services
     from meldflow.flows.serving.site.home import Home, default_home, open_home

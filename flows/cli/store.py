@@ -104,9 +104,7 @@ class Export(Options):
     "meldflow export store --format mmsa --to meld.pkl --only audio/wav2vec2 "
     "--only video/resnet50 --only text/minilm",
 )
-def export(
-    wanted: Export,
-) -> Answer[Any]:
+def export(wanted: Export) -> Answer[Any]:
     """Write a snapshot for other tools, with a record of where it comes from."""
     from meldflow.storage import exports, open_store
     from meldflow.tasks.pages.progress import progress

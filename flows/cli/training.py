@@ -119,9 +119,7 @@ class Utterance(Options):
     'meldflow predict --text "I am so sorry." --model text-report',
     "meldflow predict clip.mp4 --weights audio/wav2vec2=/models/wav2vec2",
 )
-def predict(
-    utterance: Utterance,
-) -> Answer[Any]:
+def predict(utterance: Utterance) -> Answer[Any]:
     """Classify one clip with a trained model: a probability for each class."""
     from meldflow.tasks.training.predict.records import Given, check_given
 

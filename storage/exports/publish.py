@@ -88,7 +88,8 @@ def export(
             draft = Path(folder) / path.name
             with selection.snapshot.reading():
                 outcome = write(selection, draft, advance)
-            size = _size(draft)
+            files = (one for one in (draft, *draft.rglob("*")) if one.is_file())
+            size = sum(one.stat().st_size for one in files)
             record = provenance.describe(outcome, format_name=format_name, command=command)
             content = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             _provenance(draft, format_name).write_text(content, encoding="utf-8")
@@ -132,7 +133,3 @@ def _publish(draft: Path, path: Path, format_name: str) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-
-
-def _size(path: Path) -> int:
-    return sum(one.stat().st_size for one in (path, *path.rglob("*")) if one.is_file())

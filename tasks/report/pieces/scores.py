@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from meldflow.models.judging.records import JUDGED
 from meldflow.models.training.result import SeedResult, TrainResult
 from meldflow.tasks.pages.blocks import Cell, Row, Table
-from meldflow.tasks.pages.text import DASH, duration, fraction, spread
+from meldflow.tasks.pages.text import duration, fraction, spread
 from meldflow.tasks.report.pieces.naming import judged_part, model_name, over_seeds
 
 MEASURES = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1"}
@@ -55,7 +55,7 @@ def seeds_table(result: TrainResult) -> Table:
                 "shown on this page" if one is result.shown else "",
                 strong=one is result.shown,
             ),
-            *(_dev(one, name) for name in models),
+            *(fraction(getattr(one.judged[name].dev, "weighted_f1", None)) for name in models),
             *(fraction(one.judged[name].test.weighted_f1) for name in models),
             str(one.best_epoch),
             duration(seconds_of(one)),
@@ -68,11 +68,6 @@ def seeds_table(result: TrainResult) -> Table:
         ("Seed", *columns, "Epoch kept", "Time"),
         rows,
     )
-
-
-def _dev(seed: SeedResult, model: str) -> str:
-    dev = seed.judged[model].dev
-    return DASH if dev is None else fraction(dev.weighted_f1)
 
 
 def seconds_of(seed: SeedResult) -> float:
