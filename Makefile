@@ -12,7 +12,7 @@ STORE_PACKAGES := boto3 dask flask flask-cors hypothesis icechunk moto numpy obs
 MELDFLOW := $(BIN)/meldflow
 
 # Processes that test side by side: half of the time a test waits for servers and disks.
-TESTERS ?= 2
+TESTERS ?= 3
 TEST := $(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist loadfile
 
 # Threads that wait sleep: tests run beside the processes that they start.
@@ -30,7 +30,7 @@ demo: $(READY) ## Make a small data set, extract it, train on it, show the resul
 	$(MELDFLOW) demo
 
 test: $(READY) ## Run the tests
-	$(TEST) --durations=10
+	$(TEST) --durations=40
 
 coverage: $(READY) ## Run the tests, and show what of the product's branches they reach; it may not fall
 	$(TEST) --cov --cov-report=term:skip-covered

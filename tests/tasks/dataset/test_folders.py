@@ -291,7 +291,7 @@ def nobody(tmp_path: Path) -> Iterator[Callable[[], None]]:
     if os.geteuid() != 0:
         pytest.skip("only root can become nobody")
     for folder in (tmp_path, *tmp_path.parents):
-        if folder.name.startswith(("pytest-", tmp_path.name)):
+        if folder.name.startswith(("pytest-", "popen-", tmp_path.name)):
             folder.chmod(0o755)
     yield lambda: os.seteuid(65534)
     os.seteuid(0)
