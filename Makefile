@@ -11,9 +11,11 @@ STORE_PACKAGES := boto3 dask flask flask-cors hypothesis icechunk moto numpy obs
 	pydantic pytest pytest-timeout rich xarray zarr
 MELDFLOW := $(BIN)/meldflow
 
-# Processes that test side by side: half of the time a test waits for servers and disks.
-TESTERS ?= 3
-TEST := $(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist loadfile
+# Processes that test side by side: half of the time a test waits for servers and disks. In the order
+# of the folders, so that the few long tests of flows/ do not come last.
+TESTERS ?= 2
+TEST := $(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist loadfile \
+	--no-loadscope-reorder
 
 # Threads that wait sleep: tests run beside the processes that they start.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -30,7 +32,7 @@ demo: $(READY) ## Make a small data set, extract it, train on it, show the resul
 	$(MELDFLOW) demo
 
 test: $(READY) ## Run the tests
-	$(TEST) --durations=40
+	$(TEST) --durations=10
 
 coverage: $(READY) ## Run the tests, and show what of the product's branches they reach; it may not fall
 	$(TEST) --cov --cov-report=term:skip-covered

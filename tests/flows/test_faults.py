@@ -122,6 +122,7 @@ def test_a_prefect_server_that_never_comes_back(installation: Rig, case: Case, h
     assert len(run.shown().splitlines()) < 20
 
 
+@pytest.mark.slow
 def test_a_flow_that_is_killed_and_started_again(installation: Rig, case: Case) -> None:
     case.start(installation).kill()
     assert open_store(case.store).is_empty

@@ -61,7 +61,11 @@ def test_a_row_that_does_not_fit_one_array_has_none(
 
 
 @pytest.mark.parametrize("rate", [None, 50.0])
-def test_a_row_larger_than_a_chunk_is_stored(tmp_path: Path, rate: float | None) -> None:
+def test_a_row_larger_than_a_chunk_is_stored(
+    tmp_path: Path, rate: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meldflow.storage.format.layout.SHARD_FRAMES", 128)
+    monkeypatch.setattr("meldflow.storage.writing.partition.SHARD_FRAMES", 128)
     dims, shape = ("layer", "channel"), (13, 6000)  # 312,000 bytes
     wide = ArraySpec(
         name="wide",

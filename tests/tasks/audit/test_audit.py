@@ -49,7 +49,7 @@ def test_exactly_what_was_planted_is_found(tmp_path: Path, layout: str) -> None:
 
 @real
 def test_in_real_annotations_exactly_what_was_planted_comes_on_top(tmp_path: Path) -> None:
-    rows = read_rows(MELD, dialogues=150)
+    rows = read_rows(MELD, dialogues=60)
     build(tmp_path / "whole", rows, times=0)
     expected = build(tmp_path / "planted", rows)
     before = as_planted(audited(tmp_path / "whole").intake.findings)

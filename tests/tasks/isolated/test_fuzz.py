@@ -18,10 +18,10 @@ from meldflow.models.schema.media import Audio, Decoded, Media, Missing, Probe, 
 from meldflow.tasks.isolated.decoder import Decoder
 from tests.tasks.isolated.mutations import CHANGES, Mutant, Seeds, mutant, whole_clips
 
-FEW, MANY = 400, 2000
+FEW, MANY = 200, 2000
 """Damaged clips that are decoded: at each call of the tests, and by the slow ones."""
 N_PROBED = 200
-WARM = 300
+WARM = 150
 """Clips until every container, codec and code path has been loaded once."""
 GROWTH = 48 * 2**20
 """Bytes by which either process may be larger after the rest: with many, a leak of 32 KiB per clip

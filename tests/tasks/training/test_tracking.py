@@ -183,6 +183,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     raise TimeoutError(url)
 
 
+@pytest.mark.slow
 def test_a_server_gets_the_run_and_gives_the_model(
     folder: Path, trained: Trained, tmp_path: Path
 ) -> None:
