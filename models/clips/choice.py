@@ -11,7 +11,7 @@ import av
 from av.stream import Disposition
 
 from meldflow.models.clips.container import TELLING
-from meldflow.models.schema.media import Missing, Reason
+from meldflow.models.schema.media import BELIEVED_SECONDS, Missing, Reason
 
 _NOT_SPEECH = (
     Disposition.comment
@@ -25,8 +25,6 @@ _GUESSED = frozenset({"aac", "ac3", "amr", "dts", "eac3", "mp3", "truehd"})
 """Bare streams without a header: their length is a guess of FFmpeg's, from the bit rate of the
 first packets, and may be ten times too long."""
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
-_DAY = 86_400.0
-"""Seconds: a header that declares more is not believed."""
 
 
 def best_video(container: Any) -> Any:
@@ -104,7 +102,7 @@ def seconds_of(stream: Any) -> float | None:
 
 def plausible(seconds: float) -> float | None:
     """A declared length, if it can be one."""
-    return seconds if 0 < seconds <= _DAY else None
+    return seconds if 0 < seconds <= BELIEVED_SECONDS else None
 
 
 def _tagged_seconds(stream: Any) -> float | None:

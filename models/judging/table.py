@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from meldflow.models.judging.target import EMOTION, Target
 from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.features import parted
 from meldflow.models.schema.utterances import utterance_id
 
 MODALITY_ARRAYS: Mapping[str, tuple[str, ...]] = {
@@ -63,7 +64,7 @@ def wanted(
 
 def extractor_of(path: str) -> str:
     """The extractor of an ``extractor/array``."""
-    return path.rpartition("/")[0]
+    return parted(path)[0]
 
 
 def segments(frames: NDArray[Any]) -> NDArray[np.float16]:

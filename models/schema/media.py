@@ -9,6 +9,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+BELIEVED_SECONDS = 86_400.0
+"""A header that declares more is not believed: nobody else's frames shall lie 10¹⁴ behind it."""
+
 
 class Modality(StrEnum):
     """What an extractor listens to; ``text`` depends on the words, the others on the clip."""

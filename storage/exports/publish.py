@@ -114,9 +114,8 @@ def export(
 
 def _provenance(path: Path, format_name: str) -> Path:
     """Inside a folder, so that it moves with it; beside a file."""
-    return (
-        path.with_name(f"{path.name}.{PROVENANCE}") if FORMATS[format_name] else path / PROVENANCE
-    )
+    beside = path.with_name(f"{path.name}.{PROVENANCE}")
+    return beside if FORMATS[format_name] else path / PROVENANCE
 
 
 def _publish(draft: Path, path: Path, format_name: str) -> None:

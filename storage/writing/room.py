@@ -9,16 +9,13 @@ import zarr
 from numpy.typing import NDArray
 
 from meldflow.models.schema.features import FeatureSpec, rows_needed
-from meldflow.models.schema.media import Modality
+from meldflow.models.schema.media import BELIEVED_SECONDS, Modality
 from meldflow.storage.format import clip_facts, layout
 from meldflow.storage.format.columns import Column, ColumnTable, array_of, group_of
 
 UNKNOWN_SECONDS = 60.0
 """Room for a clip whose header does not say how long it is. Shards that nobody fills cost nothing;
 where it is too little, the next run knows better, by what this one decoded."""
-
-BELIEVED_SECONDS = 86_400.0
-"""A header that says more is not believed: nobody else's frames shall lie 10¹⁴ behind it."""
 
 
 def make_room(

@@ -66,8 +66,10 @@ def read_source(source: Table) -> Table:
             none, or names an utterance twice.
     """
     old = [OPTIONAL["old_dialogue"], OPTIONAL["old_utterance"]] if source.dyadic else []
-    hint = "Is this MELD's *_sent_emo.csv?"
-    _, records = read_table(source.file, [*FIELDS.values(), *old], OPTIONAL.values(), hint)
+    wanted = [*FIELDS.values(), *old]
+    _, records = read_table(
+        source.file, wanted, OPTIONAL.values(), lambda _: "Is this MELD's *_sent_emo.csv?"
+    )
     rows = read_rows(source.file, records, FIELDS | OPTIONAL, lambda _: source.split)
     return replace(source, rows=tuple(rows))
 

@@ -7,7 +7,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -33,7 +33,10 @@ _REPAIR = {
 
 
 def read_table(
-    file: Path, required: Collection[str] = (), optional: Collection[str] = (), hint: str = ""
+    file: Path,
+    required: Collection[str] = (),
+    optional: Collection[str] = (),
+    hint: Callable[[Collection[str]], str] = lambda columns: "",
 ) -> tuple[list[str], list[dict[str, str]]]:
     """The names of all columns of a CSV or Parquet file, and its rows: column → cell.
 
@@ -43,7 +46,7 @@ def read_table(
         file: the table.
         required: columns that it must have.
         optional: columns that are read where they are there; all others are not.
-        hint: what to do where a column is missing.
+        hint: of the columns that are there, what to do where one is missing.
 
     Raises:
         UsageError: it cannot be read as such, lacks a column, has one twice, or one that holds
@@ -57,7 +60,7 @@ def read_table(
         raise UsageError(f"{about}: cannot be read as {kind} ({error})") from error
     if missing := [name for name in required if name not in columns]:
         found = ", ".join(columns) or "none"
-        raise UsageError(f"{about}: no column {', '.join(missing)}; found {found}. {hint}")
+        raise UsageError(f"{about}: no column {', '.join(missing)}; found {found}. {hint(columns)}")
     if twice := [name for name in wanted if columns.count(name) > 1]:
         raise UsageError(f"{about}: has more than one column {', '.join(twice)}")
     rows = zip(*values.values(), strict=True)

@@ -47,19 +47,21 @@ def read_own(file: Path) -> tuple[Table, ...]:
     """
     if is_folder(file, "dataset") or file.suffix.lower() not in SUFFIXES:
         raise UsageError(f"dataset {file}: is no folder and no {' or '.join(SUFFIXES)} file")
-    hint = "docs/dataset.md shows what a table of your own has to hold"
-    if set(MELD_FIELDS.values()) <= set(read_table(file)[0]):
-        hint = "It looks like MELD's: name its folder, not the file"
-    _, records = read_table(file, REQUIRED.values(), OPTIONAL.values(), hint)
+    _, records = read_table(file, REQUIRED.values(), OPTIONAL.values(), _hint)
     splits = _understood(file, [record["split"].strip() for record in records])
     rows: dict[str, list[Row]] = {}
-    fields = REQUIRED | OPTIONAL
-    for row in read_rows(file, records, fields, splits.__getitem__, unlabelled=True):
+    for row in read_rows(file, records, REQUIRED | OPTIONAL, splits.__getitem__, unlabelled=True):
         rows.setdefault(row.split, []).append(row)
     if not rows:
         raise UsageError(f"annotations {file}: holds no rows")
     order = sorted(rows, key=[*SPLITS, *rows].index)
     return tuple(Table(split=split, file=file, rows=tuple(rows[split])) for split in order)
+
+
+def _hint(columns: Collection[str]) -> str:
+    if set(MELD_FIELDS.values()) <= set(columns):
+        return "It looks like MELD's: name its folder, not the file"
+    return "docs/dataset.md shows what a table of your own has to hold"
 
 
 def _understood(file: Path, names: Iterable[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.schema.media import Audio, Media, Modality, Video
+from meldflow.storage.format.catalogue import NO_FILE
 from meldflow.storage.format.clip_facts import Facts
 from meldflow.storage.planning.plan import PartitionPlan
 from meldflow.storage.writing.partition import Result, Written
@@ -29,8 +30,8 @@ class Source:
     id: str
     clip: str
     text: str
-    sha256: bytes = bytes(32)
-    """Of the clip, when it was listed; all zero where it could not be read."""
+    sha256: bytes = NO_FILE
+    """Of the clip, when it was listed; ``NO_FILE`` where it could not be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 
+@functools.cache  # a run shows its failures every few seconds
 def template(path: str, *filters: Callable[..., str], html: bool = False) -> Template:
     """A template, which fails where it names something that it was not given.
 

@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import av
-import librosa
 import numpy as np
 from numpy.typing import NDArray
 
 from meldflow.models.clips.decode import decode
-from meldflow.models.extractors.grid import frames_in
 from meldflow.models.extractors.librosa.extractor import COLUMNS, Descriptors
-from meldflow.models.schema.media import Audio, Decoded, Media, Missing, Reason, Video
+from meldflow.models.schema.media import Audio, Decoded, Missing, Reason, Video
 from meldflow.models.weights.find import NO_WEIGHTS
 from tests.bench.pitch.contours import GROSS_SHARE, Contour, agreement
 from tests.bench.pitch.methods import METHODS, PRAAT, PYIN
+from tests.models.inputs import media
 from tests.truth import independent
 from tests.truth.explained import EXPLAINED
 
@@ -61,7 +60,7 @@ def examine(path: Path) -> Iterator[Finding]:
     try:
         heard, seen = independent.sound(path), independent.pictures(path)
     except (av.FFmpegError, OSError) as error:
-        yield _refused(path, "the file", ours.audio, str(error))
+        yield _ended(path, "the file", ours.audio, str(error))
         return
     yield from _sound(path, ours, heard)
     yield from _pictures(path, ours, seen)
@@ -77,29 +76,25 @@ def _number(path: Path, what: str, ours: float, theirs: float, within: float) ->
     )
 
 
-def _refused(path: Path, what: str, ours: object, theirs: str) -> Finding:
-    """Both have to have none of it."""
+def _ended(
+    path: Path, what: str, ours: object, theirs: str, *, agree: bool | None = None
+) -> Finding:
+    """What ended with a reason here; by default the others have to have none of it either."""
     said = f"{ours.reason} {ours.message}" if isinstance(ours, Missing) else "decoded"
-    return Finding(
-        clip=path.name, what=what, ours=said, theirs=theirs, agree=isinstance(ours, Missing)
-    )
+    agree = isinstance(ours, Missing) if agree is None else agree
+    return Finding(clip=path.name, what=what, ours=said, theirs=theirs, agree=agree)
 
 
 def _sound(path: Path, decoded: Decoded, theirs: NDArray[np.float32] | None) -> Iterator[Finding]:
     ours = decoded.audio
     if theirs is None:
-        yield _refused(path, "sound", ours, "none")
+        yield _ended(path, "sound", ours, "none")
         return
     if isinstance(ours, Missing):
         peak = float(np.abs(theirs).max())
         silent = ours.reason is Reason.SILENT and peak < 1e-4
-        yield Finding(
-            clip=path.name,
-            what="sound",
-            ours=f"{ours.reason} {ours.message}",
-            theirs=f"{theirs.size / independent.RATE:.3f} s, peak {peak:.2g}",
-            agree=silent,
-        )
+        length = f"{theirs.size / independent.RATE:.3f} s, peak {peak:.2g}"
+        yield _ended(path, "sound", ours, length, agree=silent)
         return
     seconds = (ours.samples.size / independent.RATE, theirs.size / independent.RATE)
     yield _number(path, "sound: seconds", *seconds, within=0.1)
@@ -129,29 +124,17 @@ def _wave(path: Path, ours: NDArray[np.float32], theirs: NDArray[np.float32]) ->
 
 def _described(path: Path, audio: Audio) -> Iterator[Finding]:
     """Descriptors by librosa, a frame at a time, and pitch by Praat and pYIN."""
-    media = Media(audio=audio, video=_nothing(), text=_nothing())
     extractor = Descriptors(weights=NO_WEIGHTS).setup()
-    (record,) = extractor.extract([media])
+    (record,) = extractor.extract([media(audio)])
     if isinstance(record, Missing):
         if audio.samples.size >= 400:
-            yield _refused(path, "descriptors", record, "described")
+            yield _ended(path, "descriptors", record, "described")
         return
-    found = record["frames"]
-    samples, n_frames = audio.samples, frames_in(audio.samples.size)
-    theirs: dict[str, list[float]] = {"mfcc_0": [], "mfcc_12": [], "centroid": [], "zcr": []}
-    for begin in range(0, 320 * n_frames, 320):
-        frame = samples[begin : begin + 400] - samples[begin : begin + 400].mean()
-        settings: dict[str, Any] = {"y": np.pad(frame, 56), "sr": 16_000, "n_fft": 512}
-        settings |= {"win_length": 400, "center": False}
-        mel = librosa.feature.melspectrogram(n_mels=40, **settings)
-        mfcc = librosa.feature.mfcc(S=librosa.power_to_db(mel, top_db=80), n_mfcc=25)[:, 0]
-        theirs["mfcc_0"].append(mfcc[0])
-        theirs["mfcc_12"].append(mfcc[12])
-        theirs["centroid"].append(librosa.feature.spectral_centroid(**settings)[0, 0])
-        crossings = librosa.feature.zero_crossing_rate(frame, frame_length=400, center=False)
-        theirs["zcr"].append(crossings[0, 0])
-    for name, values in theirs.items():
-        column = found[:, COLUMNS.index(name)]
+    found, samples = record["frames"], audio.samples
+    theirs = independent.descriptors(samples)
+    theirs |= {f"mfcc_{number}": theirs["mfcc"][:, number] for number in (0, 12)}
+    for name in ("mfcc_0", "mfcc_12", "centroid", "zcr"):
+        column, values = found[:, COLUMNS.index(name)], theirs[name]
         furthest = float(np.max(np.abs(column - values) / (1 + np.abs(values))))
         yield _number(path, f"{name}: furthest frame", furthest, 0, within=1e-3)
     yield from _pitch(path, found[:, COLUMNS.index("f0")].astype(np.float64), samples)
@@ -176,16 +159,10 @@ def _pictures(
 ) -> Iterator[Finding]:
     ours = decoded.video
     if theirs is None:
-        yield _refused(path, "pictures", ours, "none")
+        yield _ended(path, "pictures", ours, "none")
         return
     if isinstance(ours, Missing):
-        yield Finding(
-            clip=path.name,
-            what="pictures",
-            ours=f"{ours.reason} {ours.message}",
-            theirs=f"{theirs.times.size} frames",
-            agree=False,
-        )
+        yield _ended(path, "pictures", ours, f"{theirs.times.size} frames", agree=False)
         return
     yield _number(path, "pictures: frames", ours.n_frames, theirs.times.size, within=0)
     expected = "{}x{}".format(*theirs.size)
@@ -220,7 +197,3 @@ def _frame_by_frame(path: Path, ours: Video, theirs: independent.Pictures) -> It
         yield _number(path, "pixels: mean difference, levels of 255", levels, 0, within=4)
     else:
         yield _number(path, "pixels: frames", len(ours.frames), len(shown), within=0)
-
-
-def _nothing() -> Missing:
-    return Missing(reason=Reason.MISSING_FILE)

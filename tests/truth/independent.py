@@ -1,4 +1,4 @@
-"""What is in a clip, by FFmpeg's command line, PyAV, SciPy and Pillow; nothing of meldflow."""
+"""What is in a clip, by FFmpeg's command line, PyAV, SciPy and librosa; nothing of meldflow."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 import imageio_ffmpeg
+import librosa
 import numpy as np
 from av.stream import Disposition
 from numpy.typing import NDArray
@@ -84,6 +85,27 @@ def shown(path: Path, indices: Sequence[int], size: tuple[int, int]) -> NDArray[
     command = ("-map", f"0:{stream}", "-vf", filters, "-fps_mode", "passthrough")
     raw = _ffmpeg(path, *command, "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
     return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
+
+
+def descriptors(samples: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+    """MFCC, centroid, zero crossings, rms and the log-mel spectrum by librosa, a frame at a time.
+
+    Frames of 400 samples every 320, each without its mean, in the middle of a window of 512; shape
+    (n_frames, …) each.
+    """
+    found: dict[str, list[Any]] = {name: [] for name in ("mfcc", "centroid", "zcr", "rms", "mel")}
+    grid: dict[str, Any] = {"frame_length": 400, "hop_length": 320, "center": False}
+    for begin in range(0, samples.size - 399, 320):
+        frame = samples[begin : begin + 400] - samples[begin : begin + 400].mean()
+        window: dict[str, Any] = {"sr": RATE, "n_fft": 512, "win_length": 400, "center": False}
+        window["y"] = np.pad(frame, 56)
+        mel = librosa.feature.melspectrogram(n_mels=40, **window)
+        found["mel"].append(librosa.power_to_db(mel, top_db=80)[:, 0])
+        found["mfcc"].append(librosa.feature.mfcc(S=found["mel"][-1][:, None], n_mfcc=25)[:, 0])
+        found["centroid"].append(librosa.feature.spectral_centroid(**window)[0, 0])
+        found["zcr"].append(librosa.feature.zero_crossing_rate(frame, **grid)[0, 0])
+        found["rms"].append(librosa.feature.rms(y=frame, **grid)[0, 0])
+    return {name: np.array(values, np.float64) for name, values in found.items()}
 
 
 def _ffmpeg(path: Path, *arguments: str) -> bytes:

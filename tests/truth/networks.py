@@ -15,10 +15,11 @@ from meldflow.models.clips.decode import decode
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.extractors.registry import build
 from meldflow.models.extractors.resnet50.extractor import _random as resnet50
-from meldflow.models.schema.media import Audio, Media, Missing, Reason, Video
+from meldflow.models.schema.media import Audio, Media, Missing, Video
 from meldflow.models.weights.find import seed
 from meldflow.models.weights.load import seeded
 from meldflow.models.weights.sources import package_folder
+from tests.models.inputs import media
 from tests.truth.examine import Finding
 
 SECONDS = 10
@@ -32,18 +33,15 @@ def compared(path: Path) -> Iterator[Finding]:
     decoded = decode(path)
     if isinstance(decoded.audio, Audio) and decoded.audio.samples.size >= 400:
         samples = decoded.audio.samples[: SECONDS * 16_000]
-        ours = _record("audio/wav2vec2", Media(audio=Audio(samples=samples), video=_no, text=_no))
+        ours = _record("audio/wav2vec2", media(Audio(samples=samples)))
         yield _alike(path, "wav2vec 2.0", ours["frames"], _wav2vec2(samples))
     if isinstance(decoded.video, Video):
-        ours = _record("video/resnet50", Media(audio=_no, video=decoded.video, text=_no))
+        ours = _record("video/resnet50", media(video=decoded.video))
         theirs = _resnet50(decoded.video.frames)
         yield _alike(path, "ResNet-50", ours["features"][: len(theirs)], theirs)
     text = path.stem.replace("_", " ")
-    ours = _record("text/minilm", Media(audio=_no, video=_no, text=text))
+    ours = _record("text/minilm", media(text=text))
     yield _alike(path, "MiniLM on its name", ours["embedding"][None], _minilm(text))
-
-
-_no = Missing(reason=Reason.MISSING_FILE)
 
 
 @functools.cache
@@ -53,8 +51,8 @@ def _ready(name: str) -> Extractor:
     return extractor.setup()
 
 
-def _record(name: str, media: Media) -> Any:
-    (record,) = _ready(name).extract([media])
+def _record(name: str, one: Media) -> Any:
+    (record,) = _ready(name).extract([one])
     assert not isinstance(record, Missing), record
     return record
 
@@ -78,28 +76,32 @@ def _alike(path: Path, what: str, ours: Any, theirs: NDArray[np.float32]) -> Fin
 
 
 def _number(name: str) -> int:
-    found = seed(_ready(name).weights)
+    """What its random weights are drawn by."""
+    found = seed(build([name], {}, "random")[0].weights)
     assert found is not None
     return found
 
 
 @functools.cache
-def _their_wav2vec2() -> Any:
-    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+def their_wav2vec2() -> Any:
+    """The same network as transformers builds it, with none of our changes."""
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-    model = seeded(_number("audio/wav2vec2"), lambda: Wav2Vec2Model(Wav2Vec2Config()))
-    return Wav2Vec2FeatureExtractor(do_normalize=True), model.eval()
+    return seeded(_number("audio/wav2vec2"), lambda: Wav2Vec2Model(Wav2Vec2Config())).eval()
 
 
 def _wav2vec2(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    prepare, model = _their_wav2vec2()
+    from transformers import Wav2Vec2FeatureExtractor
+
+    prepare = Wav2Vec2FeatureExtractor(do_normalize=True)
     values = prepare(samples, sampling_rate=16_000, return_tensors="pt").input_values
     with torch.inference_mode():
-        return np.asarray(model(values).last_hidden_state[0])
+        return np.asarray(their_wav2vec2()(values).last_hidden_state[0])
 
 
 @functools.cache
-def _their_resnet50() -> Any:
+def their_resnet50() -> Any:
+    """The same network as torchvision builds it, with none of our changes."""
     model = seeded(_number("video/resnet50"), resnet50)
     model.fc = torch.nn.Identity()
     return model.eval()
@@ -113,7 +115,7 @@ def _resnet50(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     preset = ResNet50_Weights.IMAGENET1K_V2.transforms()
     steps = Compose([CenterCrop(224), ToTensor(), Normalize(preset.mean, preset.std)])
     with torch.inference_mode():
-        rows = [_their_resnet50()(steps(Image.fromarray(one))[None])[0] for one in frames]
+        rows = [their_resnet50()(steps(Image.fromarray(one))[None])[0] for one in frames]
     return torch.stack(rows).numpy()
 
 

@@ -29,8 +29,7 @@ def show_prediction(found: Prediction) -> None:
     likely = sorted(found.probabilities.items(), key=lambda one: -one[1])
     for label, probability in likely:
         beside = (f"[dim]{found.by[name][label]:.3f}[/]" for name in others)
-        table.add_row(
-            escape(label), Bar(1.0, 0.0, probability, width=BAR), f"{probability:.3f}", *beside
-        )
+        bar = Bar(1.0, 0.0, probability, width=BAR)
+        table.add_row(escape(label), bar, f"{probability:.3f}", *beside)
     out.print(table)
     out.print(f"model {escape(found.model)}")

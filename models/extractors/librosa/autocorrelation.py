@@ -84,7 +84,8 @@ def _candidates(
     frames: NDArray[np.float64], loudest: float, rate: int, fmin: float, fmax: float
 ) -> _Candidates:
     """Peaks of the autocorrelation of frames of shape (n_frames, n_samples)."""
-    correlation = _correlation(frames, n_lags=int(rate / fmin) + 3)
+    period = int(rate / fmin)
+    correlation = _correlation(frames, n_lags=period + 3)
     lags = np.arange(int(rate / fmax), correlation.shape[1] - 1)
     before, here, after = (correlation[:, lags + step] for step in (-1, 0, 1))
     peak = (here > before) & (here >= after) & (here > 0)
@@ -98,7 +99,6 @@ def _candidates(
     strength[~peak | (hertz < fmin) | (hertz > fmax)] = -np.inf
     best = np.argsort(-strength, axis=1)[:, :_CANDIDATES]
 
-    period = int(rate / fmin)
     middle = frames[:, (frames.shape[1] - period) // 2 :][:, :period]
     level = np.abs(middle).max(axis=1) / (loudest or 1.0)
     unvoiced = _VOICED + np.maximum(0, 2 - level * (1 + _VOICED) / _SILENT)

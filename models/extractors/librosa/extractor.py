@@ -163,8 +163,7 @@ def _columns(
     frames = frames - frames.mean(axis=1, keepdims=True)
     window = librosa.filters.get_window("hann", FRAME).astype(np.float32)
     spectrum = np.abs(scipy.fft.rfft(frames * window, _N_FFT)).T
-    power = spectrum**2
-    mel = librosa.feature.melspectrogram(S=power, sr=rate, n_mels=_N_MELS)
+    mel = librosa.feature.melspectrogram(S=spectrum**2, sr=rate, n_mels=_N_MELS)
     # Relative to the frame's own loudness, not the clip's: a frame depends on itself only.
     mel = librosa.power_to_db(np.maximum(mel, _FLOOR * mel.max(axis=0)), top_db=None)
     mfcc = librosa.feature.mfcc(S=mel, n_mfcc=_N_MFCC)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,17 +60,19 @@ _SPEAKERS: Mapping[str, _Speaker] = {
 }
 
 
-def _coloured(slope: float, lowest: float = 20.0) -> Callable[[int, np.random.Generator], Sound]:
-    """Noise whose power falls by so many powers of the frequency."""
-
-    def made(n_samples: int, rng: np.random.Generator) -> Sound:
-        spectrum = np.fft.rfft(rng.normal(size=n_samples))
-        frequencies = np.fft.rfftfreq(n_samples, 1 / RATE)
-        return np.asarray(
-            np.fft.irfft(spectrum * frequencies.clip(lowest) ** (-slope / 2), n_samples)
-        )
-
-    return made
+def noise(
+    n_samples: int,
+    rng: np.random.Generator,
+    *,
+    slope: float = 0.0,
+    low: float = 0.0,
+    high: float = RATE / 2,
+) -> Sound:
+    """Noise of a band (Hz), whose power falls by so many powers of the frequency."""
+    spectrum = np.fft.rfft(rng.normal(size=n_samples))
+    frequencies = np.fft.rfftfreq(n_samples, 1 / RATE)
+    spectrum[(frequencies < low) | (frequencies > high)] = 0
+    return np.asarray(np.fft.irfft(spectrum * frequencies.clip(20.0) ** (-slope / 2), n_samples))
 
 
 def _hum(n_samples: int, rng: np.random.Generator) -> Sound:
@@ -92,9 +95,9 @@ def _music(n_samples: int, rng: np.random.Generator) -> Sound:
 
 
 BACKGROUNDS: Mapping[str, Callable[[int, np.random.Generator], Sound]] = {
-    "white noise": _coloured(0),
-    "pink noise": _coloured(1),
-    "rumble": _coloured(2),
+    "white noise": noise,
+    "pink noise": partial(noise, slope=1),
+    "rumble": partial(noise, slope=2),
     "hum": _hum,
     "music": _music,
 }
@@ -132,10 +135,10 @@ def made() -> Iterator[tuple[str, list[Heard]]]:
         yield name, [_heard(spoil(sound), truth) for sound, truth in voices.values()]
 
 
-def _scaled(noise: Sound, sound: Sound, level: float) -> Sound:
-    """The noise, so many dB below the sound's RMS."""
-    power = np.mean(sound**2) / np.mean(noise**2)
-    return np.asarray(noise * np.sqrt(power) * 10 ** (-level / 20))
+def _scaled(background: Sound, sound: Sound, level: float) -> Sound:
+    """The background, so many dB below the sound's RMS."""
+    power = np.mean(sound**2) / np.mean(background**2)
+    return np.asarray(background * np.sqrt(power) * 10 ** (-level / 20))
 
 
 def _heard(sound: Sound, truth: Contour) -> Heard:
@@ -191,7 +194,5 @@ def _syllable(
 def _fricative(rng: np.random.Generator, loudness: float) -> Sound:
     """0.12 s of noise above 3 kHz."""
     n_samples = round(0.12 * RATE)
-    spectrum = np.fft.rfft(rng.normal(size=n_samples))
-    spectrum[np.fft.rfftfreq(n_samples, 1 / RATE) < 3000] = 0
-    noise = np.fft.irfft(spectrum, n_samples)
-    return np.asarray(np.hanning(n_samples) * loudness * noise / noise.std())
+    hiss = noise(n_samples, rng, low=3000)
+    return np.asarray(np.hanning(n_samples) * loudness * hiss / hiss.std())

@@ -21,6 +21,7 @@ from meldflow.models.schema.media import Audio, Missing, Reason
 from meldflow.models.weights.find import NO_WEIGHTS
 from tests.media import tone
 from tests.models.inputs import SPOKEN, media, real, speech
+from tests.truth.independent import descriptors as by_librosa
 
 Ready = Callable[[str], Extractor]
 
@@ -117,25 +118,7 @@ def test_real_clips_equal_direct_calls_of_librosa(
     assert isinstance(sound, Audio)
     samples = sound.samples
     record = described(extractor, samples)
-    # A frame at a time, each without its mean, in the middle of a window of 512 samples.
-    by_hand: dict[str, list[Any]] = {"mfcc": [], "centroid": [], "zcr": [], "rms": []}
-    mels = []
-    for begin in range(0, samples.size - 399, 320):
-        frame = samples[begin : begin + 400] - samples[begin : begin + 400].mean()
-        spectral: dict[str, Any] = {
-            "y": np.pad(frame, 56),
-            "sr": 16000,
-            "n_fft": 512,
-            "win_length": 400,
-            "center": False,
-        }
-        mel = librosa.feature.melspectrogram(n_mels=40, **spectral)
-        mels.append(librosa.power_to_db(mel, top_db=80))
-        by_hand["mfcc"].append(librosa.feature.mfcc(S=mels[-1], n_mfcc=25)[:, 0])
-        by_hand["centroid"].append(librosa.feature.spectral_centroid(**spectral)[0, 0])
-        grid: dict[str, Any] = {"frame_length": 400, "hop_length": 320, "center": False}
-        by_hand["zcr"].append(librosa.feature.zero_crossing_rate(frame, **grid)[0, 0])
-        by_hand["rms"].append(librosa.feature.rms(y=frame, **grid)[0, 0])
+    by_hand = by_librosa(samples)
     for column_name in ("centroid", "zcr", "rms"):
         found = column(record, column_name)
         np.testing.assert_allclose(
@@ -146,7 +129,7 @@ def test_real_clips_equal_direct_calls_of_librosa(
         assert np.isnan(record["tempo"])
         return
     onsets = librosa.onset.onset_strength(
-        S=np.concatenate(mels, axis=1), sr=16000, hop_length=320, center=False
+        S=by_hand["mel"].T.astype(np.float32), sr=16000, hop_length=320, center=False
     )
     tempo = librosa.feature.tempo(onset_envelope=onsets, sr=16000, hop_length=320)
     assert record["tempo"] == pytest.approx(tempo[0], rel=1e-4)

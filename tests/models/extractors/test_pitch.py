@@ -19,6 +19,7 @@ from meldflow.models.schema.media import Audio, Missing
 from meldflow.models.weights.find import NO_WEIGHTS
 from tests.bench.pitch.contours import agreement
 from tests.bench.pitch.methods import METHODS, OURS, PRAAT, PYIN
+from tests.bench.pitch.sounds import noise as noise_of
 from tests.models.inputs import media
 from tests.paths import DATA
 from tests.real import SENTENCE
@@ -70,17 +71,14 @@ def tone_then(noise: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.concatenate([0.1 * tone / tone.std(), 0.1 * noise / noise.std()]).astype(np.float32)
 
 
-def coloured(low: float, high: float, slope: float = 0.0) -> NDArray[np.float64]:
-    """A second of noise of that band, whose power falls by so many powers of the frequency."""
-    spectrum = np.fft.rfft(np.random.default_rng(0).normal(size=16000))
-    frequencies = np.fft.rfftfreq(16000, 1 / 16000)
-    spectrum[(frequencies < low) | (frequencies > high)] = 0
-    return np.fft.irfft(spectrum * frequencies.clip(20) ** (-slope / 2))
+def second(**band: float) -> NDArray[np.float64]:
+    """A second of noise of a band."""
+    return noise_of(16000, np.random.default_rng(0), **band)
 
 
 @pytest.mark.parametrize(
     "noise",
-    [coloured(0, 8000), coloured(0, 8000, 1), coloured(3000, 8000), coloured(5, 55, 2)],
+    [second(), second(slope=1), second(low=3000), second(low=5, high=55, slope=2)],
     ids=["white", "pink", "fricative", "rumble"],
 )
 def test_a_tone_is_voiced_and_noise_is_not(noise: NDArray[np.float64]) -> None:

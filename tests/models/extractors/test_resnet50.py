@@ -13,12 +13,10 @@ from PIL import Image
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.extractors.registry import build
-from meldflow.models.extractors.resnet50.extractor import ResNet50, _random, centre
+from meldflow.models.extractors.resnet50.extractor import ResNet50, centre
 from meldflow.models.running.computing import BACKENDS, Computing
 from meldflow.models.schema.features import Features
 from meldflow.models.schema.media import Missing
-from meldflow.models.weights.find import seed
-from meldflow.models.weights.load import seeded
 from tests.models.clips.decoding import in_float
 from tests.models.inputs import TALKING, film, media, real
 
@@ -35,14 +33,9 @@ def extractor(ready: Ready, request: pytest.FixtureRequest) -> Extractor:
 
 @pytest.fixture(scope="module")
 def theirs() -> Any:
-    """The same network as torchvision builds it, with none of our changes."""
-    import torch
+    from tests.truth.networks import their_resnet50
 
-    number = seed(build(["video/resnet50"], {}, "random")[0].weights)
-    assert number is not None
-    model = seeded(number, _random)
-    model.fc = torch.nn.Identity()
-    return model.eval()
+    return their_resnet50()
 
 
 def record(extractor: Extractor, n_frames: int, height: int, width: int) -> Features:

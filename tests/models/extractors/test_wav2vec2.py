@@ -17,8 +17,7 @@ from meldflow.models.extractors.wav2vec2.extractor import Wav2Vec2, standardised
 from meldflow.models.extractors.wav2vec2.windows import Window, stitch, windows
 from meldflow.models.running.computing import BACKENDS, Computing
 from meldflow.models.schema.media import Audio, Missing, Reason
-from meldflow.models.weights.find import NO_WEIGHTS, seed
-from meldflow.models.weights.load import seeded
+from meldflow.models.weights.find import NO_WEIGHTS
 from tests.models.inputs import SPOKEN, media, real, speech
 
 Ready = Callable[[str], Extractor]
@@ -35,12 +34,9 @@ def extractor(ready: Ready, request: pytest.FixtureRequest) -> Wav2Vec2:
 
 @pytest.fixture(scope="module")
 def theirs() -> Any:
-    """The same network as transformers builds it, with none of our changes."""
-    from transformers import Wav2Vec2Config, Wav2Vec2Model
+    from tests.truth.networks import their_wav2vec2
 
-    number = seed(build(["audio/wav2vec2"], {}, "random")[0].weights)
-    assert number is not None
-    return seeded(number, lambda: Wav2Vec2Model(Wav2Vec2Config())).eval()
+    return their_wav2vec2()
 
 
 @pytest.fixture(autouse=True)
