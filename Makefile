@@ -14,14 +14,14 @@ MELDFLOW := $(BIN)/meldflow
 # Processes that test side by side: half of the time a test waits for servers and disks. In the order
 # of the folders, so that the few long tests of flows/ do not come last.
 TESTERS ?= 2
-TEST := $(BIN)/python -m pytest -m "not slow" --numprocesses $(TESTERS) --dist loadfile \
+TEST := $(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses $(TESTERS) --dist loadfile \
 	--no-loadscope-reorder
 
 # Threads that wait sleep: tests run beside the processes that they start.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-slow test-newer truth chaos bench performance docs screenshots lint format types lock clean
+.PHONY: help setup demo test coverage test-slow gpu test-newer truth chaos bench performance docs screenshots lint format types lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ coverage: $(READY) ## Run the tests, and show what of the product's branches the
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+gpu: $(READY) ## Check and measure what a GPU does; without one, a CPU stands for it
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m tests.bench gpu $(or $(ARGUMENTS),$(shell command -v nvidia-smi >/dev/null || echo --clips 2 --utterances 4))
 
 test-newer: $(READY) ## Run the store's tests with the newer zarr and Icechunk, if Python 3.12 is there
 	@if ! $(NEWER_PYTHON) -c "" 2>/dev/null; then \

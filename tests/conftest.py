@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.paths import ROOT
+from tests.paths import importable
 from tests.servers import end_servers
 
 # Children of tests find this checkout and its tests, whatever folder they start in.
-os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+os.environ["PYTHONPATH"] = importable()
 
 
 @pytest.fixture(scope="session", autouse=True)

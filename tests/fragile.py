@@ -5,6 +5,7 @@ a text that mean something:
 
 ======================== ===========================================================
 ``SIGKILL`` ``SIGSEGV``… the process that encodes it gets this signal
+``LOST``                 its GPU can no longer be used; without one, it is killed
 ``HANG``                 it is never done
 ``GREEDY``               even alone it needs more memory than there is
 ``ROOMY``                more than two at once need more memory than there is
@@ -74,7 +75,7 @@ class Fragile(Extractor):
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
         texts = [one.text for one in media if not isinstance(one.text, Missing)]
         if self.role == "model":
-            _suffer(texts)
+            _suffer(texts, self.loaded)
         return [self.outcome(text) for text in texts]
 
     def outcome(self, text: str) -> Record:
@@ -137,12 +138,23 @@ def announce(folder: Path) -> Path:
     return folder
 
 
-def _suffer(texts: Sequence[str]) -> None:
+def _lose(device: str) -> None:
+    """Makes a kernel fail, after which every call to CUDA of this process does."""
+    if device == "cpu":
+        os.kill(os.getpid(), signal.SIGKILL)
+    import torch
+
+    torch.zeros(1, device=device)[torch.tensor([7], device=device)].cpu()
+
+
+def _suffer(texts: Sequence[str], device: str) -> None:
     whole = " ".join(texts)
     time.sleep(sum(map(int, re.findall(r"(\d+)ms", whole))) / 1000)
     for name in FATAL:
         if name in whole:
             os.kill(os.getpid(), signal.Signals[name])
+    if "LOST" in whole:
+        _lose(device)
     if "HANG" in whole:
         time.sleep(3600)
     if "GREEDY" in whole:

@@ -20,7 +20,8 @@ from meldflow.models.clips.choice import best_audio, best_video, plausible
 from meldflow.models.clips.container import Nameless, codec_options, open_container
 from meldflow.models.clips.facts import audio_facts, video_facts
 from meldflow.models.clips.keyframes import Pictures
-from meldflow.models.clips.options import DecodeOptions
+from meldflow.models.clips.nvdec import kept
+from meldflow.models.clips.options import CPU, NVDEC, DecodeOptions
 from meldflow.models.clips.sound import Sound
 from meldflow.models.clips.tracks import Clock, Track, finished, line, pump
 from meldflow.models.schema.media import Decoded, Missing, Probe, Reason
@@ -68,10 +69,12 @@ def decode(
         heard = _unusable(ears, Reason.NO_AUDIO, wanted=audio) or Track(
             _limited(ears, options), Sound(options, ears, clock.zero, only), clock
         )
-        seen = _unusable(eyes, Reason.NO_VIDEO, wanted=pictures) or Track(
-            _limited(eyes, options), Pictures(options, eyes, clock.zero), clock
-        )
-        pump(clock, [one for one in (heard, seen) if isinstance(one, Track)])
+        on_card = pictures and options.decoder == NVDEC
+        with kept(eyes if on_card else None, options.max_pixels) as card:
+            seen = _unusable(eyes, Reason.NO_VIDEO, wanted=pictures) or Track(
+                _limited(eyes, options), Pictures(options, eyes, clock.zero), clock, card
+            )
+            pump(clock, [one for one in (heard, seen) if isinstance(one, Track)])
         if file.failure is not None:
             raise file.failure
         loudest = heard.sink.end() if isinstance(heard, Track) else -1
@@ -90,7 +93,11 @@ def decode(
         return replace(result, audio=alone.audio, audio_facts=alone.audio_facts)
 
     result = _opened(path, options, read)
-    return Decoded(audio=result, video=result) if isinstance(result, Missing) else result
+    if isinstance(result, Missing):
+        return Decoded(audio=result, video=result)
+    if options.decoder == NVDEC and _doubtful(result):
+        return decode(path, replace(options, decoder=CPU), audio=audio, video=video)
+    return result
 
 
 def probe(path: str | os.PathLike[str]) -> Probe | Missing:
@@ -125,6 +132,13 @@ def _opened(
     except (av.FFmpegError, OSError) as error:
         cause = file.failure if file is not None and file.failure is not None else error
         return Missing(reason=Reason.UNREADABLE, message=line(cause))
+
+
+def _doubtful(decoded: Decoded) -> bool:
+    """Whether a card may have made other pictures of a stream than a CPU would."""
+    video, facts = decoded.video, decoded.video_facts
+    refused = isinstance(video, Missing) and video.reason == Reason.DECODE_ERROR
+    return refused or (facts is not None and facts.damaged)
 
 
 def _refuse(path: str | os.PathLike[str]) -> Missing | None:

@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 MAX_ASPECT = 16.0
 """Longer side of a picture over its shorter one; scaling one beyond would blow up the longer."""
 
+CPU, NVDEC = DECODERS = ("cpu", "nvdec")
+"""What decodes pictures: FFmpeg's own decoders, or a GPU's where it has one for the stream."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeOptions:
@@ -28,6 +31,9 @@ class DecodeOptions:
     strict: bool = False
     """Whether a damaged stream (``StreamFacts.damaged``) is a ``decode_error``; otherwise what
     could be decoded of it is kept. Always part of the parameters."""
+    decoder: str = CPU
+    """A name in ``DECODERS``; part of the key where it is not the CPU, since a card does not tell
+    of all damage that it meets."""
     version: int = 3
     """Raised by the author when the same options give other values."""
 
@@ -56,6 +62,7 @@ class DecodeOptions:
             "resize": "swscale-bilinear",
             "short_side": self.short_side,
             "strict": self.strict,
+            **({} if self.decoder == CPU else {"decoder": self.decoder}),
         }
 
     @property

@@ -12,6 +12,7 @@ from av.format import Flags
 
 from meldflow.models.clips.choice import best_audio, best_video, clip_start
 from meldflow.models.clips.keyframes import Pictures
+from meldflow.models.clips.nvdec import Nvdec
 from meldflow.models.clips.sound import Sound
 from meldflow.models.schema.media import Missing, Reason, StreamFacts
 
@@ -79,6 +80,8 @@ class Track(Generic[S]):
     stream: Any
     sink: S
     clock: Clock
+    card: Nvdec | None = None
+    """What decodes it; None: the stream's own decoder."""
     errors: list[str] = field(default_factory=list)
     encrypted: bool = False
     until_key: bool = False
@@ -94,7 +97,7 @@ class Track(Generic[S]):
         if self.done or self._skips(packet):
             return
         try:
-            for frame in packet.decode():
+            for frame in self.card.decode(packet) if self.card else packet.decode():
                 self._feed(frame)
         except av.FFmpegError as error:
             self.errors.append(line(error))

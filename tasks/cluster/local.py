@@ -119,9 +119,13 @@ class Local(Profile):
         workers, gpus = self.worker_count(), self.gpu_count()
         memory = worker_bytes(workers + gpus)
         roles = roles_of_cpu_workers(gpus)
-        specs = {f"cpu-{n}": _spec(roles, memory) for n in range(workers)}
-        # A GPU worker of a simulation, with `device: cpu`, sees none.
+        # A GPU worker of a simulation, with `device: cpu`, sees none. Those that decode may do it
+        # by a GPU's video decoder.
         seen = visible_gpus() if self.device == "cuda" else [""] * gpus
+        specs = {
+            f"cpu-{n}": _spec(roles, memory, (seen or [""])[n % (gpus or 1)])
+            for n in range(workers)
+        }
         return specs | {f"gpu-{n}": _spec(("model",), memory, seen[n]) for n in range(gpus)}
 
 

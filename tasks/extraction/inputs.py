@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from meldflow.models.clips.options import NVDEC
 from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.running.computing import Computing, choose
@@ -22,16 +23,23 @@ def wanted_extractors(options: ExtractOptions) -> tuple[Extractor, ...]:
     """The extractors, with their weights found but nothing loaded.
 
     Raises:
-        UsageError: see ``extractors.registry.build`` and ``running.computing.choose``.
+        UsageError: a GPU is to decode, and the cluster has none, or see ``registry.build`` and
+            ``running.computing.choose``.
     """
+    device, had = load_profile(options.cluster).device, _computed_by(options.store)
+    if options.decoder == NVDEC and device == "cpu":
+        raise UsageError("decoder nvdec: needs GPUs; set `device: cuda` in the cluster profile")
     built = registry.build(
         options.only,
         options.weights_of,
         options.weights,
         registry.read_parameters(options.parameters),
-        decoding={"strict": options.strict, "max_seconds": options.max_seconds},
+        decoding={
+            "strict": options.strict,
+            "max_seconds": options.max_seconds,
+            "decoder": options.decoder,
+        },
     )
-    device, had = load_profile(options.cluster).device, _computed_by(options.store)
     return tuple(
         one
         if one.computing is None

@@ -231,9 +231,9 @@ def _extract(ready: Extractor, sources: Sequence[Source], media: Sequence[Media]
         if len(media) == 1 and not out_of_memory:
             logger.exception("%s %s: the extractor raised", sources[0].id, ready.spec.name)
     # Not in the handler: the error holds on to all that the failed attempt had in memory.
-    release_memory()
-    if is_gpu_lost():
+    if is_gpu_lost():  # asked first: on a lost one, giving memory back fails as well
         raise ending(f"the GPU of this worker cannot be used any more ({said})")
+    release_memory()
     if len(media) > 1:
         half = len(media) // 2
         return _extract(ready, sources[:half], media[:half]) + _extract(

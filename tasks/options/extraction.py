@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, WithJsonSchema, model_validator
 
+from meldflow.models.clips.options import CPU, DECODERS
 from meldflow.models.extractors import registry
 from meldflow.models.running.computing import AUTO, BACKENDS, PRECISIONS
 from meldflow.models.schema.errors import UsageError
@@ -88,6 +89,9 @@ class ExtractOptions(Options):
     precision: Precision = AUTO
     """Numbers that these networks compute with; auto: those of the store's features, else bf16 on
     CPUs that have instructions for it, else fp32."""
+    decoder: Annotated[str, OneOf(DECODERS)] = CPU
+    """What decodes the pictures; nvdec: the video decoder of a GPU that the worker sees, where it
+    has one for the stream. It is part of the key."""
     retry_failed: Annotated[tuple[WhyFailed, ...], Cli(metavar="[REASON…]")] = Field(
         (), title="Try failures again"
     )

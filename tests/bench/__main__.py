@@ -6,9 +6,9 @@ import os
 
 from meldflow.flows.cli.main import answer
 from tests.bench.cli import bench_commands
-from tests.paths import ROOT
+from tests.paths import importable
 
 if __name__ == "__main__":
     # Children measure this checkout and find its benches, whatever folder they start in.
-    os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+    os.environ["PYTHONPATH"] = importable()
     answer(bench_commands)

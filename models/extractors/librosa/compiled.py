@@ -6,13 +6,14 @@ every later process. The likely cause, not reproduced on demand, is that both co
 function and left an index of the one beside the code of the other. Compiling takes 20 s, too
 long to do it anew in every worker. So a process works in a folder of its own: it starts from a
 copy of what an earlier one published, and publishes what it compiled if nobody has yet. What is
-published never changes.
+published never changes. Of processes that start at once, the first compiles and the others wait.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import fcntl
 import functools
 import hashlib
 import platform
@@ -35,11 +36,30 @@ def compiling(what: str) -> Iterator[None]:
         what: names the functions that are compiled inside; another set has another name.
     """
     own, published = _own_folder(), _published(what)
-    if published.is_dir():
-        shutil.copytree(published, own, dirs_exist_ok=True)
-    yield
-    if not published.is_dir():
-        _publish(own, published)
+    with contextlib.ExitStack() as alone:
+        if not published.is_dir():
+            alone.enter_context(_lock(published))
+        if published.is_dir():
+            alone.close()
+            shutil.copytree(published, own, dirs_exist_ok=True)
+        yield
+        if not published.is_dir():
+            _publish(own, published)
+
+
+@contextlib.contextmanager
+def _lock(published: Path) -> Iterator[None]:
+    """For one process at a time, which lets go of it when it ends, however it does."""
+    try:
+        published.parent.mkdir(parents=True, exist_ok=True)
+        file = published.with_suffix(".lock").open("w")
+    except OSError:  # where nothing can be written, nothing is shared
+        yield
+        return
+    with file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @functools.cache

@@ -25,8 +25,6 @@ ARRAYS = {"audio/wav2vec2": ("frames", "mean"), "video/resnet50": ("features",)}
 PROMISED = 0.999
 """The least cosine of a row that is held to be the same feature."""
 
-DEVICE = "cpu"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deviation:
@@ -60,7 +58,7 @@ class Computed:
 
 
 def computed(
-    media: Sequence[Media], weights: str, say: Callable[[str], None]
+    media: Sequence[Media], weights: str, say: Callable[[str], None], device: str = "cpu"
 ) -> Iterator[Computed]:
     """Every network in every way that runs here, and why the others do not.
 
@@ -68,17 +66,19 @@ def computed(
         media: what the networks get.
         weights: ``pretrained``, ``random`` or a path.
         say: told what is being done.
+        device: what they run on; the reference always runs on the CPU.
 
     Raises:
         UsageError: the weights are not there.
     """
     for extractor in ARRAYS:
-        reference: dict[str, NDArray[np.float64]] = {}
+        say(f"{extractor}: {Computing()} on the CPU")
+        reference = _rows(extractor, weights, Computing(), media, "cpu")
         for backend, precision in product(BACKENDS, PRECISIONS):
             computing = Computing(backend=backend, precision=precision)
             say(f"{extractor}: {computing}")
             try:
-                rows = _rows(extractor, weights, computing, media)
+                rows = _rows(extractor, weights, computing, media, device)
             except _RefusedError as refused:
                 yield Computed(
                     extractor=extractor,
@@ -87,7 +87,6 @@ def computed(
                     refusal=str(refused),
                 )
                 continue
-            reference = reference or rows  # torch in fp32 comes first, and always runs
             yield Computed(
                 extractor=extractor,
                 backend=backend,
@@ -124,19 +123,19 @@ class _RefusedError(Exception):
 
 
 def _rows(
-    name: str, weights: str, computing: Computing, media: Sequence[Media]
+    name: str, weights: str, computing: Computing, media: Sequence[Media], device: str
 ) -> dict[str, NDArray[np.float64]]:
     """Array → its rows of all clips that have any, shape (n_rows, size).
 
     Raises:
         _RefusedError: it does not run in this way here.
     """
-    if refusal := computing.refusal(DEVICE):
+    if refusal := computing.refusal(device):
         raise _RefusedError(refusal)
     (plain,) = registry.build([name], {}, weights)
     extractor = replace(plain, computing=computing)
     try:
-        records = extractor.setup(DEVICE).extract(media)
+        records = extractor.setup(device).extract(media)
     except RuntimeError as error:  # torch says so of an operation that it lacks
         raise _RefusedError(str(error).strip().partition("\n")[0]) from error
     finally:

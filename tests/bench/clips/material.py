@@ -10,7 +10,6 @@ from pathlib import Path
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import Utterance
 from meldflow.tasks.dataset import take_in, take_in_folder
-from tests.bench.clips.broadcast import make_clips
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +40,8 @@ def material(
     """
     directory = directory or folder / "clips"
     if not directory.exists():
+        from tests.bench.clips.broadcast import make_clips  # what draws them may not be installed
+
         made = count(1)
         say(f"making {clips} clips")
         make_clips(directory, clips, 0, lambda: say(f"making {clips} clips: {next(made)} made"))

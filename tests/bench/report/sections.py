@@ -73,6 +73,15 @@ SECTIONS: Sequence[Section] = (
         "the same direction.",
     ),
     Section(
+        name="gpu",
+        title="On a GPU",
+        figures=("decoding", "networks", "cpu", "ways", "at_once"),
+        about="Decoding and the networks alone, then whole extractions on warm workers: a process "
+        "for the networks, fed by one decoding process per core. Agreement is with the same clips "
+        "on the CPU in fp32. Where no card is named, a worker on the CPU stood for it, and nothing "
+        "is said of speed.",
+    ),
+    Section(
         name="pitch",
         title="Pitch",
         figures=("pitch", "contours", "cpu_ms_per_second"),

@@ -20,7 +20,11 @@ import psutil
 from meldflow.flows.serving.site import process
 from meldflow.flows.serving.site.settings import QUIET
 from meldflow.models.schema.errors import RunError
-from meldflow.tasks.cluster.environment import ROLES, resources_option, worker_environment
+from meldflow.tasks.cluster.environment import (
+    resources_option,
+    roles_of_cpu_workers,
+    worker_environment,
+)
 from meldflow.tasks.cluster.local import Local, worker_bytes
 from tests.bench.running.usage import cpu_seconds
 from tests.servers import own_server
@@ -44,12 +48,9 @@ _DASK = (sys.executable, "-W", "ignore", "-m")
 _SCHEDULER = (*_DASK, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0")
 _WORKER = (
     *(*_DASK, "distributed.cli.dask_worker", "--host", "127.0.0.1", "--nthreads", "1"),
-    *("--resources", resources_option(ROLES), "--no-dashboard"),
-    *("--memory-limit", str(worker_bytes(WORKERS))),
-    *(
-        "--preload",
-        "meldflow.tasks.extraction.stages",
-    ),  # what it imports is no part of what a run costs
+    "--no-dashboard",
+    # What it imports is no part of what a run costs.
+    *("--preload", "meldflow.tasks.extraction.stages"),
 )
 
 
@@ -217,7 +218,13 @@ def server(folder: Path) -> Iterator[System]:
 
 @contextlib.contextmanager
 def cluster(
-    up: System, workers: int, *, name: str = CLUSTER, hosts: Sequence[Sequence[str]] = ()
+    up: System,
+    workers: int,
+    *,
+    name: str = CLUSTER,
+    hosts: Sequence[Sequence[str]] = (),
+    gpus: int = 0,
+    device: str = "cpu",
 ) -> Iterator[str]:
     """A scheduler and workers beside a server, stopped at the end; gives the scheduler's address.
 
@@ -229,6 +236,8 @@ def cluster(
         name: of the profile, and in the names of the workers.
         hosts: commands that start all of them, in as many processes; else each has a process of
             its own.
+        gpus: how many join besides, for the networks alone, which the others then do not run.
+        device: what the networks run on.
 
     Raises:
         RunError: one of them did not start.
@@ -237,16 +246,26 @@ def cluster(
     where = ("--scheduler-file", str(told))
     commands: dict[str, list[Sequence[str]]] = {
         "scheduler": [(*_SCHEDULER, "--dashboard-address", "127.0.0.1:0", *where)],
-        "workers": [(*one, *where) for one in hosts]
-        or [(*_WORKER, *where, "--name", f"{name}-{number}") for number in range(workers)],
+        "workers": [(*one, *where) for one in hosts or _workers(name, workers, gpus)],
     }
     with contextlib.ExitStack() as stack:
         for kind, several in commands.items():
             for command in several:
                 stack.enter_context(_started(command, up, kind))
-        address = _address(told, workers)
-        up.profile_of(name).write_text(f"kind: address\naddress: {address}\n")
+        address = _address(told, workers + gpus)
+        profile = f"kind: address\naddress: {address}\ndevice: {device}\n"
+        up.profile_of(name).write_text(profile)
         yield address
+
+
+def _workers(name: str, workers: int, gpus: int) -> Iterator[Sequence[str]]:
+    """Commands for a worker each: those without a GPU, then those with one."""
+    memory = ("--memory-limit", str(worker_bytes(workers + gpus)))
+    places = {"": (workers, roles_of_cpu_workers(gpus)), "gpu-": (gpus, ("model",))}
+    for kind, (number, roles) in places.items():
+        for one in range(number):
+            own = ("--resources", resources_option(roles), "--name", f"{name}-{kind}{one}")
+            yield (*_WORKER, *memory, *own)
 
 
 @contextlib.contextmanager
