@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -146,6 +147,43 @@ def up(
         for one in left:
             one.kill()
         assert not left
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """A Dask scheduler with one worker, ``cpu-0``."""
+
+    metrics: str
+    """Address of the scheduler's metrics."""
+    profile: Path
+    """The cluster profile of runs on it."""
+
+
+@contextlib.contextmanager
+def dask(folder: Path) -> Iterator[Workers]:
+    """The cluster, until the block ends; logs and profile lie in the folder."""
+    port, page = str(free_port()), f"127.0.0.1:{free_port()}"
+    where = ("--host", "127.0.0.1")
+    one = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
+    commands = (
+        ("scheduler", *where, "--port", port, "--dashboard-address", page),
+        ("worker", f"tcp://127.0.0.1:{port}", *where, *one),
+    )
+    profile = folder / "cluster.yaml"
+    profile.write_text(f"kind: address\naddress: tcp://127.0.0.1:{port}\n")
+    with (folder / "cluster.log").open("wb") as log:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", "dask", *arguments], stdout=log, stderr=log, cwd=folder
+            )
+            for arguments in commands
+        ]
+    try:
+        yield Workers(metrics=f"http://{page}/metrics", profile=profile)
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(30)
 
 
 def until(happened: Callable[[], bool], seconds: float) -> None:

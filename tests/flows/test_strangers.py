@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from meldflow.storage import open_store
-from meldflow.tasks.demo.dataset import synthesise
 from tests.flows.servers import Served, ask, extraction, until, up
 from tests.paths import ROOT
 
@@ -26,10 +26,11 @@ LINE = "open({log!r}, 'a').write(__file__ + chr(10))\nraise SystemExit('a strang
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the user stands: a data set, and a project of their own."""
     found = tmp_path_factory.mktemp("strangers")
-    synthesise(found / "data", dialogues=3, seed=3)
+    shutil.copytree(demo, found / "data")
+    (found / "one.yaml").write_text("kind: local\nworkers: 1\n")
     for name in STRANGERS:
         (found / name).parent.mkdir(exist_ok=True)
         (found / name).write_text(LINE.format(log=str(found / "imported")))
@@ -76,7 +77,7 @@ def test_a_clip_is_looked_into(folder: Path) -> None:
 
 
 def test_clips_are_extracted(folder: Path) -> None:
-    clips = ("--clips", "data", "--only", "audio/librosa")
+    clips = ("--clips", "data", "--only", "audio/librosa", "--cluster", "one.yaml")
     run("extract", *clips, "--store", "store", folder=folder)
     assert not open_store(str(folder / "store")).is_empty
 
