@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from meldflow.flows.cli.main import answer
+from tests.bench.agreement import cli  # noqa: F401 (it registers its commands)
 from tests.bench.cli import bench_commands
 from tests.paths import ROOT
 

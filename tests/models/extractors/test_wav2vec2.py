@@ -178,18 +178,36 @@ def test_layers_above_the_last_are_not_loaded() -> None:
     assert len(loaded.network.module.encoder.layers) == 4
 
 
-def test_long_clips_go_through_in_windows(extractor: Wav2Vec2, theirs: Any) -> None:
-    small = replace(extractor, window_seconds=1.0, overlap_seconds=0.4)
-    samples = speech(40000, 1).samples
-    (found,) = small.encode([media(speech(40000, 1))])
-    assert not isinstance(found, Missing)
-    assert found["frames"].shape == (frames_in(40000), 768)
+def test_what_sees_no_further_than_an_overlap_has_no_seam(extractor: Wav2Vec2, theirs: Any) -> None:
+    """The convolutions with the first one's norm, which is the whole clip's, and the positional."""
     import torch
 
-    first = standardised(samples)[: 48 * HOP + FRAME]
+    small = replace(extractor, window_seconds=4.0, layers=(0,)).setup()
+    sounds = [speech(160000, 1), speech(72000, 2)]
+    sounds[0].samples[:48000] *= 0.1  # windows of their own loudness
+    for sound, found in zip(sounds, small.encode([media(one) for one in sounds]), strict=True):
+        assert not isinstance(found, Missing)
+        wave = torch.from_numpy(standardised(sound.samples))[None]
+        with torch.inference_mode():
+            (expected, *_) = theirs(wave, output_hidden_states=True).hidden_states
+        np.testing.assert_allclose(found["frames"], expected[0].numpy(), rtol=0, atol=1e-4)
+
+
+def test_attention_that_ends_with_its_window_makes_a_small_seam(
+    extractor: Wav2Vec2, theirs: Any
+) -> None:
+    import torch
+
+    sound = speech(160000, 1)
+    sound.samples[:48000] *= 0.1
+    (found,) = replace(extractor, window_seconds=5.0).encode([media(sound)])
+    assert not isinstance(found, Missing)
     with torch.inference_mode():
-        expected = theirs(torch.from_numpy(first)[None]).last_hidden_state[0].numpy()
-    np.testing.assert_allclose(found["frames"][:39], expected[:39], rtol=0, atol=1e-4)
+        wave = torch.from_numpy(standardised(sound.samples))[None]
+        expected = theirs(wave).last_hidden_state[0].numpy()
+    lengths = np.linalg.norm(found["frames"], axis=1) * np.linalg.norm(expected, axis=1)
+    cosines = (found["frames"] * expected).sum(axis=1) / lengths
+    assert cosines.min() > 0.98
 
 
 @pytest.mark.slow
