@@ -27,6 +27,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("up")
     synthesise(folder / "data", dialogues=6, seed=3)
     defaults = ("--dataset", "data", "--store", "store", "--only", "audio/librosa")
+    defaults += ("--workers", "1")
     with up(folder, *defaults) as running:
         yield running
 
