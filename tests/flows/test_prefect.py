@@ -21,7 +21,7 @@ def test_ctrl_c_ends_in_one_line_and_frees_the_store(
     arguments = ("extract", demo, "--store", store, *ONLY)
     process = command.start(*arguments, "--cluster", "own.yaml", cwd=tmp_path, api=api)
     named = {"name": {"any_": [f"extract-{store}"]}}
-    until(lambda: process.poll() is not None or records(api, "task_runs", flow_runs=named), 120)
+    until(lambda: bool(records(api, "task_runs", flow_runs=named)), 120)
     process.send_signal(signal.SIGINT)
     _, shown = process.communicate(timeout=120)
     assert process.returncode == 130

@@ -15,7 +15,7 @@ from meldflow.storage import open_store
 from meldflow.storage.places import location
 from meldflow.tasks.demo.dataset import synthesise
 from tests.flows import command
-from tests.flows.servers import Served, ask, extraction, until, up
+from tests.flows.servers import ONLY, Served, ask, extraction, until, up
 from tests.flows.test_resume import committed_partitions
 
 REGISTERED = {"id", "parameters", "entrypoint", "parameter_openapi_schema", "pull_steps"}
@@ -26,8 +26,7 @@ REGISTERED |= {"job_variables"}
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("up")
     synthesise(folder / "data", dialogues=6, seed=3)
-    defaults = ("--dataset", "data", "--store", "store", "--only", "audio/librosa")
-    defaults += ("--workers", "1")
+    defaults = ("--dataset", "data", "--store", "store", "--only", *ONLY, "--workers", "1")
     with up(folder, *defaults) as running:
         yield running
 
