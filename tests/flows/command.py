@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-MELDFLOW = (sys.executable, "-m", "meldflow.flows.cli.main")
+MELDFLOW = (str(Path(sys.executable).with_name("meldflow")),)
 
 # Not the full `pretrained`: the networks' real weights need a download.
 RANDOM = ("--weights", "random", "--weights", "text/minilm=pretrained")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,9 @@ def records(api: str, what: str, **body: Any) -> list[dict[str, Any]]:
 
 
 def flow_run(api: str, name: str) -> dict[str, Any]:
-    """The run of that name."""
-    (found,) = records(api, "flow_runs", flow_runs={"name": {"any_": [name]}})
-    return found
+    """The newest run whose name begins so."""
+    found = records(api, "flow_runs", sort="EXPECTED_START_TIME_DESC")
+    return next(one for one in found if one["name"].startswith(name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,13 +115,12 @@ class Served:
 def up(
     folder: Path,
     *arguments: str,
-    command: Sequence[str] = MELDFLOW,
     environment: Mapping[str, str] = os.environ,
 ) -> Iterator[Served]:
     """Serves from a folder, in which relative paths are meant, until the block ends."""
     ports = [free_port() for _ in range(3)]
     options = zip(("--port", "--scheduler-port", "--dashboard-port"), map(str, ports), strict=True)
-    command = [*command, "up", "--home", str(folder / "home"), *arguments]
+    command = [*MELDFLOW, "up", "--home", str(folder / "home"), *arguments]
     mark = uuid.uuid4().hex
     environment = {k: v for k, v in environment.items() if not k.startswith("PREFECT_")}
     with (folder / "up.log").open("wb") as log:
