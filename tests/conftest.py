@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.paths import ROOT
+from tests.paths import IMPORTS
 from tests.servers import end_servers
 
-# Children of tests find this checkout and its tests, whatever folder they start in.
-os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+os.environ["PYTHONPATH"] = IMPORTS
 
 
 @pytest.fixture(scope="session")

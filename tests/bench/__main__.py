@@ -7,9 +7,8 @@ import os
 from meldflow.flows.cli.main import answer
 from tests.bench.agreement import cli  # noqa: F401 (it registers its commands)
 from tests.bench.cli import bench_commands
-from tests.paths import ROOT
+from tests.paths import IMPORTS
 
 if __name__ == "__main__":
-    # Children measure this checkout and find its benches, whatever folder they start in.
-    os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+    os.environ["PYTHONPATH"] = IMPORTS  # children measure this checkout and find its benches
     answer(bench_commands)
