@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.paths import importable
+from tests.paths import IMPORTS
 from tests.servers import end_servers
 
-# Children of tests find this checkout and its tests, whatever folder they start in.
-os.environ["PYTHONPATH"] = importable()
+os.environ["PYTHONPATH"] = IMPORTS
+
+
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes share that test side by side."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _home(common: Path) -> Iterator[None]:
     """Commands share a server, which ends with the tests, and leave the user's alone."""
-    home = tmp_path_factory.mktemp("home")
+    home = common / "home"
+    home.mkdir(exist_ok=True)
     os.environ["MELDFLOW_HOME"] = str(home)
-    yield
-    end_servers(home)
+    with (home / "testers").open("a") as testers:
+        fcntl.flock(testers, fcntl.LOCK_SH)
+        yield
+        try:
+            fcntl.flock(testers, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # others go on
+        end_servers(home)

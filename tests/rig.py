@@ -31,7 +31,7 @@ from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.inputs import wanted_utterances
 from meldflow.tasks.options import ExtractOptions
 from tests import fragile
-from tests.paths import ROOT
+from tests.paths import IMPORTS
 from tests.proxy import Proxy, free_port
 from tests.storage.kinds import s3_server
 from tests.storage.truth import Digests, stored_rows
@@ -213,7 +213,7 @@ class Rig:
 
     def _clean_environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DASK_"))}
-        path = [str(fragile.announce(self.folder / "extractors")), str(ROOT)]
+        path = [str(fragile.announce(self.folder / "extractors")), IMPORTS]
         return inherited | {
             "PYTHONPATH": os.pathsep.join(path),
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.network['s3'].port}",

@@ -5,11 +5,11 @@ Frames are ``av.VideoFrame``.
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 from typing import Any
 
+import cv2
 import numpy as np
 from av.filter import Graph
 from av.video.reformatter import Colorspace, Interpolation
@@ -51,42 +51,14 @@ def _plane(frame: Any, dtype: str) -> NDArray[Any]:
 
 
 def entropy(gray: NDArray[np.uint8]) -> float:
-    """Shannon entropy of the 256-bin histogram of ``gray``, bits (0 to 8)."""
-    counts = _histogram()(np.ascontiguousarray(gray)).astype(np.float64)
+    """Shannon entropy of the 256-bin histogram of ``gray``, bits (0 to 8).
+
+    OpenCV counts 720p in 0.3 ms. Code of our own, compiled by Numba, took 0.2 ms, and 2.9 s of CPU
+    to begin with in every process that decodes.
+    """
+    counts = cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel().astype(np.float64)
     shares = counts[counts > 0] / gray.size
     return abs(float((shares * np.log2(shares)).sum()))
-
-
-@functools.cache
-def _histogram() -> Any:
-    """Counts of the values of a contiguous array (height, width), shape (256,).
-
-    Compiled where it is needed (about a second), and a quarter of OpenCV's time on 720p: eight
-    pixels are read at once and counted apart, so that equal neighbours need not wait for one
-    another.
-    """
-    import numba
-
-    @numba.njit(nogil=True)
-    def count(gray: NDArray[np.uint8]) -> NDArray[np.uint32]:
-        counts = np.zeros((8, 256), np.uint32)
-        flat = gray.ravel()
-        whole = flat.size // 8 * 8
-        for word in flat[:whole].view(np.uint64):
-            counts[0, word & 255] += 1
-            counts[1, (word >> 8) & 255] += 1
-            counts[2, (word >> 16) & 255] += 1
-            counts[3, (word >> 24) & 255] += 1
-            counts[4, (word >> 32) & 255] += 1
-            counts[5, (word >> 40) & 255] += 1
-            counts[6, (word >> 48) & 255] += 1
-            counts[7, word >> 56] += 1
-        for value in flat[whole:]:
-            counts[0, value] += 1
-        total: NDArray[np.uint32] = counts.sum(0)
-        return total
-
-    return count
 
 
 _MATRICES = {

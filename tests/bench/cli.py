@@ -11,9 +11,7 @@ import typer
 
 from meldflow.flows.cli.app import Json, example
 from meldflow.flows.cli.screen.terminal import err
-from meldflow.models.clips.options import DECODERS
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.cluster.local import visible_gpus
 
 Directory = Annotated[
     Path | None,
@@ -42,7 +40,7 @@ bench_commands = typer.Typer(
 )
 
 
-def _show(name: str, as_json: bool, measure: Callable[..., Any]) -> None:
+def shown(name: str, as_json: bool, measure: Callable[..., Any]) -> None:
     """Runs a bench, which tells meanwhile what it is doing, and shows what it found."""
     from tests.bench.report.screen import show
 
@@ -68,7 +66,7 @@ def orchestrate(
     """
     from tests.bench.scaling.orchestrate import orchestrate as measure
 
-    _show("orchestrate", as_json, partial(measure, utterances))
+    shown("orchestrate", as_json, partial(measure, utterances))
 
 
 @bench_commands.command(
@@ -95,7 +93,7 @@ def extract(
     """
     from tests.bench.extraction.extract import compare
 
-    _show(
+    shown(
         "extract",
         as_json,
         partial(
@@ -124,7 +122,7 @@ def stages(
     """
     from tests.bench.extraction.stages import stages as measure
 
-    _show(
+    shown(
         "stages",
         as_json,
         partial(measure, directory, clips=clips, asked=precision or (), partition=partition),
@@ -150,7 +148,7 @@ def limit(
     """
     from tests.bench.extraction.limit import limit as measure
 
-    _show(
+    shown(
         "limit",
         as_json,
         partial(measure, directory, clips=clips, asked=precision or (), partition=partition),
@@ -187,7 +185,7 @@ def scale(
     """
     from tests.bench.scaling.scale import scale as measure
 
-    _show(
+    shown(
         "scale",
         as_json,
         partial(
@@ -215,95 +213,6 @@ def numbers(option: str, given: str) -> list[int]:
 
 @bench_commands.command(
     epilog=example(
-        "python -m tests.bench fidelity", "python -m tests.bench fidelity my-clips --clips 12"
-    )
-)
-def fidelity(
-    directory: Annotated[
-        Path | None, typer.Argument(help="Folder of clips; without it, some are made.")
-    ] = None,
-    clips: Annotated[int, typer.Option(min=1, help="Clips that the networks get.")] = 4,
-    weights: Annotated[
-        str, typer.Option(help="Of the networks: pretrained, random or a path.")
-    ] = "random",
-    as_json: Json = False,
-) -> None:
-    """How far the networks agree with torch in fp32, by every backend and precision here."""
-    from tests.bench.agreement.fidelity import fidelity as measure
-
-    _show("fidelity", as_json, partial(measure, directory, clips=clips, weights=weights))
-
-
-@bench_commands.command(
-    epilog=example(
-        "python -m tests.bench gpu", "python -m tests.bench gpu my-clips --precision bf16 --json"
-    )
-)
-def gpu(
-    directory: Directory = None,
-    clips: Clips = 24,
-    utterances: Annotated[
-        int, typer.Option(min=2, help="Of an extraction on the GPU, which take turns with clips.")
-    ] = 1024,
-    precision: Annotated[
-        list[str] | None,
-        typer.Option(help="Precision to extract in; by default fp32 and bf16, one after another."),
-    ] = None,
-    decoder: Annotated[
-        list[str] | None,
-        typer.Option(help="What decodes the pictures; by default cpu, and nvdec on a GPU."),
-    ] = None,
-    reference: Annotated[
-        Path | None,
-        typer.Option(help="Store of these clips by a CPU in fp32; else they are extracted so."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """What a GPU does for an extraction: equality with the CPU, clips per second, utilisation.
-
-    Without a GPU, a worker on the CPU stands for it, which is slow: give it few utterances.
-    """
-    from tests.bench.card.gpu import gpu as measure
-
-    _show(
-        "gpu",
-        as_json,
-        partial(
-            measure,
-            directory,
-            clips=clips,
-            utterances=utterances,
-            precisions=precision or ("fp32", "bf16"),
-            decoders=decoder or (DECODERS if visible_gpus() else DECODERS[:1]),
-            reference=reference,
-        ),
-    )
-
-
-@bench_commands.command(
-    epilog=example(
-        "python -m tests.bench pitch", "python -m tests.bench pitch my-recordings --json"
-    )
-)
-def pitch(
-    places: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            help="Recordings of speech, or folders of them. NAME.f0ref beside NAME.wav holds the "
-            "true pitch: Hz, a line per 15 ms, 0 where unvoiced.",
-            metavar="PLACES",
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """How right pitch is: ours, pYIN and Praat on voices of known pitch and on recordings."""
-    from tests.bench.pitch.measure import pitch as measure
-
-    _show("pitch", as_json, partial(measure, places or ()))
-
-
-@bench_commands.command(
-    epilog=example(
         "python -m tests.bench store", "python -m tests.bench store --sizes 13708 --json"
     )
 )
@@ -327,7 +236,7 @@ def store(
     """
     from tests.bench.stores.store import measure
 
-    _show(
+    shown(
         "store",
         as_json,
         partial(measure, numbers("--sizes", sizes), utterances=utterances, rounds=rounds),
@@ -352,4 +261,4 @@ def train(
     """
     from tests.bench.stores.training import measure
 
-    _show("train", as_json, partial(measure, utterances))
+    shown("train", as_json, partial(measure, utterances))

@@ -59,7 +59,7 @@ def help_of(program: str, *verbs: str) -> str:
         text=True,
         check=True,
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "240", "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+        env={**os.environ, "COLUMNS": "240", "NO_COLOR": "1"},
     )
     return done.stdout
 

@@ -39,9 +39,10 @@ def test_it_is_installed_extracts_and_passes_its_own_tests(installed: Path, tmp_
     clips.mkdir()
     for name, seconds in (("long", 1.0), ("short", 0.2)):
         write(clips / f"{name}.mp4", [Track(samples=tone(997, seconds)[None])])
+    (tmp_path / "one.yaml").write_text("kind: local\nworkers: 1\n")
     command.run(
         *("extract", "--clips", clips, "--store", store, "--only", "audio/loudness"),
-        *("--max-failure-rate", "1"),
+        *("--max-failure-rate", "1", "--cluster", "one.yaml"),
         cwd=tmp_path,
     )
     snapshot = open_store(str(store))

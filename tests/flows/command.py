@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-MELDFLOW = (sys.executable, "-m", "meldflow.flows.cli.main")
+MELDFLOW = (str(Path(sys.executable).with_name("meldflow")),)
 
 # Not the full `pretrained`: the networks' real weights need a download.
 RANDOM = ("--weights", "random", "--weights", "text/minilm=pretrained")
@@ -44,8 +44,12 @@ def run(
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def here(*arguments: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+def here(
+    *arguments: str | Path, cwd: Path, code: int = 0, api: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """``run`` in this process, without the seconds that imports take; for what starts no flow."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
     from meldflow.flows.cli.main import main
 
     given = [str(one) for one in arguments]
@@ -56,6 +60,7 @@ def here(*arguments: str | Path, cwd: Path, code: int = 0) -> subprocess.Complet
         mock.patch.object(sys, "argv", ["meldflow", *given]),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
+        temporary_settings({PREFECT_API_URL: api}),
         pytest.raises(SystemExit) as ended,
     ):
         main()

@@ -6,9 +6,10 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,9 @@ def records(api: str, what: str, **body: Any) -> list[dict[str, Any]]:
 
 
 def flow_run(api: str, name: str) -> dict[str, Any]:
-    """The run of that name."""
-    (found,) = records(api, "flow_runs", flow_runs={"name": {"any_": [name]}})
-    return found
+    """The newest run whose name begins so."""
+    found = records(api, "flow_runs", sort="EXPECTED_START_TIME_DESC")
+    return next(one for one in found if one["name"].startswith(name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +115,12 @@ class Served:
 def up(
     folder: Path,
     *arguments: str,
-    command: Sequence[str] = MELDFLOW,
     environment: Mapping[str, str] = os.environ,
 ) -> Iterator[Served]:
     """Serves from a folder, in which relative paths are meant, until the block ends."""
     ports = [free_port() for _ in range(3)]
     options = zip(("--port", "--scheduler-port", "--dashboard-port"), map(str, ports), strict=True)
-    command = [*command, "up", "--home", str(folder / "home"), *arguments]
+    command = [*MELDFLOW, "up", "--home", str(folder / "home"), *arguments]
     mark = uuid.uuid4().hex
     environment = {k: v for k, v in environment.items() if not k.startswith("PREFECT_")}
     with (folder / "up.log").open("wb") as log:
@@ -146,6 +146,43 @@ def up(
         for one in left:
             one.kill()
         assert not left
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """A Dask scheduler with one worker, ``cpu-0``."""
+
+    metrics: str
+    """Address of the scheduler's metrics."""
+    profile: Path
+    """The cluster profile of runs on it."""
+
+
+@contextlib.contextmanager
+def dask(folder: Path) -> Iterator[Workers]:
+    """The cluster, until the block ends; logs and profile lie in the folder."""
+    port, page = str(free_port()), f"127.0.0.1:{free_port()}"
+    where = ("--host", "127.0.0.1")
+    one = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
+    commands = (
+        ("scheduler", *where, "--port", port, "--dashboard-address", page),
+        ("worker", f"tcp://127.0.0.1:{port}", *where, *one),
+    )
+    profile = folder / "cluster.yaml"
+    profile.write_text(f"kind: address\naddress: tcp://127.0.0.1:{port}\n")
+    with (folder / "cluster.log").open("wb") as log:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", "dask", *arguments], stdout=log, stderr=log, cwd=folder
+            )
+            for arguments in commands
+        ]
+    try:
+        yield Workers(metrics=f"http://{page}/metrics", profile=profile)
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(30)
 
 
 def until(happened: Callable[[], bool], seconds: float) -> None:

@@ -142,7 +142,7 @@ def test_a_store_that_is_away_for_half_a_minute(installation: Rig, case: Case, h
 
 
 def test_clips_that_crash_their_worker(installation: Rig, tmp_path: Path) -> None:
-    marked = {13: "SIGKILL", 14: "SIGSEGV", 77: "SIGABRT"}
+    marked = {13: "SIGKILL", 14: "SIGABRT"}
     case = Case(tmp_path, "folder", rig.texts(96, milliseconds=10, marked=marked))
     case.check(installation.run(case.dataset, case.store, *ARGUMENTS))
 

@@ -14,10 +14,13 @@ from meldflow.models.schema.media import Modality
 from meldflow.storage import Snapshot, open_store
 from tests.flows import command
 from tests.flows.real import RealClip, build_tree, utterance_ids
+from tests.flows.servers import Workers
 
 
 @pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def job(
+    api: str, workers: Workers, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
     """The folder of a finished `meldflow pipeline`, and what it printed."""
     folder = tmp_path_factory.mktemp("real")
     build_tree(folder / "MELD.Raw")
@@ -31,8 +34,11 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]
         *command.RANDOM,
         "--max-failure-rate",
         "1",
+        "--cluster",
+        workers.profile,
         "--json",
         cwd=folder,
+        api=api,
     )
     assert "Traceback" not in done.stderr
     return folder, json.loads(done.stdout)
@@ -102,7 +108,7 @@ def test_the_command_says_what_failed_and_that_weights_are_random(
 
 
 def test_failures_lists_every_reason(job: tuple[Path, dict[str, Any]]) -> None:
-    listed = json.loads(command.run("failures", "store", "--json", cwd=job[0]).stdout)
+    listed = json.loads(command.here("failures", "store", "--json", cwd=job[0]).stdout)
     audio = {
         one["id"]: one["reason"]
         for one in listed["failures"]

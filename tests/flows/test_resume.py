@@ -7,21 +7,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from meldflow.storage import open_store
 from meldflow.storage.places.location import exists, open_repository
-from meldflow.tasks.demo.dataset import synthesise
 from tests.flows import command
+from tests.flows.servers import Workers
 
-ONLY = ("--only", "audio/librosa", "--only", "text/minilm", "--partition", "2", "--batch", "2")
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "synth"
-    synthesise(folder, dialogues=3, seed=3)
-    return folder
+ONLY = ("--only", "audio/librosa", "--partition", "2", "--batch", "2")
 
 
 def committed_partitions(store: Path) -> int:
@@ -34,9 +26,11 @@ def committed_partitions(store: Path) -> int:
     return sum(int(m.split()[0]) for m in messages if m.endswith("partitions"))
 
 
-def test_kill_and_go_on(dataset: Path, tmp_path: Path, api: str) -> None:
+def test_kill_and_go_on(api: str, demo: Path, workers: Workers, tmp_path: Path) -> None:
     interrupted, undisturbed = tmp_path / "interrupted", tmp_path / "undisturbed"
-    first = command.start("extract", dataset, "--store", interrupted, *ONLY, cwd=tmp_path)
+    (tmp_path / "own.yaml").write_text("kind: local\nworkers: 1\n")
+    again = ("extract", demo, "--store", interrupted, *ONLY, "--cluster")
+    first = command.start(*again, "own.yaml", cwd=tmp_path, api=api)
     deadline = time.monotonic() + 240
     while committed_partitions(interrupted) == 0:
         assert first.poll() is None, first.communicate()[1]
@@ -47,10 +41,10 @@ def test_kill_and_go_on(dataset: Path, tmp_path: Path, api: str) -> None:
     assert open_store(str(interrupted)).is_empty  # main shows nothing of it
     kept = committed_partitions(interrupted)
 
-    again = ("extract", dataset, "--store", interrupted, *ONLY)
-    second = command.run(*again, cwd=tmp_path, api=api)
+    second = command.run(*again, workers.profile, cwd=tmp_path, api=api)
     assert "resumed" in second.stdout
-    command.run("extract", dataset, "--store", undisturbed, *ONLY, cwd=tmp_path, api=api)
+    whole = ("extract", demo, "--store", undisturbed, *ONLY, "--cluster", workers.profile)
+    command.run(*whole, cwd=tmp_path, api=api)
     assert 0 < kept < len(open_store(str(undisturbed)).rows()) / 2
     assert_equal_stores(interrupted, undisturbed)
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import socket
-import subprocess
-import sys
+import shutil
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +15,11 @@ from typing import Any
 import pytest
 
 from meldflow.storage import open_store
-from meldflow.tasks.demo.dataset import synthesise
 from tests.flows import command
-from tests.flows.servers import flow_run, records
+from tests.flows.servers import Workers, flow_run, records
 from tests.tasks.watching.test_monitor import dashboard_metrics
 
-WORKER = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
 ONLY = ("--only", "audio/librosa", "--only", "text/minilm", "--partition", "4", "--batch", "2")
-WORKER = ("--nthreads", "1", "--no-dashboard", "--name", "cpu-0", "--resources", "cpu=1 model=1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +28,9 @@ class Site:
 
     folder: Path
     api: str
-    metrics: str
-    """Address of the scheduler's metrics."""
-    profile: Path
+    workers: Workers
+    counted: Counter[str]
+    """What the scheduler's metrics have gained by the run."""
     report: dict[str, Any]
     """What `extract --json` said."""
     watched: list[dict[str, Any]]
@@ -44,68 +38,43 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(api: str, demo: Path, workers: Workers, tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("watch")
-    synthesise(folder / "data", dialogues=3, seed=5)
+    shutil.copytree(demo, folder / "data")
     (folder / "data" / "train_splits" / "dia0_utt1.mp4").write_text("not a film")
-    with cluster(folder) as (scheduler, metrics):
-        profile = folder / "cluster.yaml"
-        profile.write_text(f"kind: address\naddress: {scheduler}\n")
-        arguments = ("extract", folder / "data", "--store", "watched", *ONLY, "--cluster", profile)
-        run = command.start(*arguments, "--json", cwd=folder, api=api)
-        while not records(api, "flow_runs", flow_runs={"name": {"any_": ["extract-watched"]}}):
-            assert run.poll() is None
-            time.sleep(0.2)
-        watch = command.run("watch", "--json", "--interval", "0.5", cwd=folder, api=api)
-        out, err = run.communicate(timeout=300)
-        assert run.returncode == 0, err
-        yield Site(
-            folder=folder,
-            api=api,
-            metrics=metrics,
-            profile=profile,
-            report=json.loads(out),
-            watched=[json.loads(line) for line in watch.stdout.splitlines()],
-        )
+    before = metrics(workers)
+    arguments = ("extract", folder / "data", "--store", "watched", *ONLY)
+    on = ("--cluster", workers.profile, "--json")
+    run = command.start(*arguments, *on, cwd=folder, api=api)
+    while not records(api, "flow_runs", flow_runs={"name": {"like_": "extract-watched"}}):
+        assert run.poll() is None
+        time.sleep(0.2)
+    following = ("watch", "extract-watched", "--json", "--interval", "0.5")
+    watch = command.here(*following, cwd=folder, api=api)
+    out, err = run.communicate(timeout=300)
+    assert run.returncode == 0, err
+    return Site(
+        folder=folder,
+        api=api,
+        workers=workers,
+        counted=metrics(workers) - before,
+        report=json.loads(out),
+        watched=[json.loads(line) for line in watch.stdout.splitlines()],
+    )
 
 
-@contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[tuple[str, str]]:
-    """Addresses of a scheduler with one worker, and of its metrics."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for _ in range(2):
-            probe = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            ports.append(str(probe.getsockname()[1]))
-        stack.close()
-        scheduler, page = (f"127.0.0.1:{port}" for port in ports)
-        where = ("--host", "127.0.0.1")
-        commands = (
-            ("scheduler", *where, "--port", ports[0], "--dashboard-address", page),
-            ("worker", f"tcp://{scheduler}", *where, *WORKER),
-        )
-        with (folder / "cluster.log").open("wb") as log:
-            processes = [
-                subprocess.Popen(
-                    [sys.executable, "-m", "dask", *one], stdout=log, stderr=log, cwd=folder
-                )
-                for one in commands
-            ]
-        try:
-            yield f"tcp://{scheduler}", f"http://{page}/metrics"
-        finally:
-            for process in reversed(processes):
-                process.terminate()
-                process.wait(30)
+def metrics(workers: Workers) -> Counter[str]:
+    """Name with labels → value of what the scheduler serves."""
+    with urllib.request.urlopen(workers.metrics, timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return Counter({name: float(value) for name, value in pairs})
 
 
 def artifacts(api: str, name: str) -> dict[str, dict[str, Any]]:
     """Key → artifact of the newest run of that name."""
-    newest = max(
-        records(api, "flow_runs", flow_runs={"name": {"any_": [name]}}),
-        key=lambda run: run["created"],
-    )
-    found = records(api, "artifacts", artifacts={"flow_run_id": {"any_": [newest["id"]]}})
+    run = flow_run(api, name)["id"]
+    found = records(api, "artifacts", artifacts={"flow_run_id": {"any_": [run]}})
     keys = [one["key"] for one in found]
     assert len(keys) == len(set(keys)), "an artifact is made once and updated"
     return {one["key"]: one for one in found}
@@ -136,7 +105,7 @@ def test_the_ui_shows_progress_failures_workers_and_a_report(site: Site) -> None
     assert f"`meldflow inspect {clip}`" in look
     workers = json.loads(shown["extract-workers"]["data"])
     assert {one["worker"] for one in workers} == {"cpu-0", "scheduler"}
-    assert site.metrics.removesuffix("/metrics") in shown["dask-dashboard"]["data"]
+    assert site.workers.metrics.removesuffix("/metrics") in shown["dask-dashboard"]["data"]
     report = shown["extract-report"]["data"]
     assert site.report["snapshot"] in report
     assert report.count("data:image/png;base64,") == 4
@@ -163,12 +132,25 @@ def test_watch_follows_to_the_end(site: Site) -> None:
     assert any(one["workers"] for one in site.watched)
 
 
+def test_a_partition_is_a_task_run_and_workers_log_into_the_run(site: Site) -> None:
+    run = flow_run(site.api, "extract-watched")
+    assert run["state_type"] == "COMPLETED"
+    of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    partitions = -(-len(open_store(str(site.folder / "watched")).rows()) // 4)
+    tasks = {one["name"]: one["state_type"] for one in records(site.api, "task_runs", **of_run)}
+    assert tasks == {f"partition-{n:04d}": "COMPLETED" for n in range(partitions)}
+    logs = records(site.api, "logs", logs={"flow_run_id": {"any_": [run["id"]]}})
+    worker_logs = [log["message"] for log in logs if log["name"] == "meldflow.stages"]
+    assert any("train/dia0_utt1 audio/librosa: unreadable" in one for one in worker_logs)
+    assert any("loading audio/librosa" in one for one in worker_logs)
+
+
 def test_runs_lists_the_server_s_and_those_of_a_store(site: Site) -> None:
-    listed = command.run("runs", "--json", cwd=site.folder, api=site.api)
-    (run,) = [one for one in json.loads(listed.stdout) if one["name"] == "extract-watched"]
+    listed = command.here("runs", "--json", cwd=site.folder, api=site.api)
+    (run,) = [one for one in json.loads(listed.stdout) if one["name"].startswith("extract-watched")]
     assert (run["flow"], run["share"]) == ("extract", 1.0)
-    assert "extract-watched" in command.run("runs", cwd=site.folder, api=site.api).stdout
-    recorded = command.run("runs", "watched", "--json", cwd=site.folder)
+    assert "extract-watched" in command.here("runs", cwd=site.folder, api=site.api).stdout
+    recorded = command.here("runs", "watched", "--json", cwd=site.folder)
     (run,) = json.loads(recorded.stdout)
     assert run["finished"]
     assert run["load"]["workers"] == 1
@@ -179,32 +161,35 @@ def test_runs_lists_the_server_s_and_those_of_a_store(site: Site) -> None:
 
 
 def test_every_metric_of_the_dashboard_is_served(site: Site) -> None:
-    with urllib.request.urlopen(site.metrics, timeout=30) as answer:
-        lines = answer.read().decode().splitlines()
-    served = {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")}
+    served = {re.split(r"[{]", name)[0] for name in metrics(site.workers)}
     assert dashboard_metrics() <= served
     rows = site.report["extracted"]["audio/librosa"]
-    assert f'meldflow_features_total{{extractor="audio/librosa",outcome="ok"}} {rows}.0' in lines
-    failure = 'meldflow_failures_total{extractor="audio/librosa",reason="unreadable"} 1.0'
-    assert failure in lines
+    done = 'meldflow_features_total{extractor="audio/librosa",outcome="ok"}'
+    failed = 'meldflow_failures_total{extractor="audio/librosa",reason="unreadable"}'
+    assert (site.counted[done], site.counted[failed]) == (rows, 1)
 
 
-def test_a_run_that_fails_leaves_its_report_too(site: Site) -> None:
-    synthesise(site.folder / "bad", dialogues=3, seed=5)
+def test_too_many_failures_fail_the_run_leave_main_alone_and_a_report(site: Site) -> None:
+    shutil.copytree(site.folder / "data", site.folder / "bad")
     for clip in (site.folder / "bad").rglob("*.mp4"):
         clip.write_text("not a film")
     arguments = ("extract", site.folder / "bad", "--store", "bad-store", *ONLY)
-    command.run(*arguments, "--cluster", site.profile, cwd=site.folder, code=1, api=site.api)
+    on = ("--cluster", site.workers.profile)
+    done = command.run(*arguments, *on, cwd=site.folder, code=1, api=site.api)
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("meldflow: ")]
+    assert "audio/librosa failed on" in message
+    assert "unreadable" in message
+    assert open_store(str(site.folder / "bad-store")).is_empty
     shown = artifacts(site.api, "extract-bad-store")
     assert "The run ended early: audio/librosa failed on" in shown["extract-report"]["data"]
     assert "main did not move" in shown["extract-report"]["data"]
     assert flow_run(site.api, "extract-bad-store")["state_type"] == "FAILED"
-    ended = command.run("watch", "extract-bad-store", cwd=site.folder, code=1, api=site.api)
-    assert "extract-bad-store: Failed" in ended.stdout
+    ended = command.here("watch", "extract-bad-store", cwd=site.folder, code=1, api=site.api)
+    assert re.match("extract-bad-store.*: Failed", ended.stdout)
 
 
 def test_watching_what_is_not_there_is_said_in_a_line(site: Site) -> None:
-    done = command.run("watch", "nope", cwd=site.folder, code=2, api=site.api)
+    done = command.here("watch", "nope", cwd=site.folder, code=2, api=site.api)
     assert "no run is called 'nope'" in done.stderr
     done = command.run("runs", cwd=site.folder, code=2, api="http://127.0.0.1:9/api")
     assert done.stderr.startswith("meldflow: prefect server http://127.0.0.1:9/api: ")

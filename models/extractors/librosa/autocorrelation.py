@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from scipy.signal import oaconvolve
 
 from meldflow.models.extractors.grid import FRAME, HOP, frames_in
 
@@ -71,6 +70,8 @@ def autocorrelation(
 
 def _in_band(samples: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
     """The sound without what lies below and above the band of a voice's strongest harmonics."""
+    from scipy.signal import oaconvolve  # half a second, which no command need wait for
+
     low, high = _BAND
     n_taps = 1 + 2 * (rate // 50)
     frequencies = np.fft.rfftfreq(n_taps, 1 / rate)

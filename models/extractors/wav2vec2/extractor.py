@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.extractors.grid import FRAME, frames_in
-from meldflow.models.extractors.wav2vec2.opening import Opening
+from meldflow.models.extractors.wav2vec2.opening import Opening, Wave
 from meldflow.models.extractors.wav2vec2.windows import Window, stitch, windows
 from meldflow.models.running.backends import Network, ready, room
 from meldflow.models.running.computing import Computing
@@ -60,8 +60,9 @@ class Wav2Vec2(Extractor):
     window_seconds: float = 15.0
     """Longer clips go through the network in windows of this length, which bounds its memory; it
     was trained on pieces of 15.6 s (Baevski et al., section 4.2)."""
-    overlap_seconds: float = 2.0
-    """What neighbouring windows share at least."""
+    overlap_seconds: float = 2.6
+    """What neighbouring windows share at least: frames on either side of a seam have the 1.28 s
+    that the positional convolution sees."""
     decoding: DecodeOptions = field(default_factory=DecodeOptions)
     """How the clip is decoded."""
     computing: Computing = field(default_factory=Computing)
@@ -83,7 +84,7 @@ class Wav2Vec2(Extractor):
         return FeatureSpec(
             name="audio/wav2vec2",
             modality=Modality.AUDIO,
-            version=1,
+            version=2,
             arrays=(
                 ArraySpec(
                     name="frames",
@@ -137,7 +138,8 @@ class Wav2Vec2(Extractor):
         model = self.network()
         model.encoder.layers = model.encoder.layers[: self.layers[-1]]
         opening = Opening.of(model)
-        example = opening.inputs([np.zeros(16000, np.float32), np.zeros(12000, np.float32)])
+        waves = [np.zeros(16000, np.float32), np.zeros(12000, np.float32)]
+        example = opening.inputs([(wave, opening.folded(wave)) for wave in waves])
         shapes = [(-1, -1, opening.taps), (-1, opening.taps, len(opening.kernels)), (-1,)]
         exact = Exact(model, self.layers)
         return _Ready(opening, ready(exact, self.computing, device, example, shapes))
@@ -146,11 +148,14 @@ class Wav2Vec2(Extractor):
         """Frames and mean of every clip; ``too_short`` below 400 samples (25 ms)."""
         clips = [one.audio.samples for one in media if not isinstance(one.audio, Missing)]
         cut: list[Window] = []
+        kernels: dict[int, NDArray[np.float32]] = {}
         for clip, samples in enumerate(clips):
             if samples.size >= FRAME:
-                cut += windows(clip, standardised(samples), *self.grid)
+                wave = standardised(samples)
+                kernels[clip] = self.loaded.opening.folded(wave)
+                cut += windows(clip, wave, *self.grid)
         batches = list(self._batches(cut))
-        waves = ([window.samples for window in batch] for batch in batches)
+        waves = ([(window.samples, kernels[window.clip]) for window in batch] for batch in batches)
         done: dict[int, list[tuple[Window, NDArray[np.float32]]]] = {}
         for batch, states in zip(batches, self.loaded.run(waves), strict=True):
             for window, frames in zip(batch, states, strict=True):
@@ -187,7 +192,7 @@ class _Ready:
     opening: Opening
     network: Network
 
-    def run(self, batches: Iterable[list[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+    def run(self, batches: Iterable[list[Wave]]) -> list[NDArray[np.float32]]:
         """Hidden states of each batch of waves, shape (n_waves, n_frames, 768)."""
         step = _STEP if self.network.reuses_shapes else 1
         return self.network.run(self.opening.inputs(waves, step) for waves in batches)

@@ -99,20 +99,21 @@ def computed(
 
 def deviation(array: str, found: NDArray[np.float64], reference: NDArray[np.float64]) -> Deviation:
     """Compares rows with rows, both of shape (n_rows, size)."""
-    cosines, n = _cosines(found, reference), len(reference)
-    others = _cosines(np.roll(reference, n // 2, axis=0), reference)
+    alike, n = cosines(found, reference), len(reference)
+    others = cosines(np.roll(reference, n // 2, axis=0), reference)
     return Deviation(
         array=array,
         rows=len(found),
-        lowest=float(cosines.min()),
-        percentile=float(np.quantile(cosines, 0.01)),
-        median=float(np.median(cosines)),
+        lowest=float(alike.min()),
+        percentile=float(np.quantile(alike, 0.01)),
+        median=float(np.median(alike)),
         largest=float(np.abs(found - reference).max()),
         chance=float(np.median(others)) if n > 1 else float("nan"),
     )
 
 
-def _cosines(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray[np.float64]:
+def cosines(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Row by row, of two arrays of shape (n_rows, size)."""
     products: NDArray[np.float64] = np.einsum("ij,ij->i", ours, theirs)
     lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     return np.asarray(products / lengths)

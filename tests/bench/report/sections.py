@@ -82,6 +82,15 @@ SECTIONS: Sequence[Section] = (
         "is said of speed.",
     ),
     Section(
+        name="seam",
+        title="Windows of long sound",
+        figures=("seams",),
+        about="Frames of wav2vec 2.0 in windows of 15 s, compared with one pass over the whole "
+        "sound by their cosine; `lowest_within` is the worst frame so near a seam. The "
+        "convolutions see the same in both; what is left is that attention ends with its window, "
+        "anywhere in it and no more at a seam.",
+    ),
+    Section(
         name="pitch",
         title="Pitch",
         figures=("pitch", "contours", "cpu_ms_per_second"),

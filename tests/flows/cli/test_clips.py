@@ -13,6 +13,7 @@ from meldflow.flows.cli import main  # noqa: F401
 from meldflow.flows.cli.app import app
 from meldflow.storage import open_store
 from tests.flows import command
+from tests.flows.servers import Workers
 from tests.media import Film, Track, noise, tone, write
 
 ONLY = ("--only", "audio/librosa", "--only", "text/minilm")
@@ -51,11 +52,11 @@ def plan(folder: Path, *more: str) -> dict[str, Any]:
     return found
 
 
-def test_a_folder_of_clips(folder: Path, api: str) -> None:
+def test_a_folder_of_clips(folder: Path, api: str, workers: Workers) -> None:
     arguments = ("extract", "--clips", "my clips", "--store", "store", *ONLY, "--json")
     limits = ("--clip-timeout", "1", "--max-seconds", "100000", "--max-failure-rate", "1")
-    (folder / "small.yaml").write_text("kind: local\nworkers: 1\n")
-    done = command.run(*arguments, *limits, "--cluster", "small.yaml", cwd=folder, api=api)
+    on = ("--cluster", workers.profile)
+    done = command.run(*arguments, *limits, *on, cwd=folder, api=api)
     assert "Traceback" not in done.stderr
     report = json.loads(done.stdout)
     assert report["utterances"] == 5

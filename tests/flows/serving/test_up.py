@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +15,8 @@ import pytest
 
 from meldflow.storage import open_store
 from meldflow.storage.places import location
-from meldflow.tasks.demo.dataset import synthesise
-from tests.flows import command
-from tests.flows.servers import Served, ask, extraction, until, up
+from tests.flows import command, strangers
+from tests.flows.servers import ONLY, Served, ask, extraction, until, up
 from tests.flows.test_resume import committed_partitions
 
 REGISTERED = {"id", "parameters", "entrypoint", "parameter_openapi_schema", "pull_steps"}
@@ -23,12 +24,15 @@ REGISTERED |= {"job_variables"}
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """In a folder of strangers: none of them is imported, by no service and no run."""
     folder = tmp_path_factory.mktemp("up")
-    synthesise(folder / "data", dialogues=6, seed=3)
-    defaults = ("--dataset", "data", "--store", "store", "--only", "audio/librosa")
-    with up(folder, *defaults) as running:
+    shutil.copytree(demo, folder / "data")
+    imported = strangers.settle(folder)
+    defaults = ("--dataset", "data", "--store", "store", "--only", *ONLY, "--workers", "1")
+    with up(folder, *defaults, environment=strangers.environment()) as running:
         yield running
+    assert not imported.exists(), imported.read_text()
 
 
 @pytest.fixture
@@ -129,8 +133,12 @@ def test_a_cancelled_run_stops_and_goes_on_later(served: Served, data: Path) -> 
     run = served.start("extract", extraction(data, store))
     until(lambda: committed_partitions(store) > 0, 90)
     cancel(served, run)
+    asked = time.monotonic()
     until(lambda: served.dask()["processing"] == 0, 10)
     assert served.finish(run) == "CANCELLED"
+    assert time.monotonic() - asked < 45
+    log = (served.folder / "home" / "logs" / "prefect-worker.log").read_text()
+    assert "Traceback" not in log, log
     with location.writer_lock(str(store)):
         kept = committed_partitions(store)
     assert kept > 0

@@ -16,7 +16,7 @@ from meldflow.models.extractors.registry import build
 from meldflow.models.extractors.wav2vec2.extractor import Wav2Vec2, standardised
 from meldflow.models.extractors.wav2vec2.windows import Window, stitch, windows
 from meldflow.models.running.computing import BACKENDS, Computing
-from meldflow.models.schema.media import Audio, Missing, Reason
+from meldflow.models.schema.media import Audio, Media, Missing, Reason
 from meldflow.models.weights.find import NO_WEIGHTS
 from tests.models.inputs import SPOKEN, media, real, speech
 
@@ -116,7 +116,7 @@ def test_real_clips_in_a_batch_equal_transformers_one_by_one(
     from transformers import Wav2Vec2FeatureExtractor
 
     prepare = Wav2Vec2FeatureExtractor(sampling_rate=16000, do_normalize=True)
-    inputs = [real(clip(name)) for name in SPOKEN]
+    inputs = [beginning(real(clip(name))) for name in SPOKEN]
     for one, found in zip(inputs, extractor.encode(inputs), strict=True):
         assert isinstance(one.audio, Audio)
         assert not isinstance(found, Missing)
@@ -125,6 +125,12 @@ def test_real_clips_in_a_batch_equal_transformers_one_by_one(
             expected = theirs(values["input_values"]).last_hidden_state[0].numpy()
         np.testing.assert_allclose(found["frames"], expected, rtol=0, atol=1e-4)
         np.testing.assert_allclose(found["mean"], expected.mean(0), rtol=0, atol=1e-4)
+
+
+def beginning(whole: Media) -> Media:
+    """Three seconds of a clip."""
+    assert isinstance(whole.audio, Audio)
+    return media(replace(whole.audio, samples=whole.audio.samples[:48000]))
 
 
 def test_the_bound_on_padded_sound_only_splits_batches(
@@ -178,18 +184,36 @@ def test_layers_above_the_last_are_not_loaded() -> None:
     assert len(loaded.network.module.encoder.layers) == 4
 
 
-def test_long_clips_go_through_in_windows(extractor: Wav2Vec2, theirs: Any) -> None:
-    small = replace(extractor, window_seconds=1.0, overlap_seconds=0.4)
-    samples = speech(40000, 1).samples
-    (found,) = small.encode([media(speech(40000, 1))])
-    assert not isinstance(found, Missing)
-    assert found["frames"].shape == (frames_in(40000), 768)
+def test_what_sees_no_further_than_an_overlap_has_no_seam(extractor: Wav2Vec2, theirs: Any) -> None:
+    """The convolutions with the first one's norm, which is the whole clip's, and the positional."""
     import torch
 
-    first = standardised(samples)[: 48 * HOP + FRAME]
+    small = replace(extractor, window_seconds=4.0, layers=(0,)).setup()
+    sounds = [speech(96000, 1), speech(72000, 2)]
+    sounds[0].samples[:48000] *= 0.1  # windows of their own loudness
+    for sound, found in zip(sounds, small.encode([media(one) for one in sounds]), strict=True):
+        assert not isinstance(found, Missing)
+        wave = torch.from_numpy(standardised(sound.samples))[None]
+        with torch.inference_mode():
+            (expected, *_) = theirs(wave, output_hidden_states=True).hidden_states
+        np.testing.assert_allclose(found["frames"], expected[0].numpy(), rtol=0, atol=1e-4)
+
+
+def test_attention_that_ends_with_its_window_makes_a_small_seam(
+    extractor: Wav2Vec2, theirs: Any
+) -> None:
+    import torch
+
+    sound = speech(112000, 1)
+    sound.samples[:48000] *= 0.1
+    (found,) = replace(extractor, window_seconds=5.0).encode([media(sound)])
+    assert not isinstance(found, Missing)
     with torch.inference_mode():
-        expected = theirs(torch.from_numpy(first)[None]).last_hidden_state[0].numpy()
-    np.testing.assert_allclose(found["frames"][:39], expected[:39], rtol=0, atol=1e-4)
+        wave = torch.from_numpy(standardised(sound.samples))[None]
+        expected = theirs(wave).last_hidden_state[0].numpy()
+    lengths = np.linalg.norm(found["frames"], axis=1) * np.linalg.norm(expected, axis=1)
+    cosines = (found["frames"] * expected).sum(axis=1) / lengths
+    assert cosines.min() > 0.98
 
 
 @pytest.mark.slow

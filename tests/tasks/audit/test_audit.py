@@ -52,12 +52,13 @@ def test_in_real_annotations_exactly_what_was_planted_comes_on_top(tmp_path: Pat
     rows = read_rows(MELD, dialogues=60)
     build(tmp_path / "whole", rows, times=0)
     expected = build(tmp_path / "planted", rows)
-    before = as_planted(audited(tmp_path / "whole").intake.findings)
+    whole = audited(tmp_path / "whole").intake.findings
+    before = as_planted(whole)
     after = as_planted(audited(tmp_path / "planted").intake.findings)
     assert after - before == Counter(expected)
     assert before - after == Counter()
     # What is amiss in the real rows themselves is known, but for texts that two splits share.
-    news = {one.kind for one in audited(tmp_path / "whole").intake.findings if not one.known}
+    news = {one.kind for one in whole if not one.known}
     assert news <= {Kind.DUPLICATE_TEXT}
 
 

@@ -161,7 +161,7 @@ def test_workers_say_what_they_use_and_the_scheduler_serves_it() -> None:
         client: Client | None = cluster.connected
         assert client is not None
         client.register_plugin(MeasureChildren())
-        child = client.submit(_busy_child, 8.0)
+        child = client.submit(_busy_child, 5.0)
         deadline = time.monotonic() + 30
         while True:
             loads = client.run_on_scheduler(exchange, increments, callback_timeout=10)
