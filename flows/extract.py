@@ -10,7 +10,6 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from meldflow.storage import open_store
 from meldflow.storage.writing.transaction import open_run
 from meldflow.tasks.cluster.connection import MAX_WIDTH, open_cluster
 from meldflow.tasks.cluster.logs import worker_logs
@@ -87,6 +86,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
                 )
         rates = run.failure_rates()
         check_failures(rates, limit)
+        random = run.read().random_weights()
         snapshot = watch.snapshot = run.publish()
         logger.info("published snapshot %s", snapshot)
     follow(snapshot)
@@ -98,7 +98,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
         catalogue=change,
         extracted={one.extractor: one.extracted for one in rates if one.tried},
         failures=tuple(rates),
-        random_weights=open_store(options.store, snapshot).random_weights(),
+        random_weights=random,
         findings=dict(findings),
         left_out=left_out,
         effort=watch.effort,

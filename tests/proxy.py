@@ -1,12 +1,13 @@
-"""A network between a run and a server, which can be taken away: refused or silent."""
+"""A network between a run and a server, which can be taken away and can falsify."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Literal
 
 Outage = Literal["refused", "silent"]
@@ -19,6 +20,10 @@ class Proxy:
     def __init__(self, target: int) -> None:
         """Opens a port on loopback; ``target`` is the server's."""
         self.port = free_port()
+        self.edit: Callable[[bytes], bytes] = bytes
+        """What becomes of every piece of a request on its way."""
+        self.lose: re.Pattern[bytes] | None = None
+        """Which request is answered by nobody, although it comes through; once."""
         self._target = target
         self._server: asyncio.Server | None = None
         self._flows: set[asyncio.StreamWriter] = set()
@@ -80,14 +85,33 @@ class Proxy:
             self._end(writer)
             return
         self._flows.add(there_writer)
-        there = asyncio.create_task(self._pass_on(reader, there_writer))
-        await self._pass_on(there_reader, writer)
+        lost = asyncio.Event()
+
+        def request(content: bytes) -> bytes:
+            if self.lose is not None and self.lose.search(content):
+                self.lose = None
+                lost.set()
+            return self.edit(content)
+
+        def answer(content: bytes) -> bytes:
+            return b"" if lost.is_set() else content
+
+        there = asyncio.create_task(self._pass_on(reader, there_writer, request))
+        await self._pass_on(there_reader, writer, answer)
         await there
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        edited: Callable[[bytes], bytes],
+    ) -> None:
         with contextlib.suppress(OSError):
             while content := await reader.read(1 << 16):
                 await self._open.wait()
+                if not (content := edited(content)):
+                    writer.transport.abort()
+                    break
                 writer.write(content)
                 await writer.drain()
         self._end(writer)

@@ -73,9 +73,14 @@ def extractors() -> Answer[Any]:
 @command(FEATURES, "meldflow status store --json")
 def status(store: Store, snapshot: Ref = "main") -> Answer[Any]:
     """Show how many utterances each extractor has done, by split."""
-    from meldflow.storage import open_store
+    from meldflow.storage import history, open_store
 
-    return Answer(open_store(store, snapshot), results.show_status, results.status_json)
+    left = history.unpublished(store)
+    return Answer(
+        open_store(store, snapshot),
+        partial(results.show_status, left),
+        partial(results.status_json, left),
+    )
 
 
 @command(FEATURES, "meldflow failures store", "meldflow failures store --json")
@@ -119,4 +124,4 @@ def check_before_start(options: ExtractOptions) -> None:
     load_profile(options.cluster).check()
     with err.status("looking at the data set and for the networks' weights"):
         check_inputs(options)
-    location.check_writable(options.store)
+    location.check_writable(options.store, wait=options.wait)

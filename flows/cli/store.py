@@ -17,10 +17,22 @@ from meldflow.tasks.options import Cli, MaintainOptions, Options
 
 @command(STORE, "meldflow log store", "meldflow log s3://bucket/store --json")
 def log(store: Store) -> Answer[Any]:
-    """List the published states of a store, the newest first."""
+    """List what runs did and did not publish, then the published states; the newest first."""
     from meldflow.storage import history as states
 
-    return Answer(states.log(store), shown.show_log)
+    return Answer((*states.unpublished(store), *states.log(store)), shown.show_log)
+
+
+@command(STORE, "meldflow discard store run-20261127T181500-1a2b3c")
+def discard(
+    store: Store,
+    run: Annotated[str, typer.Argument(help="A run that `meldflow log` shows as not published.")],
+) -> Answer[Any]:
+    """Give up what a run has done that died, or ended before it was published."""
+    from meldflow.storage import history as states
+
+    states.discard(store, run)
+    return Answer(states.unpublished(store), shown.show_log)
 
 
 @command(STORE, "meldflow diff store paper-1", "meldflow diff store paper-1 main --json")
@@ -30,9 +42,9 @@ def diff(
     after: Annotated[str, typer.Argument(help="Branch, tag or snapshot id.", metavar="B")] = "main",
 ) -> Answer[Any]:
     """Show which utterances and extractors differ between two states of a store."""
-    from meldflow.storage import history as states
+    from meldflow.storage.reading import difference
 
-    return Answer(states.diff(store, before, after), shown.show_diff)
+    return Answer(difference.diff(store, before, after), shown.show_diff)
 
 
 @command(STORE, "meldflow tag store", "meldflow tag store paper-1", "meldflow tag store x --ref ID")
@@ -65,7 +77,9 @@ def rollback(
     from meldflow.storage import history as states
 
     current, rescued = states.rollback(store, ref)
-    return Answer({"snapshot": current, "rescued": rescued}, shown.show_rollback)
+    left = states.unpublished(store)
+    done = {"snapshot": current, "rescued": rescued, "unpublished": left}
+    return Answer(done, shown.show_rollback)
 
 
 @command(STORE, "meldflow maintain store --dry-run", "meldflow maintain store --older-than 7")

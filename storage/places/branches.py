@@ -1,20 +1,27 @@
-"""The branches of runs: those under way, and those that died and can be gone on with."""
+"""The branches of runs, until what is on them is published."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import icechunk
 import zarr
 
-from meldflow.models.schema.features import FeatureSpec
+from meldflow.storage.places.patience import open_root, patiently, unless
 
 BRANCH_PREFIX = "run-"
 
 
 def root_of(repository: icechunk.Repository, branch: str) -> zarr.Group:
     """All that the branch holds, read-only."""
-    return zarr.open_group(repository.readonly_session(branch).store, mode="r")
+    return open_root(patiently(lambda: repository.readonly_session(branch)))
+
+
+def tip_of(repository: icechunk.Repository, branch: str) -> icechunk.SnapshotInfo:
+    """The branch's last commit."""
+    return patiently(lambda: next(repository.ancestry(branch=branch)))
 
 
 def run_branches(repository: icechunk.Repository) -> list[str]:
@@ -22,21 +29,55 @@ def run_branches(repository: icechunk.Repository) -> list[str]:
     return [one for one in repository.list_branches() if one.startswith(BRANCH_PREFIX)]
 
 
-def resumable(repository: icechunk.Repository, specs: Sequence[FeatureSpec]) -> str | None:
-    """The branch of the newest dead run that a run of ``specs`` may go on with.
+def write_to(repository: icechunk.Repository, branch: str) -> icechunk.Session:
+    """What is written to the branch, which its next commit keeps."""
+    return patiently(lambda: repository.writable_session(branch))
 
-    It committed something, started from today's ``main`` and wanted no other extractors: what it
-    did of those would be published half done.
+
+def commit(
+    repository: icechunk.Repository,
+    session: icechunk.Session,
+    message: str,
+    metadata: Mapping[str, Any],
+    check: Callable[[], None],
+) -> None:
+    """Makes what was written durable.
+
+    Args:
+        repository: of the session.
+        session: of a branch.
+        message: what readers see of it.
+        metadata: more of that, as JSON values.
+        check: raises where it must not happen any more; called before every try.
     """
-    base = repository.lookup_branch("main")
-    wanted = {spec.name for spec in specs}
-    tips = {branch: next(repository.ancestry(branch=branch)) for branch in run_branches(repository)}
-    # Not by their ancestry: maintenance forgets what lies between.
-    usable = {
-        branch: tip.written_at
-        for branch, tip in tips.items()
-        if tip.id != base
-        and tip.metadata.get("base") == base
-        and wanted.issuperset(tip.metadata.get("extractors", ()))
-    }
-    return max(usable, key=usable.__getitem__, default=None)
+    told, branch = {**metadata, "id": uuid.uuid4().hex}, str(session.branch)
+
+    def once() -> None:
+        check()
+        with unless(lambda: tip_of(repository, branch).metadata.get("id") == told["id"]):
+            session.commit(message, metadata=told)
+
+    patiently(once)
+
+
+def move(
+    repository: icechunk.Repository, branch: str, to: str, *, base: str, check: Callable[[], None]
+) -> None:
+    """Makes another snapshot the tip of a branch whose tip is ``base``; see ``commit``."""
+
+    def once() -> None:
+        check()
+        with unless(lambda: repository.lookup_branch(branch) == to):
+            repository.reset_branch(branch, to, from_snapshot_id=base)
+
+    patiently(once)
+
+
+def delete(repository: icechunk.Repository, branch: str) -> None:
+    """Deletes a branch."""
+
+    def once() -> None:
+        with unless(lambda: branch not in repository.list_branches()):
+            repository.delete_branch(branch)
+
+    patiently(once)

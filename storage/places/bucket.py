@@ -1,37 +1,43 @@
 """A store on S3 or anything that speaks its protocol.
 
 Icechunk swaps its references there by compare-and-swap, so that no commit is ever lost. What is
-left for a lock is that two runs do not do the same work: an object that is created if nobody
-has, renewed while its holder lives, and taken over once it has not been for a while.
+left for a lock is that two runs do not do the same work: an object that is written only as long as
+it is what its writer saw last, renewed while its holder lives, and taken over by who has seen it
+unchanged for a while, by a clock of one's own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import logging
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import icechunk
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, PreconditionError
 from obstore.store import S3Store
 
 from meldflow.models.schema.errors import BusyError, RunError, UsageError
-from meldflow.storage.places.place import Holder, Lock, Place, create_root
+from meldflow.storage.places.patience import FAULTS, patiently
+from meldflow.storage.places.place import SAID, UNCONDITIONAL, Holder, Lock, Place, create_root
 
-BEAT = 10.0
+BEAT = 5.0
 """Seconds between two renewals of a lock."""
-LEASE = 60.0
-"""Seconds after which a lock that was not renewed belongs to nobody. Clocks of the server and of
-the machine that asks may differ by what is left when a renewal or two fail."""
+LEASE = 90.0
+"""Seconds for which it is seen unchanged before somebody else takes it over. The store may be away
+for a minute of them."""
+BETWEEN_LOOKS = 1.0
 
+CHANGED = (AlreadyExistsError, PreconditionError, FileNotFoundError)
+"""What a conditional write ends in where the object is not what it should be."""
 
-FAULTS = (OSError, BaseError, icechunk.IcechunkError)
-"""What goes wrong with a bucket; what obstore does not find is an ``OSError``."""
+logger = logging.getLogger("meldflow.store")
 
 
 class Bucket(Place):
@@ -95,9 +101,15 @@ class Bucket(Place):
     def lock(self) -> Iterator[Lease]:
         """Holds the object ``<name>.lock``."""
         with self.explained("cannot be written", of=FAULTS):
-            lease = Lease(self._objects(), f"{self.prefix}.lock", self.name)
+            lease = Lease(self, self._objects(), f"{self.prefix}.lock")
         with lease.renewed():
             yield lease
+
+    def writer(self) -> Holder | None:
+        """Who holds the lock, as far as can be told."""
+        with self.explained("cannot be reached", of=FAULTS):
+            seen = _look(self._objects(), f"{self.prefix}.lock")
+        return seen.holder if seen else None
 
     def _objects(self) -> S3Store:
         config: dict[str, Any] = {"region": self.region}
@@ -111,32 +123,51 @@ class Bucket(Place):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A lock as it was seen at one moment; every renewal makes another one of it."""
+
+    content: bytes
+    tag: str
+    written: datetime.datetime
+    """By the server's clock, which is compared with no other one."""
+
+    @property
+    def holder(self) -> Holder | None:
+        """Who holds it; None where nobody does any more."""
+        found = Holder.read(self.content)
+        return None if found is None or found.is_gone else found
+
+
 class Lease(Lock):
     """A lock that has to be renewed."""
 
-    def __init__(self, objects: S3Store, key: str, place: str) -> None:
-        self._objects, self._key, self._place = objects, key, place
+    def __init__(self, place: Bucket, objects: S3Store, key: str) -> None:
+        self._place, self._objects, self._key = place.name, objects, key
         self._holder = Holder.me()
-        self._content = self._holder.to_json()
+        self._tag = ""
         self._lost = False
         self._renewed = time.monotonic()
-        self._tag = self._take()
+        self._take(place.endpoint or "Amazon S3")
 
     def check(self) -> None:
         """Finds out whether it is still held.
 
         Raises:
-            RunError: another run took it over, or may have: it was not renewed in time.
+            RunError: another run took it over, or may have: it cannot be renewed.
         """
+        if time.monotonic() - self._renewed > LEASE and not self._lost:
+            try:  # the store was away, for others as well, perhaps
+                patiently(self._beat)
+            except FAULTS:
+                raise RunError(
+                    f"store {self._place}: its lock could not be renewed for {LEASE:g} s; what was "
+                    "committed is kept: run again once the store can be reached"
+                ) from None
         if self._lost:
             raise RunError(
                 f"store {self._place}: its lock was not renewed in time, and another run took the "
                 "store over; run again once that has ended"
-            )
-        if time.monotonic() - self._renewed > LEASE:
-            raise RunError(
-                f"store {self._place}: its lock could not be renewed for {LEASE:g} s; what was "
-                "committed is kept: run again once the store can be reached"
             )
 
     @contextlib.contextmanager
@@ -151,30 +182,48 @@ class Lease(Lock):
             ended.set()
             thread.join()
             if not self._lost:
+                # Not deleted, which S3 does whoever holds it.
                 with contextlib.suppress(*FAULTS):  # it runs out by itself
-                    obstore.delete(self._objects, self._key)
+                    self._put(replace(self._holder, pid=0, token=""))
 
-    def _take(self) -> str:
-        try:
-            return _put(self._objects, self._key, self._content, "create")
-        except AlreadyExistsError:
-            found = self._abandoned()
-        try:
-            return _put(self._objects, self._key, self._content, {"e_tag": found})
-        except (PreconditionError, FileNotFoundError):
-            raise BusyError(f"store {self._place}: another run has just begun; wait") from None
+    def _take(self, server: str) -> None:
+        seen = self._unheld()
+        last = Holder.read(seen.content) if seen else None
+        proven = last is not None and last.server == server
+        self._tag = seen.tag if seen else ""
+        self._holder = replace(self._holder, server=server if proven else "")
+        if not self._swap():
+            raise BusyError(f"store {self._place}: another run has just begun; wait")
+        if not proven:
+            self._prove()
+            self._holder = replace(self._holder, server=server)
+            self._beat()
 
-    def _abandoned(self) -> str:
-        """The tag of a lock that nobody holds any more."""
-        try:
-            found = obstore.get(self._objects, self._key)
-        except FileNotFoundError:
-            raise BusyError(f"store {self._place}: another run has just ended; try again") from None
-        holder = Holder.read(bytes(found.bytes()))
-        age = datetime.datetime.now(datetime.UTC) - found.meta["last_modified"]
-        if holder is not None and not holder.is_dead and age.total_seconds() < LEASE:
-            raise holder.refusal(self._place)
-        return str(found.meta["e_tag"])
+    def _unheld(self) -> _Seen | None:
+        """The lock that nobody holds, however long it takes to be sure; None before the first."""
+        first = seen = _look(self._objects, self._key)
+        began, warned = time.monotonic(), False
+        while seen and seen.holder and time.monotonic() - began < LEASE:
+            if seen != first:
+                raise seen.holder.refusal(self._place)
+            if time.monotonic() - began > 2 * BEAT and not warned:
+                warned = True
+                logger.warning(
+                    "store %s: process %d on %s does not renew its lock; taking it over in %.0f s",
+                    *(self._place, seen.holder.pid, seen.holder.host, LEASE - 2 * BEAT),
+                )
+            time.sleep(BETWEEN_LOOKS)
+            seen = _look(self._objects, self._key)
+        return seen
+
+    def _prove(self) -> None:
+        """Finds out whether the server refuses what it has to; known to all who take it later."""
+        of_another: Any = {"e_tag": '"of another"'}
+        for mode in ("create", of_another):
+            with contextlib.suppress(*CHANGED):
+                obstore.put(self._objects, self._key, self._holder.to_json(), mode=mode)
+                obstore.delete(self._objects, self._key)
+                raise UsageError(f"store {self._place}: {SAID[UNCONDITIONAL]}")
 
     def _renew(self, ended: threading.Event) -> None:
         while not ended.wait(BEAT) and not self._lost:
@@ -183,23 +232,31 @@ class Lease(Lock):
 
     def _beat(self) -> None:
         began = time.monotonic()
-        try:
-            self._tag = _put(self._objects, self._key, self._content, {"e_tag": self._tag})
-        except (PreconditionError, FileNotFoundError):
-            self._adopt()
+        self._lost = not self._swap()
         self._renewed = began
 
-    def _adopt(self) -> None:
-        """Finds out whose the lock is: a renewal may have come through, and its answer not."""
+    def _swap(self) -> bool:
+        """Writes the lock if it is what it was; gives whether it is this one's now."""
         try:
-            found = obstore.get(self._objects, self._key)
-            holder = Holder.read(bytes(found.bytes()))
-        except FileNotFoundError:
-            holder = None
-        self._lost = holder != self._holder
-        if not self._lost:
-            self._tag = str(found.meta["e_tag"])
+            self._put(self._holder)
+        except CHANGED:  # perhaps by an earlier try, whose answer was lost
+            seen = _look(self._objects, self._key)
+            if seen is None and not self._tag:
+                raise  # the bucket is not there
+            if seen is None or Holder.read(seen.content) != self._holder:
+                return False
+            self._tag = seen.tag
+        return True
+
+    def _put(self, holder: Holder) -> None:
+        mode: Any = {"e_tag": self._tag} if self._tag else "create"
+        self._tag = str(obstore.put(self._objects, self._key, holder.to_json(), mode=mode)["e_tag"])
 
 
-def _put(objects: S3Store, key: str, content: bytes, mode: Any) -> str:
-    return str(obstore.put(objects, key, content, mode=mode)["e_tag"])
+def _look(objects: S3Store, key: str) -> _Seen | None:
+    """The lock; None where there is none."""
+    try:
+        found = obstore.get(objects, key)
+        return _Seen(bytes(found.bytes()), str(found.meta["e_tag"]), found.meta["last_modified"])
+    except FileNotFoundError:
+        return None

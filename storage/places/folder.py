@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,24 +93,43 @@ class Folder(Place):
         """
         with self.explained("cannot be written"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = self.path.with_name(f"{self.path.name}.lock")
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            self._take(descriptor)
-            yield Lock()  # nobody can take it away
+            me = self._take(descriptor)
+            try:
+                yield Lock()  # nobody can take it away
+            finally:
+                _write(descriptor, replace(me, pid=0))
         finally:
             os.close(descriptor)
 
-    def _take(self, descriptor: int) -> None:
+    def writer(self) -> Holder | None:
+        """Who holds the lock, by its own word."""
+        with contextlib.suppress(OSError):
+            holder = Holder.read(self._lock_file.read_bytes())
+            return None if holder is None or holder.is_gone else holder
+        return None
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.lock")
+
+    def _take(self, descriptor: int) -> Holder:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _holder(descriptor).refusal(self.name) from None
         with self.explained("cannot be written"):
-            me = Holder.me().to_json()
-            # Cut afterwards, so that whoever is refused at this moment does not find it empty.
-            os.pwrite(descriptor, me, 0)
-            os.ftruncate(descriptor, len(me))
+            me = Holder.me()
+            _write(descriptor, me)
+        return me
+
+
+def _write(descriptor: int, holder: Holder) -> None:
+    content = holder.to_json()
+    # Cut afterwards, so that whoever is refused at this moment does not find it empty.
+    os.pwrite(descriptor, content, 0)
+    os.ftruncate(descriptor, len(content))
 
 
 def _holder(descriptor: int) -> Holder:

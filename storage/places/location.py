@@ -115,8 +115,12 @@ def locked(url: str) -> Iterator[tuple[icechunk.Repository, Lock]]:
         yield open_repository(url), lock
 
 
-def check_writable(url: str) -> None:
+def check_writable(url: str, *, wait: float = 0.0) -> None:
     """Finds out whether a run could write to ``url``, without creating a store.
+
+    Args:
+        url: the store.
+        wait: seconds that the run would wait for another one; this one waits for none.
 
     Raises:
         UsageError: it could not; the message says why.
@@ -127,5 +131,5 @@ def check_writable(url: str) -> None:
         place.check_writable()
         return
     open_repository(url)
-    with place.lock():
+    with contextlib.suppress(*[BusyError] if wait else ()), place.lock():
         place.check_writable()

@@ -28,13 +28,21 @@ PLACES = {
 """Scheme of an address → the class of its places; a plain path is a ``file``."""
 
 
+NO_CREDENTIALS = "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+UNCONDITIONAL = "501 Not Implemented"
+
 SAID = {
     "NoSuchBucket": "there is no such bucket",
     "AccessDenied": "access is denied: check the credentials and what they may do",
     "InvalidAccessKeyId": "the access key is unknown: check AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "the secret key is wrong: check AWS_SECRET_ACCESS_KEY",
-    "169.254.169.254": "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "169.254.169.254": NO_CREDENTIALS,
+    "credentials": NO_CREDENTIALS,
     "Connection refused": "nobody answers: check AWS_ENDPOINT_URL",
+    UNCONDITIONAL: (
+        "the server has no conditional writes (If-None-Match, If-Match), without which two runs "
+        "could write at once; choose another server, or a folder"
+    ),
 }
 """What S3 and the network say → what to do about it."""
 
@@ -86,6 +94,9 @@ class Place(Protocol):
         Raises:
             UsageError: this process may not write here.
         """
+
+    def writer(self) -> Holder | None:
+        """Who holds the store now, as far as can be told."""
 
     def lock(self) -> AbstractContextManager[Lock]:
         """Holds the store for one writer; readers need no lock.
@@ -143,6 +154,8 @@ class Holder:
     """What tells its process ids from those of other machines and containers."""
     token: str = ""
     """Drawn for this one holding of the lock."""
+    server: str = ""
+    """The S3 server whose conditional writes were seen to work for this lock."""
 
     @classmethod
     def me(cls) -> Holder:
@@ -177,10 +190,13 @@ class Holder:
         )
 
     @property
-    def is_dead(self) -> bool:
-        """Whether it ran where this process could see it, and runs no more."""
+    def is_gone(self) -> bool:
+        """Whether it gave the lock back, or ran where this process could see it, and runs no more.
+
+        Who gives it back writes 0 for its ``pid``.
+        """
         is_near = self.machine != "" and self.machine == _machine()
-        return is_near and not psutil.pid_exists(self.pid)
+        return self.pid == 0 or (is_near and not psutil.pid_exists(self.pid))
 
 
 def _machine() -> str:

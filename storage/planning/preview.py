@@ -16,9 +16,10 @@ from meldflow.storage.format.tables import (
     utterance_table,
 )
 from meldflow.storage.places import location
-from meldflow.storage.places.branches import resumable, root_of
+from meldflow.storage.places.branches import root_of
 from meldflow.storage.places.place import place_of
 from meldflow.storage.planning.plan import Plan, plan
+from meldflow.storage.planning.unpublished import resumable
 
 
 def preview(
@@ -39,14 +40,14 @@ def preview(
         retry: reasons of failures that are worth another try.
 
     Raises:
-        UsageError: the store cannot be read, or holds another data set.
+        UsageError: the store cannot be read, or holds another data set, or see ``resumable``.
     """
     tables: dict[str, ColumnTable] = {}
     catalogue = ColumnTable.empty(layout.UTTERANCE_COLUMNS)
     if location.exists(url):
         repository = location.open_repository(url)
         with place_of(url).explained("cannot be read"):
-            branch = resumable(repository, specs) or "main"
+            branch = resumable(repository, url, specs) or "main"
             root = root_of(repository, branch)
             partition = partition_of(root)
             catalogue = utterance_table(root)

@@ -25,6 +25,7 @@ from meldflow.storage.format.arrays import FeatureArray, RaggedArray, by_partiti
 from meldflow.storage.format.columns import ColumnTable, group_of
 from meldflow.storage.format.tables import partition_of, utterance_table
 from meldflow.storage.places import location
+from meldflow.storage.places.patience import open_root
 from meldflow.storage.places.place import place_of
 from meldflow.storage.planning.plan import Why, stale_rows
 
@@ -82,7 +83,7 @@ class Pinned:
     @cached_property
     def root(self) -> zarr.Group:
         """The Zarr group that holds everything, read-only."""
-        return zarr.open_group(self.session.store, mode="r")
+        return open_root(self.session)
 
     @cached_property
     def partition(self) -> int:

@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 import icechunk
 import numpy as np
 import zarr
-from icechunk import IcechunkStore
 from numpy.typing import NDArray
+from zarr.abc.store import Store
 from zarr.core.buffer import Buffer
 from zarr.storage import WrapperStore
 
@@ -28,6 +28,7 @@ from meldflow.models.schema.media import Missing, Modality, Reason
 from meldflow.storage.format.clip_facts import Facts
 from meldflow.storage.format.columns import array_of, group_of
 from meldflow.storage.format.layout import FAILED, OK, SHARD_FRAMES, ragged_arrays
+from meldflow.storage.places.patience import patient
 
 Fork: TypeAlias = icechunk.ForkSession
 """What a worker writes through; it pickles to a few hundred bytes."""
@@ -69,10 +70,10 @@ class Written:
     """What the chunks take in the store, compressed."""
 
 
-class _Counting(WrapperStore[IcechunkStore]):
+class _Counting(WrapperStore[Store]):
     """A store that counts the bytes it is given."""
 
-    def __init__(self, store: IcechunkStore) -> None:
+    def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.n_bytes = 0
 
@@ -96,7 +97,7 @@ def write_partition(
     Raises:
         RunError: the disk is full; trying again would not help.
     """
-    store = _Counting(fork.store)
+    store = _Counting(patient(fork))
     states, ends = [], []
     facts: dict[Modality, dict[int, Facts]] = {}
     try:

@@ -18,7 +18,6 @@ from typing import Any
 
 import icechunk
 import numpy as np
-import zarr
 
 from meldflow.models.schema.errors import RunError
 from meldflow.models.schema.features import FeatureSpec
@@ -34,10 +33,13 @@ from meldflow.storage.format.tables import (
     state_table,
     utterance_table,
 )
-from meldflow.storage.places import location
-from meldflow.storage.places.branches import BRANCH_PREFIX, resumable, root_of, run_branches
+from meldflow.storage.places import branches, location
+from meldflow.storage.places.branches import BRANCH_PREFIX, root_of, run_branches
+from meldflow.storage.places.patience import open_root, patiently
 from meldflow.storage.places.place import Lock, place_of
 from meldflow.storage.planning.plan import SOURCE_COLUMN, Plan, plan
+from meldflow.storage.planning.unpublished import resumable, unpublished
+from meldflow.storage.reading.snapshot import Snapshot
 from meldflow.storage.writing import room
 from meldflow.storage.writing.partition import Fork, Written
 
@@ -108,7 +110,7 @@ class Run:
         self._lock = lock
         self._repository = location.open_repository(url)
         self._specs = tuple(specs)
-        self._base = self._repository.lookup_branch("main")
+        self._base = self._tip("main")
         self.branch, self.resumed = self._claim_branch()
         self._session: icechunk.Session | None = None
         self._pending = 0
@@ -123,12 +125,17 @@ class Run:
     @property
     def snapshot(self) -> str:
         """Id of the run's last commit."""
-        return self._repository.lookup_branch(self.branch)
+        return self._tip(self.branch)
+
+    def read(self) -> Snapshot:
+        """What the run has committed, as its readers will see it."""
+        session = patiently(lambda: self._repository.readonly_session(self.branch))
+        return Snapshot(url=self.url, session=session)
 
     def sync(self, utterances: Sequence[Utterance]) -> CatalogueChange:
         """Brings the catalogue up to date and makes room for every new row."""
-        session = self._repository.writable_session(self.branch)
-        root = zarr.open_group(session.store, mode="r+")
+        session = self._write()
+        root = open_root(session, "r+")
         refuse_other_data(self._place.name, self.utterances, utterances)
         change = merge_catalogue(self.utterances, utterances)
         self.utterances.write(root.require_group(layout.UTTERANCES))
@@ -150,12 +157,12 @@ class Run:
 
     def fork(self) -> Fork:
         """What the workers of this run write through; one fork serves them all."""
-        return self._repository.writable_session(self.branch).fork()
+        return self._write().fork()
 
     def merge(self, written: Written) -> None:
         """Takes a partition over, and commits when a commit is due."""
         if self._session is None:
-            self._session = self._repository.writable_session(self.branch)
+            self._session = self._write()
         self._session.merge(written.fork)
         specs = {spec.name: spec for spec in self._specs}
         for update in written.states:
@@ -169,15 +176,20 @@ class Run:
             if shown:
                 clip_facts.put(self._facts[modality], shown, self.utterances["clip_sha"])
         self._pending += 1
-        waited = time.monotonic() - self._last_commit
-        if self._pending >= COMMIT_PARTITIONS or waited > COMMIT_SECONDS:
+        if self._pending >= COMMIT_PARTITIONS or self.commit_within == 0:
             self.commit()
+
+    @property
+    def commit_within(self) -> float | None:
+        """Seconds until what was merged has to be committed; None where there is nothing."""
+        waited = time.monotonic() - self._last_commit
+        return max(0.0, COMMIT_SECONDS - waited) if self._pending else None
 
     def commit(self) -> None:
         """Makes every merged partition durable on the run's branch."""
         if self._session is None:
             return
-        root = zarr.open_group(self._session.store, mode="r+")
+        root = open_root(self._session, "r+")
         with self._place.explained(COMMIT_FAILED, RunError):
             for spec in self._specs:
                 self._states[spec.name].write(group_of(root, spec.name))
@@ -219,17 +231,21 @@ class Run:
         if self.snapshot != self._base:
             self._finish()
         tip = self.snapshot
-        if self._repository.lookup_branch("main") != self._base:
+        if self._tip("main") != self._base:
             raise RunError(
                 f"store {self._place.name}: its main branch moved during the run; run again"
             )
         if tip != self._base:
-            self._lock.check()
-            self._repository.reset_branch("main", tip, from_snapshot_id=self._base)
-        self._repository.delete_branch(self.branch)
-        if tip != self._base:
-            self._give_up_the_dead()
+            branches.move(self._repository, "main", tip, base=self._base, check=self._lock.check)
+        with contextlib.suppress(icechunk.IcechunkError):  # it is published; the next one tidies up
+            self._tidy()
         return tip
+
+    def _tidy(self) -> None:
+        """Deletes the branches that nobody would miss; its own is one by now."""
+        missed = {one.run for one in unpublished(self._repository) if one.rows}
+        for branch in set(run_branches(self._repository)) - missed:
+            branches.delete(self._repository, branch)
 
     def _finish(self) -> None:
         """The commit that readers will see, which says what the run did."""
@@ -242,29 +258,27 @@ class Run:
         change = change_between(utterance_table(root_of(self._repository, "main")), self.utterances)
         summary = "; ".join(filter(None, (str(change), rates)))
         self.entry.finish(summary)
-        self._commit(self._repository.writable_session(self.branch), summary, published=True)
+        self._commit(self._write(), summary, published=True)
 
     def _claim_branch(self) -> tuple[str, bool]:
         """The branch of a dead run that this one may go on with, else a new one."""
-        found = resumable(self._repository, self._specs)
+        found = patiently(lambda: resumable(self._repository, self.url, self._specs))
         if found is not None:
             return found, True
         branch = f"{BRANCH_PREFIX}{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
-        self._repository.create_branch(branch, self._base)
+        patiently(lambda: self._repository.create_branch(branch, self._base))
         return branch, False
 
-    def _give_up_the_dead(self) -> None:
-        """Dead runs that started from what ``main`` was can never be published now."""
-        for branch in run_branches(self._repository):
-            if next(self._repository.ancestry(branch=branch)).metadata.get("base") == self._base:
-                logger.warning("the work of %s, which died, is given up: main moved on", branch)
-            self._repository.delete_branch(branch)
+    def _tip(self, branch: str) -> str:
+        return str(branches.tip_of(self._repository, branch).id)
+
+    def _write(self) -> icechunk.Session:
+        return branches.write_to(self._repository, self.branch)
 
     def _commit(self, session: icechunk.Session, message: str, *, published: bool = False) -> None:
-        self._lock.check()
+        about: dict[str, Any] = {"run": self.branch, "base": self._base, "published": published}
+        about |= {"extractors": [spec.name for spec in self._specs]}
         with self._place.explained(COMMIT_FAILED, RunError):
-            self.entry.write(zarr.open_group(session.store, mode="r+"))
-            about = {"run": self.branch, "base": self._base, "published": published}
-            asked = [spec.name for spec in self._specs]
-            session.commit(message, metadata=about | {"extractors": asked})
+            self.entry.write(open_root(session, "r+"))
+            branches.commit(self._repository, session, message, about, self._lock.check)
         self._last_commit = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -138,7 +138,7 @@ def run_partitions(
                 live += 1
             if not live:
                 break
-            result: object = ended.get().result(raise_on_failure=False)
+            result: object = _next(ended, run).result(raise_on_failure=False)
             live -= 1
             if isinstance(result, Stored):
                 run.merge(result.written)
@@ -156,3 +156,12 @@ def run_partitions(
             f"{len(lost)} partitions failed ({lost[0]}); the others are kept, and the same command "
             "goes on from there"
         )
+
+
+def _next(ended: SimpleQueue[PrefectFuture[Stored]], run: Run) -> PrefectFuture[Stored]:
+    """The next partition that ended; commits what was merged before, if it takes long."""
+    while True:
+        try:
+            return ended.get(timeout=run.commit_within)
+        except Empty:
+            run.commit()

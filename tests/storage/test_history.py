@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from meldflow.storage.maintenance import maintain_store as maintain
 from meldflow.storage.places.location import open_repository, writer_lock
 from meldflow.storage.planning.plan import Why
 from meldflow.storage.planning.preview import preview
+from meldflow.storage.reading.difference import diff
 from meldflow.storage.writing.transaction import open_run
 from tests.storage.corpus import (
     corpus,
@@ -67,7 +69,7 @@ def test_the_log_lists_what_was_published_and_nothing_between(url: str) -> None:
 def test_a_difference_names_utterances_and_extractors(url: str) -> None:
     before = extract(url, corpus(6))
     after = extract(url, changed(), (voice_spec(), words_spec(version=2)))
-    found = history.diff(url, before, after)
+    found = diff(url, before, after)
     assert found.added == ("train/dia2_utt0",)
     assert found.removed == ("test/dia1_utt2",)
     assert found.changed == {
@@ -81,14 +83,14 @@ def test_a_difference_names_utterances_and_extractors(url: str) -> None:
     assert voice.key_before == voice.key_after
     assert words.key_before != words.key_after
     assert len(words.changed) == 5
-    same = history.diff(url, after, "main")
+    same = diff(url, after, "main")
     assert (same.added, same.removed, same.changed, same.extractors) == ((), (), {}, {})
 
 
 def test_a_difference_from_the_empty_store(url: str) -> None:
     extract(url, corpus(3))
     created = history.log(url)[-1].snapshot
-    found = history.diff(url, created, "main")
+    found = diff(url, created, "main")
     assert len(found.added) == 3
     assert found.extractors["audio/voice"].key_before == ""
 
@@ -125,7 +127,7 @@ def test_what_is_made_anew_after_a_rollback_is_told_from_what_was(url: str) -> N
     extract(url, corpus(6))
     _, rescued = history.rollback(url, first)
     extract(url, corpus(6))
-    found = history.diff(url, rescued, "main")
+    found = diff(url, rescued, "main")
     assert (found.added, found.changed) == ((), {})
     assert len(found.extractors["audio/voice"].changed) == 3
 
@@ -142,6 +144,31 @@ def test_a_tag_can_be_forgotten_and_is_no_branch(url: str) -> None:
     for name in ("main", "run-1"):
         with pytest.raises(UsageError, match="is the name of a branch"):
             history.tag(url, name)
+
+
+def test_what_a_run_did_before_it_died_is_listed_readable_and_kept(url: str) -> None:
+    first, second = extract(url, corpus(3)), extract(url, corpus(6))
+    with open_run(url, SPECS, partition=4) as run:
+        run.sync(corpus(9))
+        run.merge(do_partition(run, run.plan().partitions[-1], corpus(9), SPECS))
+        run.commit()
+        [under_way] = history.unpublished(url)
+        assert under_way.summary.startswith(f"under way (process {os.getpid()} on ")
+    [left] = history.unpublished(url)
+    assert (left.run, left.snapshot, left.published) == (run.branch, under_way.snapshot, False)
+    assert left.summary == "not published; audio/voice 1, text/words 1 rows done"
+    assert open_store(url, left.run).counts()["test"]["audio/voice"].ok == 3
+    history.rollback(url, first)
+    assert history.unpublished(url) == (left,)
+    extract(url, corpus(4), (voice_spec(),))  # it is in nobody's way now
+    history.rollback(url, second)
+    with open_run(url, SPECS, partition=4) as run:
+        assert run.resumed
+        assert run.branch == left.run
+    history.discard(url, left.run)
+    assert history.unpublished(url) == ()
+    with pytest.raises(UsageError, match="no unpublished run is called 'run-1'"):
+        history.discard(url, "run-1")
 
 
 def test_rollbacks_that_are_none(url: str) -> None:

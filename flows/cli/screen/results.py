@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from meldflow.models.extractors.registry import Entry
     from meldflow.storage import Snapshot
     from meldflow.storage.exports import ExportReport
+    from meldflow.storage.history import State
+    from meldflow.storage.reading.snapshot import Counts
     from meldflow.tasks.audit.stock import AuditReport
     from meldflow.tasks.demo.dataset import SynthSummary
     from meldflow.tasks.extraction.committing import ExtractReport
@@ -175,13 +177,13 @@ def show_training(report: TrainReport) -> None:
         out.print(escape(words))
 
 
-def status_json(snapshot: Snapshot) -> dict[str, Any]:
+def status_json(left: Sequence[State], snapshot: Snapshot) -> dict[str, Any]:
     """The same as ``show_status``, for programs."""
     splits = {
         split: {"utterances": len(snapshot.rows(split)), **by_extractor}
-        for split, by_extractor in snapshot.counts().items()
+        for split, by_extractor in _counts(left, snapshot).items()
     }
-    return {"snapshot": snapshot.id, "splits": splits}
+    return {"snapshot": snapshot.id, "splits": splits, "unpublished": left}
 
 
 def show_pipeline(found: Mapping[str, Any]) -> None:
@@ -198,12 +200,12 @@ def show_extractors(entries: Sequence[Entry]) -> None:
             out.print(f"  {line}", markup=False)
 
 
-def show_status(snapshot: Snapshot) -> None:
-    """Utterances by split, extractor and state."""
+def show_status(left: Sequence[State], snapshot: Snapshot) -> None:
+    """Utterances by split, extractor and state; then what runs did and did not publish."""
     table = Table(
         "split", "extractor", "ok", "failed", "stale", "never", title=f"snapshot {snapshot.id}"
     )
-    for split, by_extractor in snapshot.counts().items():
+    for split, by_extractor in _counts(left, snapshot).items():
         for extractor, one in by_extractor.items():
             cells = (one.ok, one.failed, one.stale, one.never)
             table.add_row(split, extractor, *map(str, cells))
@@ -211,6 +213,13 @@ def show_status(snapshot: Snapshot) -> None:
     out.print(table)
     if random := snapshot.random_weights():
         out.print(f"[yellow]random weights:[/] {', '.join(random)}")
+    for run in left:
+        out.print(f"[yellow]{run.run}:[/] {escape(run.summary)}; --snapshot {run.run} shows it")
+
+
+def _counts(left: Sequence[State], snapshot: Snapshot) -> Mapping[str, Mapping[str, Counts]]:
+    """By split and extractor; none, and no error, where nothing but ``left`` is there."""
+    return {} if left and snapshot.is_empty else snapshot.counts()
 
 
 def damage(clips: DataFrame) -> DataFrame:

@@ -13,9 +13,10 @@ from meldflow.flows.cli.screen.terminal import out
 
 if TYPE_CHECKING:
     from meldflow.storage.format.catalogue import CatalogueChange
-    from meldflow.storage.history import Diff, State
+    from meldflow.storage.history import State
     from meldflow.storage.maintenance import Maintained
     from meldflow.storage.planning.plan import Plan
+    from meldflow.storage.reading.difference import Diff
 
 FEW = 10
 """Utterances that a terminal lists of a kind."""
@@ -50,11 +51,11 @@ def show_plan(store: str, change: CatalogueChange, plan: Plan) -> None:
 
 
 def show_log(states: Sequence[State]) -> None:
-    """Published states, the newest first."""
+    """States, the newest first; those of unpublished runs in another colour."""
     for one in states:
         named = f" [yellow]({escape(', '.join(one.tags))})[/]" if one.tags else ""
         out.print(f"[bold]{one.snapshot}[/]{named}  {one.time}  {one.run}")
-        out.print(f"    {escape(one.summary)}")
+        out.print(f"    {escape(one.summary)}", style=None if one.published else "yellow")
 
 
 def show_diff(found: Diff) -> None:
@@ -86,10 +87,12 @@ def show_tags(tags: Mapping[str, str]) -> None:
         out.print("no tags")
 
 
-def show_rollback(done: Mapping[str, str]) -> None:
+def show_rollback(done: Mapping[str, Any]) -> None:
     """What is current now, and how to get back."""
     out.print(f"current now: {done['snapshot']}")
     out.print(f"what was current is kept as {done['rescued']}")
+    for one in done["unpublished"]:
+        out.print(f"kept as well, to go on with once that is current again: {one.run}")
 
 
 def show_unused(found: Maintained) -> None:

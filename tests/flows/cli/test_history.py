@@ -12,7 +12,14 @@ from meldflow.flows.cli import main
 from meldflow.flows.cli.parameters import spread_reasons
 from meldflow.storage import history
 from meldflow.storage.writing.transaction import open_run
-from tests.storage.corpus import corpus, extract_all, utterance, voice_spec, words_spec
+from tests.storage.corpus import (
+    corpus,
+    do_partition,
+    extract_all,
+    utterance,
+    voice_spec,
+    words_spec,
+)
 
 SPECS = (voice_spec(), words_spec())
 
@@ -51,6 +58,28 @@ def test_log_and_tags(store: str, shown) -> None:  # type: ignore[no-untyped-def
     assert "(paper-1)" in shown("log", store)[1]
     states = json.loads(shown("log", store, "--json")[1])
     assert states[0]["tags"] == ["paper-1"]
+
+
+def test_a_run_that_was_not_published_is_listed(store: str, shown) -> None:  # type: ignore[no-untyped-def]
+    fresh = f"{store}-fresh"
+    for url in (store, fresh):
+        with open_run(url, SPECS, partition=4) as run:
+            run.sync(corpus(14))
+            run.merge(do_partition(run, run.plan().partitions[-1], corpus(14), SPECS))
+            run.commit()
+        assert shown("log", url)[1].splitlines()[0].endswith(f"  {run.branch}")
+        assert json.loads(shown("log", url, "--json")[1])[0]["published"] is False
+        code, out, _ = shown("status", url)
+        assert code == 0
+        assert f"{run.branch}: not published; audio/voice " in " ".join(out.split())
+        assert json.loads(shown("status", url, "--json")[1])["unpublished"][0]["run"] == run.branch
+        assert shown("status", url, "--snapshot", run.branch)[0] == 0
+    _, before, _ = history.log(store)
+    branch = history.unpublished(store)[0].run
+    assert f"current again: {branch}" in " ".join(
+        shown("rollback", store, before.snapshot)[1].split()
+    )
+    assert branch not in shown("discard", store, branch)[1]
 
 
 def test_diff(store: str, shown) -> None:  # type: ignore[no-untyped-def]

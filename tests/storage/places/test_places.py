@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,10 +24,11 @@ import pytest
 
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.storage import open_store
-from meldflow.storage.places import bucket, location
+from meldflow.storage.places import bucket, location, patience
 from meldflow.storage.places.folder import _file_system
 from meldflow.storage.places.place import Holder, place_of
 from meldflow.storage.writing.transaction import open_run
+from tests.proxy import Proxy
 from tests.storage import kinds as places
 from tests.storage.corpus import corpus, do_partition, expected, extract_all, voice_spec, words_spec
 
@@ -98,57 +102,107 @@ def test_the_lock_of_a_process_that_was_killed_is_free_at_once(url: str) -> None
     extract(url, 1)
 
 
+def lock_of(url: str) -> str:
+    """The name of a store's lock in the bucket."""
+    return url.removeprefix(f"s3://{places.BUCKET}/") + ".lock"
+
+
+def held(url: str) -> Holder | None:
+    return Holder.read(bytes(obstore.get(places.objects(), lock_of(url)).bytes()))
+
+
+ELSEWHERE = replace(Holder.me(), host="elsewhere", machine="another")
+
+
+@pytest.fixture
+def network(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What lies between this process and the server."""
+    opened = Proxy(int(s3.rpartition(":")[2]))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{opened.port}")
+    yield opened
+    opened.close()
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    """A server that says of every write that it is not implemented, and has nothing."""
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._say(501, b"<Error><Code>NotImplemented</Code></Error>")
+
+    def do_GET(self) -> None:
+        is_list = "list-type" in self.path
+        said = b"<ListBucketResult/>" if is_list else b"<Error><Code>NoSuchKey</Code></Error>"
+        self._say(200 if is_list else 404, said)
+
+    do_HEAD = do_GET
+
+    def _say(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 @pytest.mark.usefixtures("s3")
 class TestBucket:
-    def test_a_lock_is_renewed_while_it_is_held(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bucket, "BEAT", 0.05)
-        with location.writer_lock(url := places.bucket(Path())) as lock:
-            name = url.removeprefix(f"s3://{places.BUCKET}/") + ".lock"
-            first = obstore.head(places.objects(), name)["last_modified"]
-            time.sleep(1.2)  # the server's clock has whole seconds
-            assert obstore.head(places.objects(), name)["last_modified"] > first
-            lock.check()
-        assert name not in places.names()
-
-    def test_a_lock_of_another_machine_is_taken_over_once_it_ran_out(
+    def test_a_lock_is_renewed_while_it_is_held_and_given_back(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(bucket, "BEAT", 0.05)
+        with location.writer_lock(url := places.bucket(Path())) as lock:
+            first = obstore.head(places.objects(), lock_of(url))["last_modified"]
+            time.sleep(1.2)  # the server's clock has whole seconds
+            assert obstore.head(places.objects(), lock_of(url))["last_modified"] > first
+            lock.check()
+            assert place_of(url).writer() == held(url)
+        assert (left := held(url)) is not None
+        assert left.is_gone
+        assert place_of(url).writer() is None
+
+    def test_a_lock_that_nobody_renews_is_taken_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
         url = places.bucket(Path())
-        name = url.removeprefix(f"s3://{places.BUCKET}/") + ".lock"
-        elsewhere = replace(Holder.me(), host="elsewhere", machine="another")
-        obstore.put(places.objects(), name, elsewhere.to_json())
-        with pytest.raises(UsageError, match="on elsewhere"):
-            extract(url, 1)
-        with contextlib.ExitStack() as stack:
-            with monkeypatch.context() as later:
-                later.setattr(bucket, "LEASE", 0.0)
-                lock = stack.enter_context(location.writer_lock(url))
+        obstore.put(places.objects(), lock_of(url), ELSEWHERE.to_json())
+        monkeypatch.setattr(bucket, "LEASE", 1.0)
+        began = time.monotonic()
+        with location.writer_lock(url) as lock:
+            assert time.monotonic() - began > 1.0
             lock.check()
         extract(url, 1)
 
-    @pytest.mark.parametrize(("seconds", "is_taken"), [(0, False), (40, False), (80, True)])
-    def test_a_lock_outlives_a_few_renewals_that_failed(
-        self, monkeypatch: pytest.MonkeyPatch, seconds: float, is_taken: bool
+    def test_a_lock_that_is_renewed_is_nobody_elses_whatever_the_clocks_say(
+        self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It is renewed every ten seconds; a bad minute of the network is no death."""
-
-        class Later(datetime.datetime):
+        class Ahead(datetime.datetime):
             @classmethod
-            def now(cls, tz: datetime.tzinfo | None = None) -> Later:
-                return super().now(tz) + datetime.timedelta(seconds=seconds)
+            def now(cls, tz: datetime.tzinfo | None = None) -> Ahead:
+                return super().now(tz) + datetime.timedelta(hours=1)
 
-        clock = SimpleNamespace(
-            datetime=Later, UTC=datetime.UTC, timedelta=datetime.timedelta, __name__="datetime"
-        )
-        url = places.bucket(Path())
-        elsewhere = replace(Holder.me(), host="elsewhere", machine="another")
-        name = url.removeprefix(f"s3://{places.BUCKET}/") + ".lock"
-        obstore.put(places.objects(), name, elsewhere.to_json())
+        clock = SimpleNamespace(datetime=Ahead, UTC=datetime.UTC, timedelta=datetime.timedelta)
         monkeypatch.setattr(bucket, "datetime", clock)
-        with contextlib.ExitStack() as stack:
-            if not is_taken:
-                stack.enter_context(pytest.raises(UsageError, match="on elsewhere"))
-            stack.enter_context(location.writer_lock(url))
+        monkeypatch.setattr(bucket, "BEAT", 0.5)
+        with location.writer_lock(url := places.bucket(Path())):
+            with pytest.raises(UsageError, match=f"process {os.getpid()} on"):
+                extract(url, 1)
+            assert (mine := held(url)) is not None
+            assert not mine.is_gone
+
+    def test_who_lost_the_lock_leaves_its_successors_alone(self) -> None:
+        with location.writer_lock(url := places.bucket(Path())):
+            obstore.put(places.objects(), lock_of(url), ELSEWHERE.to_json())
+        assert held(url) == ELSEWHERE
 
     @pytest.mark.parametrize("taken", [True, False])
     def test_who_lost_the_lock_publishes_nothing(
@@ -156,36 +210,69 @@ class TestBucket:
     ) -> None:
         monkeypatch.setattr(bucket, "BEAT", 0.05)
         url = places.bucket(Path())
-        name = url.removeprefix(f"s3://{places.BUCKET}/") + ".lock"
         with open_run(url, SPECS, partition=4) as run:
             extract_all(run, corpus(3), SPECS)
-            theirs = replace(Holder.me(), host="elsewhere").to_json()
             if taken:
-                obstore.put(places.objects(), name, theirs)
+                obstore.put(places.objects(), lock_of(url), ELSEWHERE.to_json())
             else:
-                obstore.delete(places.objects(), name)
+                obstore.delete(places.objects(), lock_of(url))
             time.sleep(0.5)
             with pytest.raises(RunError, match="another run took the store over"):
                 run.publish()
         assert open_store(url).is_empty
-        assert (name in places.names()) == taken  # it is the other one's
+        assert (lock_of(url) in places.names()) == taken  # it is the other one's
 
-    def test_a_renewal_whose_answer_was_lost_is_no_loss(
+    def test_a_lock_that_could_not_be_renewed_in_time_is_still_held_if_nobody_took_it(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        url = places.bucket(Path())
-        name = url.removeprefix(f"s3://{places.BUCKET}/") + ".lock"
-        with location.writer_lock(url) as lock:
-            content = bytes(obstore.get(places.objects(), name).bytes())
-            obstore.put(places.objects(), name, content)  # it came through
-            lock._tag = "old"  # type: ignore[attr-defined]
-            lock._beat()  # type: ignore[attr-defined]
+        monkeypatch.setattr(bucket, "LEASE", 0.0)
+        monkeypatch.setattr(patience, "PATIENCE", 0.0)
+        with location.writer_lock(url := places.bucket(Path())) as lock:
             lock.check()
-            lock._beat()  # type: ignore[attr-defined]
-            lock.check()
-            monkeypatch.setattr(bucket, "LEASE", 0.0)
-            with pytest.raises(RunError, match="could not be renewed for 0 s"):
+            with monkeypatch.context() as broken:
+                broken.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+                broken.setattr(lock, "_objects", bucket.Bucket(url)._objects())
+                with pytest.raises(RunError, match="could not be renewed for 0 s"):
+                    lock.check()
+            obstore.put(places.objects(), lock_of(url), ELSEWHERE.to_json())
+            with pytest.raises(RunError, match="another run took the store over"):
                 lock.check()
+
+    def test_answers_that_are_lost_cost_nothing(self, network: Proxy) -> None:
+        url = places.bucket(Path())
+        extract(url, 1)
+        again = places.bucket(Path())
+        for wanted in (b"", b"If-Match"):  # the first one, the second one
+            network.lose = re.compile(rb"PUT \S+\.lock .*" + wanted, re.S | re.I)
+            with location.writer_lock(again) as lock:
+                assert network.lose is None
+                lock.check()
+                network.lose = re.compile(rb"PUT \S+\.lock ")
+                lock._beat()  # type: ignore[attr-defined]
+                assert network.lose is None
+                lock.check()
+
+    def test_a_server_without_conditional_writes_is_refused(self, network: Proxy) -> None:
+        url = places.bucket(Path())
+        network.edit = lambda sent: re.sub(rb"(?i)\r\nif-(none-)?match: [^\r]*", b"", sent)
+        for _ in range(2):
+            with pytest.raises(UsageError, match="the server has no conditional writes"):
+                extract(url, 1)
+            assert not [one for one in places.names() if one.startswith(lock_of(url)[:8])]
+
+    def test_that_a_server_has_conditional_writes_is_found_out_once(self, network: Proxy) -> None:
+        url, written = places.bucket(Path()), []
+
+        def edit(sent: bytes) -> bytes:
+            written.extend(re.findall(rb"PUT \S+\.lock ", sent))
+            return sent
+
+        network.edit = edit
+        for requests in (5, 2, 2):
+            with location.writer_lock(url):
+                pass
+            assert len(written) == requests
+            written.clear()
 
     def test_a_store_whose_maker_died_is_completed(self) -> None:
         import icechunk
@@ -214,6 +301,17 @@ class TestBucket:
         with pytest.raises(UsageError, match=r"s3://nowhere/store: .*there is no such bucket"):
             extract("s3://nowhere/store", 1)
 
+    def test_a_server_that_knows_no_conditional_writes_at_all(self, refusing: str) -> None:
+        with pytest.raises(UsageError, match=r"\(the server has no conditional writes"):
+            extract(places.bucket(Path()), 1)
+
+    def test_credentials_that_are_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        with pytest.raises(UsageError, match="no credentials: set AWS_ACCESS_KEY_ID and"):
+            location.exists(places.bucket(Path()))
+
     def test_a_server_that_does_not_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         with pytest.raises(UsageError, match="nobody answers: check AWS_ENDPOINT_URL"):
@@ -241,10 +339,11 @@ def test_a_holder_is_read_as_it_was_written() -> None:
     assert Holder.read(me.to_json()) == me
     assert Holder.read(b"") is None
     assert Holder.read(json.dumps({"pid": 1}).encode()) is None
-    assert not me.is_dead
-    assert not replace(me, machine="another", pid=2**22 - 1).is_dead
-    assert not replace(me, machine="", pid=2**22 - 1).is_dead
-    assert replace(me, pid=2**22 - 1).is_dead
+    assert not me.is_gone
+    assert not replace(me, machine="another", pid=2**22 - 1).is_gone
+    assert not replace(me, machine="", pid=2**22 - 1).is_gone
+    assert replace(me, pid=2**22 - 1).is_gone
+    assert replace(me, machine="another", pid=0).is_gone
 
 
 def test_the_file_system_is_known(tmp_path: Path) -> None:

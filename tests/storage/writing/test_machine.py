@@ -6,10 +6,10 @@ of the branch that a dead run left behind.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import tempfile
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from meldflow.models.schema.errors import RunError
+from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.features import FeatureSpec
 from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import Utterance
@@ -121,6 +121,10 @@ class LeftBehind:
     extractors: set[str]
     """Those that runs on this branch asked for: a run that asks for fewer starts anew."""
     snapshot: str
+    base: str
+    """What was published when it began: a run goes on with it while that is current."""
+    has_rows: bool
+    """Then it stays until it is discarded by its name."""
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -157,7 +161,7 @@ class StoreMachine(RuleBasedStateMachine):
         with self._open(names) as run:
             self.main = self._extract(run, names, None)
             snapshot = run.publish()
-            self._published(snapshot)
+            self._published(run, snapshot)
             self.states[snapshot] = copy.deepcopy(self.main)
 
     @rule(names=st.sampled_from(WANTED), partitions=st.integers(0, 3), committed=st.booleans())
@@ -171,8 +175,10 @@ class StoreMachine(RuleBasedStateMachine):
         """Main moved, and the branch is still there."""
         with self._open(names) as run:
             self.main = self._extract(run, names, None)
+            if run.snapshot != open_store(self.url).id:
+                run._finish()
             open_repository(self.url).reset_branch("main", run.snapshot)
-            self._published(run.snapshot)
+            self._published(run, run.snapshot)
 
     @precondition(lambda self: self.history)
     @rule(names=st.sampled_from(WANTED))
@@ -185,7 +191,8 @@ class StoreMachine(RuleBasedStateMachine):
             session.commit("behind the run's back")
             with pytest.raises(RunError, match="moved during the run"):
                 run.publish()
-        self.left = {}
+        self.left.pop(run.branch, None)
+        history.discard(self.url, run.branch)
 
     @precondition(lambda self: self.history)
     @rule(back=st.integers(0, 30))
@@ -196,14 +203,14 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.states)
     @rule(back=st.integers(0, 30))
     def roll_back(self, back: int) -> None:
-        """What a dead run did goes with the state that it went on from."""
+        """What a dead run did waits until the state that it began with is current again."""
         snapshot = sorted(self.states)[back % len(self.states)]
         current = open_store(self.url).id
         if snapshot == current:
             return
         _, rescued = history.rollback(self.url, snapshot)
         assert open_store(self.url, rescued).id == current
-        self.main, self.left = copy.deepcopy(self.states[snapshot]), {}
+        self.main = copy.deepcopy(self.states[snapshot])
 
     @precondition(lambda self: self.history)
     @rule(tagged=st.booleans())
@@ -223,15 +230,44 @@ class StoreMachine(RuleBasedStateMachine):
         if exists(self.url):
             assert stored_rows(open_store(self.url)) == self.main.rows()
 
-    def _open(self, names: tuple[str, ...]) -> AbstractContextManager[Run]:
-        return open_run(self.url, self._specs(names), partition=PARTITION)
+    @invariant()
+    def nothing_that_was_done_is_given_up_unnamed(self) -> None:
+        if exists(self.url):
+            there = set(open_repository(self.url).list_branches())
+            assert there.issuperset(name for name, one in self.left.items() if one.has_rows)
+            self.left = {name: one for name, one in self.left.items() if name in there}
+
+    @contextlib.contextmanager
+    def _open(self, names: tuple[str, ...]) -> Iterator[Run]:
+        """A run, once those are discarded whose work it would give up."""
+        with contextlib.ExitStack() as stack:
+            run = None
+            while run is None:
+                try:
+                    opened = open_run(self.url, self._specs(names), partition=PARTITION)
+                    run = stack.enter_context(opened)
+                except UsageError as error:
+                    self._discard_named_by(str(error), names)
+            yield run
+
+    def _discard_named_by(self, message: str, names: tuple[str, ...]) -> None:
+        [named] = [one for one in self.left if message.endswith(f"discard {self.url} {one}`")]
+        dead = self.left.pop(named)
+        assert dead.has_rows
+        assert dead.base == open_store(self.url).id
+        history.discard(self.url, named)
 
     def _extract(
         self, run: Run, names: tuple[str, ...], partitions: int | None, *, committed: bool = True
     ) -> Model:
         """Does so many partitions, or all; gives what the run's branch holds then."""
         specs, utterances = self._specs(names), self._utterances()
-        usable = [b for b, one in self.left.items() if one.extractors <= set(names)]
+        base = open_store(self.url).id
+        usable = [
+            branch
+            for branch, one in self.left.items()
+            if one.extractors <= set(names) and one.base == base
+        ]
         assert run.resumed == bool(usable)
         assert not usable or run.branch == usable[-1]
         model = copy.deepcopy(self.left[run.branch].model if usable else self.main)
@@ -255,11 +291,13 @@ class StoreMachine(RuleBasedStateMachine):
             return
         self.left.pop(run.branch, None)
         asked = set(names) | (before.extractors if before else set())
-        self.left[run.branch] = LeftBehind(model, asked, run.snapshot)
+        summaries = {one.run: one.summary for one in history.unpublished(self.url)}
+        has_rows = "no row done" not in summaries[run.branch]
+        base = open_store(self.url).id
+        self.left[run.branch] = LeftBehind(model, asked, run.snapshot, base, has_rows)
 
-    def _published(self, snapshot: str) -> None:
-        if snapshot not in self.history:
-            self.left = {}
+    def _published(self, run: Run, snapshot: str) -> None:
+        self.left.pop(run.branch, None)
         self.history[snapshot] = self.main.rows()
 
     def _specs(self, names: tuple[str, ...]) -> tuple[FeatureSpec, ...]:

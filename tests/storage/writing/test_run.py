@@ -12,11 +12,12 @@ from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.features import ArraySpec, FeatureSpec
 from meldflow.models.schema.media import AudioFacts, Missing
 from meldflow.models.schema.utterances import Utterance
-from meldflow.storage import open_store
+from meldflow.storage import history, open_store
 from meldflow.storage.places.location import open_repository, writer_lock
 from meldflow.storage.planning.preview import preview
+from meldflow.storage.writing import transaction
 from meldflow.storage.writing.partition import Result, write_partition
-from meldflow.storage.writing.transaction import open_run
+from meldflow.storage.writing.transaction import COMMIT_SECONDS, open_run
 from tests.storage.corpus import (
     SPECS,
     corpus,
@@ -274,16 +275,55 @@ def test_a_run_of_one_extractor_leaves_the_others_readable(tmp_path: Path) -> No
     check(store, corpus(11))
 
 
-def test_a_dead_run_is_not_resumed_by_one_that_wants_less(tmp_path: Path) -> None:
+def test_a_dead_run_is_not_given_up_by_one_that_wants_less_unless_it_is_named(
+    tmp_path: Path,
+) -> None:
     store, utterances = tmp_path / "s", corpus(8)
     extract(store, utterances)
-    newer = (voice_spec(version=2), words_spec())
-    with open_run(str(store), newer, partition=4) as run:
-        run.sync(utterances)
-        run.merge(do_partition(run, run.plan().partitions[0], utterances, newer))
-        run.commit()
-    extract(store, utterances, (words_spec(version=2),))
+    newer, less = (voice_spec(version=2), words_spec()), (words_spec(version=2),)
+    dead = die(str(store), utterances, newer)
+    said = f"{dead} ended .* audio/voice 4 rows done.*--only audio/voice.*discard {store} {dead}"
+    with pytest.raises(UsageError, match=said):
+        extract(store, utterances, less)
+    with pytest.raises(UsageError, match=said):
+        preview(str(store), less, utterances)
+    history.discard(str(store), dead)
+    extract(store, utterances, less)
     check(store, utterances, (voice_spec(), words_spec(version=2)))
+
+
+def test_a_run_that_did_nothing_is_in_nobodys_way(tmp_path: Path) -> None:
+    store = tmp_path / "s"
+    extract(store, corpus(8))
+    with open_run(str(store), SPECS, partition=4) as run:
+        run.sync(corpus(9))
+    extract(store, corpus(8), (words_spec(version=2),))
+    assert history.unpublished(str(store)) == ()
+    assert len(open_repository(str(store)).list_branches()) == 1
+
+
+def die(url: str, utterances: list[Utterance], specs: tuple[FeatureSpec, ...] = SPECS) -> str:
+    """A run that dies after its first partition; gives its name."""
+    with open_run(url, specs, partition=4) as run:
+        run.sync(utterances)
+        run.merge(do_partition(run, run.plan().partitions[-1], utterances, specs))
+        run.commit()
+        return run.branch
+
+
+def test_what_was_merged_is_committed_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_run(str(tmp_path / "s"), SPECS, partition=4) as run:
+        run.sync(corpus(8))
+        assert run.commit_within is None
+        parts = [do_partition(run, part, corpus(8), SPECS) for part in run.plan().partitions]
+        run.merge(parts[0])
+        assert 0 < (run.commit_within or 0) <= COMMIT_SECONDS
+        monkeypatch.setattr(transaction, "COMMIT_SECONDS", 0.0)
+        run.merge(parts[1])
+        assert run.commit_within is None
+        assert history.unpublished(run.url)[0].summary.endswith("8, text/words 8 rows done")
 
 
 def test_an_extractor_that_gives_one_more_array_is_extracted_anew(tmp_path: Path) -> None:
@@ -387,8 +427,9 @@ def test_a_run_that_may_not_go_on_leaves_a_dead_one_its_work(tmp_path: Path) -> 
         run.sync(corpus(9))
         run.merge(do_partition(run, run.plan().partitions[1], corpus(9), SPECS))
         run.commit()
-    with open_run(store, (words_spec(),), partition=4) as run:
-        assert not run.resumed
+    refused = pytest.raises(UsageError, match="ended before it was published")
+    with refused, open_run(store, (words_spec(),), partition=4):
+        pass
     with open_run(store, SPECS, partition=4) as run:
         assert run.resumed
         assert extract_all(run, corpus(9), SPECS) == 2 * (9 - 2 - 4)
