@@ -86,7 +86,6 @@ def extract(options: ExtractOptions) -> ExtractReport:
                 )
         rates = run.failure_rates()
         check_failures(rates, limit)
-        random = run.read().random_weights()
         snapshot = watch.snapshot = run.publish()
         logger.info("published snapshot %s", snapshot)
     follow(snapshot)
@@ -98,7 +97,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
         catalogue=change,
         extracted={one.extractor: one.extracted for one in rates if one.tried},
         failures=tuple(rates),
-        random_weights=random,
+        random_weights=run.random_weights,
         findings=dict(findings),
         left_out=left_out,
         effort=watch.effort,

@@ -29,11 +29,6 @@ def run_branches(repository: icechunk.Repository) -> list[str]:
     return [one for one in repository.list_branches() if one.startswith(BRANCH_PREFIX)]
 
 
-def write_to(repository: icechunk.Repository, branch: str) -> icechunk.Session:
-    """What is written to the branch, which its next commit keeps."""
-    return patiently(lambda: repository.writable_session(branch))
-
-
 def commit(
     repository: icechunk.Repository,
     session: icechunk.Session,
@@ -69,15 +64,5 @@ def move(
         check()
         with unless(lambda: repository.lookup_branch(branch) == to):
             repository.reset_branch(branch, to, from_snapshot_id=base)
-
-    patiently(once)
-
-
-def delete(repository: icechunk.Repository, branch: str) -> None:
-    """Deletes a branch."""
-
-    def once() -> None:
-        with unless(lambda: branch not in repository.list_branches()):
-            repository.delete_branch(branch)
 
     patiently(once)

@@ -15,8 +15,8 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import icechunk
 import obstore
@@ -24,6 +24,7 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from obstore.store import S3Store
 
 from meldflow.models.schema.errors import BusyError, RunError, UsageError
+from meldflow.storage.places.branches import tip_of
 from meldflow.storage.places.patience import FAULTS, patiently
 from meldflow.storage.places.place import SAID, UNCONDITIONAL, Holder, Lock, Place, create_root
 
@@ -73,13 +74,12 @@ class Bucket(Place):
     def holds_store(self) -> bool:
         """Whether a repository is there, with its first commit."""
         with self.explained("cannot be reached"):
-            if not self.holds_repository():
+            if not patiently(self.holds_repository):
                 return False
-            repository = icechunk.Repository.open(self.storage())
-            history = repository.ancestry(branch="main")
+            repository = patiently(lambda: icechunk.Repository.open(self.storage()))
             # A process killed between a repository's creation and its first commit leaves one
             # that holds nothing; it counts for none and is completed by the next.
-            return next(history).parent_id is not None
+            return tip_of(repository, "main").parent_id is not None
 
     def check_vacant(self) -> None:
         """Refuses a name below which something lies that is no store."""
@@ -95,13 +95,14 @@ class Bucket(Place):
     def create(self, attributes: Mapping[str, Any]) -> None:
         """Makes a new, empty store, or completes one whose maker died."""
         with self.explained("cannot be created"):
-            create_root(self.storage(), attributes)
+            patiently(lambda: create_root(self.storage(), attributes))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[Lease]:
         """Holds the object ``<name>.lock``."""
         with self.explained("cannot be written", of=FAULTS):
             lease = Lease(self, self._objects(), f"{self.prefix}.lock")
+            patiently(lease.take)
         with lease.renewed():
             yield lease
 
@@ -109,7 +110,7 @@ class Bucket(Place):
         """Who holds the lock, as far as can be told."""
         with self.explained("cannot be reached", of=FAULTS):
             seen = _look(self._objects(), f"{self.prefix}.lock")
-        return seen.holder if seen else None
+        return seen.holder if seen and seen.is_held else None
 
     def _objects(self) -> S3Store:
         config: dict[str, Any] = {"region": self.region}
@@ -123,20 +124,18 @@ class Bucket(Place):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(NamedTuple):
     """A lock as it was seen at one moment; every renewal makes another one of it."""
 
-    content: bytes
+    holder: Holder | None
+    """None where nothing can be made of it."""
     tag: str
     written: datetime.datetime
     """By the server's clock, which is compared with no other one."""
 
     @property
-    def holder(self) -> Holder | None:
-        """Who holds it; None where nobody does any more."""
-        found = Holder.read(self.content)
-        return None if found is None or found.is_gone else found
+    def is_held(self) -> bool:
+        return self.holder is not None and not self.holder.is_gone
 
 
 class Lease(Lock):
@@ -148,7 +147,26 @@ class Lease(Lock):
         self._tag = ""
         self._lost = False
         self._renewed = time.monotonic()
-        self._take(place.endpoint or "Amazon S3")
+        self._server = place.endpoint or "Amazon S3"
+
+    def take(self) -> None:
+        """Takes the lock, if nobody holds it; waits for as long as it takes to be sure.
+
+        Raises:
+            BusyError: somebody does.
+            UsageError: the server has no conditional writes.
+        """
+        seen = self._unheld()
+        proven = seen is not None and seen.holder is not None and seen.holder.server == self._server
+        self._tag = seen.tag if seen else ""
+        self._holder = replace(self._holder, server=self._server if proven else "")
+        self._beat()
+        if self._lost:
+            raise BusyError(f"store {self._place}: another run has just begun; wait")
+        if not proven:
+            self._prove()
+            self._holder = replace(self._holder, server=self._server)
+            self._beat()
 
     def check(self) -> None:
         """Finds out whether it is still held.
@@ -186,31 +204,23 @@ class Lease(Lock):
                 with contextlib.suppress(*FAULTS):  # it runs out by itself
                     self._put(replace(self._holder, pid=0, token=""))
 
-    def _take(self, server: str) -> None:
-        seen = self._unheld()
-        last = Holder.read(seen.content) if seen else None
-        proven = last is not None and last.server == server
-        self._tag = seen.tag if seen else ""
-        self._holder = replace(self._holder, server=server if proven else "")
-        if not self._swap():
-            raise BusyError(f"store {self._place}: another run has just begun; wait")
-        if not proven:
-            self._prove()
-            self._holder = replace(self._holder, server=server)
-            self._beat()
-
     def _unheld(self) -> _Seen | None:
-        """The lock that nobody holds, however long it takes to be sure; None before the first."""
+        """The lock that nobody holds, or this one since a try before; None before the first."""
         first = seen = _look(self._objects, self._key)
         began, warned = time.monotonic(), False
-        while seen and seen.holder and time.monotonic() - began < LEASE:
+        while (
+            seen and (other := seen.holder) and seen.is_held and other.token != self._holder.token
+        ):
+            unchanged = time.monotonic() - began
             if seen != first:
-                raise seen.holder.refusal(self._place)
-            if time.monotonic() - began > 2 * BEAT and not warned:
+                raise other.refusal(self._place)
+            if unchanged > LEASE:
+                break
+            if unchanged > 2 * BEAT and not warned:
                 warned = True
                 logger.warning(
-                    "store %s: process %d on %s does not renew its lock; taking it over in %.0f s",
-                    *(self._place, seen.holder.pid, seen.holder.host, LEASE - 2 * BEAT),
+                    "store %s: process %d on %s does not renew its lock; it runs out in %.0f s",
+                    *(self._place, other.pid, other.host, LEASE - unchanged),
                 )
             time.sleep(BETWEEN_LOOKS)
             seen = _look(self._objects, self._key)
@@ -243,7 +253,7 @@ class Lease(Lock):
             seen = _look(self._objects, self._key)
             if seen is None and not self._tag:
                 raise  # the bucket is not there
-            if seen is None or Holder.read(seen.content) != self._holder:
+            if seen is None or seen.holder is None or seen.holder.token != self._holder.token:
                 return False
             self._tag = seen.tag
         return True
@@ -257,6 +267,7 @@ def _look(objects: S3Store, key: str) -> _Seen | None:
     """The lock; None where there is none."""
     try:
         found = obstore.get(objects, key)
-        return _Seen(bytes(found.bytes()), str(found.meta["e_tag"]), found.meta["last_modified"])
+        holder, meta = Holder.read(bytes(found.bytes())), found.meta
+        return _Seen(holder, str(meta["e_tag"]), meta["last_modified"])
     except FileNotFoundError:
         return None

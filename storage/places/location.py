@@ -11,6 +11,7 @@ import icechunk
 from meldflow.models.schema.errors import BusyError, UsageError
 from meldflow.storage.places.branches import root_of
 from meldflow.storage.places.leaving import end_well
+from meldflow.storage.places.patience import patiently
 from meldflow.storage.places.place import Lock, place_of
 
 SCHEMA = 3
@@ -56,7 +57,7 @@ def open_repository(url: str) -> icechunk.Repository:
     if not place.holds_store():
         raise UsageError(f"store {place.name}: no store is here; `meldflow extract` creates one")
     with place.explained("cannot be read"):
-        repository = icechunk.Repository.open(place.storage())
+        repository = patiently(lambda: icechunk.Repository.open(place.storage()))
         try:
             root = root_of(repository, "main")
         except FileNotFoundError:

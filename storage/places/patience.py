@@ -8,33 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
+import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Literal, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Literal, TypeVar, cast
 
 import icechunk
 import zarr
 from icechunk import IcechunkStore
 from obstore.exceptions import BaseError
-from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.abc.store import Store
 from zarr.storage import WrapperStore
 
 T = TypeVar("T")
 
-PATIENCE = 150.0
+PATIENCE = 90.0
 """Seconds, from the first failure, after which a store that is away is given up."""
 BETWEEN_TRIES = 2.0
 
-FAULTS = (OSError, BaseError, icechunk.IcechunkError)
+ICECHUNK = (icechunk.IcechunkError, icechunk.ConflictError)
+"""What Icechunk raises; none is a kind of the other."""
+FAULTS = (OSError, BaseError, *ICECHUNK)
 """What goes wrong with a place; what obstore does not find is an ``OSError``."""
 
 AWAY = (
-    *("dispatch failure", "response error", "timeout", "timed out", "HTTP error"),
+    *("dispatch failure", "response error", "timed out", "HTTP error"),
     *("InternalError", "ServiceUnavailable", "SlowDown"),
 )
 """What is said of a server that nobody reaches, or that cannot answer for the moment."""
 FOR_GOOD = ("credentials",)
+
+logger = logging.getLogger("meldflow.store")
 
 
 class _Patience:
@@ -50,10 +55,12 @@ class _Patience:
             Exception: the fault, where waiting does not help, or did not.
         """
         said, now = str(fault), time.monotonic()
-        self._end = self._end or now + PATIENCE
         is_away = any(one in said for one in AWAY) and not any(one in said for one in FOR_GOOD)
-        if not is_away or now > self._end:
+        if not is_away or now > (self._end or now + PATIENCE):
             raise fault
+        if self._end is None:
+            logger.warning("the store cannot be reached; trying for %.0f s", PATIENCE)
+            self._end = now + PATIENCE
         return BETWEEN_TRIES
 
 
@@ -77,7 +84,7 @@ def unless(done: Callable[[], bool]) -> Iterator[None]:
     """Forgives a failure of the body where it has come to pass: its answer was lost, no more."""
     try:
         yield
-    except icechunk.IcechunkError:
+    except ICECHUNK:
         if not done():
             raise
 
@@ -92,40 +99,22 @@ async def _patiently(action: Callable[[], Awaitable[T]]) -> T:
         await asyncio.sleep(patience.pause(fault))
 
 
-class _PatientStore(WrapperStore[IcechunkStore]):
-    """A session's store, whose every request is patient."""
+class _Patient:
+    """A store whose every request is patient."""
 
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        return await _patiently(lambda: self._store.get(key, prototype, byte_range))
+    def __init__(self, store: IcechunkStore) -> None:
+        self._store = store
 
-    async def exists(self, key: str) -> bool:
-        return await _patiently(lambda: self._store.exists(key))
-
-    async def set(self, key: str, value: Buffer) -> None:
-        await _patiently(lambda: self._store.set(key, value))
-
-    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        await _patiently(lambda: self._store.set_if_not_exists(key, value))
-
-    async def delete(self, key: str) -> None:
-        await _patiently(lambda: self._store.delete(key))
-
-    async def delete_dir(self, prefix: str) -> None:
-        await _patiently(lambda: self._store.delete_dir(prefix))
-
-    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        async def listed() -> list[str]:
-            return [one async for one in self._store.list_dir(prefix)]
-
-        for one in await _patiently(listed):
-            yield one
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if not inspect.iscoroutinefunction(found):
+            return found
+        return lambda *given, **named: _patiently(lambda: found(*given, **named))
 
 
 def patient(session: icechunk.Session | icechunk.ForkSession) -> Store:
     """What a session holds, for Zarr."""
-    return _PatientStore(session.store)
+    return WrapperStore(cast("IcechunkStore", _Patient(session.store)))
 
 
 def open_root(session: icechunk.Session, mode: Literal["r", "r+"] = "r") -> zarr.Group:

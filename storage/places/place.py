@@ -20,6 +20,7 @@ import psutil
 import zarr
 
 from meldflow.models.schema.errors import BusyError, MeldflowError, UsageError
+from meldflow.storage.places.patience import ICECHUNK
 
 PLACES = {
     "file": "meldflow.storage.places.folder:Folder",
@@ -111,7 +112,7 @@ class Place(Protocol):
         self,
         what: str,
         kind: type[MeldflowError] = UsageError,
-        of: tuple[type[Exception], ...] = (OSError, icechunk.IcechunkError),
+        of: tuple[type[Exception], ...] = (OSError, *ICECHUNK),
     ) -> Iterator[None]:
         """Turns what the disk, the network or Icechunk says inside into one line of ours.
 

@@ -35,11 +35,11 @@ from meldflow.storage.format.tables import (
 )
 from meldflow.storage.places import branches, location
 from meldflow.storage.places.branches import BRANCH_PREFIX, root_of, run_branches
-from meldflow.storage.places.patience import open_root, patiently
+from meldflow.storage.places.patience import ICECHUNK, open_root, patiently
 from meldflow.storage.places.place import Lock, place_of
 from meldflow.storage.planning.plan import SOURCE_COLUMN, Plan, plan
 from meldflow.storage.planning.unpublished import resumable, unpublished
-from meldflow.storage.reading.snapshot import Snapshot
+from meldflow.storage.reading.snapshot import open_store
 from meldflow.storage.writing import room
 from meldflow.storage.writing.partition import Fork, Written
 
@@ -95,7 +95,7 @@ def open_run(
     with location.writer_lock(url, wait=wait, say=say) as lock:
         if not location.exists(url):
             location.create(url, partition=partition)
-        with place_of(url).explained(stopped, RunError, (icechunk.IcechunkError,)):
+        with place_of(url).explained(stopped, RunError, ICECHUNK):
             yield Run(url, specs, lock, origin or {})
 
 
@@ -114,6 +114,8 @@ class Run:
         self.branch, self.resumed = self._claim_branch()
         self._session: icechunk.Session | None = None
         self._pending = 0
+        self.random_weights: tuple[str, ...] = ()
+        """Extractors of the published state whose networks have such weights."""
         self._last_commit = time.monotonic()
         root = root_of(self._repository, self.branch)
         self.partition = partition_of(root)
@@ -126,11 +128,6 @@ class Run:
     def snapshot(self) -> str:
         """Id of the run's last commit."""
         return self._tip(self.branch)
-
-    def read(self) -> Snapshot:
-        """What the run has committed, as its readers will see it."""
-        session = patiently(lambda: self._repository.readonly_session(self.branch))
-        return Snapshot(url=self.url, session=session)
 
     def sync(self, utterances: Sequence[Utterance]) -> CatalogueChange:
         """Brings the catalogue up to date and makes room for every new row."""
@@ -231,21 +228,22 @@ class Run:
         if self.snapshot != self._base:
             self._finish()
         tip = self.snapshot
+        self.random_weights = open_store(self.url, tip).random_weights()
         if self._tip("main") != self._base:
             raise RunError(
                 f"store {self._place.name}: its main branch moved during the run; run again"
             )
         if tip != self._base:
             branches.move(self._repository, "main", tip, base=self._base, check=self._lock.check)
-        with contextlib.suppress(icechunk.IcechunkError):  # it is published; the next one tidies up
-            self._tidy()
+        with contextlib.suppress(*ICECHUNK):  # it is published; the next one tidies up
+            patiently(self._tidy)
         return tip
 
     def _tidy(self) -> None:
         """Deletes the branches that nobody would miss; its own is one by now."""
         missed = {one.run for one in unpublished(self._repository) if one.rows}
         for branch in set(run_branches(self._repository)) - missed:
-            branches.delete(self._repository, branch)
+            self._repository.delete_branch(branch)
 
     def _finish(self) -> None:
         """The commit that readers will see, which says what the run did."""
@@ -273,7 +271,7 @@ class Run:
         return str(branches.tip_of(self._repository, branch).id)
 
     def _write(self) -> icechunk.Session:
-        return branches.write_to(self._repository, self.branch)
+        return patiently(lambda: self._repository.writable_session(self.branch))
 
     def _commit(self, session: icechunk.Session, message: str, *, published: bool = False) -> None:
         about: dict[str, Any] = {"run": self.branch, "base": self._base, "published": published}

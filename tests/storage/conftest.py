@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from meldflow.storage.places import bucket
+from tests.proxy import Proxy
 from tests.storage.kinds import PLACES, s3_server
 
 
@@ -25,3 +26,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(bucket, "BEAT", 0.5)
         monkeypatch.setattr(bucket, "BETWEEN_LOOKS", 0.1)
     return PLACES[request.param](tmp_path)
+
+
+@pytest.fixture
+def network(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What lies between this process and the server."""
+    opened = Proxy(int(s3.rpartition(":")[2]))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{opened.port}")
+    yield opened
+    opened.close()

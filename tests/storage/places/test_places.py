@@ -114,15 +114,6 @@ def held(url: str) -> Holder | None:
 ELSEWHERE = replace(Holder.me(), host="elsewhere", machine="another")
 
 
-@pytest.fixture
-def network(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """What lies between this process and the server."""
-    opened = Proxy(int(s3.rpartition(":")[2]))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{opened.port}")
-    yield opened
-    opened.close()
-
-
 class _Refusing(BaseHTTPRequestHandler):
     """A server that says of every write that it is not implemented, and has nothing."""
 
@@ -314,6 +305,7 @@ class TestBucket:
 
     def test_a_server_that_does_not_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        monkeypatch.setattr(patience, "PATIENCE", 0.0)
         with pytest.raises(UsageError, match="nobody answers: check AWS_ENDPOINT_URL"):
             extract(places.bucket(Path()), 1)
 
