@@ -24,6 +24,8 @@ class Proxy:
         """What becomes of every piece of a request on its way."""
         self.lose: re.Pattern[bytes] | None = None
         """Which request is answered by nobody, although it comes through; once."""
+        self.lost = 0
+        """How many were."""
         self._target = target
         self._server: asyncio.Server | None = None
         self._flows: set[asyncio.StreamWriter] = set()
@@ -90,6 +92,7 @@ class Proxy:
         def request(content: bytes) -> bytes:
             if self.lose is not None and self.lose.search(content):
                 self.lose = None
+                self.lost += 1
                 lost.set()
             return self.edit(content)
 

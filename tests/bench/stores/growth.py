@@ -24,6 +24,7 @@ from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage import history, open_store
 from meldflow.storage.planning.preview import preview
+from meldflow.storage.reading.difference import diff
 from meldflow.storage.writing.transaction import open_run
 from tests.bench.stores.standin import fill, utterance
 
@@ -73,7 +74,7 @@ def _planned(url: str, utterances: Sequence[Utterance]) -> Callable[[], object]:
 def _difference(url: str) -> Callable[[], object]:
     def run() -> None:
         newest, before, *_ = history.log(url)
-        history.diff(url, before.snapshot, newest.snapshot)
+        diff(url, before.snapshot, newest.snapshot)
 
     return run
 
