@@ -26,7 +26,7 @@ def tip_of(repository: icechunk.Repository, branch: str) -> icechunk.SnapshotInf
 
 def run_branches(repository: icechunk.Repository) -> list[str]:
     """Branches of runs that are under way or died."""
-    return [one for one in repository.list_branches() if one.startswith(BRANCH_PREFIX)]
+    return [one for one in patiently(repository.list_branches) if one.startswith(BRANCH_PREFIX)]
 
 
 def commit(

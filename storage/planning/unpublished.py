@@ -60,7 +60,7 @@ def unpublished(repository: icechunk.Repository) -> list[Unpublished]:
             rows=_rows(root_of(repository, branch), branch, tip.metadata.get("extractors", ())),
         )
         for branch, tip in tips.items()
-        if tip.id not in published
+        if tip.metadata.get("run") == branch and tip.id not in published
     ]
 
 
@@ -83,7 +83,7 @@ def resumable(
     Raises:
         UsageError: others have done what nobody could go on with once ``specs`` are published.
     """
-    base, wanted = repository.lookup_branch("main"), {spec.name for spec in specs}
+    base, wanted = tip_of(repository, "main").id, {spec.name for spec in specs}
     dead = [one for one in unpublished(repository) if one.base == base]
     mine = [one for one in dead if wanted.issuperset(one.extractors)]
     found = max(mine, key=lambda one: one.time, default=None)

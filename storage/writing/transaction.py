@@ -236,7 +236,7 @@ class Run:
         if tip != self._base:
             branches.move(self._repository, "main", tip, base=self._base, check=self._lock.check)
         with contextlib.suppress(*ICECHUNK):  # it is published; the next one tidies up
-            patiently(self._tidy)
+            self._tidy()
         return tip
 
     def _tidy(self) -> None:
@@ -260,7 +260,7 @@ class Run:
 
     def _claim_branch(self) -> tuple[str, bool]:
         """The branch of a dead run that this one may go on with, else a new one."""
-        found = patiently(lambda: resumable(self._repository, self.url, self._specs))
+        found = resumable(self._repository, self.url, self._specs)
         if found is not None:
             return found, True
         branch = f"{BRANCH_PREFIX}{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
