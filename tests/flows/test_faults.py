@@ -134,10 +134,10 @@ def test_a_flow_that_is_killed_and_started_again(installation: Rig, case: Case) 
 @on_s3
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["refused", "silent"])
-def test_a_store_that_is_away_for_half_a_minute(installation: Rig, case: Case, how: Outage) -> None:
+def test_a_store_that_is_away_for_a_minute(installation: Rig, case: Case, how: Outage) -> None:
     run = case.start(installation)
     with installation.network["s3"].down(how):
-        time.sleep(30)
+        time.sleep(60)
     case.check(run)
 
 
