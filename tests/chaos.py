@@ -57,6 +57,8 @@ class Outcome:
     differences: int = 0
     stopped: list[str] = field(default_factory=list)
     """Messages of runs that ended early, although nobody had killed them; started again."""
+    turned_away: int = 0
+    """Commands whose Prefect server was away as they began: they say so, and begin no run."""
     unexplained: list[str] = field(default_factory=list)
     """What runs showed that ended in another way."""
     seconds: float = 0.0
@@ -77,6 +79,7 @@ class Outcome:
                 "runs": self.runs,
                 "stopped": self.stopped,
                 "unexplained": self.unexplained,
+                "turned_away": self.turned_away,
                 "by_kind": dict(self.faults.most_common()),
                 "seed": self.seed,
                 "seconds": round(self.seconds, 1),
@@ -153,6 +156,9 @@ class Chaos:
         if code == 0:
             return True
         message = run.message if code in (1, 2) else ""
+        if message.startswith("meldflow: prefect server") and code == 2:
+            self.outcome.turned_away += 1
+            return False
         (self.outcome.stopped if message else self.outcome.unexplained).append(
             message or run.shown()
         )
