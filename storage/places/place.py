@@ -27,6 +27,9 @@ PLACES = {
 }
 """Scheme of an address → the class of its places; a plain path is a ``file``."""
 
+STORE_FAULTS: tuple[type[Exception], ...] = (OSError, icechunk.IcechunkError)
+"""What a store that is away, full or broken ends in."""
+
 
 SAID = {
     "NoSuchBucket": "there is no such bucket",
@@ -100,7 +103,7 @@ class Place(Protocol):
         self,
         what: str,
         kind: type[MeldflowError] = UsageError,
-        of: tuple[type[Exception], ...] = (OSError, icechunk.IcechunkError),
+        of: tuple[type[Exception], ...] = STORE_FAULTS,
     ) -> Iterator[None]:
         """Turns what the disk, the network or Icechunk says inside into one line of ours.
 
