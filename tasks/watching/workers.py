@@ -20,7 +20,6 @@ from prometheus_client import REGISTRY, Counter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from meldflow.tasks.extraction.stages import UNDER_WAY
 from meldflow.tasks.watching.load import SCHEDULER, WorkerLoad
 
 if TYPE_CHECKING:
@@ -143,6 +142,8 @@ class MeasureChildren(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called once per worker; those that share a process share its figures."""
+        from meldflow.tasks.extraction.stages import UNDER_WAY  # heavy, and no scheduler's business
+
         worker.metrics[CPU] = lambda _: _own_tree().measure()[0]
         worker.metrics[MEMORY] = lambda _: _own_tree().measure()[1]
         worker.metrics[LOADING] = lambda _: sorted(UNDER_WAY)
