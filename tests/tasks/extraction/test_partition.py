@@ -20,6 +20,7 @@ from meldflow.storage import open_store
 from meldflow.storage.writing.transaction import Run, open_run
 from meldflow.tasks.cluster.connection import Cluster, open_cluster
 from meldflow.tasks.cluster.local import Local
+from meldflow.tasks.cluster.losses import watch_losses
 from meldflow.tasks.cluster.profile import Address
 from meldflow.tasks.extraction.counts import Monitor
 from meldflow.tasks.extraction.partition import Extraction, extract_partition, try_partition
@@ -75,8 +76,13 @@ def test_what_kills_its_worker_is_found_and_costs_itself_only(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     texts = ["a", "bb", "segfault", "dddd", "eeeee", "ffffff", "ggggggg", "hhhhhhhh", "i" * 9]
+    lost: list[tuple[str, str, list[str]]] = []
+    watch_losses(cluster, lambda *loss: lost.append(loss))
     monitor = extract(cluster, tmp_path / "store", texts)
     found = results(tmp_path / "store")
+    (worker, why, tasks), *_ = lost
+    assert (worker, "without a word" in why) == ("cpu-0", True)
+    assert tasks[0].startswith("load_and_encode-0000-run-")
     assert found[2][1:] == ("crashed", "the process that encoded it died (SIGSEGV)")
     assert [one[0] for one in found if not one[1]] == [1, 2, 4, 5, 6, 7, 8, 9]
     assert monitor.apart in (1, 2)  # the ninth may have waited on the worker when it died
