@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from meldflow.models.extractors.registry import packages
 from meldflow.storage.writing.transaction import open_run
 from meldflow.tasks.cluster.connection import MAX_WIDTH, open_cluster
 from meldflow.tasks.cluster.logs import worker_logs
@@ -45,11 +46,10 @@ def extract(options: ExtractOptions) -> ExtractReport:
         RunError: partitions were lost, or too many rows failed; ``main`` has not moved.
     """
     logger, started = get_run_logger(), time.monotonic()
-    profile = load_profile(options.cluster)
+    about, profile = origin(options), load_profile(options.cluster)
     extractors = wanted_extractors(options)
     specs = [extractor.spec for extractor in extractors]
     intake = wanted_utterances(options, known_clips(options.store))
-    about = origin(options)
     follow, limit = training_after(options), options.max_failure_rate
     with (
         open_run(
@@ -69,7 +69,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
         logger.info("catalogue: %s; stale: %s", change, plan.stale() or "nothing")
         if plan.partitions:
             with (
-                open_cluster(profile) as cluster,
+                open_cluster(profile, packages([one.name for one in specs])) as cluster,
                 worker_logs(cluster),
                 watch.extracting(plan, cluster) as monitor,
             ):

@@ -13,9 +13,10 @@ import functools
 import importlib
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
+from importlib.metadata import Distribution, entry_points
 from typing import Any, TypeVar
 
 from meldflow.models.extractors.contract import Extractor
@@ -44,6 +45,8 @@ class Entry:
     """``module:Class``."""
     origin: str = "meldflow"
     """The distribution that it comes from."""
+    distribution: Distribution | None = None
+    """The same; None for ours."""
     others: tuple[str, ...] = ()
     """What else wants the name, in vain."""
 
@@ -104,6 +107,21 @@ class Entry:
 def names() -> tuple[str, ...]:
     """The names of all extractors, our own first."""
     return tuple(_known())
+
+
+def packages(extractors: Collection[str]) -> tuple[str, ...]:
+    """The distributions that these come from, but ours, and those which they require."""
+    wanted: dict[str, None] = {}
+    for name in extractors:
+        distribution = _known()[name].distribution
+        if distribution is not None:
+            required = (one for one in distribution.requires or () if "extra ==" not in one)
+            wanted |= dict.fromkeys((distribution.name, *map(_name_of, required)))
+    return tuple(wanted)
+
+
+def _name_of(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
 
 
 def build(
@@ -188,7 +206,7 @@ def _known() -> dict[str, Entry]:
     known = {name: Entry(name=name, target=target) for name, target in EXTRACTORS.items()}
     for point in entry_points(group=ENTRY_POINTS):
         origin = f"{point.dist.name} {point.dist.version}" if point.dist else "nobody knows where"
-        entry = Entry(name=point.name, target=point.value, origin=origin)
+        entry = Entry(name=point.name, target=point.value, origin=origin, distribution=point.dist)
         first = known.setdefault(point.name, entry)
         if first.target != point.value:
             others = (*first.others, f"{point.value} of {origin}")

@@ -36,6 +36,9 @@ EXTRACTION_PACKAGES = (
 """What features depend on."""
 
 
+NOT_INSTALLED = "not installed"
+
+
 def describe_hardware(torch_threads: int) -> Hardware:
     """The machine of this process."""
     pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
@@ -73,4 +76,4 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED

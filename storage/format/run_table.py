@@ -56,7 +56,7 @@ class RunEntry:
 
     def __init__(self, root: zarr.Group, id_: str, origin: Mapping[str, Any]) -> None:
         self._table = read_table(root)
-        self._record = {"id": id_, "started": now()}
+        self._record = {"id": id_, "started": origin.get("started") or now()}
         self._written: dict[str, str] = {}
         self._origin = dict(origin)
         self._attached: dict[str, Mapping[str, NDArray[Any]]] = {}

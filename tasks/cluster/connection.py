@@ -14,7 +14,7 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from typing import TypeVar
 
@@ -58,12 +58,15 @@ logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
 class Cluster:
     """A cluster as a run sees it."""
 
-    def __init__(self, scheduler: str | DaskCluster, profile: Profile) -> None:
+    def __init__(
+        self, scheduler: str | DaskCluster, profile: Profile, packages: Sequence[str] = ()
+    ) -> None:
         """Joins the cluster.
 
         Args:
             scheduler: its address, or a cluster in this process.
             profile: what it was opened by.
+            packages: what has to be there in the same version besides our own.
 
         Raises:
             UsageError: the scheduler does not answer, a role is not offered, the scheduler or a
@@ -72,9 +75,10 @@ class Cluster:
         self.profile = profile
         self.device = profile.device
         self._scheduler = scheduler
+        self._packages = packages
         self._lock = threading.Lock()
-        self.closed = False
-        """Whether the run has left it."""
+        self.over = threading.Event()
+        """Set when the run has left it."""
         self._width, self._counted = 2, -math.inf
         self._on_join: list[Callable[[Client], None]] = []
         self._client = self._join()
@@ -102,6 +106,11 @@ class Cluster:
                 self._client = self._until_back(self._connect_prepared)
                 self._joined = _scheduler_of(self._client)
             return self._client
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run has left it."""
+        return self.over.is_set()
 
     @property
     def connected(self) -> Client | None:
@@ -138,7 +147,7 @@ class Cluster:
 
     def close(self) -> None:
         """Leaves the cluster: what it still has to do for this run is dropped."""
-        self.closed = True
+        self.over.set()
         with contextlib.suppress(OSError, TimeoutError):
             self._client.close(timeout=10)
 
@@ -180,17 +189,21 @@ class Cluster:
                         f"cluster {self._scheduler}: the scheduler went away and did not come back "
                         f"within {RETURN_SECONDS} s; start it and run again"
                     ) from error
-            time.sleep(0.5)
+            self.over.wait(0.5)
 
     def _check(self, client: Client) -> bool:
         """Whether all workers are alike, once it is clear that they will do."""
-        check_scheduler(client)
+        check_scheduler(client, self._packages)
         is_uniform = self._wait_for_roles(client)
-        check_workers(client)
+        check_workers(client, self._packages)
         if self.device == "cuda":
             _check_gpus(client)
-        self.on_join(_keep_checking)
+        self.on_join(self._keep_checking)
         return is_uniform
+
+    def _keep_checking(self, client: Client) -> None:
+        check_scheduler(client, self._packages)
+        guard_versions(client, self._packages)
 
     def _wait_for_roles(self, client: Client) -> bool:
         """Workers may be queued or starting; a run begins with one of every role.
@@ -215,14 +228,18 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def open_cluster(profile: Profile) -> Iterator[Cluster]:
+def open_cluster(profile: Profile, packages: Sequence[str] = ()) -> Iterator[Cluster]:
     """The profile's cluster; what was started here is stopped at the end.
+
+    Args:
+        profile: which, and how it is reached.
+        packages: see ``Cluster``.
 
     Raises:
         UsageError: see ``Profile.open`` and ``Cluster``.
     """
     with profile.open() as scheduler:
-        cluster = Cluster(scheduler, profile)
+        cluster = Cluster(scheduler, profile, packages)
         try:
             yield cluster
         finally:
@@ -250,11 +267,6 @@ def _check_gpus(client: Client) -> None:
                 "mend its driver or its torch, or set `device: cpu` (CUDA_VISIBLE_DEVICES= for "
                 "`meldflow up`)"
             )
-
-
-def _keep_checking(client: Client) -> None:
-    check_scheduler(client)
-    guard_versions(client)
 
 
 @functools.cache

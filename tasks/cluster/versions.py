@@ -19,6 +19,7 @@ from distributed import Client, Status, Worker, WorkerPlugin
 
 from meldflow.models.running.hardware import (
     EXTRACTION_PACKAGES,
+    NOT_INSTALLED,
     describe_hardware,
     describe_versions,
 )
@@ -47,38 +48,42 @@ def versions_here(packages: Sequence[str] = COMPARED) -> dict[str, str]:
 def differences(there: Versions, here: Versions) -> str:
     """What differs, e.g. ``torch 2.13.0 instead of 2.14.1``; empty if nothing does."""
     return ", ".join(
-        f"{name} {there.get(name, 'not installed')} instead of {version}"
+        f"no {name} instead of {version}"
+        if there.get(name, NOT_INSTALLED) == NOT_INSTALLED
+        else f"{name} {there[name]} instead of {version}"
         for name, version in here.items()
         if there.get(name) != version
     )
 
 
-def check_scheduler(client: Client) -> None:
-    """Compares the scheduler with this process.
+def check_scheduler(client: Client, packages: Sequence[str] = ()) -> None:
+    """Compares the scheduler with this process, in ``packages`` as well.
 
     Raises:
         UsageError: it runs other versions.
     """
+    compared = (*MESSAGING, *packages)  # it unpickles the extractors on their way
     try:
-        there = client.run_on_scheduler(versions_here, MESSAGING)
+        there = client.run_on_scheduler(versions_here, compared)
     except (ImportError, AttributeError) as error:
         raise UsageError(_refusal("the scheduler", _cannot_tell(error))) from error
-    if found := differences(there, versions_here(MESSAGING)):
+    if found := differences(there, versions_here(compared)):
         raise UsageError(_refusal("the scheduler", f"runs {found}"))
 
 
-def check_workers(client: Client) -> None:
-    """Compares the workers with this process.
+def check_workers(client: Client, packages: Sequence[str] = ()) -> None:
+    """Compares the workers with this process, in ``packages`` as well.
 
     Raises:
         UsageError: one runs other versions.
     """
-    here, refused = versions_here(), []
+    compared = (*COMPARED, *packages)
+    here, refused = versions_here(compared), list[str]()
     names = {
         address: worker["name"]
         for address, worker in client.scheduler_info(n_workers=-1)["workers"].items()
     }
-    for address, there in client.run(versions_here, on_error="return").items():
+    for address, there in client.run(versions_here, compared, on_error="return").items():
         who = f"worker {names.get(address, '')} at {address}"
         if isinstance(there, OSError | TimeoutError):
             continue  # it left meanwhile
@@ -104,10 +109,10 @@ def _origin_of_worker() -> str:
     return json.dumps({"versions": versions, "hardware": asdict(hardware)}, sort_keys=True)
 
 
-def guard_versions(client: Client) -> None:
+def guard_versions(client: Client, packages: Sequence[str] = ()) -> None:
     """Refuses workers of other versions that join later; this process' log says which and why."""
     client.subscribe_topic(TOPIC, lambda event: logger.warning("refused: %s", event[1]))
-    client.register_plugin(_Guard(versions_here()))
+    client.register_plugin(_Guard(versions_here((*COMPARED, *packages))))
 
 
 class _Guard(WorkerPlugin):
@@ -121,7 +126,8 @@ class _Guard(WorkerPlugin):
 
     async def setup(self, worker: Worker) -> None:
         """Called once per worker process."""
-        found = differences(versions_here(), self.expected)
+        packages = [name for name in self.expected if name != "python"]
+        found = differences(versions_here(packages), self.expected)
         if found:
             line = _refusal(f"worker {worker.name} at {worker.address}", f"runs {found}")
             logger.error("%s", line)

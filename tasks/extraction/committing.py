@@ -18,6 +18,7 @@ from meldflow.models.schema.utterances import Clip
 from meldflow.storage import open_store
 from meldflow.storage.format.catalogue import CatalogueChange, ids
 from meldflow.storage.format.columns import ColumnTable, array_of
+from meldflow.storage.format.run_table import now
 from meldflow.storage.places import location
 from meldflow.storage.planning.plan import PartitionPlan
 from meldflow.storage.writing.transaction import FailureRate, Run
@@ -25,7 +26,11 @@ from meldflow.tasks.dataset.records import ABSENT, Known
 from meldflow.tasks.extraction.counts import Effort, Monitor
 from meldflow.tasks.extraction.failures import FailureLimit
 from meldflow.tasks.extraction.payloads import Source, Stored
+from meldflow.tasks.extraction.tries import alike, cause
 from meldflow.tasks.options import ExtractOptions
+
+LOOK_SECONDS = 1.0
+"""Between two looks at how many partitions there is room for, where none ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,7 @@ class ExtractReport:
 def origin(options: ExtractOptions) -> dict[str, Any]:
     """What a run is, for the store to keep; what it runs on is known once there are workers."""
     return {
+        "started": now(),  # a run begins before it has found out what there is to do
         "options": options.model_dump(mode="json"),
         "versions": describe_versions(EXTRACTION_PACKAGES),
     }
@@ -112,7 +118,7 @@ def source_of(utterances: ColumnTable) -> Callable[[int], Source]:
 def run_partitions(
     run: Run,
     partitions: Iterable[PartitionPlan],
-    submit: Callable[[PartitionPlan], PrefectFuture[Stored]],
+    submit: Callable[[PartitionPlan], PrefectFuture[Any]],
     *,
     width: Callable[[], int],
     monitor: Monitor,
@@ -124,44 +130,45 @@ def run_partitions(
     million utterances takes no more of its memory than a small one.
 
     Raises:
-        RunError: partitions failed for good, or it is certain that too many rows fail. The others
-            are committed on the run's branch.
+        RunError: partitions failed for good, two after another in the same way, or it is certain
+            that too many rows fail. The others are committed on the run's branch.
         MeldflowError: what a partition ended in, where no partition can do better.
     """
-    ended: SimpleQueue[PrefectFuture[Stored]] = SimpleQueue()
-    waiting, live, lost = iter(partitions), 0, []
+    ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
+    waiting, live, lost, last = iter(partitions), 0, list[str](), ""
     limit.check(monitor.failures)
     try:
         while True:
-            for part in islice(waiting, max(0, width() - live)):
+            # One that waits for its next try leaves its place to another, up to as many again.
+            room = width() + min(width(), monitor.waiting) - live
+            for part in islice(waiting, max(0, room)):
                 submit(part).add_done_callback(ended.put)
                 live += 1
             if not live:
                 break
-            result: object = _next(ended, run).result(raise_on_failure=False)
+            try:
+                result: object = ended.get(timeout=LOOK_SECONDS).result(raise_on_failure=False)
+            except Empty:
+                if run.commit_within == 0:
+                    run.commit()  # what was merged does not wait for a slow one
+                continue
             live -= 1
             if isinstance(result, Stored):
                 run.merge(result.written)
                 monitor.merged(result)
                 limit.check(monitor.failures)
+                last = ""
             elif isinstance(result, MeldflowError):
                 raise result  # the other partitions would end in the same way
             else:
-                first_line = str(result).strip().partition("\n")[0]
-                lost.append(f"{type(result).__name__}: {first_line}")
+                lost.append(cause(result))
+                if alike(lost[-1], last):
+                    break  # whatever comes next would end so, too
+                last = lost[-1]
     finally:
         run.commit()
     if lost:
         raise RunError(
-            f"{len(lost)} partitions failed ({lost[0]}); the others are kept, and the same command "
-            "goes on from there"
+            f"{len(lost)} partitions failed ({lost[-1]}); the others are kept, and the same "
+            "command goes on from there"
         )
-
-
-def _next(ended: SimpleQueue[PrefectFuture[Stored]], run: Run) -> PrefectFuture[Stored]:
-    """The next partition that ended; commits what was merged before, if it takes long."""
-    while True:
-        try:
-            return ended.get(timeout=run.commit_within)
-        except Empty:
-            run.commit()

@@ -6,10 +6,11 @@ nothing that goes wrong here may cost the run.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from meldflow.storage.format.layout import FAILED
@@ -18,6 +19,9 @@ from meldflow.tasks.extraction.payloads import Source, Stored
 
 KEEP_FAILED = 300
 """Failed rows that are kept with their message; beyond that they are only counted."""
+
+FEW = 5
+"""Partitions that a line names."""
 
 PACE_SECONDS = 120.0
 """The rate is that of the last two minutes: the start, when weights load, tells little."""
@@ -32,7 +36,11 @@ class Effort:
     cpu_seconds: Mapping[str, float] = field(default_factory=dict)
     """The same → CPU seconds of workers, without their children, which decode."""
     retries: int = 0
-    """Tries of partitions after the first."""
+    """Of all partitions, by us or, where a worker was lost, by Dask."""
+    retried: Mapping[int, int] = field(default_factory=dict)
+    """Partition → how often it was tried again, or a part of it."""
+    lost_workers: Mapping[str, int] = field(default_factory=dict)
+    """Worker → how often it was lost."""
     apart: int = 0
     """Batches that killed workers and were encoded apart."""
     written_bytes: int = 0
@@ -79,28 +87,34 @@ class Monitor:
         *,
         partitions: int = 0,
         source: Callable[[int], Source] | None = None,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Starts counting.
 
         Args:
             planned: extractor → rows to extract.
             advance: told of every number of features that were extracted; less than nothing when
-                a partition starts anew.
+                some are lost.
             partitions: how many there are to do.
             source: row → what the person is told of it; without it, failures are only counted.
+            tell: told, in a line, what the person should not have to look for.
         """
         self._lock = threading.Lock()
         self._advance = advance
         self._source = source
+        self._tell = tell
         self.started = time.monotonic()
         self._pace: deque[tuple[float, int]] = deque([(self.started, 0)])
-        self._live: Counter[int] = Counter()
         self.planned = dict(planned)
         self.planned_partitions = partitions
         self.extracted = 0
         """Features extracted."""
-        self.retries = 0
-        """Tries of partitions after the first."""
+        self.waiting = 0
+        """Partitions that wait for their next try."""
+        self.retried: Counter[int] = Counter()
+        """Partition → how often it was tried again, by us or by Dask."""
+        self.lost_workers: Counter[str] = Counter()
+        """Worker → how often it was lost."""
         self.apart = 0
         """Batches that killed workers and were encoded apart."""
         self.partitions = 0
@@ -117,20 +131,33 @@ class Monitor:
         self.cpu_seconds: defaultdict[str, float] = defaultdict(float)
         """Stage → CPU seconds that it took of the workers themselves."""
 
-    def rows(self, partition: int, number: int) -> None:
-        """An extractor is done with so many rows of a partition."""
+    def rows(self, number: int) -> None:
+        """Extractors are done with so many rows more, or fewer where some were lost."""
         with self._lock:
             self.extracted += number
-            self._live[partition] += number
         self._advance(number)
 
-    def retried(self, partition: int) -> None:
-        """A partition is tried again, from its start."""
+    @contextlib.contextmanager
+    def retrying(self, partition: int, cause: str, seconds: float) -> Iterator[None]:
+        """A partition failed, and waits in the block for its next try."""
         with self._lock:
-            self.retries += 1
-            again = self._live.pop(partition, 0)
-            self.extracted -= again
-        self._advance(-again)
+            self.waiting += 1
+            self.retried[partition] += 1
+        self._tell(f"partition {partition} is tried again in {seconds:.0f} s: {cause}")
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.waiting -= 1
+
+    def worker_lost(self, worker: str, why: str, tasks: Mapping[int, int]) -> None:
+        """A worker is gone; ``tasks``: partition → how many of its tasks others have to do."""
+        with self._lock:
+            self.lost_workers[worker] += 1
+            self.retried.update(tasks.keys())
+        which = ", ".join(map(str, sorted(tasks)[:FEW])) + " and others" * (len(tasks) > FEW)
+        given = f"tasks of partition {which} ({sum(tasks.values())})" if tasks else "nothing"
+        self._tell(f"worker {worker} was lost ({why}); given to others: {given}")
 
     def encoded_apart(self) -> None:
         """A batch of an extractor killed workers and is encoded apart."""
@@ -140,7 +167,6 @@ class Monitor:
     def merged(self, stored: Stored) -> None:
         """A partition is in the run's transaction."""
         with self._lock:
-            self._live.pop(stored.written.partition, None)
             self.partitions += 1
             self.written_bytes += stored.written.n_bytes
             for stage, seconds in stored.seconds.items():
@@ -160,7 +186,9 @@ class Monitor:
             return Effort(
                 seconds=_rounded(self.seconds),
                 cpu_seconds=_rounded(self.cpu_seconds),
-                retries=self.retries,
+                retries=self.retried.total(),
+                retried=dict(self.retried.most_common()),
+                lost_workers=dict(self.lost_workers),
                 apart=self.apart,
                 written_bytes=self.written_bytes,
             )
@@ -193,11 +221,13 @@ class Monitor:
                 failed[extractor] += number
             values: dict[tuple[str, tuple[str, ...]], float] = {
                 ("partitions", ("merged",)): self.partitions,
-                ("partitions", ("retried",)): self.retries,
+                ("partitions", ("retried",)): self.retried.total(),
                 ("partitions", ("apart",)): self.apart,
+                ("lost_workers", ()): self.lost_workers.total(),
                 ("written_bytes", ()): self.written_bytes,
             }
-            for extractor, number in self.merged_rows.items():
+            for extractor in self.planned:
+                number = self.merged_rows[extractor]
                 values["features", (extractor, "ok")] = number - failed[extractor]
                 values["features", (extractor, "failed")] = failed[extractor]
             values |= {("failures", key): number for key, number in self.failures.items()}

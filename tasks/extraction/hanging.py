@@ -1,13 +1,19 @@
-"""Workers that hang end themselves: native code cannot be interrupted."""
+"""What hangs: workers end themselves, since native code cannot be interrupted."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from distributed import get_worker
+
+if TYPE_CHECKING:
+    from distributed import Scheduler
 
 HUNG = 86
 """Exit code of a worker that ended itself: a clip took too long, or its GPU is lost."""
@@ -46,5 +52,24 @@ def in_time(work: Callable[[], T], seconds: float | None) -> T:
 def ending(why: str) -> HungError:
     """What to raise; the worker ends itself a little later."""
     logger.error("%s: the worker ends itself", why)
+    with contextlib.suppress(ValueError):  # not on a worker
+        worker = get_worker()
+        worker.log_event(worker.address, {"action": "closing-worker", "reason": why})
     threading.Timer(LAST_WORDS, os._exit, (HUNG,)).start()
     return HungError(why)
+
+
+def is_stuck(mark: str, seconds: float, dask_scheduler: Scheduler | None = None) -> bool:
+    """Whether a task has been executed for so long, or nobody can execute any.
+
+    Args:
+        mark: what the keys of these tasks contain.
+        seconds: the limit.
+        dask_scheduler: where this runs.
+    """
+    assert dask_scheduler is not None
+    tasks = [one for key, one in dask_scheduler.tasks.items() if mark in str(key)]
+    at_it = [one.processing_on.executing.get(one, 0.0) for one in tasks if one.processing_on]
+    return max(at_it, default=seconds + 1) > seconds and not any(
+        one.state == "queued" for one in tasks
+    )

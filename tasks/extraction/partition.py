@@ -1,26 +1,26 @@
 """One partition, one Prefect task run: its stages as Dask futures, its result a fork.
 
 Prefect owns the retry and what the person sees, Dask owns placement: what may pass makes this
-function raise, and the task run is tried again. A batch that cost workers is encoded apart, clip by
-clip, so that the guilty one is alone.
+function raise, and the task run is tried again, from what is done. A batch that cost workers is
+encoded apart, clip by clip, so that the guilty one is alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import TypeAlias, TypeVar
+import uuid
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from distributed import Client, Future, as_completed
-from distributed.scheduler import KilledWorker
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
-from prefect.tasks import exponential_backoff
+from prefect.states import Cancelled
 
 from meldflow.models.extractors.contract import Extractor
-from meldflow.models.schema.errors import MeldflowError, RunError
 from meldflow.storage.planning.plan import PartitionPlan
 from meldflow.storage.writing.transaction import Run
 from meldflow.tasks.cluster.connection import Cluster
@@ -29,26 +29,19 @@ from meldflow.tasks.extraction import stages
 from meldflow.tasks.extraction.apart import encode_apart
 from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.counts import Monitor
-from meldflow.tasks.extraction.hanging import HungError
+from meldflow.tasks.extraction.hanging import is_stuck
 from meldflow.tasks.extraction.payloads import (
     ClipBatch,
     Encoded,
-    Portion,
-    Portions,
     Stored,
     batches,
+    task_mark,
 )
+from meldflow.tasks.extraction.tries import COSTLY, RETRIES, cause, pause, retries
 from meldflow.tasks.options import ExtractOptions
 
 T = TypeVar("T")
 CPU = ("cpu",)
-
-RETRIES = 6
-"""Tries after the first, 2, 4, 8, 16, 32 and 64 s apart, and up to half as much again: a store or
-a network that is away for a minute costs no run."""
-
-COSTLY = (KilledWorker, HungError, MemoryError)
-"""What a batch ends in that has a clip too bad for a worker: it is encoded apart."""
 
 ANSWER_SECONDS = 60
 """For what a client knows already; one that is being closed may never say it."""
@@ -72,71 +65,166 @@ class Extraction:
         self.fork = run.fork()
         self.source = source_of(run.utterances)
         self.partition_size = run.partition
+        self.run = run.branch
         self.options = options
         self.extractors = tuple(extractors)
         self.cluster = cluster
         self.monitor = monitor
+        self.kept: dict[int, _Partition] = {}
+        """What partitions that wait for their next try have on the cluster."""
 
 
 Share: TypeAlias = "Future[list[Encoded]]"
 """What became of some portions of a batch; it stays on the workers until it is written."""
 
 
+class _Piece(NamedTuple):
+    """What a share is of."""
+
+    batch: ClipBatch
+    apart: bool = False
+    """Whether it is encoded clip by clip, where it can harm nobody."""
+
+    @property
+    def rows(self) -> int:
+        return sum(len(one.sources) for one in self.batch.portions)
+
+
 def extract_partition(work: Extraction, part: PartitionPlan) -> Stored:
     """Extracts everything stale in a partition on one decode of its clips.
 
+    Called once more, it goes on from what was done when it failed.
+
     Raises:
-        RunError: the run is over.
-        TimeoutError: the partition took too long.
-        Exception: whatever a stage ended in; another try may help.
+        RunError: the run is over, or an extractor does not load.
+        TimeoutError: a batch took too long.
+        Exception: whatever a stage ended in; another try may help, see ``tries.retries``.
     """
-    tried = TaskRunContext.get()
-    if tried is not None and tried.task_run.run_count > 1:
-        work.monitor.retried(part.partition)
+    own, client = work.kept.pop(part.partition, None), work.cluster.client
+    if own is None or own.client is not client:
+        if own is not None:
+            own.drop()
+        own = _Partition(work, part, client)
     try:
-        return _Attempt(work, part).run()
+        stored = own.run()
     except Exception as error:
+        work.kept[part.partition] = own
+        if work.cluster.connected is not client:
+            raise ConnectionError("the connection to the scheduler was lost") from error
+        raise
+    own.release()
+    return stored
+
+
+def try_partition(work: Extraction, part: PartitionPlan) -> Stored | State[Any]:
+    """``extract_partition`` as Prefect runs it, which tells why it failed and waits for the next.
+
+    Prefect's own wait could be ended by nothing.
+    """
+    now = TaskRunContext.get()
+    number = 1 if now is None else now.task_run.run_count
+    try:
+        return extract_partition(work, part)
+    except Exception as error:
+        if number > retries(error):
+            if own := work.kept.pop(part.partition, None):
+                own.drop()
+        elif not work.cluster.closed:
+            seconds = pause(number)
+            with work.monitor.retrying(part.partition, cause(error), seconds):
+                work.cluster.over.wait(seconds)
         if work.cluster.closed:
-            raise RunError("the run is over") from error
+            return Cancelled(message="the run ended first")
         raise
 
 
-class _Attempt:
-    """One try at a partition, on one connection to the cluster."""
+class _Partition:
+    """What a partition has on the cluster, by one connection; it outlives a try that failed."""
 
-    def __init__(self, work: Extraction, part: PartitionPlan) -> None:
+    def __init__(self, work: Extraction, part: PartitionPlan, client: Client) -> None:
         self.work = work
         self.part = part
-        self.client: Client = work.cluster.client
+        self.client = client
+        self._mark = task_mark(work.run, part.partition)
+        lots = batches(part, work.extractors, work.source, work.options.batch)
+        self._missing = [_Piece(one) for one in lots]
+        self._under_way: dict[Share, _Piece] = {}
+        self._encoded: dict[Share, _Piece] = {}
 
     def run(self) -> Stored:
         """Load → encode → write; only the fork comes back."""
-        work = self.work
-        under_way = self._submit(
-            list(batches(self.part, work.extractors, work.source, work.options.batch))
-        )
-        encoded: list[Share] = []
-        timeout = work.options.partition_timeout
-        with _cancelling(under_way):
-            for share in as_completed(under_way, loop=self.client.loop, timeout=timeout):
-                portions = under_way[share]
-                encoded += self._settled(share, portions)
-                rows = sum(len(one.sources) for one in portions)
-                work.monitor.rows(self.part.partition, rows)
-            return self._write(encoded)
+        lost = [one for one in self._encoded if one.status not in ("finished", "pending")]
+        for share in lost:  # while it waited to be written
+            self._missing.append(piece := self._encoded.pop(share))
+            self.work.monitor.rows(-piece.rows)
+        whole = [one.batch for one in self._missing if not one.apart]
+        self._under_way |= self._submit(whole)
+        self._under_way |= self._apart(one.batch for one in self._missing if one.apart)
+        self._missing = []
+        while self._under_way:
+            share = self._first(self._under_way)
+            self._settle(share, self._under_way.pop(share))
+        return self._write()
 
-    def _write(self, encoded: Sequence[Share]) -> Stored:
+    def drop(self) -> None:
+        """Gives up what was done of it."""
+        self.work.monitor.rows(-sum(one.rows for one in self._encoded.values()))
+        self.release()
+
+    def release(self) -> None:
+        """Leaves nothing on the cluster; whoever looks into an error may hold on to all this."""
+        for share in (*self._under_way, *self._encoded):
+            with contextlib.suppress(Exception):  # the connection may be gone
+                share.release()  # not `cancel`, which waits for a client that is being closed
+
+    def _settle(self, share: Share, piece: _Piece) -> None:
+        """Keeps what a share gave.
+
+        Raises:
+            Exception: what it ended in, where it cost no worker.
+        """
+        error = _error(share)
+        if error is None:
+            self._encoded[share] = piece
+            self.work.monitor.rows(piece.rows)
+        elif isinstance(error, COSTLY) and not piece.apart:
+            self._under_way |= self._apart([piece.batch])
+        else:
+            self._missing.append(piece)
+            raise error
+
+    def _first(self, shares: Collection[Future[Any]]) -> Any:
+        """The first of these that ends.
+
+        Raises:
+            TimeoutError: it takes longer than it may; what waits behind others is not meant.
+        """
+        limit = self.work.options.partition_timeout
+        while True:
+            try:
+                return next(as_completed(shares, loop=self.client.loop, timeout=limit))
+            except TimeoutError:
+                if not self.client.run_on_scheduler(is_stuck, self._mark, limit):
+                    continue
+            self._missing += self._under_way.values()
+            for share in shares:
+                share.release()
+            self._under_way = {}
+            raise TimeoutError(f"nothing of it was done in {limit:g} s")
+
+    def _write(self) -> Stored:
         work = self.work
         specs = [extractor.spec for extractor in work.extractors]
+        encoded = list(self._encoded)
         arguments = (work.fork, self.part.partition, encoded, specs, work.partition_size)
-        stored: Stored = self._on(CPU, stages.write, *arguments).result(
-            work.options.partition_timeout
-        )
+        writing = self._on(CPU, stages.write, *arguments)
+        stored: Stored = self._first([writing]).result(ANSWER_SECONDS)
         return stored
 
     def _on(self, roles: Collection[str], stage: Callable[..., T], *arguments: object) -> Future[T]:
         """Runs a stage on a worker that offers ``roles``, with futures among the arguments."""
-        return self.client.submit(stage, *arguments, resources=resources(roles), pure=False)
+        key = f"{stage.__name__}-{self._mark}-{uuid.uuid4()}"
+        return self.client.submit(stage, *arguments, key=key, resources=resources(roles))
 
     def _on_each(
         self, roles: Collection[str], stage: Callable[..., T], calls: Sequence[tuple[object, ...]]
@@ -144,10 +232,11 @@ class _Attempt:
         """Runs a stage once for each of ``calls``, its arguments; all go out in one message."""
         if not calls:
             return []
-        columns = zip(*calls, strict=True)
-        return list(self.client.map(stage, *columns, resources=resources(roles), pure=False))
+        columns, key = zip(*calls, strict=True), f"{stage.__name__}-{self._mark}"
+        where = resources(roles)
+        return list(self.client.map(stage, *columns, key=key, resources=where, pure=False))
 
-    def _submit(self, lots: Sequence[ClipBatch]) -> dict[Share, Portions]:
+    def _submit(self, lots: Sequence[ClipBatch]) -> dict[Share, _Piece]:
         """Submits all there is to do; a batch is done before the next, by Dask's priorities.
 
         Where every worker has every role, a batch is one task, and what was decoded never leaves
@@ -158,65 +247,46 @@ class _Attempt:
         if self.work.cluster.is_uniform:
             whole = [(one.sources, one.portions, one.decoding, *where) for one in lots]
             shares = self._on_each(ROLES, stages.load_and_encode, whole)
-            return dict(zip(shares, (one.portions for one in lots), strict=True))
+            return dict(zip(shares, map(_Piece, lots), strict=True))
         loads = [(one.sources, one.modalities, one.decoding, timeout) for one in lots]
         loaded = self._on_each(CPU, stages.load_media, loads)
-        under_way: dict[Share, Portions] = {}
+        under_way: dict[Share, _Piece] = {}
         for role in ROLES:
-            pairs = ((one.of(role), media) for one, media in zip(lots, loaded, strict=True))
-            own = [(portions, media) for portions, media in pairs if portions]
-            shares = self._on_each((role,), stages.encode, [(*one, *where) for one in own])
-            under_way |= zip(shares, (portions for portions, _ in own), strict=True)
+            pairs = zip(lots, loaded, strict=True)
+            own = [(replace(one, portions=one.of(role)), media) for one, media in pairs]
+            own = [(one, media) for one, media in own if one.portions]
+            calls = [(one.portions, media, *where) for one, media in own]
+            shares = self._on_each((role,), stages.encode, calls)
+            under_way |= zip(shares, (_Piece(one) for one, _ in own), strict=True)
         return under_way
 
-    def _settled(self, share: Share, portions: Portions) -> list[Share]:
-        """The shares that a share ended as.
-
-        Raises:
-            Exception: what it ended in, where it cost no worker.
-        """
-        error = _error(share)
-        if error is None:
-            return [share]
-        if not isinstance(error, COSTLY):
-            raise error
-        return [self._apart(one) for one in portions]
-
-    def _apart(self, portion: Portion) -> Share:
-        """Encodes clip by clip, where it can harm nobody."""
-        self.work.monitor.encoded_apart()
+    def _apart(self, costly: Iterable[ClipBatch]) -> dict[Share, _Piece]:
+        """Encodes what cost workers clip by clip, where it can harm nobody."""
         device, timeout = self.work.cluster.device, self.work.options.clip_timeout
-        return self._on((portion.extractor.spec.resource,), encode_apart, portion, device, timeout)
+        under_way: dict[Share, _Piece] = {}
+        for batch in costly:
+            for portion in batch.portions:
+                self.work.monitor.encoded_apart()
+                role = (portion.extractor.spec.resource,)
+                share = self._on(role, encode_apart, portion, device, timeout)
+                under_way[share] = _Piece(replace(batch, portions=(portion,)), apart=True)
+        return under_way
 
 
 def _error(share: Share) -> BaseException | None:
-    """What a share ended in, None where it succeeded; waits for its end.
+    """What a share that is done ended in, None where it succeeded.
 
     A future whose scheduler is gone has no exception of its own: it is cancelled.
     """
-    if share.done() and share.status == "finished":  # as most are: the client need not be asked
+    if share.status == "finished":  # as most are: the client need not be asked
         return None
     error: BaseException | None = share.exception(timeout=ANSWER_SECONDS)
-    if error is None and str(share.status) != "finished":
-        return ConnectionError(f"the connection to the scheduler was lost ({share.status})")
-    return error
+    return error or ConnectionError(f"the connection to the scheduler was lost ({share.status})")
 
 
-@contextlib.contextmanager
-def _cancelling(shares: Iterable[Share]) -> Iterator[None]:
-    """Drops what a failed try still has on the cluster."""
-    try:
-        yield
-    except BaseException:
-        for share in shares:
-            with contextlib.suppress(Exception):  # the connection may be gone
-                share.release()  # not `cancel`, which waits for a client that is being closed
-        raise
-
-
-def _may_pass(_task: object, _run: TaskRun, state: State[Stored]) -> bool:
-    """Whether another try may help: not where we ourselves said what is wrong."""
-    return not isinstance(state.result(raise_on_failure=False), MeldflowError)
+def _may_pass(_task: object, run: TaskRun, state: State[Stored]) -> bool:
+    """Whether another try may help."""
+    return run.run_count <= retries(state.result(raise_on_failure=False))
 
 
 partition_task = task(
@@ -224,7 +294,5 @@ partition_task = task(
     task_run_name="partition-{part.partition:04d}",
     cache_policy=NO_CACHE,
     retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(2),
-    retry_jitter_factor=0.5,
     retry_condition_fn=_may_pass,
-)(extract_partition)
+)(try_partition)

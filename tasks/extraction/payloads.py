@@ -131,3 +131,14 @@ def batches(
             }
             portions = tuple(Portion(extractor=one, sources=s) for one, s in own.items() if s)
             yield ClipBatch(sources=sources, portions=portions, decoding=options)
+
+
+def task_mark(run: str, partition: int) -> str:
+    """What the keys of a partition's tasks have in common, after the name of their stage."""
+    return f"{partition:04d}-{run}"
+
+
+def partition_of_task(run: str, key: str) -> int | None:
+    """The partition of a run that a task belongs to; None where it is another's."""
+    number, _, rest = str(key).partition("-")[2].partition("-")
+    return int(number) if rest.startswith(run) else None

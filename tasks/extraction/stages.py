@@ -17,15 +17,19 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 
+from distributed import get_worker
+
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.files import checksum
 from meldflow.models.running.device import is_gpu_lost, is_out_of_memory, release_memory
+from meldflow.models.schema.errors import RunError
 from meldflow.models.schema.features import FeatureSpec, Record
 from meldflow.models.schema.media import Decoded, Media, Missing, Modality, Reason
 from meldflow.storage.writing.partition import Fork, Result, write_partition
 from meldflow.tasks.extraction.hanging import ending, in_time
 from meldflow.tasks.extraction.payloads import Encoded, Loaded, Portion, Source, Spent, Stored
+from meldflow.tasks.extraction.tries import cause, may_pass
 from meldflow.tasks.isolated.decoder import Decoder
 
 ROOM = 8
@@ -47,6 +51,9 @@ _READY: dict[str, tuple[tuple[Extractor, str], Extractor]] = {}
 """Name → what was asked for, and the same ready."""
 
 _LOADING = threading.Lock()
+
+UNDER_WAY: set[str] = set()
+"""Names of what is being loaded."""
 
 NOT_DECODED = Missing(reason=Reason.MISSING_FILE, message="the clip was not opened")
 
@@ -175,15 +182,41 @@ def set_up(extractor: Extractor, device: str) -> Extractor:
 
     One of each name is kept: another one, computing otherwise, takes its place, so that a worker
     needs the same memory however many runs it serves.
+
+    Raises:
+        RunError: it cannot be loaded, now or later.
     """
     name, wanted = extractor.spec.name, (extractor, device)
     with _LOADING:
         if name not in _READY or _READY[name][0] != wanted:
             _READY.pop(name, None)  # not both in memory
             logger.info("loading %s on %s", extractor.spec.key, device)
-            _READY[name] = (wanted, extractor.setup(device))
+            _READY[name] = (wanted, _loaded(extractor, device))
             release_memory()
         return _READY[name][1]
+
+
+def _loaded(extractor: Extractor, device: str) -> Extractor:
+    UNDER_WAY.add(extractor.spec.name)
+    try:
+        return extractor.setup(device)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise MemoryError(cause(error)) from error
+        if may_pass(error):
+            raise
+        name = extractor.spec.name
+        raise RunError(f"{name} does not load on {_here()}: {cause(error)}") from error
+    finally:
+        UNDER_WAY.clear()
+
+
+def _here() -> str:
+    try:
+        worker = get_worker()
+    except ValueError:  # a child of one
+        return "a worker"
+    return f"worker {worker.name} at {worker.address}"
 
 
 def encode_portion(

@@ -109,7 +109,7 @@ class ExtractOptions(Options):
     clip_timeout: float = Field(CLIP_TIMEOUT, gt=0, title="Time limit per clip (seconds)")
     """A clip that takes longer to decode ends as timeout."""
     partition_timeout: float = Field(3600.0, gt=0, title="Time limit per partition (seconds)")
-    """A partition that takes longer is tried again."""
+    """A partition of which workers get nothing done for so long is tried again."""
     wait: float = Field(0.0, ge=0, title="Wait for the store (seconds)")
     """How long to wait while another run writes to the store; 0 fails at once."""
     partition: int = Field(64, ge=1, le=1024, title="Partition (utterances)")

@@ -31,6 +31,8 @@ class WorkerLoad:
     """Tasks it is at."""
     waiting: int
     """Tasks that it has still to do."""
+    loading: Sequence[str] = ()
+    """Extractors whose networks it is loading."""
 
 
 class LoadSeries:

@@ -19,7 +19,7 @@ from meldflow.tasks.pages.panels import Panel, render
 from meldflow.tasks.pages.templates import template
 from meldflow.tasks.pages.text import duration
 from meldflow.tasks.watching.panels import in_order, load_panels, pace_panel
-from meldflow.tasks.watching.words import code, how_far, size, text, trouble
+from meldflow.tasks.watching.words import code, how_far, size, text, times, trouble
 
 MAX_WORKERS = 32
 """Workers that the table of loads lists, the scheduler first."""
@@ -56,7 +56,7 @@ class RunReport:
 def markdown(report: RunReport) -> str:
     """The report."""
     load = pd.DataFrame(dict(report.load))
-    return template("watching/report.md.j2", text, code, size, duration).render(
+    return template("watching/report.md.j2", text, code, size, duration, times).render(
         report=report,
         headline=headline(report),
         done=report.progress,
@@ -76,8 +76,9 @@ def headline(report: RunReport) -> str:
     if report.progress is None:
         return "Nothing was to be extracted: the store is up to date."
     rate = report.utterances / report.seconds if report.seconds else 0.0
+    this = " in this try" if report.resumed else ""
     return (
-        f"{report.utterances:,} utterances in {duration(report.seconds)}, "
+        f"{report.utterances:,} utterances{this} in {duration(report.seconds)}, "
         f"{rate:,.1f} clips per second."
     )
 

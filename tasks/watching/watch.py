@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from distributed import Client
 from prefect.exceptions import CancelledRun, TerminationSignal
 
-from meldflow.models.schema.errors import MeldflowError
 from meldflow.models.schema.features import FeatureSpec
 from meldflow.storage.planning.plan import Plan
 from meldflow.storage.writing.transaction import FailureRate, Run
 from meldflow.tasks.cluster.connection import Cluster
+from meldflow.tasks.cluster.losses import watch_losses
 from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.counts import Effort, Monitor, Progress
-from meldflow.tasks.pages.progress import progress
+from meldflow.tasks.extraction.payloads import partition_of_task
+from meldflow.tasks.extraction.tries import cause
+from meldflow.tasks.pages.progress import console, progress
 from meldflow.tasks.watching.artifacts import (
     DASHBOARD,
     FAILED,
@@ -34,8 +39,10 @@ from meldflow.tasks.watching.words import (
     failure_table,
     how_far,
     in_words,
-    size,
+    loading,
     text,
+    trouble,
+    worker_table,
 )
 from meldflow.tasks.watching.workers import MeasureChildren, exchange
 
@@ -50,16 +57,21 @@ END_SECONDS = 6.0
 REPORT_SECONDS = 30.0
 """How long the end of a run waits for its report: figures are drawn for it."""
 
-SHOWN_WORKERS = 100
-"""Workers in the table of the UI, the busiest of them."""
-
 MAX_POINTS = 2_000
+
+TOLD = 20
+"""Things that go wrong and are said on the terminal, each of a kind once; the run's log has all."""
+
+logger = logging.getLogger("meldflow.watching")
 
 STOPPED = "it was stopped"
 STOPPED_SECONDS = 3.0
 """The same where somebody stopped the run, and waits for it to end."""
 
-WORKERS_WORDS = "The workers now, the busiest first: CPU in per cent of a core, children included."
+WORKERS_WORDS = (
+    "The workers now, the busiest first: CPU in per cent of a core, children included; how often "
+    "each was lost. Those that are gone come last."
+)
 FAILED_WORDS = "Why each of them failed, and the command that looks into its clip."
 FAILURES_WORDS = f"Each utterance with its message and clip: artifact `{FAILED}`."
 
@@ -80,6 +92,7 @@ class Watch:
         self._pace: list[tuple[float, int]] = []
         self._sent: dict[tuple[str, tuple[str, ...]], float] = {}
         self._prepared: Client | None = None
+        self._told: set[str] = set()
         self.snapshot = ""
         """What was published."""
 
@@ -95,8 +108,10 @@ class Watch:
         self._utterances = plan.n_utterances
         with progress("extracting", sum(planned.values()), "features") as advance:
             source = source_of(self._run.utterances)
-            monitor = Monitor(planned, advance, partitions=len(plan.partitions), source=source)
-            self._monitor = monitor
+            monitor = self._monitor = Monitor(
+                planned, advance, partitions=len(plan.partitions), source=source, tell=self._tell
+            )
+            watch_losses(cluster, self._lost)
             dashboard = cluster.dashboard
             sampling = Beat("load", SAMPLE_SECONDS, lambda: self._sample(monitor, cluster))
             showing = Beat("artifacts", SHOW_SECONDS, lambda: self._show(monitor, dashboard))
@@ -119,6 +134,20 @@ class Watch:
             patience = STOPPED_SECONDS if trouble == STOPPED else REPORT_SECONDS
             once("report", lambda: self._report(artifacts, rates, trouble), patience)
 
+    def _tell(self, line: str) -> None:
+        """Says something in the run's log, and on the terminal what was not said there yet."""
+        logger.warning("%s", line)
+        kind = re.sub(r"\d+", "", line)
+        if kind not in self._told and len(self._told) < TOLD:
+            self._told.add(kind)
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _lost(self, worker: str, why: str, tasks: list[str]) -> None:
+        """A worker of the run's cluster is gone."""
+        if self._monitor is not None:
+            ours = (partition_of_task(self._run.branch, key) for key in tasks)
+            self._monitor.worker_lost(worker, why, Counter(one for one in ours if one is not None))
+
     def _sample(self, monitor: Monitor, cluster: Cluster) -> None:
         """Hands our counters to the scheduler and takes the load of its workers."""
         elapsed = time.monotonic() - monitor.started
@@ -133,8 +162,13 @@ class Watch:
             client.register_plugin(MeasureChildren())
             self._prepared = client
         totals = monitor.totals()
-        grown = [(*key, value - self._sent.get(key, 0.0)) for key, value in totals.items()]
-        increments = [one for one in grown if one[2] > 0]
+        # Those of nothing once: what Prometheus has never seen at 0, it sees no increase of.
+        grown = [
+            (*key, value - self._sent.get(key, 0.0))
+            for key, value in totals.items()
+            if value != self._sent.get(key)
+        ]
+        increments = [one for one in grown if one[2] >= 0]
         loads = client.run_on_scheduler(exchange, increments, callback_timeout=ANSWER_SECONDS)
         self._sent = totals
         self._now = loads
@@ -148,18 +182,8 @@ class Watch:
         link = f"[{dashboard}]({dashboard})"
         shown.markdown(DASHBOARD, link, "What the Dask cluster of this run is doing now.")
         now = monitor.progress()
-        shown.progress(PROGRESS, now.share, in_words(now), figures(now))
-        loads = [
-            {
-                "worker": one.worker,
-                "CPU": f"{one.cpu:.0f} %",
-                "memory": size(one.memory),
-                "executing": one.executing,
-                "waiting": one.waiting,
-            }
-            for one in sorted(self._now, key=lambda one: -one.cpu)[:SHOWN_WORKERS]
-        ]
-        shown.table(WORKERS, loads, WORKERS_WORDS)
+        shown.progress(PROGRESS, now.share, in_words(now, loading(self._now)), figures(now))
+        shown.table(WORKERS, worker_table(self._now, now.effort.lost_workers), WORKERS_WORDS)
         self._show_failures(monitor)
 
     def _show_failures(self, monitor: Monitor) -> None:
@@ -170,17 +194,17 @@ class Watch:
             each = failed_utterances(self._run.url, failures, rows)
             shown.markdown(FAILED, each, FAILED_WORDS)
 
-    def _report(self, shown: Artifacts, rates: Sequence[FailureRate], trouble: str) -> None:
+    def _report(self, shown: Artifacts, rates: Sequence[FailureRate], why: str) -> None:
         from meldflow.tasks.watching.report import RunReport, headline, markdown  # which draws
 
-        stopped = trouble == STOPPED
+        stopped = why == STOPPED
         report = RunReport(
             store=self._run.url,
             run=self._run.branch,
             resumed=self._run.resumed,
             seconds=time.monotonic() - self._started,
             snapshot=self.snapshot,
-            trouble=trouble,
+            trouble=why,
             utterances=self._utterances,
             progress=None if self._monitor is None else self._monitor.progress(),
             rates=[rate for rate in rates if rate.tried],
@@ -192,7 +216,8 @@ class Watch:
         )
         if self._monitor is not None and report.progress is not None:
             now = report.progress
-            words = f"**{how_far(now)}.** {text(headline(report))}"
+            said = (how_far(now), *trouble(now.effort))
+            words = f"**{', '.join(said)}.** {text(headline(report))}"
             shown.progress(PROGRESS, now.share, words, figures(now))
             self._show_failures(self._monitor)
         shown.markdown(REPORT, markdown(report), text(headline(report)))
@@ -229,6 +254,7 @@ def figures(progress: Progress) -> dict[str, str]:
         "planned_partitions": str(progress.planned_partitions),
         "failed": str(progress.failed),
         "retries": str(progress.effort.retries),
+        "lost_workers": str(sum(progress.effort.lost_workers.values())),
         "apart": str(progress.effort.apart),
     }
 
@@ -236,6 +262,4 @@ def figures(progress: Progress) -> dict[str, str]:
 def _why(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt | TerminationSignal | CancelledRun):
         return STOPPED
-    if isinstance(error, MeldflowError):
-        return str(error)
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return cause(error)

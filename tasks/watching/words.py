@@ -6,16 +6,21 @@ import html
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.filesize import decimal
 
 from meldflow.storage.reading.snapshot import FailedRow
 from meldflow.tasks.extraction.counts import Effort, Progress
 from meldflow.tasks.pages.templates import template
-from meldflow.tasks.pages.text import counted, duration, readable
+from meldflow.tasks.pages.text import DASH, counted, duration, readable
+from meldflow.tasks.watching.load import WorkerLoad
 
 FEW = 5
 """Utterances that a table names per reason."""
+
+MANY = 100
+"""Workers in a table, the busiest of them, and partitions in a list."""
 
 
 def how_far(progress: Progress) -> str:
@@ -23,18 +28,27 @@ def how_far(progress: Progress) -> str:
     return f"{progress.done:,} of {progress.planned:,} features"
 
 
-def time_left(progress: Progress) -> str:
+def loading(loads: Sequence[WorkerLoad]) -> str:
+    """``2 workers load text/minilm``; empty where none loads anything."""
+    busy = [one.loading for one in loads if one.loading]
+    names = ", ".join(sorted(set().union(*busy)))
+    return f"{counted(len(busy), 'worker')} load{'s' * (len(busy) == 1)} {names}" if busy else ""
+
+
+def time_left(progress: Progress, loads: str = "") -> str:
     """``about 5 min left``, or why nobody can tell."""
     if progress.done >= progress.planned:
         return "the last of it is being stored"
+    if progress.left is None and loads:
+        return loads
     if progress.left is None:
         return "no rate yet" if not progress.done else "nothing was done lately"
     return f"about {duration(progress.left)} left"
 
 
-def in_words(progress: Progress) -> str:
-    """The sentences below the progress bar."""
-    pace = f"{progress.rate:,.1f} per second, {time_left(progress)}"
+def in_words(progress: Progress, loads: str = "") -> str:
+    """The sentences below the progress bar; ``loads``: what the workers load."""
+    pace = f"{progress.rate:,.1f} per second, {time_left(progress, loads)}"
     return f"**{how_far(progress)}**, {pace}. {so_far(progress)}."
 
 
@@ -47,12 +61,20 @@ def so_far(progress: Progress) -> str:
 
 
 def trouble(effort: Effort) -> list[str]:
-    """Retries and batches encoded apart, where there were any."""
+    """Lost workers, retries and batches encoded apart, where there were any."""
     counts = (
+        (sum(effort.lost_workers.values()), "worker lost", "workers lost"),
         (effort.retries, "retry", "retries"),
         (effort.apart, "batch encoded apart", "batches encoded apart"),
     )
     return [f"{n:,} {one if n == 1 else many}" for n, one, many in counts if n]
+
+
+def times(counts: Mapping[Any, int]) -> str:
+    """``cpu-0 (2 times), cpu-1``; of many, the first hundred."""
+    some = list(counts.items())[:MANY]
+    told = ", ".join(f"{name} ({n} times)" if n > 1 else str(name) for name, n in some)
+    return told + " and others" * (len(counts) > MANY)
 
 
 def failure_table(
@@ -72,6 +94,24 @@ def failure_table(
             }
         )
     return table
+
+
+def worker_table(now: Sequence[WorkerLoad], lost: Mapping[str, int]) -> list[dict[str, str | int]]:
+    """A row per worker, the busiest first, and last those that are gone."""
+    rows: list[dict[str, str | int]] = [
+        {
+            "worker": one.worker,
+            "CPU": f"{one.cpu:.0f} %",
+            "memory": size(one.memory),
+            "executing": one.executing,
+            "waiting": one.waiting,
+            "lost": lost.get(one.worker, 0),
+        }
+        for one in sorted(now, key=lambda one: -one.cpu)[:MANY]
+    ]
+    unknown = dict.fromkeys(("CPU", "memory", "executing", "waiting"), DASH)
+    gone = [name for name in lost if name not in {one.worker for one in now}]
+    return rows + [{"worker": name, **unknown, "lost": lost[name]} for name in gone[:MANY]]
 
 
 def failed_utterances(

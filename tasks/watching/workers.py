@@ -38,10 +38,11 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("extractor", "reason"),
     ),
     "partitions": (
-        "Partitions merged, tries of a partition after its first (retried), and batches that were "
-        "encoded apart because they killed workers.",
+        "Partitions merged, tries of a partition after its first, by us or by Dask (retried), and "
+        "batches that were encoded apart because they killed workers.",
         ("event",),
     ),
+    "lost_workers": ("Workers of a run that were killed, crashed, or went silent.", ()),
     "stage_seconds": ("Seconds that workers spent on a stage, over all utterances.", ("stage",)),
     "written_bytes": ("Compressed bytes of features that workers wrote.", ()),
 }
@@ -55,8 +56,8 @@ GAUGES = {
 }
 """Field of a load → name without ``meldflow_`` before it, what it is."""
 
-CPU, MEMORY = "cpu_with_children", "memory_with_children"
-"""Names of the metrics that a worker sends with its heartbeat: per cent of a core, bytes."""
+CPU, MEMORY, LOADING = "cpu_with_children", "memory_with_children", "loading"
+"""Names of the metrics that a worker sends with its heartbeat: per cent of a core, bytes, names."""
 
 MEASURE_SECONDS = 2.0
 """Heartbeats come twice a second; looking for children costs a few milliseconds."""
@@ -115,6 +116,7 @@ def worker_loads(scheduler: Scheduler) -> list[WorkerLoad]:
                 memory=float(metrics.get(MEMORY, metrics.get("memory", 0.0))),
                 executing=executing,
                 waiting=max(0, len(worker.processing) - executing),
+                loading=metrics.get(LOADING, ()),
             )
         )
     return sorted(loads, key=lambda one: (len(one.worker), one.worker))
@@ -140,8 +142,11 @@ class MeasureChildren(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called once per worker; those that share a process share its figures."""
+        from meldflow.tasks.extraction.stages import UNDER_WAY  # heavy, and no scheduler's business
+
         worker.metrics[CPU] = lambda _: _own_tree().measure()[0]
         worker.metrics[MEMORY] = lambda _: _own_tree().measure()[1]
+        worker.metrics[LOADING] = lambda _: sorted(UNDER_WAY)
 
 
 class _Tree:

@@ -80,6 +80,8 @@ def show_synth(summary: SynthSummary) -> None:
 
 def show_extraction(report: ExtractReport) -> None:
     """What an extraction did, or that there was nothing to do."""
+    from meldflow.tasks.watching.words import trouble
+
     if not report.extracted:
         out.print(f"nothing to do: {escape(report.store)} is up to date ({report.catalogue})")
     else:
@@ -92,10 +94,11 @@ def show_extraction(report: ExtractReport) -> None:
             table.add_row(rate.extractor, done, str(rate.failed), reasons)
         out.print(table)
         per_second = report.utterances / report.seconds if report.seconds else 0.0
-        resumed = "resumed a run that had died; " if report.resumed else ""
+        resumed = "resumed a run that had not ended; " if report.resumed else ""
         out.print(
             f"{resumed}{report.utterances} utterances in {report.seconds:.0f} s "
-            f"({per_second:.1f}/s); catalogue: {report.catalogue}"
+            f"({per_second:.1f}/s); "
+            + "; ".join((*trouble(report.effort), f"catalogue: {report.catalogue}"))
         )
     if report.findings:
         found = ", ".join(f"{kind} {number:,}" for kind, number in report.findings.items())

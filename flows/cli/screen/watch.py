@@ -50,7 +50,7 @@ def show_runs(runs: Sequence[RunSeen]) -> None:
     table.add_column("run", overflow="fold", ratio=1)
     for name in ("flow", "state", "started, UTC"):
         table.add_column(name, no_wrap=True)
-    for name in ("took", "done"):
+    for name in ("took", "done", "retries", "lost"):
         table.add_column(name, justify="right", no_wrap=True)
     for run in runs:
         share = run.share
@@ -61,6 +61,7 @@ def show_runs(runs: Sequence[RunSeen]) -> None:
             run.started.replace("T", " ").removesuffix("Z")[:16],
             duration(run.seconds) if run.started else "",
             "" if share is None else f"{share:.0%}",
+            *(run.progress.get(name, "") for name in ("retries", "lost_workers")),
         )
     out.print(table)
 
@@ -152,7 +153,7 @@ def _screen(view: RunView, wrong: str) -> RenderableType:
     if view.failures:
         parts += [Text(), _table(view.failures, ("utterances",))]
     if view.workers:
-        parts += [Text(), _table(view.workers, ("CPU", "memory", "executing", "waiting"))]
+        parts += [Text(), _table(view.workers, ("CPU", "memory", "executing", "waiting", "lost"))]
     if run.ended and view.words and run.kind != "COMPLETED":
         parts.append(Text(run.message, "red"))
     return Group(*parts)

@@ -15,6 +15,8 @@ from pathlib import Path
 from meldflow.tasks.cluster.environment import worker_environment
 from tests.paths import ROOT
 
+OURS = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -63,7 +65,7 @@ def pretend(folder: Path, package: str, version: str) -> dict[str, str]:
     info = folder / f"{package.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
-    return {"PYTHONPATH": f"{folder}:{ROOT}"}
+    return {"PYTHONPATH": os.pathsep.join((str(folder), OURS))}
 
 
 def wait_until(condition: object, seconds: float = 30) -> None:
@@ -79,7 +81,7 @@ def wait_until(condition: object, seconds: float = 30) -> None:
 def _dask(
     log: Path, *arguments: str, environment: Mapping[str, str] | None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
+    variables = {**os.environ, "PYTHONPATH": OURS, **(environment or {})}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "dask", *arguments],

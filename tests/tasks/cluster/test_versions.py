@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from meldflow.models.extractors.registry import packages
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.cluster.connection import open_cluster
 from meldflow.tasks.cluster.profile import Address
@@ -23,6 +24,36 @@ def test_builds_and_patches_of_python_may_differ() -> None:
     assert {"meldflow", "dask", "distributed", "cloudpickle", "zarr", "icechunk"} <= here.keys()
     assert differences(here, here) == ""
     assert differences({**here, "zarr": "2.0"}, here) == f"zarr 2.0 instead of {here['zarr']}"
+
+
+def test_the_packages_of_an_extractor_are_it_and_what_it_requires(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "other-1.5.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: other\nVersion: 1.5\nRequires-Dist: tokens>=2; python_version"
+        " > '3'\nRequires-Dist: pytest ; extra == 'dev'\n"
+    )
+    (about / "entry_points.txt").write_text("[meldflow.extractors]\ntext/other = other:Other\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert packages(["text/other", "text/minilm"]) == ("other", "tokens")
+
+
+def test_a_worker_without_the_package_of_an_extractor_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = pretend(tmp_path / "there", "meldflow-other", "1.5")
+    monkeypatch.syspath_prepend(tmp_path / "there")
+    with scheduler(tmp_path, there) as processes:
+        processes.worker("full", "cpu=1", there)
+        processes.worker("bare", "model=1")
+        says = r"worker bare at tcp://\S+ runs no meldflow-other instead of 1\.5; install there"
+        with (
+            pytest.raises(UsageError, match=says),
+            open_cluster(join(processes), ["meldflow-other"]),
+        ):
+            pass
 
 
 @pytest.mark.parametrize("package", ["meldflow", "numpy"])

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from meldflow.models.schema.errors import RunError
-from meldflow.storage.writing.transaction import FailureRate
+from meldflow.storage.writing.transaction import FailureRate, open_run
+from meldflow.tasks.extraction.committing import run_partitions
+from meldflow.tasks.extraction.counts import Monitor
 from meldflow.tasks.extraction.failures import FailureLimit, check_failures
+from tests.tasks.isolated.evil import Evil
 
 SILENT, TIMEOUT = ("text/x", "silent"), ("text/x", "timeout")
 
@@ -41,3 +49,35 @@ def test_texts_that_nobody_wrote_are_no_failures() -> None:
     limit.check({nothing: 300, TIMEOUT: 25})
     with pytest.raises(RunError, match=r"26 of 100 utterances \(timeout 26\)"):
         limit.check({nothing: 300, TIMEOUT: 26})
+
+
+class Lost:
+    """A partition that ended in an error."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def add_done_callback(self, tell: Callable[[Any], None]) -> None:
+        tell(self)
+
+    def result(self, *, raise_on_failure: bool) -> Exception:
+        return self._error
+
+
+@pytest.mark.parametrize(("kinds", "tried"), [((OSError,), 2), ((OSError, TypeError), 12)])
+def test_two_losses_of_one_cause_end_a_run(
+    tmp_path: Path, kinds: tuple[type[Exception], ...], tried: int
+) -> None:
+    submitted: list[int] = []
+
+    def submit(part: Any) -> Any:
+        submitted.append(part)
+        return Lost(kinds[part % len(kinds)](f"no disk {part}"))
+
+    limit, monitor = FailureLimit(1.0, before=[], planned={}), Monitor({}, lambda _: None)
+    parts: Any = range(12)
+    with open_run(str(tmp_path / "store"), [Evil().spec], partition=4) as run:
+        run_these = partial(run_partitions, run, parts, submit, monitor=monitor, limit=limit)
+        with pytest.raises(RunError, match=f"^{tried} partitions failed "):
+            run_these(width=lambda: 2)
+    assert len(submitted) in (tried, tried + 1)  # the next one is on its way by then

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
+from icechunk import IcechunkError
+from prefect.client.schemas.objects import State
 
+from meldflow.models.extractors.contract import Extractor
+from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.storage import open_store
-from meldflow.storage.writing.transaction import open_run
+from meldflow.storage.writing.transaction import Run, open_run
 from meldflow.tasks.cluster.connection import Cluster, open_cluster
 from meldflow.tasks.cluster.local import Local
+from meldflow.tasks.cluster.losses import watch_losses
+from meldflow.tasks.cluster.profile import Address
 from meldflow.tasks.extraction.counts import Monitor
-from meldflow.tasks.extraction.partition import Extraction, extract_partition
+from meldflow.tasks.extraction.partition import Extraction, extract_partition, try_partition
+from meldflow.tasks.extraction.tries import RETRIES, retries
 from meldflow.tasks.options import ExtractOptions
 from tests.storage.corpus import utterance
 from tests.tasks.isolated.evil import Evil
@@ -25,18 +36,28 @@ def cluster() -> Iterator[Cluster]:
         yield opened
 
 
-def extract(
-    cluster: Cluster, store: Path, texts: list[str], *, clip: float = 60.0, partition: float = 300.0
-) -> Monitor:
-    """All of one partition, published."""
-    limits = {"clip_timeout": clip, "partition_timeout": partition}  # less than a person may set
-    options = ExtractOptions(clips=store, store=str(store), batch=8).model_copy(update=limits)
-    extractor = Evil()
-    monitor = Monitor({extractor.spec.name: len(texts)}, lambda _: None)
-    with open_run(str(store), [extractor.spec], partition=len(texts)) as run:
+@contextlib.contextmanager
+def opened(store: Path, texts: list[str], partition: int) -> Iterator[Run]:
+    with open_run(str(store), [Evil().spec], partition=partition) as run:
         run.sync([utterance(n, text=text) for n, text in enumerate(texts)])
+        yield run
+
+
+def work_on(
+    cluster: Cluster, run: Run, extractor: Extractor, monitor: Monitor, **options: float
+) -> Extraction:
+    """What the partitions share; ``options`` may be less than a person may set."""
+    limits = {"clip_timeout": 60.0, "partition_timeout": 300.0, "batch": 1} | options
+    given = ExtractOptions(clips=Path(run.url), store=run.url).model_copy(update=limits)
+    return Extraction(run, given, [extractor], cluster, monitor)
+
+
+def extract(cluster: Cluster, store: Path, texts: list[str], clip: float = 60.0) -> Monitor:
+    """All of one partition, published."""
+    monitor = Monitor({"text/evil": len(texts)}, lambda _: None)
+    with opened(store, texts, len(texts)) as run:
         (part,) = run.plan().partitions
-        work = Extraction(run, options, [extractor], cluster, monitor)
+        work = work_on(cluster, run, Evil(), monitor, clip_timeout=clip, batch=8)
         run.merge(extract_partition(work, part).written)
         run.publish()
     return monitor
@@ -55,8 +76,13 @@ def test_what_kills_its_worker_is_found_and_costs_itself_only(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     texts = ["a", "bb", "segfault", "dddd", "eeeee", "ffffff", "ggggggg", "hhhhhhhh", "i" * 9]
+    lost: list[tuple[str, str, list[str]]] = []
+    watch_losses(cluster, lambda *loss: lost.append(loss))
     monitor = extract(cluster, tmp_path / "store", texts)
     found = results(tmp_path / "store")
+    (worker, why, tasks), *_ = lost
+    assert (worker, "without a word" in why) == ("cpu-0", True)
+    assert tasks[0].startswith("load_and_encode-0000-run-")
     assert found[2][1:] == ("crashed", "the process that encoded it died (SIGSEGV)")
     assert [one[0] for one in found if not one[1]] == [1, 2, 4, 5, 6, 7, 8, 9]
     assert monitor.apart in (1, 2)  # the ninth may have waited on the worker when it died
@@ -69,14 +95,107 @@ def test_what_hangs_ends_as_timeout(cluster: Cluster, tmp_path: Path) -> None:
     assert [one[0] for one in found if not one[1]] == [1, 3]
 
 
+def test_another_try_goes_on_from_what_is_done(cluster: Cluster, tmp_path: Path) -> None:
+    down, log = tmp_path / "down", tmp_path / "log"
+    down.touch()
+    told: list[str] = []
+    monitor = Monitor({"text/evil": 4}, lambda _: None, tell=told.append)
+    texts = [f"log {log}", f"log {log}", f"trip {down}", f"log {log}"]
+    with opened(tmp_path / "store", texts, 4) as run:
+        work = work_on(cluster, run, Evil(), monitor)
+        (part,) = run.plan().partitions
+        with pytest.raises(ConnectionError, match="the network is away"):
+            try_partition(work, part)
+        assert re.fullmatch(
+            r"partition 0 is tried again in [23] s: ConnectionError: the network is away", told[0]
+        )
+        down.unlink()
+        run.merge(extract_partition(work, part).written)
+        run.publish()
+    assert log.read_text() == "xxx", "what was done was not done again"
+    assert monitor.extracted == 4
+    assert monitor.effort().retried == {0: 1}
+    assert [one[1] for one in results(tmp_path / "store")] == [""] * 4
+
+
+def test_to_wait_behind_other_partitions_takes_no_time(cluster: Cluster, tmp_path: Path) -> None:
+    monitor = Monitor({"text/evil": 6}, lambda _: None)
+    with opened(tmp_path / "store", ["wait 0.8"] * 6, 2) as run:
+        work = work_on(cluster, run, Evil(), monitor, partition_timeout=1.2)
+        with ThreadPoolExecutor(3) as threads:
+            for stored in threads.map(partial(extract_partition, work), run.plan().partitions):
+                run.merge(stored.written)
+    assert monitor.extracted == 6
+
+
+def test_a_failure_of_loading_names_the_worker_and_is_final(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    monitor = Monitor({"text/evil": 1}, lambda _: None)
+    with opened(tmp_path / "store", ["a"], 1) as run:
+        (part,) = run.plan().partitions
+        with pytest.raises(RunError) as ended:
+            try_partition(work_on(cluster, run, Evil(broken="KeyError"), monitor), part)
+        assert str(ended.value).startswith("text/evil does not load on worker cpu-0 at tcp://")
+        assert "KeyError: 'these weights are of another network'" in str(ended.value)
+        work = work_on(cluster, run, Evil(broken="ConnectionError"), monitor)
+        with pytest.raises(ConnectionError):  # which may pass
+            extract_partition(work, part)
+    assert not monitor.effort().retries
+
+
+def test_a_pause_between_two_tries_ends_with_the_run(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "down").touch()
+    monitor = Monitor({"text/evil": 1}, lambda _: None)
+    address = cluster.client.scheduler_info(0)["address"]
+    with (
+        opened(tmp_path / "store", [f"trip {tmp_path / 'down'}"], 1) as run,
+        open_cluster(Address(kind="address", address=address)) as own,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        (part,) = run.plan().partitions
+        trying = threads.submit(try_partition, work_on(own, run, Evil(), monitor), part)
+        while not monitor.waiting:
+            time.sleep(0.05)
+        before = time.monotonic()
+        own.close()
+        ended = trying.result(5)
+        assert time.monotonic() - before < 1.5, "the pause takes two seconds at least"
+    assert isinstance(ended, State)
+    assert ended.is_cancelled()
+
+
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [
+        (UsageError("no"), 0),
+        (TypeError("no"), 1),
+        (ModuleNotFoundError("no"), 1),
+        (FileNotFoundError("no"), 1),
+        (ConnectionError("no"), RETRIES),
+        (TimeoutError("no"), RETRIES),
+        (IcechunkError("no"), RETRIES),
+    ],
+)
+def test_what_may_pass_is_tried_again(error: Exception, times: int) -> None:
+    assert retries(error) == times
+
+
 def test_a_partition_that_takes_too_long_leaves_nothing_on_the_cluster(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    with pytest.raises(TimeoutError):
-        extract(cluster, tmp_path / "store", ["sleep"], partition=0.5)
+    # The last test: the worker is asleep from here on.
+    monitor = Monitor({"text/evil": 1}, lambda _: None)
+    with opened(tmp_path / "store", ["sleep"], 1) as run:
+        (part,) = run.plan().partitions
+        work = work_on(cluster, run, Evil(), monitor, partition_timeout=0.5)
+        with pytest.raises(TimeoutError, match=r"nothing of it was done in 0\.5 s"):
+            extract_partition(work, part)
+
+    mark = work.run
 
     def tasks(dask_scheduler: object) -> int:
-        return len(dask_scheduler.tasks)  # type: ignore[attr-defined]
+        return sum(mark in key for key in dask_scheduler.tasks)  # type: ignore[attr-defined]
 
     deadline = time.monotonic() + 10
     while cluster.client.run_on_scheduler(tasks) and time.monotonic() < deadline:

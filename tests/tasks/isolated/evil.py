@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,9 @@ from meldflow.models.schema.media import Media, Missing, Modality
 class Evil(Extractor):
     """Counts letters; ``segfault`` and ``sleep`` in a text are done, not counted.
 
-    It decodes, or says so: what decodes comes in batches.
+    ``wait 0.5`` takes so long, and ``trip FILE`` raises what a network would for as long as the
+    file is there; ``log FILE`` leaves a mark in it. It decodes, or says so: what decodes comes in
+    batches.
     """
 
     weights: Weights = field(default_factory=lambda: Weights(kind="none", revision="none"))
@@ -29,6 +33,8 @@ class Evil(Extractor):
         default_factory=DecodeOptions
     )  # so texts come in batches
     resource: str = "model"
+    broken: str = ""
+    """What ``load`` raises: the name of a built-in exception."""
 
     @property
     def spec(self) -> FeatureSpec:
@@ -43,6 +49,8 @@ class Evil(Extractor):
         )
 
     def load(self, device: str) -> Any:
+        if self.broken:
+            raise getattr(builtins, self.broken)("these weights are of another network")
         return device
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
@@ -51,4 +59,13 @@ class Evil(Extractor):
             os.kill(os.getpid(), signal.SIGSEGV)
         if any("sleep" in text for text in texts):
             time.sleep(60)
+        for text in texts:
+            word, _, rest = text.partition(" ")
+            if word == "wait":
+                time.sleep(float(rest))
+            if word == "trip" and Path(rest).exists():
+                raise ConnectionError("the network is away")
+            if word == "log":
+                with Path(rest).open("a") as log:
+                    log.write("x")
         return [{"count": np.array(len(text))} for text in texts]

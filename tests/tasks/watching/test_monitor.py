@@ -63,12 +63,15 @@ def source(row: int) -> Source:
 def test_a_partition_that_is_tried_again_counts_once() -> None:
     told: list[int] = []
     monitor = Monitor({"audio/voice": 8}, told.append, partitions=2, source=source)
-    monitor.rows(0, 3)
-    monitor.retried(0)
-    monitor.rows(0, 4)
+    monitor.rows(3)
+    with monitor.retrying(0, "OSError: no route", 2.0):
+        assert monitor.waiting == 1
+        monitor.rows(-3)
+    assert monitor.waiting == 0
+    monitor.rows(4)
     monitor.encoded_apart()
     monitor.merged(stored(0, ["", "", "silent", "no_audio"]))
-    monitor.rows(1, 4)
+    monitor.rows(4)
     monitor.merged(stored(1, [""] * 4))
     assert (sum(told), monitor.extracted) == (8, 8)
     now = monitor.progress()
@@ -196,6 +199,10 @@ def test_a_report_says_everything_also_of_a_run_that_failed() -> None:
         series.add(5.0 * i, [*many, WorkerLoad(SCHEDULER, 5.0, 2e8, 0, 0)])
     monitor = Monitor({"audio/voice": 8}, lambda _: None, partitions=2)
     monitor.merged(stored(0, ["", "silent"]))
+    for partition in (7, 8, 8):
+        with monitor.retrying(partition, "OSError", 1.0):
+            pass
+    monitor.worker_lost("cpu|0", "killed", {8: 2})
     rate = FailureRate(extractor="audio/voice", tried=2, failed=1, reasons={"silent": 1})
     report = RunReport(
         store="a|b`c",
@@ -220,6 +227,10 @@ def test_a_report_says_everything_also_of_a_run_that_failed() -> None:
     for part in ("Random weights", "2 h 5 min", "main did not move", "resumed", "w11"):
         assert part in told
     assert "100 bytes of compressed features" in told
+    assert "1 worker lost, 4 retries" in told
+    assert "| Partitions tried again | 8 (3 times), 7 |" in told
+    assert "| Workers lost | cpu\\|0 |" in told
+    assert "What all tries of this run did" in told
     assert "| 1 | 1 | silent 1 |" in told  # extracted, failed: of two that were tried
 
 
