@@ -146,13 +146,9 @@ def run_partitions(
                 live += 1
             if not live:
                 break
-            try:
-                result: object = ended.get(timeout=LOOK_SECONDS).result(raise_on_failure=False)
-            except Empty:
-                if run.commit_within == 0:
-                    run.commit()  # what was merged does not wait for a slow one
+            if (partition := _next(ended, run)) is None:
                 continue
-            live -= 1
+            live, result = live - 1, partition.result(raise_on_failure=False)
             if isinstance(result, Stored):
                 run.merge(result.written)
                 monitor.merged(result)
@@ -172,3 +168,16 @@ def run_partitions(
             f"{len(lost)} partitions failed ({lost[-1]}); the others are kept, and the same "
             "command goes on from there"
         )
+
+
+def _next(ended: SimpleQueue[PrefectFuture[Any]], run: Run) -> PrefectFuture[Any] | None:
+    """The next partition that ended; None if none does for a while.
+
+    What was merged does not wait for a slow one to be committed.
+    """
+    try:
+        return ended.get(timeout=LOOK_SECONDS)
+    except Empty:
+        if run.commit_within == 0:
+            run.commit()
+        return None

@@ -162,13 +162,9 @@ class Watch:
             client.register_plugin(MeasureChildren())
             self._prepared = client
         totals = monitor.totals()
-        # Those of nothing once: what Prometheus has never seen at 0, it sees no increase of.
-        grown = [
-            (*key, value - self._sent.get(key, 0.0))
-            for key, value in totals.items()
-            if value != self._sent.get(key)
-        ]
-        increments = [one for one in grown if one[2] >= 0]
+        grown = [(*key, value - self._sent.get(key, 0.0)) for key, value in totals.items()]
+        # Prometheus sees no growth of a series that begins with it.
+        increments = [one for one in grown if one[2] > 0 or one[:2] not in self._sent]
         loads = client.run_on_scheduler(exchange, increments, callback_timeout=ANSWER_SECONDS)
         self._sent = totals
         self._now = loads
