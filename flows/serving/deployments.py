@@ -8,6 +8,7 @@ and defaults of parameters that were set.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 from collections.abc import Mapping
 from copy import deepcopy
@@ -117,6 +118,8 @@ def _register_pool(client: SyncPrefectClient) -> None:
 def _register(
     client: SyncPrefectClient, spec: Spec, defaults: Defaults, directory: Path
 ) -> Registered:
+    # Not by Prefect, which looks for all of a module's imports in the current folder first.
+    importlib.import_module(spec.entrypoint.rpartition(".")[0])
     flow: Flow[..., Any] = load_flow_from_entrypoint(spec.entrypoint)
     known: DeploymentResponse | None = None
     with contextlib.suppress(ObjectNotFound):
