@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from meldflow.flows.serving.site import http
 from meldflow.storage import open_store
 from tests.flows import command
-from tests.flows.servers import Workers, flow_run, records
+from tests.flows.servers import Workers, flow_run, records, until
 from tests.tasks.watching.test_monitor import dashboard_metrics
 
 ONLY = ("--only", "audio/librosa", "--only", "text/minilm", "--partition", "4", "--batch", "2")
@@ -42,6 +43,7 @@ def site(api: str, demo: Path, workers: Workers, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("watch")
     shutil.copytree(demo, folder / "data")
     (folder / "data" / "train_splits" / "dia0_utt1.mp4").write_text("not a film")
+    until(lambda: http.ask(workers.metrics) is not None, 90)
     before = metrics(workers)
     arguments = ("extract", folder / "data", "--store", "watched", *ONLY)
     on = ("--cluster", workers.profile, "--json")
