@@ -29,7 +29,12 @@ def ablate(
         seeds: those of the whole.
         watch: shows how far it has come.
     """
-    names = tuple(prepared.table.arrays)
+    features = prepared.table.features
+    names = [  # of the modalities that the store has
+        name
+        for name, paths in prepared.table.arrays.items()
+        if any(np.isfinite(features[path]).any() for path in paths if path in features)
+    ]
     for size in range(1, len(names)):
         for some in combinations(names, size):
             yield _with(some, prepared, config, seeds, watch)

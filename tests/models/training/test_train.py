@@ -55,6 +55,15 @@ def leaky() -> TrainResult:
     return train_and_judge(table, config, protocol="leaky-80-20").result
 
 
+def test_a_modality_that_the_store_lacks_is_no_ablation() -> None:
+    whole = make_table((60, 20, 20))
+    none = {path for path in whole.features if path in whole.arrays["video"]}
+    table = replace(whole, features={p: v for p, v in whole.features.items() if p not in none})
+    less = train_and_judge(table, FUSION, ablations=True).result.ablations
+    assert [one.name for one in less][:2] == ["audio", "text"]
+    assert not any(one.name.startswith("video") for one in less)
+
+
 def on_dev(judgement: Judgement) -> float:
     assert judgement.dev is not None
     return judgement.dev.weighted_f1
