@@ -197,8 +197,10 @@ class Monitor:
                 ("partitions", ("apart",)): self.apart,
                 ("written_bytes", ()): self.written_bytes,
             }
-            for extractor, number in self.merged_rows.items():
-                values["features", (extractor, "ok")] = number - failed[extractor]
+            for extractor in self.planned:
+                values["features", (extractor, "ok")] = (
+                    self.merged_rows[extractor] - failed[extractor]
+                )
                 values["features", (extractor, "failed")] = failed[extractor]
             values |= {("failures", key): number for key, number in self.failures.items()}
             values |= {("stage_seconds", (name,)): one for name, one in self.seconds.items()}

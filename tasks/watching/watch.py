@@ -134,7 +134,8 @@ class Watch:
             self._prepared = client
         totals = monitor.totals()
         grown = [(*key, value - self._sent.get(key, 0.0)) for key, value in totals.items()]
-        increments = [one for one in grown if one[2] > 0]
+        # Prometheus sees no growth of a series that begins with it.
+        increments = [one for one in grown if one[2] > 0 or one[:2] not in self._sent]
         loads = client.run_on_scheduler(exchange, increments, callback_timeout=ANSWER_SECONDS)
         self._sent = totals
         self._now = loads

@@ -82,6 +82,9 @@ def test_a_partition_that_is_tried_again_counts_once() -> None:
         ("train/dia0_utt2", "why 2"),
         ("train/dia0_utt3", "why 3"),
     ]
+    begun = Monitor({"audio/voice": 8}, told.append).totals()
+    assert set(begun.values()) == {0}
+    assert ("features", ("audio/voice", "failed")) in begun
     totals = monitor.totals()
     assert totals["features", ("audio/voice", "ok")] == 6
     assert {name for name, _ in totals} == set(COUNTERS)
