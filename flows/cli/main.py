@@ -35,7 +35,13 @@ def answer(commands: typer.Typer) -> None:
     Exit codes: 0 success, 1 a failed run, 2 wrong usage, 130 stopped by Ctrl-C.
     """
     from meldflow.flows.serving.server import undelivered
-    from meldflow.flows.serving.site.settings import ALIVE, PATIENT, QUIET, no_proxy
+    from meldflow.flows.serving.site.settings import (
+        ALIVE,
+        PATIENT,
+        QUIET,
+        no_proxy,
+        unusable_proxies,
+    )
     from meldflow.tasks.cluster.environment import NO_SPINNING, SAFE_PATH
 
     # Before Prefect and torch are imported anywhere: they read their settings then.
@@ -45,6 +51,9 @@ def answer(commands: typer.Typer) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a screen may know ASCII alone
     os.environ.update(no_proxy())
+    for name in unusable_proxies():
+        err.print(f"{name}: a SOCKS proxy needs the package socksio; going without", markup=False)
+        del os.environ[name]
     sys.argv[1:] = spread_reasons(sys.argv[1:])
     code = _code_of(commands)
     for url in undelivered:

@@ -7,10 +7,14 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from unittest import mock
 
 import pytest
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 MELDFLOW = (str(Path(sys.executable).with_name("meldflow")),)
 
@@ -18,15 +22,24 @@ MELDFLOW = (str(Path(sys.executable).with_name("meldflow")),)
 RANDOM = ("--weights", "random", "--weights", "text/minilm=pretrained")
 
 
-def start(*arguments: str | Path, cwd: Path, api: str | None = None) -> subprocess.Popen[str]:
-    """Starts a command; its output is collected. ``api``: the Prefect server to use."""
+def start(
+    *arguments: str | Path, cwd: Path, api: str | None = None, prefect: Mapping[str, str] = NOTHING
+) -> subprocess.Popen[str]:
+    """Starts a command; its output is collected.
+
+    Args:
+        arguments: what is typed.
+        cwd: where.
+        api: the Prefect server to use.
+        prefect: variables of Prefect's, instead of those of this process.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     if api is not None:
         environment["PREFECT_API_URL"] = api
     return subprocess.Popen(
         [*MELDFLOW, *map(str, arguments)],
         cwd=cwd,
-        env={**environment, "COLUMNS": "200"},
+        env={**environment, **prefect, "COLUMNS": "200"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -35,10 +48,14 @@ def start(*arguments: str | Path, cwd: Path, api: str | None = None) -> subproce
 
 
 def run(
-    *arguments: str | Path, cwd: Path, code: int = 0, api: str | None = None
+    *arguments: str | Path,
+    cwd: Path,
+    code: int = 0,
+    api: str | None = None,
+    prefect: Mapping[str, str] = NOTHING,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end and checks its exit code."""
-    process = start(*arguments, cwd=cwd, api=api)
+    """Runs a command to its end and checks its exit code; see ``start``."""
+    process = start(*arguments, cwd=cwd, api=api, prefect=prefect)
     out, err = process.communicate(timeout=540)
     assert process.returncode == code, f"exit {process.returncode}\n{out}\n{err}"
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

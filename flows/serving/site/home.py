@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from meldflow.models.files import write_atomically
 from meldflow.models.schema.errors import UsageError
 
 VARIABLE = "MELDFLOW_HOME"
 """Names another folder for everything that is served; the user's data folder otherwise."""
+
+ROOM = 2**24
+"""Bytes that have to be free: a server on a full disk answers, and keeps nothing."""
 
 PATIENCE_SECONDS = 1.0
 """How long one may wait for those who only look whether a home is taken."""
@@ -87,7 +90,8 @@ def open_home(path: Path, api: str) -> Iterator[Home]:
     try:
         for folder in (home.prefect, home.dask, home.logs):
             folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(home.path / ".writable", b"")
+        with tempfile.TemporaryFile(dir=home.path) as probe:
+            probe.write(bytes(ROOM))
         descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise unwritable(home, error) from error

@@ -37,7 +37,7 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for us to handle, in our order
+            start_new_session=True,  # Ctrl-C is ours to handle; its family stays together
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
 
@@ -66,12 +66,14 @@ def last_line(log: Path) -> str:
 
 
 def _families(processes: Sequence[subprocess.Popen[bytes]]) -> set[psutil.Process]:
-    """What the processes have started, and what that has."""
+    """What the processes have started and what that has, also of those that were killed."""
+    sessions = {one.pid for one in processes}
     found: set[psutil.Process] = set()
-    for one in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found.update(psutil.Process(one.pid).children(recursive=True))
-    return found
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getsid(one.pid) in sessions:
+                found |= {one, *one.children(recursive=True)}
+    return {one for one in found if one.pid not in sessions}
 
 
 def _end(processes: set[psutil.Process]) -> None:

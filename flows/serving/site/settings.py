@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -38,3 +39,13 @@ def no_proxy() -> dict[str, str]:
     hosts = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")).split(",")
     value = ",".join(filter(None, dict.fromkeys((*hosts, *LOOPBACK))))
     return {"NO_PROXY": value, "no_proxy": value}
+
+
+def unusable_proxies() -> list[str]:
+    """Variables that name a SOCKS proxy, where httpx lacks what it needs for one.
+
+    It would fail then whatever it is asked, a server on this machine included.
+    """
+    usable = find_spec("socksio") is not None
+    named = [name for name, value in os.environ.items() if value.startswith("socks")]
+    return [] if usable else [one for one in named if one.lower().endswith("_proxy")]

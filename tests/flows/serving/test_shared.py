@@ -120,18 +120,19 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_proxies_are_not_asked_for_it_and_its_runs_are_known_later(
     api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+    for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "socks5://127.0.0.1:9")
+    foreign = dict.fromkeys(OTHERS, f"sqlite+aiosqlite:///{tmp_path / 'foreign.db'}")
     (tmp_path / "data.csv").write_text("split,dialogue_id,utterance_id,text,clip\ntrain,0,0,Hi.,\n")
-    command.run("audit", "data.csv", cwd=tmp_path)
-    (run,) = [
-        one
-        for one in json.loads(command.run("runs", "--json", cwd=tmp_path).stdout)
-        if one["name"] == f"audit-{tmp_path / 'data.csv'}"
-    ]
+    command.run("audit", "data.csv", cwd=tmp_path, prefect=foreign)
+    listed = command.run("runs", "--flow", "audit", "--json", cwd=tmp_path).stdout
+    run = next(one for one in json.loads(listed) if one["name"].startswith("audit-data.csv-"))
     assert run["state"] == "Completed"
     done = command.run("watch", run["id"], cwd=tmp_path)
     assert "Completed" in done.stdout
+    assert not (tmp_path / "foreign.db").exists()
 
 
 def test_a_killed_command_leaves_the_server_to_others(api: str, tmp_path: Path) -> None:
