@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from meldflow.flows.serving.names import run_name
 from meldflow.tasks.audit.stock import AuditReport, markdown, news, table, take_stock
 from meldflow.tasks.options import AuditOptions
 
@@ -12,7 +13,7 @@ TABLE_ROWS = 200
 """Findings that the UI shows; the JSON has all of them."""
 
 
-@flow(name="audit", flow_run_name="audit-{options.dataset}")
+@flow(name="audit", flow_run_name=run_name)
 def audit(options: AuditOptions) -> AuditReport:
     """Read the annotations and every clip's header → count → leave the summary in the UI.
 

@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from meldflow.flows.serving.names import run_name
 from meldflow.storage import open_store
 from meldflow.storage.writing.transaction import open_run
 from meldflow.tasks.cluster.connection import MAX_WIDTH, open_cluster
@@ -35,7 +36,7 @@ RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=MAX_WIDTH)
 
 @flow(
     name="extract",
-    flow_run_name="extract-{options.store}",
+    flow_run_name=run_name,
     task_runner=RUNNER,  # type: ignore[arg-type]  # its future type is invariant
 )
 def extract(options: ExtractOptions) -> ExtractReport:

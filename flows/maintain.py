@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
+from meldflow.flows.serving.names import run_name
 from meldflow.storage.maintenance import Maintained, maintain_store
 from meldflow.tasks.options import MaintainOptions
 
 
-@flow(name="maintain", flow_run_name="maintain-{options.store}")
+@flow(name="maintain", flow_run_name=run_name)
 def maintain(options: MaintainOptions) -> Maintained:
     """Expire → collect, under the writer's lock; tags and the current state stay.
 

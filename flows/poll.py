@@ -4,37 +4,43 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from prefect import flow, get_run_logger
+from prefect import State, flow, get_run_logger
 from prefect.client.orchestration import get_client
+from prefect.states import Completed
 from prefect.variables import Variable
 
-from meldflow.flows.serving.changes import Seen, look, memory_of
-from meldflow.flows.serving.events import tell_changed
+from meldflow.flows.serving.changes import NOTHING_NEW, Seen, look, memory_of
+from meldflow.flows.serving.events import forget_idle_looks, tell_changed
+from meldflow.flows.serving.names import run_name
 from meldflow.tasks.options import PollOptions
 
 
-@flow(name="poll", flow_run_name="poll-{options.dataset}")
-def poll(options: PollOptions) -> bool:
+@flow(name="poll", flow_run_name=run_name)
+def poll(options: PollOptions) -> State[bool]:
     """Look → compare with the last look → tell of what is new and has stopped changing.
 
     Returns:
-        Whether a change was told of.
+        The run's last state; its result is whether a change was told of. Of looks that see nothing
+        new, only the run of the last one is kept.
 
     Raises:
         UsageError: the data set is not there, or cannot be listed.
     """
-    logger, name = get_run_logger(), memory_of(options.dataset)
+    name = memory_of(options.dataset)
     before, now = Seen.of(Variable.get(name)), look(options.dataset)
-    news, told = before.is_news(now), before.told
-    if news:
-        # Told first, remembered afterwards: who is killed in between tells it once more.
-        with get_client(sync_client=True) as client:
+    news = before.is_news(now)
+    with get_client(sync_client=True) as client:
+        forget_idle_looks(client)
+        if news:
+            # Told first, remembered afterwards: who is killed in between tells it once more.
             tell_changed(client, options.dataset, options.store)
-        told = now.last
-        logger.info("%s changed (%d files): told", options.dataset, now.files)
-    elif now.last != before.last:
-        logger.info("%s changed; told if the next look sees the same", options.dataset)
-    else:
-        logger.info("%s: nothing new (%d files)", options.dataset, now.files)
+    told = now.last if news else before.told
     Variable.set(name, asdict(replace(now, told=told)), overwrite=True)
-    return news
+    if news:
+        state, said = "Completed", f"changed ({now.files:,} files): told"
+    elif now.last != before.last:
+        state, said = "Completed", "changed; told if the next look sees the same"
+    else:
+        state, said = NOTHING_NEW, f"nothing new ({now.files:,} files)"
+    get_run_logger().info("%s: %s", options.dataset, said)
+    return Completed(name=state, message=said, data=news)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
+from meldflow.flows.serving.names import run_name
 from meldflow.storage import open_store
 from meldflow.tasks.options import TrainOptions
 from meldflow.tasks.training.steps import (
@@ -18,7 +19,7 @@ from meldflow.tasks.training.steps import (
 from meldflow.tasks.watching.training import show_training
 
 
-@flow(name="train", flow_run_name="train-{options.store}")
+@flow(name="train", flow_run_name=run_name)
 def train(options: TrainOptions) -> TrainReport:
     """Pin a snapshot → read its features → fit and judge → write the report → MLflow.
 

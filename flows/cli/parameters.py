@@ -72,10 +72,12 @@ class Option:
         return self.flag.lstrip("-").replace("-", "_").lower()
 
     def optional(self) -> Option:
-        """The same with a flag and without a default: what nobody says stays open."""
+        """The same with a flag and no default, for runs elsewhere: what nobody says stays open."""
         field = copy(self.field)
         field.default, field.default_factory = None, None
-        return replace(self, field=field, cli=replace(self.cli, argument=False, default=None))
+        path = self.cli.path or field.annotation is Path
+        cli = replace(self.cli, argument=False, default=None, path=path)
+        return replace(self, field=field, cli=cli)
 
     def parameter(self, panel: str | None) -> inspect.Parameter:
         """The parameter that typer makes its own of."""
@@ -122,7 +124,7 @@ class Option:
             return {}
         if self.cli.fills is not None:
             return self.cli.fills(typed)
-        if self.cli.path:
+        if self.cli.path and typed and "://" not in str(typed):
             return {self.name: str(Path(typed).expanduser().absolute())}
         if self.cli.commas:
             parts = (one.strip() for one in typed.split(","))
@@ -131,8 +133,6 @@ class Option:
 
     def _typed(self) -> Any:
         """What typer reads it as; pydantic says what is wrong with a text that is none of some."""
-        if self.cli.path:
-            return Path
         kind = self.field.annotation
         kinds = [one for one in get_args(kind) if one is not NoneType]
         if NoneType in get_args(kind):

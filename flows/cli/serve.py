@@ -71,10 +71,13 @@ def up(defaults: Annotated[Defaults, DEFAULTS], listening: Listening) -> None:
     from meldflow.flows.serving.site import services
     from meldflow.flows.serving.site.home import Home, default_home, open_home
     from meldflow.flows.serving.site.supervisor import supervising
+    from meldflow.tasks.dataset import check_source
 
     def say(line: str) -> None:
         err.print(line, markup=False, soft_wrap=True)
 
+    if dataset := defaults.values.get("dataset"):
+        check_source(Path(dataset))
     home = Home((listening.home or default_home()).absolute())
     site = services.Site(home=home, **listening.model_dump(exclude={"home"}))
     try:
@@ -143,24 +146,24 @@ def _show_registered(found: Mapping[str, Any]) -> None:
 @command(SERVING, "meldflow notify MELD.Raw", "meldflow notify MELD.Raw --store s3://bucket/store")
 def notify(options: PollOptions, api: Api = "") -> Answer[Any]:
     """Tell the Prefect server that a data set changed; `extract` starts on it."""
-    from meldflow.flows.serving.changes import check_there
     from meldflow.flows.serving.server import connected
+    from meldflow.tasks.dataset import check_source
 
-    check_there(options.dataset)
+    check_source(options.dataset)
     with connected(api) as client:
         from meldflow.flows.serving.events import check_reaction, runs_on, tell_changed
 
-        check_reaction(client, options.store)
+        lacking = check_reaction(client, options.store)
         sent = tell_changed(client, options.dataset, options.store)
         with err.status("waiting for the run that it starts"):
             runs = runs_on(client, options.dataset, sent)
     pages = str(client.api_url).rstrip("/").removesuffix("api") + "runs/flow-run"
     found = {"sent": sent.isoformat(), "runs": [one.id for one in runs]}
-    return Answer(found, partial(_show_started, pages))
+    return Answer(found, partial(_show_started, pages, lacking))
 
 
-def _show_started(pages: str, found: Mapping[str, Any]) -> None:
+def _show_started(pages: str, lacking: str, found: Mapping[str, Any]) -> None:
     for run in found["runs"]:
-        out.print(f"a run starts: {pages}/{run}", markup=False)
+        out.print(f"a run starts{lacking}: {pages}/{run}", markup=False)
     if not found["runs"]:
         out.print("told, but no run has started so far: is the automation in the UI switched on?")

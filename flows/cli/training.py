@@ -18,7 +18,7 @@ from meldflow.flows.cli.screen.terminal import err
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.options import (
     Cli,
-    ExtractOptions,
+    Extraction,
     Options,
     Training,
     TrainOptions,
@@ -48,12 +48,10 @@ def train(options: TrainOptions) -> Answer[Any]:
 
 
 @command(TRAINING, "meldflow pipeline MELD.Raw --store store --report report")
-def pipeline(extraction: ExtractOptions, training: Training) -> Answer[Any]:
+def pipeline(extraction: Extraction, training: Training) -> Answer[Any]:
     """Audit, extract, then train on the snapshot that was published."""
-    from meldflow.tasks.extraction.inputs import labelled
     from meldflow.tasks.training.steps import check_training
 
-    labelled(extraction)
     check_before_start(extraction)
     check_training(training)
     with results.prefect():
@@ -79,7 +77,7 @@ def demo(
 
     with results.counting("drawing clips") as on_clip:
         summary = synthesise(directory / "data", dialogues=dialogues, seed=seed, on_clip=on_clip)
-    extraction = ExtractOptions(
+    extraction = Extraction(
         dataset=directory / "data",
         store=str(directory / "store"),
         weights="random",

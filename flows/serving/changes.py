@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.dataset.own import Beside, read_own
 from meldflow.tasks.dataset.tree import walk
+
+NOTHING_NEW = "Nothing new"
+"""State, by name, of a look that told nobody of anything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +78,3 @@ def _state(file: Path) -> str:
     except OSError:
         return "missing"
     return f"{status.st_size} {status.st_mtime_ns}"
-
-
-def check_there(dataset: Path) -> None:
-    """Refuses a data set that is not there.
-
-    Raises:
-        UsageError: it is not.
-    """
-    if not dataset.exists():
-        raise UsageError(f"dataset {dataset}: does not exist")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from meldflow.models.extractors import registry
@@ -36,7 +35,7 @@ class Defaults:
 
 
 def make_defaults(given: Mapping[str, Any]) -> Defaults:
-    """From the command line; paths are made absolute, since runs start elsewhere.
+    """From the command line, as values of the form.
 
     Raises:
         UsageError: an extractor, its weights or its parameters are none.
@@ -53,14 +52,9 @@ def make_defaults(given: Mapping[str, Any]) -> Defaults:
     own = {name: given[name] for name in ("weights_of", "parameters") if name in given}
     checked = ExtractOptions.model_validate({"dataset": ".", "store": ".", **own})
     registry.read_parameters(checked.parameters)
-    paths = {
-        name: str(Path(given[name]).expanduser().absolute())
-        for name in ("dataset", "store", "report")
-        if given.get(name) and "://" not in str(given[name])
-    }
     lines = {
         name: [f"{one}={value}" for one, value in some.items()]
         for name, some in given.items()
         if isinstance(some, dict)
     }
-    return Defaults({**given, **paths, **lines})
+    return Defaults({**given, **lines})

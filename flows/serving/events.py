@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -9,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterExpectedStartTime
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+)
+from prefect.client.schemas.objects import FlowRun, WorkPoolStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.schemas.events import Event, Resource
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
+from meldflow.flows.serving.changes import NOTHING_NEW
 from meldflow.models.schema.errors import UsageError
 
 EVENT = "meldflow.dataset.changed"
@@ -55,6 +61,15 @@ def tell_changed(client: SyncPrefectClient, dataset: Path, store: str = "") -> d
     return event.occurred
 
 
+def forget_idle_looks(client: SyncPrefectClient) -> None:
+    """Deletes the runs of polls that saw nothing new: nobody has to see them."""
+    idle = FlowRunFilter.model_validate({"state": {"name": {"any_": [NOTHING_NEW]}}})
+    polls = FlowFilter.model_validate({"name": {"any_": ["poll"]}})
+    for one in client.read_flow_runs(flow_filter=polls, flow_run_filter=idle, limit=200):
+        with contextlib.suppress(ObjectNotFound):
+            client.delete_flow_run(one.id)
+
+
 def runs_on(client: SyncPrefectClient, dataset: Path, since: datetime) -> list[FlowRun]:
     """Flow runs that an event about a data set started, as soon as there are any.
 
@@ -78,8 +93,8 @@ def runs_on(client: SyncPrefectClient, dataset: Path, since: datetime) -> list[F
     return []
 
 
-def check_reaction(client: SyncPrefectClient, store: str) -> None:
-    """Finds out whether a run could start on the event.
+def check_reaction(client: SyncPrefectClient, store: str) -> str:
+    """Finds out whether a run could start on the event, and gives what it would still wait for.
 
     Raises:
         UsageError: there is no deployment `extract`, or nobody says which store.
@@ -96,6 +111,9 @@ def check_reaction(client: SyncPrefectClient, store: str) -> None:
             "the deployment `extract` has no default store: name one with --store, here or for "
             "`meldflow deploy`"
         )
+    pool = client.read_work_pool(str(found.work_pool_name))
+    ready = pool.status == WorkPoolStatus.READY
+    return "" if ready else f" as soon as a Prefect worker asks for the work pool {pool.name}"
 
 
 def _is_on(run: FlowRun, dataset: Path, since: datetime) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from meldflow.flows.serving.changes import NOTHING_NEW
 from meldflow.flows.serving.server import LOCAL, server_or_ours
 from meldflow.flows.serving.site.shared import shared_home
 from meldflow.models.schema.errors import RunError, UsageError
@@ -25,6 +27,15 @@ PATIENCE_SECONDS = 300.0
 
 ENDS = {"COMPLETED": 0, "FAILED": 1, "CRASHED": 1, "CANCELLED": 130}
 """Type of a state that no run leaves → exit code of the command that watched it."""
+
+WORK = ("extract", "train", "pipeline", "audit", "maintain")
+"""Flows that do what somebody waits for."""
+
+UNSEEN = ("Scheduled", NOTHING_NEW)
+"""States, by name, of runs that nobody has to see: those of the coming days, and idle looks."""
+
+PAGE = 200
+"""Records that the API gives at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,21 +113,38 @@ class Server:
         self.url = url
         self._client = client
 
-    def runs(self, limit: int) -> list[RunSeen]:
-        """The newest runs; those that are only scheduled are left out."""
-        return self._seen(self._runs(limit))
+    def runs(self, limit: int, flow: str = "", state: str = "", store: str = "") -> list[RunSeen]:
+        """The newest runs; without a state, those that nobody has to see are left out.
+
+        Args:
+            limit: how many at most.
+            flow: only those of this flow.
+            state: only those whose state is of this type.
+            store: only those on this store: its path, or the end of it.
+        """
+        flows = {"flows": {"name": {"any_": [flow]}}} if flow else {}
+        runs = {"state": {"type": {"any_": [state]}}} if state else {}
+        # What a run works on is no condition that the API knows.
+        found = (one for one in self._every(runs, **flows) if _is_on(one, store))
+        return self._seen(list(itertools.islice(found, limit)))
 
     def find(self, named: str | None) -> str:
-        """The id of a run, by its id or name, the newest of that name; else of the newest at all.
+        """The id of a run, by its id or name or what its name begins with; the newest of them.
+
+        Without a name, that of the newest run that does work, begun by itself.
 
         Raises:
             UsageError: there is none.
         """
         if named is None:
             # What a pipeline starts ends before the pipeline does.
-            found = self._runs(1, parent_task_run_id={"is_null_": True})
+            alone = {"parent_task_run_id": {"is_null_": True}}
+            found = self._runs(1, alone, flows={"name": {"any_": WORK}})
+        elif _is_id(named):
+            found = self._runs(1, {"id": {"any_": [named]}})
         else:
-            found = self._runs(1, **{"id" if _is_id(named) else "name": {"any_": [named]}})
+            found = self._runs(1, {"name": {"any_": [named]}})
+            found = found or self._runs(1, {"name": {"like_": f"{named}-"}})
         if not found:
             what = "there is no run yet" if named is None else f"no run is called {named!r}"
             raise UsageError(f"prefect server {self.url}: {what}; `meldflow runs` lists them")
@@ -169,10 +197,17 @@ class Server:
                 show(view, f"the server does not answer, since {silent:.0f} s")
         return view
 
-    def _runs(self, limit: int, **conditions: Any) -> list[dict[str, Any]]:
-        conditions["state"] = {"name": {"not_any_": ["Scheduled"]}}
+    def _every(self, runs: Mapping[str, Any], **more: Any) -> Iterator[dict[str, Any]]:
+        for offset in itertools.count(0, PAGE):
+            page = self._runs(PAGE, runs, offset=offset, **more)
+            yield from page
+            if len(page) < PAGE:
+                return
+
+    def _runs(self, limit: int, runs: Mapping[str, Any], **more: Any) -> list[dict[str, Any]]:
+        seen = {"state": {"name": {"not_any_": UNSEEN}}, **runs}
         order = "EXPECTED_START_TIME_DESC"
-        return self._ask("flow_runs", flow_runs=conditions, limit=limit, sort=order)
+        return self._ask("flow_runs", flow_runs=seen, limit=limit, sort=order, **more)
 
     def _seen(self, runs: Sequence[Mapping[str, Any]]) -> list[RunSeen]:
         if not runs:
@@ -215,7 +250,7 @@ class Server:
         return self._ask("artifacts", artifacts=conditions, sort="CREATED_DESC")[::-1]
 
     def _ask(self, what: str, **body: Any) -> list[dict[str, Any]]:
-        """Records that a filter of the API gives, 200 at most.
+        """Records that a filter of the API gives, a page of them at most.
 
         Raises:
             ConnectionError: the server did not answer, or not in a way that we understand.
@@ -224,7 +259,7 @@ class Server:
 
         try:
             path: Any = f"/{what}/filter"  # the client's type lists every path that there is
-            answer = self._client.request("POST", path, json={"limit": 200, **body})
+            answer = self._client.request("POST", path, json={"limit": PAGE, **body})
             records: list[dict[str, Any]] = answer.json()
         except (HTTPError, ValueError) as error:
             first_line = str(error).strip().partition("\n")[0]
@@ -241,6 +276,12 @@ def _moment(time: str | None) -> str:
     if not time:
         return ""
     return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _is_on(run: Mapping[str, Any], store: str) -> bool:
+    """Whether the store that a run works on has this path, or one that ends so."""
+    stores = [one.get("store") for one in run["parameters"].values() if isinstance(one, dict)]
+    return not store or any(f"/{one}".endswith(f"/{store.rstrip('/')}") for one in stores if one)
 
 
 def _is_id(named: str) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from meldflow.flows import DIRECTORY
+from meldflow.models.schema.errors import MeldflowError
 
 
 def stand_apart(directory: str) -> dict[str, str]:
@@ -22,3 +24,13 @@ def stand_apart(directory: str) -> dict[str, str]:
     """
     os.environ[DIRECTORY] = str(Path(directory).resolve(strict=True))
     return {"directory": str(Path.cwd())}
+
+
+def in_one_sentence(record: logging.LogRecord) -> bool:
+    """Has what fails as we know told in its own words, once, with the traceback below."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, MeldflowError):
+        return True
+    again = str(record.msg).startswith("Engine execution exited")
+    record.msg, record.args = "%s", (error,)
+    return not again

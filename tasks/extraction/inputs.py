@@ -96,17 +96,3 @@ def _clips(options: ExtractOptions) -> Path:
     if options.clips is None:
         raise AssertionError("the options name a dataset or clips")
     return options.clips
-
-
-def labelled(options: ExtractOptions) -> Path:
-    """The data set, which may have labels to train on.
-
-    Raises:
-        UsageError: it is a plain folder of clips, which has none.
-    """
-    if options.dataset is None:
-        raise UsageError(
-            f"clips {options.clips}: a plain folder has no labels to train on; "
-            "`meldflow extract --clips` gives its features"
-        )
-    return options.dataset

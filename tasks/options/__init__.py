@@ -4,7 +4,7 @@ A field says its name, type, unit, bounds and meaning; the command line, Prefect
 deployments and the documentation are made from it. A title ends with the unit, in brackets.
 """
 
-from meldflow.tasks.options.extraction import WEIGHTS, ExtractOptions, split_weights
+from meldflow.tasks.options.extraction import WEIGHTS, Extraction, ExtractOptions, split_weights
 from meldflow.tasks.options.fields import Cli, Options, first_problem, is_options
 from meldflow.tasks.options.training import Training, TrainOptions
 from meldflow.tasks.options.upkeep import AuditOptions, MaintainOptions, PollOptions
@@ -14,6 +14,7 @@ __all__ = [
     "AuditOptions",
     "Cli",
     "ExtractOptions",
+    "Extraction",
     "MaintainOptions",
     "Options",
     "PollOptions",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from meldflow.models.clips.options import CPU, DECODERS
 from meldflow.models.extractors import registry
@@ -16,7 +16,9 @@ from meldflow.tasks.isolated.decoder import CLIP_TIMEOUT
 from meldflow.tasks.options.fields import (
     DATASET,
     FIXES,
+    THERE,
     Cli,
+    DataSet,
     Lines,
     MaybePath,
     OneOf,
@@ -54,17 +56,28 @@ WhyFailed = Annotated[str, OneOf((ALL, *Reason))]
 class ExtractOptions(Options):
     """What to extract, and where to."""
 
+    # The form knows that it is a data set or a folder of clips.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"not": {"properties": {"clips": {"maxLength": 0}}}},
+            "then": {"properties": {"dataset": {"maxLength": 0}}},
+            "else": {"properties": {"dataset": {"minLength": 1}}, "required": ["dataset"]},
+        }
+    )
+
     dataset: Annotated[MaybePath, Cli(argument=True, path=True)] = Field(
         None,
         title="Data set",
-        description=f"{DATASET} None if you name a folder of clips.",
+        description=f"{DATASET} Empty if you name a folder of clips.",
         json_schema_extra={"default": ""},
     )
     clips: Annotated[MaybePath, Cli(path=True, metavar="DIR")] = Field(
         None, title="Folder of clips", json_schema_extra={"default": ""}
     )
     """Instead of a data set: a plain folder of clips without annotations."""
-    store: Annotated[str, Cli(default="store")] = store_field(" It is created if it is not there.")
+    store: Annotated[str, Cli(default="store", path=True)] = store_field(
+        " It is created if it is not there."
+    )
     only: Annotated[tuple[Extractor, ...], Cli(metavar="NAME")] = Field((), title="Extractors")
     """Extractors to run; meldflow's own if none is chosen."""
     weights: Annotated[Weights, Cli(metavar="[NAME=]WEIGHTS", fills=split_weights)] = "pretrained"
@@ -116,7 +129,9 @@ class ExtractOptions(Options):
     """Utterances per partition, the unit of retries; fixed when a store is created."""
     batch: int = Field(8, ge=1, le=256, title="Batch (clips)")
     """Clips decoded and encoded together."""
-    cluster: Annotated[str, Cli(path=True, metavar="FILE")] = Field("", title="Cluster profile")
+    cluster: Annotated[str, Cli(path=True, metavar="FILE")] = Field(
+        "", title="Cluster profile", json_schema_extra={THERE: True}
+    )
     """A YAML file; by default the one that the environment variable MELDFLOW_CLUSTER names (the
     workers of meldflow up), else all cores of the machine."""
 
@@ -132,3 +147,11 @@ class ExtractOptions(Options):
                 "name a data set or a folder of clips (--clips): one of them, not both"
             )
         return self
+
+
+class Extraction(DataSet, ExtractOptions):
+    """The same where a training follows: it needs labels, which a folder of clips has not."""
+
+    # Taken away: pydantic asks for no class variable.
+    clips: ClassVar[None] = None  # type: ignore[misc]
+    then_train: ClassVar[bool] = False  # type: ignore[misc]

@@ -37,7 +37,7 @@ class Cli:
     default: Any = None
     """Where the form asks for it and the command line need not."""
     path: bool = False
-    """It is made absolute, since runs may start in another folder."""
+    """It is made absolute, since runs may start in another folder; addresses stay."""
     commas: bool = False
     """Several values are one word, with commas between them."""
     fills: Callable[[Sequence[str]], Mapping[str, Any]] | None = None
@@ -101,12 +101,16 @@ class OneOf(GroupedMetadata):
         return value
 
 
+THERE = "x-there"
+"""Of a form's line: the path has to be there. The server of `meldflow up` looks, others do not."""
+
 MaybePath = Annotated[
     Path | None,
     BeforeValidator(lambda value: None if value == "" else value),
-    WithJsonSchema({"type": "string"}),
+    WithJsonSchema({"type": "string", THERE: True}),
 ]
 FilePath = Annotated[Path, WithJsonSchema({"type": "string"})]
+ThatExists = Annotated[Path, WithJsonSchema({"type": "string", THERE: True})]
 
 
 def store_field(what: str = "") -> Any:
@@ -122,6 +126,15 @@ DATASET = (
     "Folder with MELD's CSV files and clip folders, or a .csv or .parquet file that lists clips "
     "of your own."
 )
+
+
+class DataSet(Options):
+    """Clips with annotations."""
+
+    dataset: Annotated[ThatExists, Cli(argument=True, path=True)] = Field(
+        title="Data set", description=DATASET
+    )
+
 
 FIXES = Field(
     True,

@@ -63,7 +63,7 @@ class Training(Options):
 
 
 class _Snapshot(Options):
-    store: Annotated[str, Cli(argument=True)] = store_field()
+    store: Annotated[str, Cli(argument=True, path=True)] = store_field()
     snapshot: Annotated[str, Cli(flags=("--ref", "--snapshot"))] = "main"
     """Branch, tag or snapshot id to train on; main is the newest."""
 

@@ -6,15 +6,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from meldflow.tasks.options.fields import DATASET, FIXES, Cli, FilePath, Options, store_field
+from meldflow.tasks.options.fields import FIXES, Cli, DataSet, Options, store_field
 
 
-class AuditOptions(Options):
+class AuditOptions(DataSet):
     """What to audit, and how deep."""
 
-    dataset: Annotated[FilePath, Cli(argument=True, path=True)] = Field(
-        title="Data set", description=DATASET
-    )
     annotations_only: bool = False
     """Leave the clips alone."""
     fixes: bool = FIXES
@@ -23,7 +20,7 @@ class AuditOptions(Options):
 class MaintainOptions(Options):
     """What to forget."""
 
-    store: Annotated[str, Cli(argument=True)] = store_field()
+    store: Annotated[str, Cli(argument=True, path=True)] = store_field()
     older_than_days: Annotated[float, Cli(flags=("--older-than",))] = Field(
         30.0, ge=0, title="Age (days)"
     )
@@ -32,12 +29,9 @@ class MaintainOptions(Options):
     """Tell what is unused already, without what only old states need; change nothing."""
 
 
-class PollOptions(Options):
+class PollOptions(DataSet):
     """What to look at."""
 
-    dataset: Annotated[FilePath, Cli(argument=True, path=True)] = Field(
-        title="Data set", description=f"What may have changed. {DATASET}"
-    )
-    store: str = ""
+    store: Annotated[str, Cli(path=True)] = ""
     """The store that a change is extracted to; by default that of the deployment which is
     started."""

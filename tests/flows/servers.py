@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import psutil
 
+from meldflow.flows.serving.site.http import ask as answering
 from tests.flows.command import MELDFLOW
 from tests.proxy import free_port
 
@@ -76,9 +77,9 @@ class Served:
         (found,) = records(self.api, "deployments", deployments={"name": {"any_": [name]}})
         return found
 
-    def start(self, deployment: str, parameters: Mapping[str, Any]) -> str:
+    def start(self, deployment: str, parameters: Mapping[str, Any], **more: Any) -> str:
         id_ = self.deployment(deployment)["id"]
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, **more}
         return str(ask(self.api, f"deployments/{id_}/create_flow_run", body)["id"])
 
     def state(self, run: str) -> str:
@@ -91,9 +92,11 @@ class Served:
     def runs(self, deployment: str) -> list[dict[str, Any]]:
         return records(self.api, "flow_runs", deployments={"name": {"any_": [deployment]}})
 
+    def records(self, run: str) -> list[dict[str, Any]]:
+        return records(self.api, "logs", logs={"flow_run_id": {"any_": [run]}})
+
     def logs(self, run: str) -> str:
-        found = records(self.api, "logs", logs={"flow_run_id": {"any_": [run]}})
-        return "\n".join(one["message"] for one in found)
+        return "\n".join(one["message"] for one in self.records(run))
 
     def dask(self) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.dashboard_port}/json/counts.json"
@@ -178,6 +181,7 @@ def dask(folder: Path) -> Iterator[Workers]:
             for arguments in commands
         ]
     try:
+        until(lambda: answering(f"http://{page}/health") is not None, 60)
         yield Workers(metrics=f"http://{page}/metrics", profile=profile)
     finally:
         for process in reversed(processes):

@@ -85,7 +85,8 @@ def test_a_scheduler_that_is_restarted(installation: Rig, case: Case, how: signa
     installation.scheduler.kill(how)
     again = datetime.now(UTC).isoformat()
     case.check(run)
-    of_run = {"flow_run_id": {"any_": [flow_run(installation.api, f"extract-{case.store}")["id"]]}}
+    own = flow_run(installation.api, f"extract-{Path(case.store).name}-")
+    of_run = {"flow_run_id": {"any_": [own["id"]]}}
     logs = records(installation.api, "logs", logs=of_run, sort="TIMESTAMP_DESC")
     said = [log["message"] for log in logs if log["timestamp"] > again]
     assert any("loading text/letters" in one for one in said)  # the new workers log here as well

@@ -146,10 +146,16 @@ def test_a_partition_is_a_task_run_and_workers_log_into_the_run(site: Site) -> N
 
 
 def test_runs_lists_the_server_s_and_those_of_a_store(site: Site) -> None:
-    listed = command.here("runs", "--json", cwd=site.folder, api=site.api)
-    (run,) = [one for one in json.loads(listed.stdout) if one["name"].startswith("extract-watched")]
+    own = ("runs", "--flow", "extract", "--state", "completed", "--store")
+    listed = command.here(*own, site.folder / "watched", "--json", cwd=site.folder, api=site.api)
+    (run,) = json.loads(listed.stdout)
     assert (run["flow"], run["share"]) == ("extract", 1.0)
-    assert "extract-watched" in command.here("runs", cwd=site.folder, api=site.api).stdout
+    assert re.fullmatch(r"extract-watched-\d{8}-\d{6}", run["name"])
+    shown = command.here(*own, "watched", "--limit", "1", cwd=site.folder, api=site.api).stdout
+    assert run["name"] in shown
+    for other in (("--flow", "train"), ("--state", "failed"), ("--store", "atched")):
+        none = command.here(*own, "watched", *other, cwd=site.folder, api=site.api)
+        assert none.stdout == "no runs yet\n"
     recorded = command.here("runs", "watched", "--json", cwd=site.folder)
     (run,) = json.loads(recorded.stdout)
     assert run["finished"]
@@ -167,6 +173,9 @@ def test_every_metric_of_the_dashboard_is_served(site: Site) -> None:
     done = 'meldflow_features_total{extractor="audio/librosa",outcome="ok"}'
     failed = 'meldflow_failures_total{extractor="audio/librosa",reason="unreadable"}'
     assert (site.counted[done], site.counted[failed]) == (rows, 1)
+    # Prometheus sees no growth of a series that begins with it.
+    none = 'meldflow_features_total{extractor="text/minilm",outcome="failed"}'
+    assert {none, 'meldflow_partitions_total{event="retried"}'} <= set(metrics(site.workers))
 
 
 def test_too_many_failures_fail_the_run_leave_main_alone_and_a_report(site: Site) -> None:
@@ -189,6 +198,8 @@ def test_too_many_failures_fail_the_run_leave_main_alone_and_a_report(site: Site
 
 
 def test_watching_what_is_not_there_is_said_in_a_line(site: Site) -> None:
+    done = command.here("runs", "watched", "--flow", "train", cwd=site.folder, code=2)
+    assert "choose among the Prefect server's runs" in done.stderr
     done = command.here("watch", "nope", cwd=site.folder, code=2, api=site.api)
     assert "no run is called 'nope'" in done.stderr
     done = command.run("runs", cwd=site.folder, code=2, api="http://127.0.0.1:9/api")

@@ -33,6 +33,7 @@ ANYWHERE = ("0.0.0.0", "::")
 """Hosts that mean every address of the machine; whoever connects needs one of them."""
 
 _PREFECT = (sys.executable, "-P", "-m", "prefect")
+_SERVER = (sys.executable, "-P", "-m", "meldflow.flows.serving.site.server", "server", "start")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,7 @@ def prefect_server(site: Site) -> Service:
     """The API, the UI, the scheduler of runs, and the automations."""
     return Service(
         name="prefect-server",
-        command=(*_PREFECT, "server", "start", "--host", site.host, "--port", str(site.port)),
+        command=(*_SERVER, "--host", site.host, "--port", str(site.port)),
         environment={
             **QUIET,
             **FRUGAL,

@@ -28,7 +28,7 @@ def test_a_prefect_run_with_its_artifacts_and_json_alone_on_standard_output(
     root, expected = planted
     arguments = ("audit", root, "--json", "--html", "report/audit.html")
     done = command.run(*arguments, cwd=tmp_path, api=api)
-    run = flow_run(api, f"audit-{root}")
+    run = flow_run(api, f"audit-{root.name}")
     artifacts = records(api, "artifacts", artifacts={"flow_run_id": {"any_": [run["id"]]}})
     shown = json.loads(done.stdout)
     found = Counter((one["kind"], one["split"], one["subject"]) for one in shown["findings"])

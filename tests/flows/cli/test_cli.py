@@ -278,7 +278,7 @@ def test_stores_that_cannot_be_used(
         (("extract", "--clips", "none"), "none: does not exist"),
         (("extract", "--clips", "data/train_sent_emo.csv"), "is a file, not a folder"),
         (("extract", "--clips", "data"), "no sound or video file"),
-        (("pipeline", "--clips", "data"), "no labels to train on"),
+        (("pipeline", "--clips", "data"), "No such option"),
         (("audit",), "Missing argument"),
         (("extrakt",), "No such command"),
     ],

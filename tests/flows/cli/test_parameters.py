@@ -11,19 +11,21 @@ from typing import Any, get_type_hints
 
 import pytest
 from prefect.flows import Flow, load_flow_from_entrypoint
+from pydantic import ValidationError
 
 from meldflow import storage
 from meldflow.flows.cli import features, main, training
 from meldflow.flows.cli.parameters import options_of, spread
 from meldflow.flows.cli.screen import results
-from meldflow.flows.serving import changes, events, server
-from meldflow.flows.serving.defaults import make_defaults
+from meldflow.flows.cli.serve import DEFAULTS
+from meldflow.flows.serving import events, server
 from meldflow.flows.serving.deployments import _form, load_specs
 from meldflow.storage import maintenance
 from meldflow.tasks import dataset
 from meldflow.tasks.audit import stock
 from meldflow.tasks.options import (
     AuditOptions,
+    Extraction,
     ExtractOptions,
     MaintainOptions,
     Options,
@@ -36,16 +38,16 @@ from meldflow.tasks.training import steps
 HERE = Path.cwd()
 
 EXTRACTION: dict[str, tuple[str, Any]] = {
-    "store": ("--store other", "other"),
+    "store": ("--store other", str(HERE / "other")),
     "only": ("--only text/minilm --only audio/librosa", ("text/minilm", "audio/librosa")),
     "weights": ("--weights random", "random"),
     "weights_of": ("--weights text/minilm=/a=b", {"text/minilm": "/a=b"}),
     "parameters": ("--set audio/librosa.f0=pyin", {"audio/librosa.f0": "pyin"}),
     "backend": ("--backend torch", "torch"),
     "precision": ("--precision bf16", "bf16"),
+    "decoder": ("--decoder nvdec", "nvdec"),
     "retry_failed": ("--retry-failed timeout crashed", ("timeout", "crashed")),
     "max_failure_rate": ("--max-failure-rate 0.5", 0.5),
-    "then_train": ("--then-train", True),
     "fixes": ("--no-fixes", False),
     "strict": ("--strict", True),
     "max_seconds": ("--max-seconds 60", 60.0),
@@ -56,6 +58,7 @@ EXTRACTION: dict[str, tuple[str, Any]] = {
     "batch": ("--batch 4", 4),
     "cluster": ("--cluster c.yaml", str(HERE / "c.yaml")),
 }
+TRAINED = {"then_train": ("--then-train", True)}
 DATASET = {"dataset": ("data", HERE / "data")}
 CLIPS = {"clips": ("--clips data", HERE / "data")}
 TRAINING: dict[str, tuple[str, Any]] = {
@@ -73,24 +76,24 @@ TRAINING: dict[str, tuple[str, Any]] = {
     "device": ("--device auto", "auto"),
     "precision": ("--training-precision bf16-mixed", "bf16-mixed"),
 }
-SNAPSHOT = {"store": ("place", "place"), "snapshot": ("--ref paper-1", "paper-1")}
+SNAPSHOT = {"store": ("place", str(HERE / "place")), "snapshot": ("--ref paper-1", "paper-1")}
 AUDIT = {
     "dataset": ("data", HERE / "data"),
     "annotations_only": ("--annotations-only", True),
     "fixes": ("--no-fixes", False),
 }
 MAINTAIN = {
-    "store": ("place", "place"),
+    "store": ("place", str(HERE / "place")),
     "older_than_days": ("--older-than 7", 7.0),
     "dry_run": ("--dry-run", True),
 }
-POLL = {"dataset": ("data", HERE / "data"), "store": ("--store place", "place")}
+POLL = {"dataset": ("data", HERE / "data"), "store": ("--store s3://a/place", "s3://a/place")}
 
 Line = dict[str, tuple[str, Any]]
 LINES: list[tuple[str, list[tuple[type[Options], Line]]]] = [
-    ("extract", [(ExtractOptions, EXTRACTION | DATASET)]),
-    ("extract", [(ExtractOptions, EXTRACTION | CLIPS)]),
-    ("pipeline", [(ExtractOptions, EXTRACTION | DATASET), (Training, TRAINING)]),
+    ("extract", [(ExtractOptions, EXTRACTION | TRAINED | DATASET)]),
+    ("extract", [(ExtractOptions, EXTRACTION | TRAINED | CLIPS)]),
+    ("pipeline", [(Extraction, EXTRACTION | DATASET), (Training, TRAINING)]),
     ("train", [(TrainOptions, TRAINING | SNAPSHOT)]),
     ("audit", [(AuditOptions, AUDIT)]),
     ("maintain", [(MaintainOptions, MAINTAIN)]),
@@ -126,7 +129,6 @@ def arrived(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         (steps, "check_training"),
         (storage, "open_store"),
         (dataset, "check_source"),
-        (changes, "check_there"),
         (events, "check_reaction"),
     ):
         monkeypatch.setattr(place, name, nothing)
@@ -182,16 +184,15 @@ def test_the_form_lists_the_parameters_of_extractors() -> None:
 
 
 def test_defaults_of_deployments_are_values_of_the_form(tmp_path: Path) -> None:
-    given = {
+    typed = {
         "dataset": tmp_path,
         "store": "s3://bucket/store",
         "only": ["text/minilm"],
-        "weights": "random",
-        "weights_of": {"text/minilm": "pretrained"},
-        "parameters": ["audio/librosa.f0=pyin"],
-        "report": "report",
+        "weights": ["random", "text/minilm=pretrained"],
+        "set": ["audio/librosa.f0=pyin"],
+        "report": Path("report"),
     }
-    defaults = make_defaults(given)
+    defaults = DEFAULTS.take(typed)
     extraction = ExtractOptions.model_validate(defaults.of(FLOWS["pipeline"].fn)["extraction"])
     assert extraction.parameters == {"audio/librosa.f0": "pyin"}
     assert extraction.weights_of == {"text/minilm": "pretrained"}
@@ -203,7 +204,7 @@ def test_defaults_of_deployments_are_values_of_the_form(tmp_path: Path) -> None:
         "report": str(Path("report").absolute()),
         "store": "s3://bucket/store",
     }
-    assert make_defaults({}).of(FLOWS["extract"].fn) == {}
+    assert DEFAULTS.take(dict.fromkeys(typed)).of(FLOWS["extract"].fn) == {}
 
 
 def test_options_of_one_name_have_to_be_one() -> None:
@@ -222,3 +223,12 @@ def test_the_help_says_type_unit_bounds_and_choices() -> None:
     assert shown["seeds"].help.endswith("From 1 to 100.")
     (partition,) = [one for one in options_of(ExtractOptions) if one.name == "partition"]
     assert partition.parameter(None).annotation.__metadata__[0].metavar == "UTTERANCES"
+
+
+def test_a_form_offers_nothing_that_its_flow_ignores() -> None:
+    offered = _form(FLOWS["pipeline"])["definitions"]["Extraction"]["properties"]
+    assert set(ExtractOptions.model_fields) - set(offered) == {"clips", "then_train"}
+    with pytest.raises(ValidationError, match="clips"):
+        Extraction.model_validate({"clips": "data", "store": "store"})
+    with pytest.raises(ValidationError, match="dataset\n  Field required"):
+        Extraction.model_validate({"store": "store"})

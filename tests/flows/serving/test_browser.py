@@ -1,21 +1,27 @@
-"""The Prefect UI as a person sees it, in a browser: the form, a run, its artifacts, a retry.
+"""The Prefect UI as a person sees it, in a browser: forms, schedules, runs, artifacts, a retry.
 
 ``MELDFLOW_SCREENSHOTS=docs`` (``make screenshots``) saves the pictures of the README there.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from meldflow.tasks.demo.dataset import synthesise
-from tests.flows.servers import Served, ask, extraction, until, up
+from tests.flows import command
+from tests.flows.servers import OVER, Served, ask, extraction, until, up
+from tests.flows.test_resume import committed_partitions
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -71,36 +77,134 @@ def test_the_form_of_the_pipeline_starts_a_run_that_completes(served: Served, pa
     deployment = served.deployment("pipeline")["id"]
     show(page, served, f"deployments/deployment/{deployment}/run")
 
-    page.get_by_label("Data set (Optional)").fill(str(served.folder / "data"))
+    page.get_by_label("Data set", exact=True).fill(str(served.folder / "data"))
+    assert not page.get_by_label("Folder of clips").count()
+    assert not page.get_by_label("Train afterwards").count()
     page.get_by_label("Store", exact=True).fill(str(served.folder / "store"))
-    page.get_by_role("button", name="Select Extractors").click()
-    for extractor in ("audio/librosa", "text/minilm"):
-        page.get_by_role("option", name=extractor).click()
-    page.keyboard.press("Escape")
+    choose_extractors(page, "audio/librosa", "text/minilm")
     page.get_by_role("button", name="Select Weights").click()
     page.get_by_role("option", name="random").click()
     page.get_by_label("Report (Optional)").fill(str(served.folder / "report"))
     page.get_by_label("Epochs (at most) (Optional)").fill("2")
-    page.get_by_label("Data set (Optional)").scroll_into_view_if_needed()
+    page.get_by_label("Data set", exact=True).scroll_into_view_if_needed()
     picture(page, "form")
     page.get_by_role("button", name="Submit").click()
     until(lambda: bool(served.runs("pipeline")), 30)
 
     (run,) = served.runs("pipeline")
     assert run["parameters"]["extraction"]["weights"] == "random"
+    proposed = run["name"]
     assert served.finish(run["id"]) == "COMPLETED", served.logs(run["id"])
     show(page, served, f"runs/flow-run/{run['id']}")
     page.get_by_text("Completed").first.wait_for()
 
-    store = served.folder / "store"
-    named = {"flow_runs": {"name": {"any_": [f"extract-{store}"]}}}
-    (extracted,) = ask(served.api, "flow_runs/filter", named)
+    # The form proposes an animal: that is no name.
+    assert re.fullmatch("[A-Z][a-z]+-[A-Z].*", proposed)
+    assert served.get(f"flow_runs/{run['id']}")["name"].startswith("pipeline-store-")
+    (extracted,) = listed(served, "--flow", "extract", "--store", "store")
     show(page, served, f"runs/flow-run/{extracted['id']}?tab=Artifacts")
     page.locator("a[href*='/artifacts/']").first.wait_for()
     page.get_by_text("extract-report").first.click()
     page.wait_for_url("**/artifacts/**")
     page.get_by_text("Where the time went").first.wait_for()
     picture(page, "report")
+
+
+def choose_extractors(page: Page, *names: str) -> None:
+    page.get_by_role("button", name="Select Extractors").click()
+    for extractor in names:
+        page.get_by_role("option", name=extractor).click()
+    page.keyboard.press("Escape")
+
+
+def listed(served: Served, *chosen: str) -> list[dict[str, Any]]:
+    """What `meldflow runs` says, which leaves out what is only scheduled."""
+    shown = command.run("runs", *chosen, "--json", cwd=served.folder, api=served.api)
+    return list(json.loads(shown.stdout))
+
+
+def test_a_form_refuses_early_and_a_run_keeps_its_name(served: Served, page: Page) -> None:
+    show(page, served, f"deployments/deployment/{served.deployment('extract')['id']}/run")
+    page.get_by_label("Run Name").fill("Ross, again")
+    page.get_by_label("Store", exact=True).fill(str(served.folder / "named"))
+    choose_extractors(page, "audio/librosa")
+    data, submit = (
+        page.get_by_label("Data set (Optional)"),
+        page.get_by_role("button", name="Submit"),
+    )
+    for given, clips, says in (
+        ("nowhere", "", "Data set: nowhere does not exist"),
+        ("", "", "'dataset' is a required property"),
+        ("data", "data", "'data' is expected to be empty"),
+    ):
+        data.fill(given)
+        page.get_by_label("Folder of clips (Optional)").fill(clips)
+        submit.click()
+        page.get_by_text(says).first.wait_for()
+        assert not served.runs("extract")
+    page.get_by_label("Folder of clips (Optional)").fill("")
+    for _ in range(2):  # the form looks at what was wrong at the click before
+        if not served.runs("extract"):
+            submit.click()
+            page.wait_for_timeout(5_000)
+    (run,) = served.runs("extract")
+    assert served.finish(run["id"]) == "COMPLETED", served.logs(run["id"])
+    show(page, served, "runs")
+    page.get_by_text("Ross, again").first.wait_for()
+    assert [one["name"] for one in listed(served, "--store", "named")] == ["Ross, again"]
+    assert listed(served, "--store", "named", "--state", "failed") == []
+
+
+def test_what_fails_is_told_in_a_sentence(served: Served, page: Page) -> None:
+    options = extraction(served.folder / "data", served.folder / "failed", weights_of=["a=/none"])
+    run = served.start("extract", options)
+    assert served.finish(run) == "FAILED"
+    show(page, served, f"runs/flow-run/{run}")
+    page.get_by_text("ERROR").first.wait_for()
+    error, *_ = [one for one in served.records(run) if one["level"] == logging.ERROR]
+    assert error["message"].startswith("no extractor is called 'a'")
+    assert "Traceback" in error["message"]
+    page.get_by_text("no extractor is called").first.wait_for()
+
+
+def test_a_schedule_fires_and_clips_that_arrive_meanwhile_are_next(
+    served: Served, page: Page
+) -> None:
+    """The schedule of every minute is switched on in the UI; clips arrive during its first run."""
+    data, store = served.folder / "growing", served.folder / "scheduled"
+    synthesise(data, dialogues=4, seed=3)
+    found = served.deployment("extract")
+    url = f"{served.api}/deployments/{found['id']}"
+    values = extraction(data, store, wait=60)
+    httpx.patch(url, json={"parameters": values}, timeout=30).raise_for_status()
+    (nightly,) = found["schedules"]
+    often = {"schedule": {"cron": "* * * * *", "timezone": "UTC"}}
+    httpx.patch(f"{url}/schedules/{nightly['id']}", json=often, timeout=30).raise_for_status()
+    show(page, served, f"deployments/deployment/{found['id']}")
+    switch = page.get_by_role("switch").first
+    switch.click()
+    until(lambda: bool(runs_on(store, served)), 120)
+    until(lambda: committed_partitions(store) > 0, 90)
+    late = data / "train_splits" / "dia0_utt0.mp4"
+    shutil.copy(data / "train_splits" / "dia0_utt1.mp4", late)  # other sound than the last look
+    until(lambda: len(finished(store, served)) >= 2, 240)
+    switch.click()
+    first, second = finished(store, served)[:2]
+    assert (first["auto_scheduled"], first["state_type"]) == (True, "COMPLETED")
+    assert re.fullmatch(r"extract-scheduled-\d{8}-\d{6}", first["name"])
+    assert first["name"] != second["name"]
+    until(lambda: "1 changed" in served.logs(first["id"]) + served.logs(second["id"]), 20)
+
+
+def runs_on(store: Path, served: Served) -> list[dict[str, Any]]:
+    """Runs on a store that have begun, the first of them first."""
+    runs = [one for one in served.runs("extract") if one["start_time"]]
+    own = [one for one in runs if one["parameters"]["options"]["store"] == str(store)]
+    return sorted(own, key=lambda one: str(one["start_time"]))
+
+
+def finished(store: Path, served: Served) -> list[dict[str, Any]]:
+    return [one for one in runs_on(store, served) if one["state_type"] in OVER]
 
 
 def test_a_retry_is_seen_after_the_scheduler_was_killed(served: Served, page: Page) -> None:

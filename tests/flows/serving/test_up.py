@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
+import resource
 import shutil
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from meldflow.flows.serving.site.home import open_home
+from meldflow.flows.serving.steps import in_one_sentence
+from meldflow.models.schema.errors import UsageError
 from meldflow.storage import open_store
 from meldflow.storage.places import location
 from tests.flows import command, strangers
 from tests.flows.servers import ONLY, Served, ask, extraction, until, up
 from tests.flows.test_resume import committed_partitions
+from tests.rig import write_dataset
 
 REGISTERED = {"id", "parameters", "entrypoint", "parameter_openapi_schema", "pull_steps"}
 REGISTERED |= {"job_variables"}
@@ -93,7 +101,7 @@ def test_notify_starts_a_run_and_that_one_a_training(served: Served, data: Path)
     (run,) = json.loads(told.stdout)["runs"]
     assert served.finish(run) == "COMPLETED", served.logs(run)
     found = served.get(f"flow_runs/{run}")
-    assert found["name"] == f"extract-{served.folder / 'store'}"
+    assert re.fullmatch(r"extract-store-\d{8}-\d{6}", found["name"])
     assert found["parameters"]["options"]["dataset"] == str(data)
     snapshot = open_store(str(served.folder / "store"))
 
@@ -111,7 +119,7 @@ def test_commands_use_its_server(
     monkeypatch.setenv("MELDFLOW_HOME", str(served.folder / "home"))
     done = command.run("audit", data, cwd=served.folder)
     assert f"Prefect UI: {served.ui}" in done.stderr
-    assert f"audit-{data}" in command.run("runs", cwd=served.folder).stdout
+    assert "audit-data-" in command.run("runs", "--flow", "audit", cwd=served.folder).stdout
 
 
 @pytest.mark.slow
@@ -126,12 +134,18 @@ def test_the_poll_tells_of_a_change_that_has_settled(served: Served, data: Path)
     assert started["created_by"]["type"] == "AUTOMATION"
     assert served.finish(started["id"]) == "COMPLETED"
     until(lambda: "stale: " in served.logs(started["id"]), 20)
+    for _ in range(2):
+        assert served.finish(served.start("poll", {"options": {"dataset": str(data)}}))
+    names = [one["state_name"] for one in served.runs("poll")]
+    assert sorted(names) == ["Completed", "Completed", "Nothing new"]
+    assert "poll" not in command.run("watch", cwd=served.folder, api=served.api).stdout
 
 
 def test_a_cancelled_run_stops_and_goes_on_later(served: Served, data: Path) -> None:
     store = served.folder / "cancelled"
-    run = served.start("extract", extraction(data, store))
+    run = served.start("extract", extraction(data, store), name="before lunch")
     until(lambda: committed_partitions(store) > 0, 90)
+    assert served.get(f"flow_runs/{run}")["name"] == "before lunch"
     cancel(served, run)
     asked = time.monotonic()
     until(lambda: served.dask()["processing"] == 0, 10)
@@ -146,6 +160,48 @@ def test_a_cancelled_run_stops_and_goes_on_later(served: Served, data: Path) -> 
     assert served.finish(again) == "COMPLETED"
     rows = len(open_store(str(store)).rows())
     until(lambda: f"stale: {{'audio/librosa': {rows - 2 * kept}}}" in served.logs(again), 20)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"dataset": "nowhere"}, "Data set: nowhere does not exist"),
+        ({"dataset": "data", "clips": "data"}, "'data' is expected to be empty"),
+        ({"dataset": ""}, "'' should be non-empty"),
+        ({"dataset": "data", "weights_of": ["random"]}, "'random' does not match"),
+        ({"dataset": "data", "batch": 1000}, "greater than the maximum of 256"),
+        ({"dataset": "data", "cluster": "nowhere.yaml"}, "Cluster profile: nowhere.yaml"),
+        ({"clips": "data", "dataset": ""}, ""),
+    ],
+)
+def test_a_form_refuses_what_can_only_fail(
+    served: Served, given: dict[str, Any], says: str
+) -> None:
+    deployment = served.deployment("extract")
+    values = {"options": {"store": "s", **given}}
+    schema = deployment["parameter_openapi_schema"]
+    checked = ask(served.api, "ui/schemas/validate", {"schema": schema, "values": values})
+    assert checked["valid"] is not bool(says)
+    assert says in json.dumps(checked, ensure_ascii=False)
+    if says:
+        # The form does not wait for that answer.
+        url = f"{served.api}/deployments/{deployment['id']}/create_flow_run"
+        answer = httpx.post(url, json={"parameters": values}, timeout=30)
+        assert answer.status_code == httpx.codes.CONFLICT
+        assert says in answer.json()["detail"]
+
+
+def test_what_fails_as_we_know_is_told_in_one_sentence() -> None:
+    failed = UsageError("dataset x: does not exist")
+    record = logging.LogRecord(
+        "prefect.flow_runs", 40, "", 1, "long", (), (UsageError, failed, None)
+    )
+    assert in_one_sentence(record)
+    assert record.getMessage() == "dataset x: does not exist"
+    record.msg = "Engine execution exited with unexpected exception"
+    assert not in_one_sentence(record)
+    other = logging.LogRecord("prefect.engine", 40, "", 1, "%s", (1,), (OSError, OSError(), None))
+    assert (in_one_sentence(other), other.getMessage()) == (True, "1")
 
 
 def cancel(served: Served, run: str) -> None:
@@ -207,13 +263,33 @@ def test_nothing_is_left_running(how: str, tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         (("deploy",), "it does not answer; start one with `meldflow up`"),
-        (("notify", "."), "it does not answer"),
+        (("notify", "data.csv"), "it does not answer"),
         (("notify", "nowhere"), "nowhere: does not exist"),
+        (("up", "--dataset", "nowhere"), "nowhere: does not exist"),
         (("deploy", "--weights", "/no/model"), "as NAME=PATH"),
         (("deploy", "--only", "audio/none"), "no extractor is called 'audio/none'"),
     ],
 )
 def test_without_a_server(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "data.csv", ["Hi."])
     done = command.run(*arguments, cwd=tmp_path, code=2, api="http://127.0.0.1:9/api")
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_notify_says_that_nobody_is_there_to_run_it(api: str, tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data.csv", ["Hi."])
+    command.run("deploy", "--store", "store", cwd=tmp_path, api=api)
+    done = command.run("notify", data, cwd=tmp_path, api=api)
+    assert "a run starts as soon as a Prefect worker asks for the work pool meldflow" in done.stdout
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, most))
+    try:
+        with pytest.raises(UsageError, match="cannot be written"), open_home(tmp_path, ""):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
