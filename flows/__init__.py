@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 DIRECTORY = "MELDFLOW_DIRECTORY"
@@ -9,3 +10,6 @@ DIRECTORY = "MELDFLOW_DIRECTORY"
 
 if directory := os.environ.get(DIRECTORY):
     os.chdir(directory)
+    from meldflow.flows.serving.steps import in_one_sentence
+
+    logging.getLogger("prefect.flow_runs").addFilter(in_one_sentence)

@@ -9,9 +9,6 @@ from pathlib import Path
 from meldflow.flows import DIRECTORY
 from meldflow.models.schema.errors import MeldflowError
 
-RUN, ENGINE = "prefect.flow_runs", "prefect.engine"
-"""Loggers: of the log of a run, and of who runs it, which repeats there what failed."""
-
 
 def stand_apart(directory: str) -> dict[str, str]:
     """Lets a run start in the empty folder that Prefect made for it.
@@ -26,15 +23,14 @@ def stand_apart(directory: str) -> dict[str, str]:
         FileNotFoundError: it is not there, on the machine of the worker.
     """
     os.environ[DIRECTORY] = str(Path(directory).resolve(strict=True))
-    for name in (RUN, ENGINE):
-        logging.getLogger(name).addFilter(in_one_sentence)
     return {"directory": str(Path.cwd())}
 
 
 def in_one_sentence(record: logging.LogRecord) -> bool:
     """Has what fails as we know told in its own words, once, with the traceback below."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, MeldflowError):
-        record.msg, record.args = "%s", (error,)
-        return record.name != ENGINE
-    return True
+    if not isinstance(error, MeldflowError):
+        return True
+    again = str(record.msg).startswith("Engine execution exited")
+    record.msg, record.args = "%s", (error,)
+    return not again

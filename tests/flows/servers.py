@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import psutil
 
+from meldflow.flows.serving.site.http import ask as answering
 from tests.flows.command import MELDFLOW
 from tests.proxy import free_port
 
@@ -180,6 +181,7 @@ def dask(folder: Path) -> Iterator[Workers]:
             for arguments in commands
         ]
     try:
+        until(lambda: answering(f"http://{page}/health") is not None, 60)
         yield Workers(metrics=f"http://{page}/metrics", profile=profile)
     finally:
         for process in reversed(processes):

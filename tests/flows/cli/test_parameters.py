@@ -45,6 +45,7 @@ EXTRACTION: dict[str, tuple[str, Any]] = {
     "parameters": ("--set audio/librosa.f0=pyin", {"audio/librosa.f0": "pyin"}),
     "backend": ("--backend torch", "torch"),
     "precision": ("--precision bf16", "bf16"),
+    "decoder": ("--decoder nvdec", "nvdec"),
     "retry_failed": ("--retry-failed timeout crashed", ("timeout", "crashed")),
     "max_failure_rate": ("--max-failure-rate 0.5", 0.5),
     "fixes": ("--no-fixes", False),

@@ -198,7 +198,7 @@ def test_what_fails_as_we_know_is_told_in_one_sentence() -> None:
     )
     assert in_one_sentence(record)
     assert record.getMessage() == "dataset x: does not exist"
-    record.name = "prefect.engine"
+    record.msg = "Engine execution exited with unexpected exception"
     assert not in_one_sentence(record)
     other = logging.LogRecord("prefect.engine", 40, "", 1, "%s", (1,), (OSError, OSError(), None))
     assert (in_one_sentence(other), other.getMessage()) == (True, "1")
