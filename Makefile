@@ -107,6 +107,6 @@ $(BIN)/uv:
 # Compiled once here, the libraries start in a third of the time; some hold files that are no Python.
 $(READY): requirements.lock pyproject.toml | $(BIN)/uv
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
-	-$(BIN)/python -m compileall -q -q -j 0 -x '/tests?/|/kubernetes/' .venv/lib
+	-$(BIN)/python -W ignore -m compileall -q -q -j 0 -x '/tests?/|/kubernetes/' .venv/lib
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
