@@ -163,8 +163,9 @@ def finished(track: Track[Any] | Missing, facts: StreamFacts | None, *, strict: 
         return Missing(reason=Reason.DECODE_ERROR, message=f"damaged: {facts.damage}")
     try:
         return track.sink.finish()
-    except MemoryError:  # FFmpeg's is one of its own errors as well, and says nothing of the clip
-        raise
+    except MemoryError as error:
+        # FFmpeg's is one of its own errors as well, and would pass for a fault of the clip.
+        raise MemoryError(line(error)) from error
     except av.FFmpegError as error:
         return Missing(reason=Reason.DECODE_ERROR, message=line(error))
 

@@ -105,6 +105,9 @@ class _Patient:
     def __init__(self, store: IcechunkStore) -> None:
         self._store = store
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Patient, (self._store,)  # else a copy in the making would be asked for its store
+
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
         if not inspect.iscoroutinefunction(found):

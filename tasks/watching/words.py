@@ -62,10 +62,15 @@ def so_far(progress: Progress) -> str:
 
 def trouble(effort: Effort) -> list[str]:
     """Lost workers, retries and batches encoded apart, where there were any."""
+    return troubles(sum(effort.lost_workers.values()), effort.retries, effort.apart)
+
+
+def troubles(lost_workers: int, retries: int, apart: int = 0) -> list[str]:
+    """The same of their numbers."""
     counts = (
-        (sum(effort.lost_workers.values()), "worker lost", "workers lost"),
-        (effort.retries, "retry", "retries"),
-        (effort.apart, "batch encoded apart", "batches encoded apart"),
+        (lost_workers, "worker lost", "workers lost"),
+        (retries, "retry", "retries"),
+        (apart, "batch encoded apart", "batches encoded apart"),
     )
     return [f"{n:,} {one if n == 1 else many}" for n, one, many in counts if n]
 

@@ -18,11 +18,14 @@ from rich.text import Text
 
 from meldflow.flows.cli.screen.terminal import Terminal, out
 from meldflow.tasks.pages.text import duration
-from meldflow.tasks.watching.words import size
+from meldflow.tasks.watching.words import size, troubles
 
 if TYPE_CHECKING:
     from meldflow.flows.serving.runs import RunSeen, RunView
     from meldflow.tasks.watching.recorded import RecordedRun
+
+TROUBLE = ("lost_workers", "retries")
+"""What a run's progress counts of it."""
 
 COLOURS = {
     "COMPLETED": "green",
@@ -50,8 +53,9 @@ def show_runs(runs: Sequence[RunSeen]) -> None:
     table.add_column("run", overflow="fold", ratio=1)
     for name in ("flow", "state", "started, UTC"):
         table.add_column(name, no_wrap=True)
-    for name in ("took", "done", "retries", "lost"):
+    for name in ("took", "done"):
         table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
     for run in runs:
         share = run.share
         table.add_row(
@@ -61,7 +65,8 @@ def show_runs(runs: Sequence[RunSeen]) -> None:
             run.started.replace("T", " ").removesuffix("Z")[:16],
             duration(run.seconds) if run.started else "",
             "" if share is None else f"{share:.0%}",
-            *(run.progress.get(name, "") for name in ("retries", "lost_workers")),
+            # In words: names need the room that columns of zeros would take.
+            ", ".join(troubles(*(int(run.progress.get(one) or 0) for one in TROUBLE))),
         )
     out.print(table)
 
