@@ -39,6 +39,8 @@ class Nvdec:
         self._inline = av.BitStreamFilterContext(f"{context.name}_mp4toannexb", stream)
         self._fit: bool | None = None
         """Whether it is a stream for the card; None before its first packet."""
+        self.failed = False
+        """Whether the card met what it could not decode."""
 
     def decode(self, packet: Any) -> Iterator[Any]:
         """The frames that a packet completes, or, if it is empty, those that are left.
@@ -50,8 +52,13 @@ class Nvdec:
         """
         if self._fit is None:
             self._fit = self._looked_at(packet)
-        if not self._fit:
-            return
+        try:
+            yield from self._frames(packet) if self._fit else ()
+        except av.FFmpegError:
+            self.failed = True
+            raise
+
+    def _frames(self, packet: Any) -> Iterator[Any]:
         last = not packet.size
         for one in self._inline.filter(None if last else packet):
             yield from self._context.decode(one)
@@ -90,12 +97,17 @@ def kept(stream: Any, max_pixels: int) -> Iterator[Nvdec | None]:
     if context is None:
         yield None
         return
+    card = Nvdec(stream, context)
     try:
-        yield Nvdec(stream, context)
-        context.flush_buffers()
+        yield card
     except BaseException:
-        _context.cache_clear()  # nothing is known of its state
+        card.failed = True
         raise
+    finally:
+        if card.failed:
+            _context.cache_clear()  # nothing is known of its state
+        else:
+            context.flush_buffers()
 
 
 @functools.lru_cache(maxsize=_KEPT)

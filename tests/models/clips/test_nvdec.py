@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import av
 import pytest
 
 from meldflow.models.clips import nvdec
@@ -40,14 +41,22 @@ def test_what_is_damaged_or_cut_short_is_the_cpus(
 ) -> None:
     fed = follow(monkeypatch)
     whole = real.BUNNY.read_bytes()
-    bad = bytearray(whole)
-    for place in range(400_000, 400_400):
-        bad[place] ^= 0x55
-    for name, content in (("bad", bytes(bad)), ("half", whole[: len(whole) // 2])):
+    with av.open(str(real.BUNNY)) as container:
+        places = [one.pos for one in container.demux(video=0) if one.pos is not None]
+    bits, lengths = bytearray(whole), bytearray(whole)
+    bits[400_000:400_400] = bytes(one ^ 0x55 for one in bits[400_000:400_400])
+    lengths[places[40] : places[40] + 4] = b"\xff" * 4  # a part longer than its packet
+    damaged: dict[str, bytes | bytearray] = {
+        "half": whole[: len(whole) // 2],
+        "bits": bits,
+        "lengths": lengths,
+    }
+    for name, content in damaged.items():
         clip = tmp_path / f"{name}.mp4"
         clip.write_bytes(content)
         alike(clip)
-    assert alike(real.BUNNY)  # nothing is left of them
+    assert nvdec._context.cache_info().currsize == 0  # a decoder that failed is not kept
+    assert alike(real.BUNNY)
     assert "h264" in fed
 
 
