@@ -115,10 +115,16 @@ class Folder(Place):
         return self.path.with_name(f"{self.path.name}.lock")
 
     def _take(self, descriptor: int) -> Holder:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _holder(descriptor).refusal(self.name) from None
+        for _ in range(100):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            holder = Holder.read(os.pread(descriptor, 1000, 0))
+            if holder is not None and holder.pid:
+                raise holder.refusal(self.name)
+            time.sleep(0.01)  # it takes the lock right now, or gives it back
+        else:
+            raise Holder(pid=0, host="an unknown host", since="just now").refusal(self.name)
         with self.explained("cannot be written"):
             me = Holder.me()
             _write(descriptor, me)
@@ -130,15 +136,6 @@ def _write(descriptor: int, holder: Holder) -> None:
     # Cut afterwards, so that whoever is refused at this moment does not find it empty.
     os.pwrite(descriptor, content, 0)
     os.ftruncate(descriptor, len(content))
-
-
-def _holder(descriptor: int) -> Holder:
-    """The holder by its own word, which it may be writing right now."""
-    for _ in range(100):
-        if holder := Holder.read(os.pread(descriptor, 1000, 0)):
-            return holder
-        time.sleep(0.01)
-    return Holder(pid=0, host="an unknown host", since="just now")
 
 
 def _file_system(path: Path) -> str:

@@ -74,7 +74,7 @@ def test_nothing_is_lost_and_everyone_is_told_why(processes: list[Attempt], tmp_
         re.search(r"another run is writing to it \(process (\d+) on", each) for each in refusals
     ]
     assert refusals
-    assert all(each and int(each[1]) in pids for each in named)
+    assert all(each and int(each[1]) in pids for each in named), refusals
 
     whole = {fingerprint({}), *(fingerprint(truth(number)) for number in published.values())}
     seen = [each for one in found for each in one.seen]
