@@ -146,10 +146,7 @@ def test_a_partition_is_a_task_run_and_workers_log_into_the_run(site: Site) -> N
     assert any("train/dia0_utt1 audio/librosa: unreadable" in one for one in worker_logs)
 
 
-def test_runs_lists_the_server_s_and_those_of_a_store(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "140")  # where a name needs one line
+def test_runs_lists_the_server_s_and_those_of_a_store(site: Site) -> None:
     own = ("runs", "--flow", "extract", "--state", "completed", "--store")
     listed = command.here(*own, site.folder / "watched", "--json", cwd=site.folder, api=site.api)
     (run,) = json.loads(listed.stdout)

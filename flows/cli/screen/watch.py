@@ -51,7 +51,7 @@ def show_runs(runs: Sequence[RunSeen]) -> None:
         return
     table = Table(box=None, padding=(0, 1), header_style="bold")
     table.add_column("run", overflow="fold", ratio=1)
-    for name in ("flow", "state", "started, UTC"):
+    for name in ("state", "started, UTC"):
         table.add_column(name, no_wrap=True)
     for name in ("took", "done"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -59,8 +59,8 @@ def show_runs(runs: Sequence[RunSeen]) -> None:
     for run in runs:
         share = run.share
         table.add_row(
-            Text(run.name),
-            Text(run.flow),
+            # Names that nobody chose begin with it.
+            Text(run.name if run.name.startswith(run.flow) else f"{run.name} ({run.flow})"),
             Text(run.state, COLOURS.get(run.kind, "")),
             run.started.replace("T", " ").removesuffix("Z")[:16],
             duration(run.seconds) if run.started else "",
