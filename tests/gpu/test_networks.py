@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +18,10 @@ from meldflow.models.extractors.contract import Extractor
 from meldflow.models.extractors.resnet50 import extractor as resnet50
 from meldflow.models.running.backends import TorchNetwork
 from meldflow.models.running.computing import PRECISIONS, Computing
-from meldflow.models.schema.features import Record
 from meldflow.models.schema.media import Media, Missing
 from meldflow.tasks.extraction import stages
 from meldflow.tasks.extraction.payloads import Loaded, Portion, Source, Spent
-from tests.bench.agreement.precision import ARRAYS, PROMISED, deviation
+from tests.bench.agreement.precision import ARRAYS, PROMISED, deviation, rows_of
 from tests.gpu import DEVICE
 from tests.media import Film, Track, noise, tone, write
 
@@ -52,20 +51,13 @@ def extractor(name: str, precision: str = "fp32") -> Extractor:
     return replace(plain, computing=Computing(precision=precision)) if plain.computing else plain
 
 
-def rows(records: Sequence[Record], array: str) -> NDArray[np.float64]:
-    """The rows of all records that are not masked."""
-    parts = [one[array] for one in records if not isinstance(one, Missing)]
-    found = np.concatenate([one.reshape(-1, one.shape[-1]) for one in parts]).astype(np.float64)
-    return np.asarray(found[~np.isnan(found).any(axis=1)])
-
-
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", ARRAYS)
 def test_features_are_those_of_a_cpu(media: list[Media], name: str, precision: str) -> None:
     wanted = extractor(name).setup("cpu").extract(media)
     found = extractor(name, precision).setup(DEVICE).extract(media)
     for array in ARRAYS[name]:
-        assert deviation(array, rows(found, array), rows(wanted, array)).lowest >= PROMISED
+        assert deviation(array, rows_of(found, array), rows_of(wanted, array)).lowest >= PROMISED
 
 
 @pytest.mark.parametrize("name", [*ARRAYS, "text/minilm"])

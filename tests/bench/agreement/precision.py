@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,11 +142,16 @@ def _rows(
         raise _RefusedError(str(error).strip().partition("\n")[0]) from error
     finally:
         release_memory()
-    return {array: _valid(records, array) for array in ARRAYS[name]}
+    return {array: rows_of(records, array) for array in ARRAYS[name]}
 
 
-def _valid(records: Sequence[Record], array: str) -> NDArray[np.float64]:
+def rows_of(records: Sequence[Record], array: str) -> NDArray[np.float64]:
     """The rows of all records that are not masked."""
     parts = [one[array] for one in records if not isinstance(one, Missing)]
-    rows = np.concatenate([one.reshape(-1, one.shape[-1]) for one in parts]).astype(np.float64)
+    return unmasked(np.concatenate([one.reshape(-1, one.shape[-1]) for one in parts]))
+
+
+def unmasked(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows along the last axis without those that hold a NaN, shape (n_rows, size)."""
+    rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
     return np.asarray(rows[~np.isnan(rows).any(axis=1)])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from meldflow.storage import open_store
-from tests.bench.agreement.precision import Deviation, deviation
+from tests.bench.agreement.precision import Deviation, deviation, unmasked
 from tests.bench.card.watch import Usage, watched
 from tests.bench.clips.corpora import PARTITION, write_listed
 from tests.bench.clips.material import Material
@@ -133,13 +133,8 @@ def agreement(found: Path, reference: Path) -> Agreement:
         (values, mask), (wanted, had) = (at.features(extractor, array) for at in (ours, theirs))
         if not np.array_equal(mask, had):
             raise AssertionError(f"{extractor}: other utterances have features")
-        rows[extractor] = deviation(array, _valid(values[mask]), _valid(wanted[had]))
+        rows[extractor] = deviation(array, unmasked(values[mask]), unmasked(wanted[had]))
     return Agreement(same_frames=float((one == other).all(axis=1).mean()), rows=rows)
-
-
-def _valid(values: Any) -> Any:
-    rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
-    return rows[~np.isnan(rows).any(axis=1)]
 
 
 def _new(folder: Path) -> Path:
