@@ -6,22 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests import media
 from tests.bench import command
 from tests.bench.card.watch import Usage
 
 
 @pytest.mark.slow
-def test_everything_runs_without_a_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_runs_without_a_card(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    for number in range(2):
-        film = media.Film(frames=media.noise(15, seed=number))
-        sound = media.Track(samples=media.tone(300 + 100 * number, 0.6)[None])
-        media.write(folder / f"c{number}.mp4", [film, sound])
     given = ("--clips", "2", "--utterances", "4", "--precision", "fp32")
-    found = command.measured("gpu", folder, *given, cwd=tmp_path)
+    found = command.measured("gpu", clips, *given, cwd=tmp_path)
     assert [one["decoder"] for one in found["decoding"]] == ["cpu"]
     assert {one["extractor"] for one in found["networks"]} == {
         *("audio/wav2vec2", "video/resnet50", "text/minilm")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from meldflow.models.schema.errors import UsageError
-from tests import media
 from tests.bench import command
 from tests.bench.extraction.kernels import Rate
 from tests.bench.extraction.limit import Floor, Limit
@@ -21,17 +20,6 @@ from tests.bench.extraction.stages import (
     Stages,
     stages,
 )
-
-
-@pytest.fixture
-def clips(tmp_path: Path) -> Path:
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    for number in range(2):
-        film = media.Film(frames=media.noise(15, seed=number))
-        sound = media.Track(samples=media.tone(300 + 100 * number, 0.6)[None])
-        media.write(folder / f"c{number}.mp4", [film, sound])
-    return folder
 
 
 @pytest.mark.slow
