@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -286,30 +287,36 @@ def test_a_folder_that_is_called_like_a_clip_is_entered(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def nobody(tmp_path: Path) -> Iterator[Callable[[], None]]:
+def open_path() -> Iterator[Path]:
+    """A folder that everybody may look into; another pytest would close what lies above ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def nobody() -> Iterator[Callable[[], None]]:
     """Makes this process one that may not look everywhere."""
     if os.geteuid() != 0:
         pytest.skip("only root can become nobody")
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.name.startswith(("pytest-", "popen-", tmp_path.name)):
-            folder.chmod(0o755)
     yield lambda: os.seteuid(65534)
     os.seteuid(0)
 
 
-def test_what_may_not_be_read_is_named(tmp_path: Path, nobody: Callable[[], None]) -> None:
-    put(tmp_path, "a.mp4", "closed/b.mp4")
-    put(tmp_path, "a.txt", content=b"Hi.")
-    before = take_in_folder(tmp_path)
-    (tmp_path / "closed").chmod(0)
-    (tmp_path / "a.txt").chmod(0)
+def test_what_may_not_be_read_is_named(open_path: Path, nobody: Callable[[], None]) -> None:
+    put(open_path, "a.mp4", "closed/b.mp4")
+    put(open_path, "a.txt", content=b"Hi.")
+    before = take_in_folder(open_path)
+    (open_path / "closed").chmod(0)
+    (open_path / "a.txt").chmod(0)
     nobody()
-    after = take_in_folder(tmp_path, known=known(before))
+    after = take_in_folder(open_path, known=known(before))
     assert [(one.id, one.text) for one in after.utterances] == [("clips/a", "")]
-    assert left_out(after, tmp_path) == {
+    assert left_out(after, open_path) == {
         "closed": "cannot be listed (Permission denied)",
-        "a.txt": f"[Errno 13] Permission denied: '{tmp_path / 'a.txt'}'",
+        "a.txt": f"[Errno 13] Permission denied: '{open_path / 'a.txt'}'",
     }
     for check in (check_folder, check_source):
         with pytest.raises(UsageError, match=r"b\.csv: cannot be looked at \(Permission denied\)"):
-            check(tmp_path / "closed" / "b.csv")
+            check(open_path / "closed" / "b.csv")
