@@ -14,14 +14,14 @@ MELDFLOW := $(BIN)/meldflow
 # Processes that test side by side: half of the time a test waits for servers and disks. In the order
 # of the folders, so that the few long tests of flows/ do not come last.
 TESTERS ?= 2
-TEST := $(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses $(TESTERS) --dist loadfile \
+TEST := $(BIN)/python -m pytest -m "not slow and not gpu and not infra" --numprocesses $(TESTERS) --dist loadfile \
 	--no-loadscope-reorder
 
 # Threads that wait sleep: tests run beside the processes that they start.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-slow gpu test-newer truth chaos bench performance docs screenshots lint format types lock clean
+.PHONY: help setup demo test coverage test-slow infra gpu test-newer truth chaos bench performance docs screenshots lint format types lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ coverage: $(READY) ## Run the tests, and show what of the product's branches the
 
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+infra: $(READY) ## Run the main job on servers that clusters run: Slurm, where it is installed
+	$(BIN)/python -m pytest -m infra --durations=0 tests/infra
 
 gpu: $(READY) ## Check and measure what a GPU does; without one, a CPU stands for it
 	$(BIN)/python -m pytest -m gpu

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from distributed import Client
+from distributed import Client, Event
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from meldflow.models.schema.errors import RunError, UsageError
@@ -167,7 +167,7 @@ def test_workers_say_what_they_use_and_the_scheduler_serves_it() -> None:
         client: Client | None = cluster.connected
         assert client is not None
         client.register_plugin(MeasureChildren())
-        child = client.submit(_busy_child, 5.0)
+        child = client.submit(_busy_child, "seen")
         deadline = time.monotonic() + 30
         while True:
             loads = client.run_on_scheduler(exchange, increments, callback_timeout=10)
@@ -177,21 +177,26 @@ def test_workers_say_what_they_use_and_the_scheduler_serves_it() -> None:
             assert time.monotonic() < deadline, loads
             time.sleep(0.5)
         assert worker.memory > 10e6
+        Event("seen", client=client).set()
         assert child.result() < 1.0, "the worker itself was idle: its child was not"
     assert cluster.connected is None
     with pytest.raises(RunError):
         cluster.client  # noqa: B018
 
 
-def _busy_child(seconds: float) -> float:
-    """Lets a child work; gives the CPU seconds of this process."""
+def _busy_child(until: str) -> float:
+    """Lets a child work until an event; gives the CPU seconds of this process."""
     import subprocess
     import sys
     import time
 
+    from distributed import Event
+
     before = time.process_time()
-    code = f"import time\nend = time.time() + {seconds}\nwhile time.time() < end: pass"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    child = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    Event(until).wait(30)
+    child.kill()
+    child.wait()
     return time.process_time() - before
 
 
