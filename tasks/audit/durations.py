@@ -27,9 +27,8 @@ def known_seconds(utterances: Sequence[Utterance]) -> NDArray[np.float64]:
     return pairs[np.isfinite(pairs).all(axis=1)]
 
 
-def duration_panels(utterances: Sequence[Utterance]) -> tuple[Panel, ...]:
-    """Clip against row, and how far they are apart."""
-    pairs = known_seconds(utterances)
+def duration_panels(pairs: NDArray[np.float64]) -> tuple[Panel, ...]:
+    """Clip against row, and how far they are apart, of ``known_seconds``."""
     return _against(pairs), _apart(pairs[:, 1] - pairs[:, 0])
 
 

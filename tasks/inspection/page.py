@@ -9,10 +9,9 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Missing
 from meldflow.tasks.inspection import rows
 from meldflow.tasks.inspection.cautions import cautions
-from meldflow.tasks.inspection.figures import FIGURES, FILES, Drawn, panels
+from meldflow.tasks.inspection.figures import FIGURES, FILES, panels
 from meldflow.tasks.inspection.inspect import Inspection
-from meldflow.tasks.pages.blocks import Facts, Folded, Pictures, Section, Table, Text
-from meldflow.tasks.pages.document import Document, Note, render_document
+from meldflow.tasks.pages.document import render_document
 from meldflow.tasks.pages.panels import render
 from meldflow.tasks.pages.text import readable
 
@@ -53,55 +52,13 @@ def render_page(found: Inspection) -> str:
     """The page as a string: styles and pictures inside, nothing fetched."""
     drawn = {name: draw(found) for name, draw in FIGURES.items()}
     return render_document(
-        Document(
-            eyebrow=f"one clip · {readable(Path(found.path).name)}",
-            title=rows.title(found),
-            notes=tuple(map(Note, cautions(found))),
-            sections={
-                "frames": _frames(found),
-                "sound": _sound(drawn["sound"]),
-                "streams": _streams(found),
-                "features": _features(found),
-            },
-            figures={name: one for name, one in drawn.items() if not isinstance(one, Missing)},
-        )
+        "inspection/inspection.html.j2",
+        {name: one for name, one in drawn.items() if not isinstance(one, Missing)},
+        found=found,
+        name=readable(Path(found.path).name),
+        cautions=cautions(found),
+        rows=rows,
     )
-
-
-def _frames(found: Inspection) -> Section:
-    video = found.media.video
-    if isinstance(video, Missing):
-        return Section("Frames", blocks=(Text(rows.why(video)),))
-    chosen = rows.chosen_rows(video)
-    table = Table("The chosen frames, in time order", rows.CHOSEN_HEAD, chosen)
-    return Section(
-        "Frames",
-        "Every frame is scored by the Shannon entropy of its luma histogram. Those with the "
-        "highest go to the network, upright and with square pixels, as they are shown here.",
-        (Pictures("entropy"), Pictures("frames"), Folded("As a table", (table,))),
-    )
-
-
-def _sound(drawn: Drawn) -> Section:
-    if isinstance(drawn, Missing):
-        return Section("Sound", blocks=(Text(rows.why(drawn)),))
-    lead = "Mono, as the extractors get it. Where f0 has a gap, nothing is voiced."
-    return Section("Sound", lead, (Pictures("sound"),))
-
-
-def _streams(found: Inspection) -> Section:
-    blocks = [
-        Facts(title, facts) if facts else Text(f"{title}: none.")
-        for title, facts in rows.facts(found).items()
-    ]
-    return Section("Streams", "What the header declares, and what decoding showed.", blocks)
-
-
-def _features(found: Inspection) -> Section:
-    caption = "Arrays that the extractors give for this clip"
-    table = Table(caption, rows.FEATURE_HEAD, rows.feature_rows(found), "words")
-    lead = "No network was loaded: shapes follow from what was decoded."
-    return Section("Features", lead, (table,))
 
 
 def _write(file: Path, content: bytes) -> Path:

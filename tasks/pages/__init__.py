@@ -1,1 +1,1 @@
-"""What pages and screens share: blocks, figures, themes, words, progress."""
+"""What pages and screens share: tables, figures, themes, words, progress."""

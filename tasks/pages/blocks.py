@@ -1,10 +1,10 @@
-"""What a section of a page is made of; the template draws each kind of block."""
+"""Tables of pages and artifacts, before anything draws them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,68 +37,8 @@ Row: TypeAlias = Sequence[Cell | str]
 class Table:
     """A real table."""
 
-    kind: ClassVar[str] = "table"
     caption: str
     head: Sequence[str]
     rows: Sequence[Row]
-    style: str = ""
-    """"" (plain), ``heat`` (cells tinted by share), ``words`` (no column of numbers), ``tally``
-    (numbers behind a first column with long small print), ``prose`` (cells of sentences) or
-    ``cards`` (sentences too, but each row becomes a card where the page is narrow)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """Panels of one figure, shown next to each other where there is room."""
-
-    kind: ClassVar[str] = "pictures"
-    figure: str
-    """A name among the document's figures."""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A paragraph."""
-
-    kind: ClassVar[str] = "text"
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A command line to copy."""
-
-    kind: ClassVar[str] = "code"
-    label: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """Names and values."""
-
-    kind: ClassVar[str] = "facts"
-    title: str
-    facts: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """Blocks behind a line to open."""
-
-    kind: ClassVar[str] = "folded"
-    summary: str
-    blocks: Sequence[Table | Text | Code | Facts]
-
-
-Block: TypeAlias = Table | Pictures | Text | Code | Facts | Folded
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A titled part of a page."""
-
-    title: str
-    lead: str = ""
-    """One or two sentences: what is seen here and how to read it."""
-    blocks: Sequence[Block] = ()
+    style: str = "plain"
+    """``plain``, ``heat`` or another of those that ``grid`` in ``parts.html.j2`` knows."""

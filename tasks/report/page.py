@@ -16,19 +16,16 @@ import pandas as pd
 from meldflow.models.files import write_atomically
 from meldflow.models.judging.protocols import PROTOCOLS
 from meldflow.models.judging.target import TARGETS
+from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages import text
-from meldflow.tasks.pages.blocks import Cell
-from meldflow.tasks.pages.document import Document, Note, render_document
+from meldflow.tasks.pages.document import render_document
 from meldflow.tasks.pages.panels import Panel, render
 from meldflow.tasks.report.headline import explanation, headline
 from meldflow.tasks.report.pieces import (
     FIGURES,
     classes,
     compared,
-    confusion,
     naming,
-    network,
     origin,
     protocols,
     reliability,
@@ -42,7 +39,7 @@ GRAVE = ("wrong_protocol", "random_weights", "not_better_than_majority")
 """Kinds of caution that put the whole result in doubt."""
 PAGE = "index.html"
 ENDINGS = ("png", "svg")
-PIECES = (classes, compared, confusion, naming, network, origin, protocols, reliability, scores)
+PIECES = (classes, compared, naming, origin, protocols, reliability, scores)
 """What the template takes its tables and words from."""
 PREDICTIONS = "predictions.csv"
 
@@ -118,20 +115,19 @@ def render_page(result: TrainResult, others: Mapping[str, TrainResult] | None = 
     """
     figures = {name: build(result) for name, build in FIGURES.items()}
     pictures = (f"{name}.{ending}" for name in figures if figures[name] for ending in ENDINGS)
-    doubt = ", which is wrong" if naming.rules(result).wrong else ""
-    document = Document(
-        eyebrow=f"training report · {result.target} · protocol {result.protocol}{doubt} · "
-        f"snapshot {result.data.snapshot}",
-        title=headline(result),
-        lead=explanation(result),
-        notes=tuple(Note(one.message, grave=one.kind in GRAVE) for one in result.warnings),
-        figures=figures,
+    return render_document(
+        "report/report.html.j2",
+        figures,
+        result=result,
+        others=others or {},
+        headline=headline,
+        explanation=explanation,
         files=(*pictures, RECORD, PREDICTIONS),
+        GRAVE=GRAVE,
+        SPLITS=SPLITS,
+        TARGETS=TARGETS,
+        **{one.__name__.rpartition(".")[2]: one for one in PIECES},
     )
-    given: dict[str, object] = {"result": result, "others": others or {}}
-    given |= {"TARGETS": TARGETS, "Cell": Cell, "text": text}
-    given |= {one.__name__.rpartition(".")[2]: one for one in PIECES}
-    return render_document(document, "report/report.html.j2", **given)
 
 
 def _predictions(result: TrainResult) -> str:

@@ -7,25 +7,9 @@ from matplotlib.axes import Axes
 
 from meldflow.models.judging.records import Judgement
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.themes import Theme
 from meldflow.tasks.report.pieces.naming import classifiers, model_name
-
-
-def table(result: TrainResult, model: str) -> Table:
-    """What a classifier takes for what."""
-    rows: list[Row] = [
-        [label, *(_cell(count, sum(counts)) for count in counts)]
-        for label, counts in zip(result.classes, result.judged[model].confusion, strict=True)
-    ]
-    caption = f"{model_name(model)} (rows true, columns predicted)"
-    return Table(caption, ("True", *result.classes), rows, "heat")
-
-
-def _cell(count: int, total: int) -> Cell:
-    share = count / total if total else 0.0
-    return Cell(str(count), f"{share:.0%}" if count else "", share)
 
 
 def panels(result: TrainResult) -> tuple[Panel, ...]:

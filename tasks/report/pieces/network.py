@@ -7,21 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.themes import Theme
 from meldflow.tasks.report.pieces.naming import attended
-
-
-def attention_table(result: TrainResult) -> Table:
-    """How much the network looks at each modality, by class."""
-    modalities, by_class = attended(result)
-    rows: list[Row] = [
-        (label, *(Cell(f"{one:.1%}", share=one) for one in weights))
-        for label, weights in by_class.items()
-    ]
-    head = (result.target.capitalize(), *modalities)
-    return Table("Mean weight, rows sum to 100 %", head, rows)
 
 
 def training_panels(result: TrainResult) -> tuple[Panel, ...]:

@@ -1,39 +1,13 @@
-"""Where the result comes from: data and time."""
+"""Where the result comes from: extractors, settings, time."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 
-from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.text import DASH, duration
 from meldflow.tasks.report.pieces.scores import seconds_of
-
-
-def labels_table(result: TrainResult) -> Table:
-    """Utterances by split and class."""
-    given, target = result.data, result.target
-    rows: list[Row] = [
-        (label, *(f"{given.labels[split][label]:,}" for split in SPLITS))
-        for label in result.classes
-    ]
-    total: Row = (Cell("all", strong=True), *(f"{given.rows[split]:,}" for split in SPLITS))
-    return Table(f"Utterances by {target}", (target.capitalize(), *SPLITS), (*rows, total))
-
-
-def present_table(result: TrainResult) -> Table:
-    """Utterances that have a feature, by split."""
-    rows = result.data.rows
-    present: list[Row] = [
-        (
-            path,
-            *(Cell(f"{n[split]:,}", share=n[split] / max(rows[split], 1)) for split in SPLITS),
-        )
-        for path, n in result.data.present.items()
-    ]
-    return Table("Utterances with the feature", ("Feature", *SPLITS), present)
 
 
 def keys(result: TrainResult) -> dict[str, str]:

@@ -10,11 +10,10 @@ import pytest
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS, SPLITS
-from meldflow.tasks.audit.page import document, write_page
+from meldflow.tasks.audit.page import render_page, write_page
 from meldflow.tasks.audit.stock import AuditReport, check_page, markdown, table, take_stock
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.options import AuditOptions
-from meldflow.tasks.pages.document import render_document
 from tests.tasks.dataset.standins import LAYOUTS, Planted, build, invented, read_rows
 from tests.tasks.dataset.test_intake import MELD, real
 from tests.tasks.report.test_report import Page
@@ -136,7 +135,7 @@ def test_the_json_names_every_finding(planted: tuple[AuditReport, list[Planted]]
 
 def test_the_page_is_whole_and_hides_nothing(planted: tuple[AuditReport, list[Planted]]) -> None:
     report, expected = planted
-    page = Page(render_document(document(report)))
+    page = Page(render_page(report))
     assert not page.open
     assert str(report.options.dataset) in page.text
     assert report.headline() in page.text
@@ -152,7 +151,7 @@ def test_the_page_is_whole_and_hides_nothing(planted: tuple[AuditReport, list[Pl
 def test_without_findings_the_page_says_so(tmp_path: Path) -> None:
     build(tmp_path, invented(3), times=0)
     report = audited(tmp_path)
-    page = Page(render_document(document(report)))
+    page = Page(render_page(report))
     assert "0 findings" in report.headline()
     assert "Nothing." in page.text
 
