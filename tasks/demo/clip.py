@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from meldflow.models.schema.errors import MeldflowError, UsageError
 from meldflow.models.schema.utterances import EMOTIONS
 from meldflow.tasks.demo import voice
-from meldflow.tasks.demo.cast import CAST
-from meldflow.tasks.demo.emotions import STYLES, blend
 from meldflow.tasks.demo.face import HEIGHT, WIDTH, Canvas, film
-from meldflow.tasks.demo.lines import count_syllables
+from meldflow.tasks.demo.material import CAST, STYLES, blend, count_syllables
 from meldflow.tasks.demo.script import Line, generator
 
 QUICK: Mapping[str, object] = {"preset": "ultrafast", "crf": 28, "b:a": "96k"}

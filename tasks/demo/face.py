@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from meldflow.tasks.demo.cast import CAST, Colour, Speaker
-from meldflow.tasks.demo.emotions import LOOKS, Look, blend
+from meldflow.tasks.demo.material import CAST, LOOKS, Colour, Look, Speaker, blend
 
 Canvas = NDArray[np.uint8]
 """RGB picture, shape (height, width, 3)."""

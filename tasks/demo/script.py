@@ -14,9 +14,7 @@ import numpy as np
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS, SPLITS
-from meldflow.tasks.demo.cast import GUESTS, LEADS
-from meldflow.tasks.demo.emotions import STYLES
-from meldflow.tasks.demo.lines import count_syllables, write_line
+from meldflow.tasks.demo.material import GUESTS, LEADS, STYLES, count_syllables, write_line
 
 PROPORTIONS = {
     **{"neutral": 0.472, "surprise": 0.121, "fear": 0.027, "sadness": 0.068},

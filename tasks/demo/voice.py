@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter, sosfilt
 
-from meldflow.tasks.demo.cast import Speaker
-from meldflow.tasks.demo.emotions import Style
+from meldflow.tasks.demo.material import Speaker, Style
 
 Signal = NDArray[np.float64]
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from meldflow.models.schema.utterances import CLIP_FOLDERS, SPLITS
 from meldflow.tasks.demo.clip import make_clip
-from meldflow.tasks.demo.emotions import STYLES
-from meldflow.tasks.demo.lines import count_syllables, write_line
+from meldflow.tasks.demo.material import STYLES, count_syllables, write_line
 from meldflow.tasks.demo.script import FILM, Line, annotate, draw_moods, generator, write_dialogue
 from tests.bench.running.system import WORKERS
 

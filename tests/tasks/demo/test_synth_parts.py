@@ -9,11 +9,18 @@ import pytest
 from numpy.typing import NDArray
 
 from meldflow.models.schema.utterances import EMOTIONS
-from meldflow.tasks.demo.cast import CAST, LEADS
 from meldflow.tasks.demo.clip import draw_cues
-from meldflow.tasks.demo.emotions import LOOKS, STYLES, blend
 from meldflow.tasks.demo.face import HEIGHT, WIDTH, film
-from meldflow.tasks.demo.lines import FILLERS, count_syllables, write_line
+from meldflow.tasks.demo.material import (
+    CAST,
+    FILLERS,
+    LEADS,
+    LOOKS,
+    STYLES,
+    blend,
+    count_syllables,
+    write_line,
+)
 from meldflow.tasks.demo.script import (
     LONGEST,
     PROPORTIONS,
