@@ -43,10 +43,7 @@ def take_clips(
 ) -> tuple[tuple[Utterance, ...], tuple[Finding, ...]]:
     """The utterances with their clips, which are chosen, read and checked, and what is to be said.
 
-    Args:
-        wanted: the utterances.
-        known: path → what the store has of it.
-        checksums: whether the chosen files' bytes are hashed.
+    ``known``: path → what the store has of it; ``checksums``: whether the chosen files are hashed.
 
     Raises:
         UsageError: a path is not valid Unicode, so that no store can keep it.
@@ -71,9 +68,7 @@ def take_clips(
 def no_clips(files: Iterable[Path], known: Mapping[str, Known]) -> dict[Path, str]:
     """File → why it is no clip: FFmpeg has a look at those whose names do not tell.
 
-    Args:
-        files: the files.
-        known: path → what the store has of it; what was a clip is one until it changes.
+    What was a clip for the store, ``known`` by its path, is one until it changes.
     """
     paths = {_absolute(file): file for file in files if not is_media(file.name)}
     unsure = [one for one in paths if one not in known or _look(one, known[one]) != known[one].clip]

@@ -85,10 +85,7 @@ Row = TypeVar("Row", Look, Style)
 def blend(table: Mapping[str, Row], weights: Mapping[str, float], offset: ArrayLike = 0.0) -> Row:
     """The row for some strength, 0..1, of each emotion named, around the neutral one.
 
-    Args:
-        table: LOOKS or STYLES.
-        weights: emotion → strength.
-        offset: is added to the row's numbers.
+    ``offset`` is added to its numbers.
     """
     rest = np.array(table["neutral"])
     value = rest + np.asarray(offset)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from meldflow.models.schema.media import Audio, AudioFacts, Missing, Modality, Video, VideoFacts
-from meldflow.tasks.inspection.cautions import cautions
 from meldflow.tasks.inspection.inspect import Inspection, Outcome
+from meldflow.tasks.inspection.rows import cautions
 
 
 def to_json(found: Inspection) -> dict[str, Any]:

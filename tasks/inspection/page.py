@@ -8,7 +8,6 @@ from meldflow.models.files import write_atomically
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Missing
 from meldflow.tasks.inspection import rows
-from meldflow.tasks.inspection.cautions import cautions
 from meldflow.tasks.inspection.figures import FIGURES, FILES, panels
 from meldflow.tasks.inspection.inspect import Inspection
 from meldflow.tasks.pages.document import render_document
@@ -29,12 +28,9 @@ def check_page(file: Path) -> None:
 def write(found: Inspection, *, page: Path | None, figures: Path | None) -> tuple[Path, ...]:
     """Writes what is asked for, each file whole or not at all, and gives their paths.
 
-    Args:
-        found: what is known of the clip.
-        page: where the page goes.
-        figures: the folder of ``entropy.png``, ``frames.png`` and ``sound.png``, which is made
-            if needed. Where a modality is missing, its picture says why, so that one that is
-            there from another clip is not taken for it.
+    ``figures`` is the folder of ``entropy.png``, ``frames.png`` and ``sound.png``, made if needed.
+    Where a modality is missing, its picture says why, so that one that is there from another clip
+    is not taken for it.
 
     Raises:
         UsageError: they cannot be written there.
@@ -56,7 +52,6 @@ def render_page(found: Inspection) -> str:
         {name: one for name, one in drawn.items() if not isinstance(one, Missing)},
         found=found,
         name=readable(Path(found.path).name),
-        cautions=cautions(found),
         rows=rows,
     )
 

@@ -1,9 +1,9 @@
-"""What is known of a clip, as rows of text: the same ones on the screen and on the page."""
+"""What is known of a clip, as text: the same on the screen and on the page."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from rich.filesize import decimal
@@ -24,6 +24,9 @@ Rows: TypeAlias = list[tuple[str, ...]]
 CHOSEN_HEAD = ("frame", "seconds", "entropy, bits")
 FEATURE_HEAD = ("extractor", "array", "shape", "dtype")
 
+NOTABLE = 0.1
+"""Seconds from which a difference in time is worth a word."""
+
 
 def title(found: Inspection) -> str:
     """What can be used of the clip, in a sentence."""
@@ -36,6 +39,32 @@ def title(found: Inspection) -> str:
     if not good:
         return f"Neither sound nor pictures can be used: {reasons}"
     return f"{good.capitalize()} can be used; {''.join(lost)} cannot: {reasons}"
+
+
+def cautions(found: Inspection) -> tuple[str, ...]:
+    """What to know before trusting the clip, each in a sentence: damage, and times that part."""
+    return tuple(_cautions(found))
+
+
+def _cautions(found: Inspection) -> Iterator[str]:
+    delay, sound, video = found.delay, found.audio_facts, found.media.video
+    for what, facts in (("audio", found.audio_facts), ("video", found.video_facts)):
+        if facts.damaged:
+            yield f"The {what} stream is damaged: {readable(facts.damage)}."
+    if delay >= NOTABLE:
+        yield f"The sound starts {delay:.3f} s late: silence stands before it."
+    if delay <= -NOTABLE:
+        yield f"The pictures start {-delay:.3f} s later than the sound."
+    if sound.gaps >= NOTABLE:
+        yield f"The sound has gaps of {sound.gaps:.3f} s in all: silence stands in them."
+    if sound.overlaps >= NOTABLE:
+        yield f"Sound of {sound.overlaps:.3f} s in all is left out: there is no time for it."
+    if sound.only_channel >= 0:
+        yield f"The channels cancel each other: only number {sound.only_channel} is heard."
+    if isinstance(video, Video) and len(video.index) < found.options.frames:
+        there, all_rows = counted(video.n_frames, "frame"), found.options.frames
+        rest = all_rows - len(video.index)
+        yield f"The clip has {there}: {rest} of {all_rows} rows of features are masked."
 
 
 def why(missing: Missing) -> str:

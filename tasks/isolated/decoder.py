@@ -105,12 +105,9 @@ class Decoder:
 def probe_all(
     paths: Sequence[str], advance: Callable[[int], None], *, processes: int | None = None
 ) -> list[Probe | Missing]:
-    """The headers of many clips, in order, by as many children as there are cores.
+    """The headers of many clips, in order; ``advance`` is told of every clip that was read.
 
-    Args:
-        paths: the clips.
-        advance: told of every clip that was read.
-        processes: children at a time; by default as many as there are cores.
+    ``processes`` children are at it; by default as many as there are cores.
     """
     width = min(processes or os.cpu_count() or 1, max(1, len(paths)))
     free: queue.SimpleQueue[Decoder] = queue.SimpleQueue()

@@ -109,9 +109,7 @@ def _write_page(result: TrainResult, others: list[TrainResult], directory: Path)
 def render_page(result: TrainResult, others: Mapping[str, TrainResult] | None = None) -> str:
     """The page as a string: styles and pictures inside, nothing fetched.
 
-    Args:
-        result: what the page is about.
-        others: address of another protocol's page, relative to this one → its result.
+    ``others``: address of another protocol's page, relative to this one → its result.
     """
     figures = {name: build(result) for name, build in FIGURES.items()}
     pictures = (f"{name}.{ending}" for name in figures if figures[name] for ending in ENDINGS)

@@ -30,13 +30,9 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIE
 
 
 def log(result: TrainResult, page: Path, model: Path, uri: str) -> str:
-    """Logs the run; gives where it is below the tracking URI, as ``#/experiments/E/runs/R``.
+    """Logs the run, with the report of ``page`` and the folder ``model``.
 
-    Args:
-        result: what was fitted and judged.
-        page: the page of its report.
-        model: folder of the saved model.
-        uri: MLflow's tracking URI.
+    Gives where it is below MLflow's tracking URI, as ``#/experiments/E/runs/R``.
 
     Raises:
         Exception: whatever MLflow raises.

@@ -51,11 +51,7 @@ def pace_panel(points: Sequence[tuple[float, int]], planned: int) -> Panel:
 
 
 def load_panels(load: pd.DataFrame) -> tuple[Panel, ...]:
-    """CPU, memory, and tasks at hand, by worker over time.
-
-    Args:
-        load: the columns that ``LoadSeries.columns`` gives.
-    """
+    """CPU, memory, and tasks at hand, by worker over time, of ``LoadSeries.columns``."""
     cpu = _panel(_by_worker(load, "cpu"), "CPU", "% of a core")
     memory = _panel(_by_worker(load, "memory") / 1e9, "memory", "GB")
     return cpu, memory, _tasks_panel(load)

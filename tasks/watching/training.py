@@ -29,12 +29,7 @@ SECONDS = 30.0
 
 
 def show_training(result: TrainResult, page: Path) -> None:
-    """Leaves artifacts in the flow run that is current here; nothing where that fails.
-
-    Args:
-        result: what was fitted and judged.
-        page: where the whole report is.
-    """
+    """Leaves artifacts in the flow run that is current here; nothing where that fails."""
     shown = Artifacts.of_this_run()
     if shown is not None:
         once("training", lambda: _show(shown, result, page), SECONDS)

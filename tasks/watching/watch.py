@@ -221,13 +221,7 @@ class Watch:
 
 @contextlib.contextmanager
 def watching(run: Run, specs: Sequence[FeatureSpec], origin: Mapping[str, Any]) -> Iterator[Watch]:
-    """Watches the block, and leaves a report of it in the Prefect UI, however it ends.
-
-    Args:
-        run: the store's run.
-        specs: what its extractors give.
-        origin: what the run is, as ``meldflow.tasks.extraction.committing.origin`` says.
-    """
+    """Watches the block, and leaves a report of it in the Prefect UI, however it ends."""
     watch = Watch(run, specs, origin)
     try:
         yield watch

@@ -12,7 +12,6 @@ from rich.table import Table
 from meldflow.flows.cli.screen.terminal import out
 from meldflow.models.schema.media import Missing
 from meldflow.tasks.inspection import rows
-from meldflow.tasks.inspection.cautions import cautions
 from meldflow.tasks.inspection.inspect import Inspection
 from meldflow.tasks.pages.text import readable
 
@@ -20,7 +19,7 @@ from meldflow.tasks.pages.text import readable
 def show_inspection(written: Sequence[Path], found: Inspection) -> None:
     """The facts, what came out of each modality, the chosen frames and the features."""
     out.print(f"[bold]{_safe(found.path)}[/]: {_safe(rows.title(found))}")
-    for one in cautions(found):
+    for one in rows.cautions(found):
         out.print(f"[yellow]note:[/] {_safe(one)}")
     for part in _parts(found):
         out.print()

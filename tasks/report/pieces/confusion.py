@@ -19,13 +19,7 @@ def panels(result: TrainResult) -> tuple[Panel, ...]:
 
 
 def panel(name: str, judged: Judgement, classes: tuple[str, ...]) -> Panel:
-    """A confusion matrix: counts, and their shares of the row.
-
-    Args:
-        name: what it is headed with.
-        judged: whose it is.
-        classes: labels of rows and columns.
-    """
+    """A confusion matrix, headed ``name``: counts, and their shares of the row."""
     counts = np.array(judged.confusion)
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)

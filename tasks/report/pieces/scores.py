@@ -17,9 +17,7 @@ MEASURES = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "M
 def over_seeds_table(result: TrainResult, beside: Iterable[str] = ()) -> Table:
     """Mean and standard deviation of the figures that matter most.
 
-    Args:
-        result: what was judged.
-        beside: parts of the rows that are shown behind the judged one and dev.
+    On the part that was judged, on dev, and on those ``beside``.
     """
     parts = {judged_part(result): JUDGED, "dev": "dev"} | {one: one for one in beside}
     known = {

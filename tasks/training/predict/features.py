@@ -31,11 +31,7 @@ def extract(
 ) -> Iterator[tuple[str, Record]]:
     """What every extractor gives, by name; clips are decoded once per set of options.
 
-    Args:
-        given: the clip and the words.
-        extractors: those of the model.
-        ready: those that were set up before; it grows.
-        say: told what is going on.
+    ``ready`` holds the extractors that were set up, by name, and grows.
     """
     sharing: dict[DecodeOptions | None, list[Extractor]] = {}
     for one in extractors:
@@ -89,12 +85,7 @@ def table_of(
 ) -> FeatureTable:
     """The utterance as a table of one row, a dialogue of its own.
 
-    Args:
-        given: its words and who says them.
-        records: what each extractor gave.
-        extractors: those of the model.
-        arrays: modality → the arrays that the model reads.
-        target: what it tells apart.
+    Of ``records``, extractor → what it gave, it has the ``arrays`` that the model reads.
     """
     specs = {one.spec.name: one.spec for one in extractors}
     read = {

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meldflow.models.extractors.contract import Extractor
+from meldflow.models.judging.protocols import PROTOCOLS
 from meldflow.models.judging.table import FeatureTable, extractor_of
 from meldflow.models.judging.target import TARGETS, Target
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.media import Missing, Modality
 from meldflow.models.training.saved import DAMAGE, SavedModel, damaged, load_model
+from meldflow.tasks.pages.templates import template
 from meldflow.tasks.training.predict.extractors import read_by, rebuilt
 from meldflow.tasks.training.predict.features import Say, extract, table_of
-from meldflow.tasks.training.predict.notes import notes
 from meldflow.tasks.training.predict.records import Given, Prediction, check_given, listed, why
 
 
@@ -34,11 +35,7 @@ class Predictor:
     """Extractors that were set up, by name: their weights load once."""
 
     def predict(self, given: Given, say: Say = lambda words: None) -> Prediction:
-        """Classifies one utterance.
-
-        Args:
-            given: the clip and the words; what is not there is missing.
-            say: told what is going on.
+        """Classifies one utterance; ``say`` is told what is going on.
 
         Raises:
             UsageError: there is no such clip, or nothing was given that the model reads.
@@ -63,8 +60,26 @@ class Predictor:
             by=by,
             missing=missing,
             model=os.fspath(self.folder),
-            notes=notes(self.model.described, self.extractors, given, missing),
+            notes=self._notes(given, missing),
         )
+
+    def _notes(self, given: Given, missing: Mapping[str, Missing]) -> tuple[str, ...]:
+        """What a reader has to know before trusting a prediction."""
+        described = self.model.described
+        wanted = {extractor_of(path) for paths in self.arrays.values() for path in paths}
+        told = template("training/predict/notes.txt.j2").render(
+            described=described,
+            given=given,
+            missing=missing,
+            protocol=PROTOCOLS.get(str(described.get("protocol", ""))),
+            random=sorted(name for name, kind in described["weights"].items() if kind == "random"),
+            untrained=sorted(wanted - {one.spec.name for one in self.extractors}),
+            looks=read_by(self.extractors, Modality.AUDIO, Modality.VIDEO),
+            reads=read_by(self.extractors, Modality.TEXT),
+            listed=listed,
+            why=why,
+        )
+        return tuple(" ".join(note.split()) for note in told.split("\n\n") if note.strip())
 
     def _check_usable(self, given: Given) -> None:
         """Refuses what the model reads nothing of (``UsageError``)."""

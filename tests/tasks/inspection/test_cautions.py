@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from meldflow.tasks.inspection.as_json import to_json
-from meldflow.tasks.inspection.cautions import cautions
 from meldflow.tasks.inspection.inspect import look_into
-from meldflow.tasks.inspection.rows import facts
+from meldflow.tasks.inspection.rows import cautions, facts
 from tests.media import Film, Track, noise, tone, write
 
 
