@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial, wraps
@@ -180,11 +180,6 @@ class Group:
     build: Callable[[Mapping[str, Any]], Any]
     panel: str | None = None
 
-    @property
-    def parameters(self) -> Iterable[inspect.Parameter]:
-        """Those that typer gets."""
-        return (one.parameter(self.panel) for one in self.options)
-
     def take(self, given: Mapping[str, Any]) -> Any:
         """Out of all that a command was given.
 
@@ -227,15 +222,16 @@ def spread(command: Callable[..., T], *more: inspect.Parameter) -> Callable[...,
         for name, one in arguments.items()
         if name not in groups
     ]
-    every = [*(one for group in groups.values() for one in group.parameters), *own, *more]
+    made = (one.parameter(group.panel) for group in groups.values() for one in group.options)
+    every = [*made, *own, *more]
     for name, number in Counter(one.name for one in every).items():
         if number > 1:
             raise TypeError(f"{command.__name__}: two different parameters called {name}")
 
     @wraps(command)
     def run(**given: Any) -> T:
-        made = {name: group.take(given) for name, group in groups.items()}
-        return command(**made, **{one.name: given[one.name] for one in own})
+        taken = {name: group.take(given) for name, group in groups.items()}
+        return command(**taken, **{one.name: given[one.name] for one in own})
 
     run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in every}

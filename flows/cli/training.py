@@ -16,14 +16,7 @@ from meldflow.flows.cli.screen import results
 from meldflow.flows.cli.screen.predict import show_prediction
 from meldflow.flows.cli.screen.terminal import err
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.options import (
-    Cli,
-    Extraction,
-    Options,
-    Training,
-    TrainOptions,
-    split_weights,
-)
+from meldflow.tasks.options import Cli, Extraction, Options, Training, TrainOptions, split_weights
 
 
 @command(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,7 +24,6 @@ from meldflow.models.schema.media import AudioFacts, Media, Missing, Probe, Reas
 from meldflow.tasks.isolated.decoder import Decoder
 from meldflow.tasks.pages.text import readable
 
-_NO_TEXT = Missing(reason=Reason.NO_TEXT, message="no text was given")
 _NO_HEADER = Probe(
     seconds=math.nan, container="", streams=(), audio=AudioFacts(), video=VideoFacts()
 )
@@ -114,10 +114,11 @@ def look_into(path: Path, *, text: str = "", strict: bool = False) -> Inspection
         probed = decoder.probe(os.fspath(path))
         decoded = decoder.decode(os.fspath(path), options, audio=True, video=True)
     header = _NO_HEADER if isinstance(probed, Missing) else probed
-    words = text if text.strip() else _NO_TEXT
-    media = Media(audio=decoded.audio, video=decoded.video, text=words)
+    media = Media(audio=decoded.audio, video=decoded.video, text=words(text))
     extractors = registry.usable("random")
-    computed = {one: _run(one, media) for one in extractors if _can_run(one, media)}
+    computed = {
+        one: ran(partial(one.setup, "cpu"), media) for one in extractors if _can_run(one, media)
+    }
     return Inspection(
         path=os.fspath(path),
         size_bytes=size,
@@ -156,6 +157,20 @@ def foresee(extractor: Extractor, media: Media) -> Outcome:
     )
 
 
+def words(text: str) -> str | Missing:
+    """The words of an utterance, or that there are none."""
+    return text if text.strip() else Missing(reason=Reason.NO_TEXT, message="no text was given")
+
+
+def ran(ready: Callable[[], Extractor], media: Media) -> Record:
+    """What an extractor gives for one clip; ``ready`` gives it set up."""
+    try:
+        (record,) = ready().extract([media])
+    except Exception as error:  # a run, too, notes it as the clip's and goes on
+        return Missing(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}")
+    return record
+
+
 def size_of(path: Path) -> int:
     """Bytes of the clip at ``path``.
 
@@ -180,14 +195,6 @@ def _loudness(media: Media, rate: int) -> float | None:
 def _can_run(extractor: Extractor, media: Media) -> bool:
     given = getattr(media, extractor.spec.modality.value)
     return extractor.published is None and not isinstance(given, Missing)
-
-
-def _run(extractor: Extractor, media: Media) -> Record:
-    try:
-        (record,) = extractor.setup("cpu").extract([media])
-    except Exception as error:  # a run, too, notes it as the clip's and goes on
-        return Missing(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}")
-    return record
 
 
 def _columns(computed: Mapping[Extractor, Record]) -> dict[str, NDArray[Any]]:

@@ -8,14 +8,7 @@ from typing import TypeAlias
 
 from rich.filesize import decimal
 
-from meldflow.models.schema.media import (
-    Audio,
-    AudioFacts,
-    Missing,
-    StreamFacts,
-    Video,
-    VideoFacts,
-)
+from meldflow.models.schema.media import Audio, AudioFacts, Missing, StreamFacts, Video, VideoFacts
 from meldflow.tasks.inspection.inspect import Inspection, Shape
 from meldflow.tasks.pages.text import DASH, counted, exact_seconds, readable
 

@@ -39,10 +39,6 @@ class Theme:
         """Colour of an emotion or a sentiment; a sentiment takes that of an emotion of its kind."""
         return self.emotions[EMOTIONS.index(_KIN.get(name, name))]
 
-    def on_heat(self, share: float) -> str:
-        """Colour of text that reads well on a heat cell of ``share`` within [0, 1]."""
-        return self.on(self.heat(share))
-
     def on(self, area: Any) -> str:
         """Colour of text that reads well on an area of the colour ``area``."""
         # Where both would have the same contrast.

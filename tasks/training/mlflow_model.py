@@ -57,7 +57,8 @@ class ClipModel(PythonModel):
         from meldflow.models.schema.errors import MeldflowError
         from meldflow.tasks.training.predict.records import Given
 
-        clip, text, speaker = (_cell(cells.get(name)) for name in ("clip", "text", "speaker"))
+        said = (cells.get(name) for name in ("clip", "text", "speaker"))
+        clip, text, speaker = (one if isinstance(one, str) else "" for one in said)  # None and NaN
         given = Given(clip=Path(clip) if clip else None, text=text, speaker=speaker)
         try:
             found = self.predictor.predict(given)
@@ -65,11 +66,6 @@ class ClipModel(PythonModel):
             logger.warning("%s", error)
             return {"label": ""} | dict.fromkeys(self.predictor.model.classes, math.nan)
         return {"label": found.label, **found.probabilities}
-
-
-def _cell(value: Any) -> str:
-    """A cell's text; empty for None and NaN."""
-    return value if isinstance(value, str) else ""
 
 
 set_model(ClipModel())

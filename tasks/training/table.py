@@ -73,7 +73,10 @@ def load_table(
         features={path: _read(snapshot, path, spec, labelled) for path, spec in specs.items()},
         columns={path: tuple(spec.columns) for path, spec in specs.items()},
         parameters={name: attributes[name]["parameters"] for name in sorted(used)},
-        missing={name: _reasons(snapshot, name, rows) for name in sorted(used)},
+        missing={
+            name: dict(Counter(filter(None, snapshot.lacking(name, rows).tolist())).most_common())
+            for name in sorted(used)
+        },
         undefined={path for path, one in specs.items() if one.may_be_nan or one.rate is not None},
         arrays=arrays,
         target=TARGETS[target],
@@ -94,8 +97,3 @@ def _read(
         if labelled[active]:
             found[place[active]] = segments(frames)
     return found
-
-
-def _reasons(snapshot: Snapshot, extractor: str, rows: NDArray[np.int64]) -> dict[str, int]:
-    reasons = Counter(filter(None, snapshot.lacking(extractor, rows).tolist()))
-    return dict(reasons.most_common())

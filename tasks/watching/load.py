@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,24 +39,22 @@ class LoadSeries:
 
     def __init__(self, max_rows: int = MAX_ROWS) -> None:
         self._max = max_rows
-        self._lock = threading.Lock()
         self._looks: list[tuple[float, Sequence[WorkerLoad]]] = []
         self._every, self._seen = 1, 0
 
     def add(self, seconds: float, loads: Sequence[WorkerLoad]) -> None:
         """Adds what was seen ``seconds`` after the start of the run."""
-        with self._lock:
-            if self._seen % self._every == 0:
-                self._looks.append((seconds, loads))
-            self._seen += 1
-            while len(self._looks) > 1 and sum(len(one) for _, one in self._looks) > self._max:
-                self._looks = self._looks[::2]
-                self._every *= 2
+        if self._seen % self._every == 0:
+            self._looks.append((seconds, loads))
+        self._seen += 1
+        while len(self._looks) > 1 and sum(len(one) for _, one in self._looks) > self._max:
+            self._looks = self._looks[::2]
+            self._every *= 2
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """``seconds`` since the start, ``worker`` and the measures, shape (n,), by time."""
-        with self._lock:
-            rows = [(seconds, one) for seconds, loads in self._looks for one in loads]
+        # A copy: one thread alone adds, but may be at it still when a run has ended.
+        rows = [(seconds, one) for seconds, loads in list(self._looks) for one in loads]
         measures = {
             name: np.array([getattr(one, name) for _, one in rows], dtype=np.float32)
             for name in MEASURES

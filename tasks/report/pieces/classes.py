@@ -11,7 +11,7 @@ from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import DASH, fraction
 from meldflow.tasks.pages.themes import LINE_STYLES, Theme
-from meldflow.tasks.report.pieces.naming import classifiers, judged_part, model_name
+from meldflow.tasks.report.pieces.naming import classifiers, model_name, rules
 
 
 def class_table(result: TrainResult, model: str) -> Table:
@@ -30,12 +30,12 @@ def class_table(result: TrainResult, model: str) -> Table:
         for one, curve in zip(judged.per_class, judged.roc, strict=True)
     ]
     head = (first, "Total", "Correct", "Wrong", "Correct %", "Precision", "F1", "AUC")
-    return Table(f"{model_name(model)} on {judged_part(result)}", head, rows)
+    return Table(f"{model_name(model)} on {rules(result).judge}", head, rows)
 
 
 def per_class_panels(result: TrainResult) -> tuple[Panel, ...]:
     """F1 by class, a bar per model."""
-    models, classes, part = classifiers(result), result.classes, judged_part(result)
+    models, classes, part = classifiers(result), result.classes, rules(result).judge
     if not models:
         return ()
 

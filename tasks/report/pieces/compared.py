@@ -13,12 +13,7 @@ from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.panels import PANEL, Panel
 from meldflow.tasks.pages.text import DASH, signed, spread
 from meldflow.tasks.pages.themes import Theme
-from meldflow.tasks.report.pieces.naming import (
-    choice_name,
-    choices,
-    judged_part,
-    spoken,
-)
+from meldflow.tasks.report.pieces.naming import choice_name, choices, rules, spoken
 from meldflow.tasks.report.pieces.scores import MEASURES
 
 
@@ -46,7 +41,7 @@ def comparisons_table(result: TrainResult) -> Table:
 
 def ablations_table(result: TrainResult) -> Table:
     """What is lost without a modality, or without the network."""
-    lines, part = choices(result) if result.ablations else (), judged_part(result)
+    lines, part = choices(result) if result.ablations else (), rules(result).judge
     on_dev = ["weighted_f1"] if any(one.line.dev for one in lines) else []
     rows: list[Row] = [
         (
@@ -70,7 +65,7 @@ def ablation_panels(result: TrainResult) -> tuple[Panel, ...]:
     """Weighted F1 of every choice of modalities, of the whole and of the majority."""
     if not result.ablations:
         return ()
-    lines, part = choices(result), judged_part(result)
+    lines, part = choices(result), rules(result).judge
     means = np.array([one.line.test["weighted_f1"].mean for one in lines])
     sds = np.array([one.line.test["weighted_f1"].sd or 0.0 for one in lines])
 

@@ -33,7 +33,7 @@ def panel(name: str, judged: Judgement, classes: tuple[str, ...]) -> Panel:
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         for (row, column), count in np.ndenumerate(counts):
-            colour = theme.on_heat(share[row, column]) if count else theme.faint
+            colour = theme.on(theme.heat(share[row, column])) if count else theme.faint
             label = f"{count}\n{share[row, column]:.0%}" if count else "0"
             axes.text(column, row, label, ha="center", va="center", color=colour, fontsize=8.5)
 

@@ -30,11 +30,6 @@ def rules(result: TrainResult) -> Protocol:
     return protocol_named(result.protocol)
 
 
-def judged_part(result: TrainResult) -> str:
-    """Name of the rows that the figures of the page are from: test, in a sound protocol."""
-    return rules(result).judge
-
-
 def classifiers(result: TrainResult) -> dict[str, Judgement]:
     """The judged models that have scores of their own (all but the majority)."""
     return {name: one for name, one in result.judged.items() if one.roc}

@@ -10,13 +10,7 @@ from meldflow.tasks.pages.blocks import Cell, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import DASH, spread
 from meldflow.tasks.report.pieces import confusion
-from meldflow.tasks.report.pieces.naming import (
-    judged_part,
-    model_name,
-    over_seeds,
-    rules,
-    spoken,
-)
+from meldflow.tasks.report.pieces.naming import model_name, over_seeds, rules, spoken
 
 
 def in_order(result: TrainResult, others: Mapping[str, TrainResult]) -> list[TrainResult]:
@@ -29,10 +23,7 @@ def table(results: list[TrainResult]) -> Table:
     columns = [
         (result, name, part)
         for result in results
-        for name, part in {
-            judged_part(result): JUDGED,
-            **{b: b for b in result.shown.beside},
-        }.items()
+        for name, part in [(rules(result).judge, JUDGED), *((b, b) for b in result.shown.beside)]
     ]
     return Table(
         "Weighted F1, mean over each protocol's seeds; small print: accuracy, macro F1",
@@ -62,5 +53,5 @@ def panels(result: TrainResult) -> tuple[Panel, ...]:
         confusion.panel(
             f"{name[:1].upper()}{name[1:]} on {part}", judged[result.winner], result.classes
         )
-        for part, judged in {judged_part(result): shown.judged, **shown.beside}.items()
+        for part, judged in {rules(result).judge: shown.judged, **shown.beside}.items()
     )

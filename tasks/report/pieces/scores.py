@@ -8,7 +8,7 @@ from meldflow.models.judging.records import JUDGED
 from meldflow.models.training.result import SeedResult, TrainResult
 from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.text import duration, fraction, spread
-from meldflow.tasks.report.pieces.naming import judged_part, model_name, over_seeds
+from meldflow.tasks.report.pieces.naming import model_name, over_seeds, rules
 
 MEASURES = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1"}
 """Fields of ``Scores`` that are told over the seeds → their names for people."""
@@ -19,7 +19,7 @@ def over_seeds_table(result: TrainResult, beside: Iterable[str] = ()) -> Table:
 
     On the part that was judged, on dev, and on those ``beside``.
     """
-    parts = {judged_part(result): JUDGED, "dev": "dev"} | {one: one for one in beside}
+    parts = {rules(result).judge: JUDGED, "dev": "dev"} | {one: one for one in beside}
     known = {
         name: part
         for name, part in parts.items()
@@ -44,7 +44,7 @@ def over_seeds_table(result: TrainResult, beside: Iterable[str] = ()) -> Table:
 
 def seeds_table(result: TrainResult) -> Table:
     """A row per seed, the one that the page shows marked."""
-    part = judged_part(result)
+    part = rules(result).judge
     models = [name for name in result.judged if name != "majority"]
     rows: list[Row] = [
         (

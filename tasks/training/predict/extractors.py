@@ -6,7 +6,7 @@ for without a word; so a key that differs from the model's is an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -15,7 +15,6 @@ from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.running.computing import Computing
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.schema.media import Modality
 
 
 def rebuilt(name: str, key: str, weights: str, parameters: Mapping[str, Any]) -> Extractor:
@@ -40,11 +39,6 @@ def rebuilt(name: str, key: str, weights: str, parameters: Mapping[str, Any]) ->
     if built.spec.key != key:
         raise UsageError(_differs(name, key, built.spec.key))
     return built
-
-
-def read_by(extractors: Sequence[Extractor], *modalities: Modality) -> bool:
-    """Whether any of the extractors is of one of the modalities."""
-    return any(one.spec.modality in modalities for one in extractors)
 
 
 def _settable(name: str, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

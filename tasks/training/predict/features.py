@@ -16,6 +16,7 @@ from meldflow.models.judging.table import SEGMENTS, FeatureTable, extractor_of, 
 from meldflow.models.judging.target import Target
 from meldflow.models.schema.features import ArraySpec, Record
 from meldflow.models.schema.media import Media, Missing, Modality, Reason
+from meldflow.tasks.inspection.inspect import ran, words
 from meldflow.tasks.isolated.decoder import Decoder
 from meldflow.tasks.training.predict.records import Given
 
@@ -23,7 +24,6 @@ Say = Callable[[str], None]
 """Told what is going on, for whoever waits."""
 
 _NO_CLIP = Missing(reason=Reason.MISSING_FILE, message="no clip was given")
-_NO_TEXT = Missing(reason=Reason.NO_TEXT, message="no text was given")
 
 
 def extract(
@@ -46,7 +46,7 @@ def _media(
     given: Given, options: DecodeOptions | None, modalities: set[Modality], say: Say
 ) -> Media:
     """What there is of an utterance; only ``modalities`` are decoded, in a child process."""
-    text = given.text if given.text.strip() else _NO_TEXT
+    text = words(given.text)
     if options is None or given.clip is None:
         return Media(audio=_NO_CLIP, video=_NO_CLIP, text=text)
     say("reading the clip")
@@ -69,11 +69,7 @@ def _extracted(extractor: Extractor, ready: dict[str, Extractor], media: Media, 
         say(f"loading {name}")
         ready[name] = extractor.setup("cpu")
     say(f"running {name}")
-    try:
-        (record,) = ready[name].extract([media])
-    except Exception as error:  # an extraction, too, notes it as the clip's
-        return Missing(reason=Reason.CRASHED, message=f"{type(error).__name__}: {error}")
-    return record
+    return ran(lambda: ready[name], media)
 
 
 def table_of(

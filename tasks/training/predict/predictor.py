@@ -15,7 +15,7 @@ from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.media import Missing, Modality
 from meldflow.models.training.saved import DAMAGE, SavedModel, damaged, load_model
 from meldflow.tasks.pages.templates import template
-from meldflow.tasks.training.predict.extractors import read_by, rebuilt
+from meldflow.tasks.training.predict.extractors import rebuilt
 from meldflow.tasks.training.predict.features import Say, extract, table_of
 from meldflow.tasks.training.predict.records import Given, Prediction, check_given, listed, why
 
@@ -33,6 +33,11 @@ class Predictor:
     target: Target
     ready: dict[str, Extractor] = field(default_factory=dict)
     """Extractors that were set up, by name: their weights load once."""
+
+    @property
+    def _modalities(self) -> set[Modality]:
+        """What the extractors read."""
+        return {one.spec.modality for one in self.extractors}
 
     def predict(self, given: Given, say: Say = lambda words: None) -> Prediction:
         """Classifies one utterance; ``say`` is told what is going on.
@@ -74,8 +79,8 @@ class Predictor:
             protocol=PROTOCOLS.get(str(described.get("protocol", ""))),
             random=sorted(name for name, kind in described["weights"].items() if kind == "random"),
             untrained=sorted(wanted - {one.spec.name for one in self.extractors}),
-            looks=read_by(self.extractors, Modality.AUDIO, Modality.VIDEO),
-            reads=read_by(self.extractors, Modality.TEXT),
+            looks=not self._modalities <= {Modality.TEXT},
+            reads=Modality.TEXT in self._modalities,
             listed=listed,
             why=why,
         )
@@ -83,12 +88,11 @@ class Predictor:
 
     def _check_usable(self, given: Given) -> None:
         """Refuses what the model reads nothing of (``UsageError``)."""
-        hears = read_by(self.extractors, Modality.AUDIO, Modality.VIDEO)
-        reads = read_by(self.extractors, Modality.TEXT)
-        if (given.clip is not None and hears) or (given.text.strip() and reads):
+        looks, reads = not self._modalities <= {Modality.TEXT}, Modality.TEXT in self._modalities
+        if (given.clip is not None and looks) or (given.text.strip() and reads):
             return
-        wanted = "name a CLIP" if hears else "give its words with --text"
-        modalities = listed([one.value for one in Modality if read_by(self.extractors, one)])
+        wanted = "name a CLIP" if looks else "give its words with --text"
+        modalities = listed([one.value for one in Modality if one in self._modalities])
         raise UsageError(f"the model in {self.folder} knows {modalities} alone: {wanted}")
 
     def _probabilities(self, table: FeatureTable) -> dict[str, dict[str, float]]:
