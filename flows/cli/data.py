@@ -75,7 +75,7 @@ def inspect(
     ] = False,
 ) -> Answer[Any]:
     """Look into one clip: what an extraction would see of it, and why not more."""
-    from meldflow.flows.cli.screen.inspect import show_inspection
+    from meldflow.flows.cli.screen.clip import show_inspection
     from meldflow.tasks.inspection.as_json import to_json
     from meldflow.tasks.inspection.inspect import look_into
     from meldflow.tasks.inspection.page import check_page, write

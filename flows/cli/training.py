@@ -13,7 +13,6 @@ from meldflow.flows.cli.app import TRAINING, Answer, command
 from meldflow.flows.cli.data import Dialogues, Seed
 from meldflow.flows.cli.features import check_before_start
 from meldflow.flows.cli.screen import results
-from meldflow.flows.cli.screen.predict import show_prediction
 from meldflow.flows.cli.screen.terminal import err
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.options import Cli, Extraction, Options, Training, TrainOptions, split_weights
@@ -112,6 +111,7 @@ class Utterance(Options):
 )
 def predict(utterance: Utterance) -> Answer[Any]:
     """Classify one clip with a trained model: a probability for each class."""
+    from meldflow.flows.cli.screen.clip import show_prediction
     from meldflow.tasks.training.predict.records import Given, check_given
 
     text = utterance.text

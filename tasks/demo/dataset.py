@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -60,26 +60,23 @@ def synthesise(
     if processes is not None and processes < 1:
         raise UsageError(f"processes must be at least 1: got {processes}")
     script = write_script(dialogues, seed)
-    about = {
-        "generator": "meldflow synth",
-        "version": VERSION,
-        "dialogues": dialogues,
-        "seed": seed,
-    }
+    about = {"generator": "meldflow synth", "version": VERSION}
+    about |= {"dialogues": dialogues, "seed": seed}
+    marks = [json.dumps({**about, "complete": one}, indent=2).encode() for one in (False, True)]
     paths = {
         directory / CLIP_FOLDERS[split] / f"dia{line.dialogue}_utt{line.utterance}.mp4": line
         for split, lines in script.items()
         for line in lines
     }
     try:
-        complete = _claim(directory, about)
+        complete = _claim(directory, marks)
         lacking = {path: line for path, line in paths.items() if not path.exists()}
         reused = complete and not lacking
         if not reused:
             for split, lines in script.items():
                 write_atomically(directory / f"{split}_sent_emo.csv", annotate(lines).encode())
             _make_clips(lacking, seed, processes or usable_cores(), on_clip)
-            _mark(directory, about, complete=True)
+            write_atomically(directory / MARK, marks[True])
         size = sum(path.stat().st_size for path in paths)
     except OSError as error:
         where = error.filename or directory
@@ -97,8 +94,10 @@ def synthesise(
     )
 
 
-def _claim(directory: Path, about: Mapping[str, object]) -> bool:
+def _claim(directory: Path, marks: Sequence[bytes]) -> bool:
     """Take an empty folder, or know our own again; True if that one was finished.
+
+    ``marks`` are what MARK holds before that and from then on.
 
     Raises:
         UsageError: the folder holds something else.
@@ -107,26 +106,17 @@ def _claim(directory: Path, about: Mapping[str, object]) -> bool:
         raise UsageError(f"{directory} is a file, not a folder")
     directory.mkdir(parents=True, exist_ok=True)
     if not any(directory.iterdir()):
-        _mark(directory, about, complete=False)
+        write_atomically(directory / MARK, marks[False])
     mark = directory / MARK
     held = mark.read_bytes() if mark.is_file() else b""
-    complete = held == _marked(about, complete=True)
-    if not complete and held != _marked(about, complete=False):
+    if held not in marks:
         raise UsageError(
             f"{directory} is not empty and holds no data set of these parameters: "
             "name another folder, or delete this one"
         )
     for folder in CLIP_FOLDERS.values():
         (directory / folder).mkdir(exist_ok=True)
-    return complete
-
-
-def _mark(directory: Path, about: Mapping[str, object], *, complete: bool) -> None:
-    write_atomically(directory / MARK, _marked(about, complete=complete))
-
-
-def _marked(about: Mapping[str, object], *, complete: bool) -> bytes:
-    return json.dumps({**about, "complete": complete}, indent=2).encode()
+    return held == marks[True]
 
 
 def _make_clips(

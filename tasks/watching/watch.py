@@ -23,6 +23,7 @@ from meldflow.tasks.extraction.counts import Effort, Monitor, Progress
 from meldflow.tasks.extraction.payloads import partition_of_task
 from meldflow.tasks.extraction.tries import cause
 from meldflow.tasks.pages.progress import console, progress
+from meldflow.tasks.watching import words
 from meldflow.tasks.watching.artifacts import (
     DASHBOARD,
     FAILED,
@@ -34,16 +35,6 @@ from meldflow.tasks.watching.artifacts import (
 )
 from meldflow.tasks.watching.beat import Beat, once
 from meldflow.tasks.watching.load import LoadSeries, WorkerLoad
-from meldflow.tasks.watching.words import (
-    failed_utterances,
-    failure_table,
-    how_far,
-    in_words,
-    loading,
-    text,
-    trouble,
-    worker_table,
-)
 from meldflow.tasks.watching.workers import MeasureChildren, exchange
 
 SAMPLE_SECONDS = 5.0
@@ -178,16 +169,17 @@ class Watch:
         link = f"[{dashboard}]({dashboard})"
         shown.markdown(DASHBOARD, link, "What the Dask cluster of this run is doing now.")
         now = monitor.progress()
-        shown.progress(PROGRESS, now.share, in_words(now, loading(self._now)), figures(now))
-        shown.table(WORKERS, worker_table(self._now, now.effort.lost_workers), WORKERS_WORDS)
+        shown.progress(PROGRESS, now.share, words.in_words(now, self._now), figures(now))
+        rows = words.worker_table(self._now, now.effort.lost_workers)
+        shown.table(WORKERS, rows, WORKERS_WORDS)
         self._show_failures(monitor)
 
     def _show_failures(self, monitor: Monitor) -> None:
         failures, rows = monitor.failed_rows()
         shown = self._artifacts
         if shown is not None and failures:
-            shown.table(FAILURES, failure_table(failures, rows), FAILURES_WORDS)
-            each = failed_utterances(self._run.url, failures, rows)
+            shown.table(FAILURES, words.failure_table(failures, rows), FAILURES_WORDS)
+            each = words.failed_utterances(self._run.url, failures, rows)
             shown.markdown(FAILED, each, FAILED_WORDS)
 
     def _report(self, shown: Artifacts, rates: Sequence[FailureRate], why: str) -> None:
@@ -212,11 +204,11 @@ class Watch:
         )
         if self._monitor is not None and report.progress is not None:
             now = report.progress
-            said = (how_far(now), *trouble(now.effort))
-            words = f"**{', '.join(said)}.** {text(headline(report))}"
-            shown.progress(PROGRESS, now.share, words, figures(now))
+            done = ", ".join((words.how_far(now), *words.trouble(now.effort)))
+            said = f"**{done}.** {words.text(headline(report))}"
+            shown.progress(PROGRESS, now.share, said, figures(now))
             self._show_failures(self._monitor)
-        shown.markdown(REPORT, markdown(report), text(headline(report)))
+        shown.markdown(REPORT, markdown(report), words.text(headline(report)))
 
 
 @contextlib.contextmanager

@@ -46,9 +46,9 @@ def time_left(progress: Progress, loads: str = "") -> str:
     return f"about {duration(progress.left)} left"
 
 
-def in_words(progress: Progress, loads: str = "") -> str:
-    """The sentences below the progress bar; ``loads``: what the workers load."""
-    pace = f"{progress.rate:,.1f} per second, {time_left(progress, loads)}"
+def in_words(progress: Progress, loads: Sequence[WorkerLoad] = ()) -> str:
+    """The sentences below the progress bar."""
+    pace = f"{progress.rate:,.1f} per second, {time_left(progress, loading(loads))}"
     return f"**{how_far(progress)}**, {pace}. {so_far(progress)}."
 
 

@@ -1,10 +1,12 @@
-"""What `meldflow inspect` shows of a clip."""
+"""What `meldflow inspect` and `meldflow predict` show of a clip."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rich.bar import Bar
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -14,6 +16,12 @@ from meldflow.models.schema.media import Missing
 from meldflow.tasks.inspection import rows
 from meldflow.tasks.inspection.inspect import Inspection
 from meldflow.tasks.pages.text import readable
+
+if TYPE_CHECKING:
+    from meldflow.tasks.training.predict.records import Prediction
+
+BAR = 30
+"""Width of a bar for certainty, in characters."""
 
 
 def show_inspection(written: Sequence[Path], found: Inspection) -> None:
@@ -56,3 +64,19 @@ def _table(title: str, head: Sequence[str], cells: Sequence[Sequence[str]]) -> T
 
 def _safe(text: str) -> str:
     return escape(readable(text))
+
+
+def show_prediction(found: Prediction) -> None:
+    """The classes with their probabilities, the likeliest first, and what to know of them."""
+    for note in found.notes:
+        out.print(f"[yellow]note:[/] {_safe(note)}")
+    others = [name for name in found.by if name != found.classifier]
+    out.print(f"[bold]{escape(found.label)}[/], by the {found.classifier}")
+    table = Table("class", "", *(found.classifier, *(f"[dim]{name}[/]" for name in others)))
+    likely = sorted(found.probabilities.items(), key=lambda one: -one[1])
+    for label, probability in likely:
+        beside = (f"[dim]{found.by[name][label]:.3f}[/]" for name in others)
+        bar = Bar(1.0, 0.0, probability, width=BAR)
+        table.add_row(escape(label), bar, f"{probability:.3f}", *beside)
+    out.print(table)
+    out.print(f"model {escape(found.model)}")
