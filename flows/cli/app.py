@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from functools import wraps
 from importlib.metadata import version
 from types import NoneType
-from typing import Annotated, Any, Generic, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -29,8 +29,6 @@ DATA, FEATURES, STORE = "Data", "Features", "Store"
 TRAINING, SERVING = "Training", "Serving"
 """Panels of the help that commands stand in."""
 
-T = TypeVar("T")
-
 Store = Annotated[
     str,
     typer.Argument(help="The feature store: a folder, or s3://bucket/name.", metavar="STORE"),
@@ -40,12 +38,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
+class Answer:
     """What a command has found, and what people see of it; programs ask for ``--json``."""
 
-    found: T
-    show: Callable[[T], None]
-    to_json: Callable[[T], Any] = lambda found: found
+    found: Any
+    show: Callable[[Any], None]
+    to_json: Callable[[Any], Any] = lambda found: found
     """The values that JSON gets of it; by default itself."""
 
     def give(self, *, as_json: bool) -> None:
@@ -64,7 +62,7 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
-Command = TypeVar("Command", bound=Callable[..., Answer[Any] | None])
+Command = TypeVar("Command", bound=Callable[..., Answer | None])
 _AS_JSON = inspect.Parameter(
     "as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn
 
 
 @command(DATA, "meldflow synth demo/data --dialogues 20 --seed 7")
-def synth(directory: Directory, dialogues: Dialogues = 20, seed: Seed = 0) -> Answer[Any]:
+def synth(directory: Directory, dialogues: Dialogues = 20, seed: Seed = 0) -> Answer:
     """Write a demo data set in MELD's shape: drawn faces, synthetic voices, fitting words."""
     from meldflow.tasks.demo.dataset import synthesise
 
@@ -38,7 +38,7 @@ def audit(
     html: Annotated[
         Path | None, typer.Option(help="Write a report to read, one page.", metavar="FILE")
     ] = None,
-) -> Answer[Any]:
+) -> Answer:
     """List every discrepancy between a data set's annotations and its clips."""
     from meldflow.tasks.audit.page import write_page
     from meldflow.tasks.audit.stock import check_page, take_stock
@@ -73,7 +73,7 @@ def inspect(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse a damaged clip; else its good part is kept.")
     ] = False,
-) -> Answer[Any]:
+) -> Answer:
     """Look into one clip: what an extraction would see of it, and why not more."""
     from meldflow.flows.cli.screen.clip import show_inspection
     from meldflow.tasks.inspection.as_json import to_json

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,7 +24,7 @@ from meldflow.tasks.options import ExtractOptions
     "meldflow extract demo/data --store demo/store --weights random "
     "--weights text/minilm=pretrained",
 )
-def extract(options: ExtractOptions) -> Answer[Any]:
+def extract(options: ExtractOptions) -> Answer:
     """Extract whatever is new or changed, on all cores, and publish one snapshot."""
     check_before_start(options)
     with results.prefect():
@@ -40,7 +40,7 @@ def extract(options: ExtractOptions) -> Answer[Any]:
     "meldflow plan MELD.Raw --store store",
     "meldflow plan MELD.Raw --store store --retry-failed timeout crashed --json",
 )
-def plan(options: ExtractOptions) -> Answer[Any]:
+def plan(options: ExtractOptions) -> Answer:
     """Show what `extract` would do with the same options, and why, without doing it."""
     from meldflow.storage.planning.preview import preview
     from meldflow.tasks.extraction.committing import known_clips
@@ -63,7 +63,7 @@ def plan(options: ExtractOptions) -> Answer[Any]:
 
 
 @command(FEATURES, "meldflow extractors", "meldflow extractors --json")
-def extractors() -> Answer[Any]:
+def extractors() -> Answer:
     """List the extractors, where they come from, and the parameters that `--set` sets."""
     from meldflow.models.extractors.registry import catalogue
 
@@ -71,7 +71,7 @@ def extractors() -> Answer[Any]:
 
 
 @command(FEATURES, "meldflow status store --json")
-def status(store: Store, snapshot: Ref = "main") -> Answer[Any]:
+def status(store: Store, snapshot: Ref = "main") -> Answer:
     """Show how many utterances each extractor has done, by split."""
     from meldflow.storage import history, open_store
 
@@ -84,7 +84,7 @@ def status(store: Store, snapshot: Ref = "main") -> Answer[Any]:
 
 
 @command(FEATURES, "meldflow failures store", "meldflow failures store --json")
-def failures(store: Store, snapshot: Ref = "main") -> Answer[Any]:
+def failures(store: Store, snapshot: Ref = "main") -> Answer:
     """List the utterances that have no feature, and why."""
     from meldflow.storage import open_store
 
@@ -100,7 +100,7 @@ def clips(
     damaged: Annotated[
         bool, typer.Option("--damaged", help="Only clips of which a part is lost.")
     ] = False,
-) -> Answer[Any]:
+) -> Answer:
     """Show what decoding found in each clip: codecs, rates, lengths, frames, damage."""
     from meldflow.storage import open_store
 

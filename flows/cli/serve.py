@@ -119,7 +119,7 @@ def deploy(
             metavar="DIR",
         ),
     ] = None,
-) -> Answer[Any]:
+) -> Answer:
     """Register the deployments, schedules and triggers with a Prefect server that runs already."""
     with err.status("registering"):
         done = _register(api, defaults, (directory or Path()).absolute())
@@ -144,7 +144,7 @@ def _show_registered(found: Mapping[str, Any]) -> None:
 
 
 @command(SERVING, "meldflow notify MELD.Raw", "meldflow notify MELD.Raw --store s3://bucket/store")
-def notify(options: PollOptions, api: Api = "") -> Answer[Any]:
+def notify(options: PollOptions, api: Api = "") -> Answer:
     """Tell the Prefect server that a data set changed; `extract` starts on it."""
     from meldflow.flows.serving.server import connected
     from meldflow.tasks.dataset import check_source

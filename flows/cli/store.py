@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ from meldflow.tasks.options import Cli, MaintainOptions, Options
 
 
 @command(STORE, "meldflow log store", "meldflow log s3://bucket/store --json")
-def log(store: Store) -> Answer[Any]:
+def log(store: Store) -> Answer:
     """List what runs did and did not publish, then the published states; the newest first."""
     from meldflow.storage import history as states
 
@@ -27,7 +27,7 @@ def log(store: Store) -> Answer[Any]:
 def discard(
     store: Store,
     run: Annotated[str, typer.Argument(help="A run that `meldflow log` shows as not published.")],
-) -> Answer[Any]:
+) -> Answer:
     """Give up what a run has done that died, or ended before it was published."""
     from meldflow.storage import history as states
 
@@ -40,7 +40,7 @@ def diff(
     store: Store,
     before: Annotated[str, typer.Argument(help="Branch, tag or snapshot id.", metavar="A")],
     after: Annotated[str, typer.Argument(help="Branch, tag or snapshot id.", metavar="B")] = "main",
-) -> Answer[Any]:
+) -> Answer:
     """Show which utterances and extractors differ between two states of a store."""
     from meldflow.storage.reading import difference
 
@@ -55,7 +55,7 @@ def tag(
     ] = None,
     ref: Ref = "main",
     delete: Annotated[bool, typer.Option("--delete", help="Forget the name.")] = False,
-) -> Answer[Any]:
+) -> Answer:
     """Name a state of a store, so that it is kept for good; or list the names."""
     from meldflow.storage import history as states
 
@@ -72,7 +72,7 @@ def tag(
 def rollback(
     store: Store,
     ref: Annotated[str, typer.Argument(help="Tag or snapshot id of a published state.")],
-) -> Answer[Any]:
+) -> Answer:
     """Make an earlier published state the current one; what was current keeps a tag."""
     from meldflow.storage import history as states
 
@@ -83,7 +83,7 @@ def rollback(
 
 
 @command(STORE, "meldflow maintain store --dry-run", "meldflow maintain store --older-than 7")
-def maintain(options: MaintainOptions) -> Answer[Any]:
+def maintain(options: MaintainOptions) -> Answer:
     """Forget old states and free what only they need; tags and the current state stay."""
     from meldflow.storage.maintenance import maintain_store
 
@@ -118,7 +118,7 @@ class Export(Options):
     "meldflow export store --format mmsa --to meld.pkl --only audio/wav2vec2 "
     "--only video/resnet50 --only text/minilm",
 )
-def export(wanted: Export) -> Answer[Any]:
+def export(wanted: Export) -> Answer:
     """Write a snapshot for other tools, with a record of where it comes from."""
     from meldflow.storage import exports, open_store
     from meldflow.tasks.pages.progress import progress

@@ -24,7 +24,7 @@ from meldflow.tasks.options import Cli, Extraction, Options, Training, TrainOpti
     "meldflow train store --modalities text --seeds 5 --json",
     "meldflow train store --protocol leaky-80-20",
 )
-def train(options: TrainOptions) -> Answer[Any]:
+def train(options: TrainOptions) -> Answer:
     """Train a network and an SVM on a snapshot, judge both, write the report."""
     from meldflow.storage import open_store
     from meldflow.tasks.training.steps import check_training
@@ -40,7 +40,7 @@ def train(options: TrainOptions) -> Answer[Any]:
 
 
 @command(TRAINING, "meldflow pipeline MELD.Raw --store store --report report")
-def pipeline(extraction: Extraction, training: Training) -> Answer[Any]:
+def pipeline(extraction: Extraction, training: Training) -> Answer:
     """Audit, extract, then train on the snapshot that was published."""
     from meldflow.tasks.training.steps import check_training
 
@@ -59,7 +59,7 @@ def demo(
     directory: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
     dialogues: Dialogues = 20,
     seed: Seed = 0,
-) -> Answer[Any]:
+) -> Answer:
     """Make a small data set, extract it, train on it, and leave a report to read.
 
     Wav2Vec2 and ResNet-50 get random weights here, since their real ones need a download;
@@ -109,7 +109,7 @@ class Utterance(Options):
     'meldflow predict --text "I am so sorry." --model text-report',
     "meldflow predict clip.mp4 --weights audio/wav2vec2=/models/wav2vec2",
 )
-def predict(utterance: Utterance) -> Answer[Any]:
+def predict(utterance: Utterance) -> Answer:
     """Classify one clip with a trained model: a probability for each class."""
     from meldflow.flows.cli.screen.clip import show_prediction
     from meldflow.tasks.training.predict.records import Given, check_given

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -53,7 +53,7 @@ def runs(
     *,
     chosen: Filter,
     limit: Annotated[int, typer.Option(min=1, max=200, help="The newest so many.")] = 20,
-) -> Answer[Any]:
+) -> Answer:
     """List runs: those of the Prefect server, or those that made a store."""
     from meldflow.flows.cli.screen import watch
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from meldflow.models.files import write_atomically
@@ -17,7 +16,6 @@ from meldflow.models.running.hardware import describe_versions
 from meldflow.models.schema.utterances import Utterance
 from meldflow.tasks.audit.stock import AuditReport, overview
 from meldflow.tasks.dataset.checks import PUBLISHED
-from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.document import render_document
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import duration, mebibytes
@@ -43,41 +41,22 @@ def write_page(report: AuditReport, file: Path) -> Path:
 
 def render_page(report: AuditReport) -> str:
     """The page as a string: styles and pictures inside, nothing fetched."""
+    counts = {split: one.by_name for split, one in report.intake.splits.items()}
     pairs = known_seconds(report.intake.utterances)
     return render_document(
         "audit/audit.html.j2",
         {"durations": duration_panels(pairs)} if len(pairs) else {},
         report=report,
         overview=overview(report),
-        counts=_counts(report),
+        counts=counts,
+        named=dict.fromkeys(chain.from_iterable(counts.values())),
+        published={split: one.by_name for split, one in PUBLISHED.items()},
         shown=SHOWN,
         apart=np.abs(pairs[:, 1] - pairs[:, 0]),
         median=np.median,
         command=_command(report),
         provenance=_provenance(report),
     )
-
-
-def _counts(report: AuditReport) -> Table:
-    splits = {split: one.by_name for split, one in report.intake.splits.items()}
-    published = {split: one.by_name for split, one in PUBLISHED.items()}
-    rows: list[Row] = [
-        (
-            name,
-            *(
-                _count(counts.get(name, 0), published.get(split, {}).get(name))
-                for split, counts in splits.items()
-            ),
-        )
-        for name in dict.fromkeys(chain.from_iterable(splits.values()))
-    ]
-    return Table("Small print: the published count", ("Count", *splits), rows)
-
-
-def _count(number: int, published: int | None) -> Cell:
-    if published is None:
-        return Cell(f"{number:,}")
-    return Cell(f"{'' if number == published else '≠ '}{number:,}", f"{published:,}")
 
 
 def _provenance(report: AuditReport) -> dict[str, dict[str, str]]:
@@ -119,7 +98,7 @@ def _against(pairs: NDArray[np.float64]) -> Panel:
         axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
         axes.set(xlabel="seconds by the row", ylabel="seconds by the clip's header")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_major_formatter("{x:g}")
 
     return Panel(
         "Each clip against its row",
@@ -136,7 +115,7 @@ def _apart(difference: NDArray[np.float64]) -> Panel:
         axes.hist(inside, bins=edges.tolist(), color=theme.models["network"])
         axes.set(yscale="log", ylim=(0.7, None), xlabel="clip minus row, seconds", ylabel="clips")
         axes.set_xticks((-1, -0.5, 0, 0.5, 1), ("−1 or less", "−0.5", "0", "0.5", "1 or more"))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axes.yaxis.set_major_formatter("{x:,g}")
 
     middle = float(np.median(difference))
     far = int((np.abs(difference) > NEAR).sum())

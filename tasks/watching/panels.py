@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from meldflow.tasks.pages.panels import Panel
@@ -40,7 +40,7 @@ def pace_panel(points: Sequence[tuple[float, int]], planned: int) -> Panel:
         axes.plot(_times(axes, seconds), done, color=theme.models["network"])
         axes.axhline(planned, color=theme.faint, linewidth=1.2, linestyle="--")
         axes.set(ylabel="features", ylim=(0, planned * 1.08))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.yaxis.set_major_formatter("{x:,.0f}")
 
     return Strip(
         title="Features done",
