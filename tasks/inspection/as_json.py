@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from meldflow.models.schema.media import Audio, AudioFacts, Missing, Modality, Video, VideoFacts
+from meldflow.models.schema.media import Audio, Missing, Modality, Video
 from meldflow.tasks.inspection.inspect import Inspection, Outcome
 from meldflow.tasks.inspection.rows import cautions
 
@@ -26,8 +26,9 @@ def to_json(found: Inspection) -> dict[str, Any]:
                 {"index": number, "kind": kind, "used": number in found.used}
                 for number, kind in enumerate(found.streams)
             ],
-            Modality.AUDIO: _facts(heard),
-            Modality.VIDEO: _facts(seen),
+            # Null where the clip has no such stream.
+            Modality.AUDIO: asdict(heard) if heard.codec else None,
+            Modality.VIDEO: asdict(seen) if seen.codec else None,
         },
         "frames_declared": seen.frames_declared if seen.frames_declared > 0 else None,
         "frames_decoded": seen.frames_decoded if seen.frames_decoded >= 0 else None,
@@ -54,11 +55,6 @@ def _known(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_known(one) for one in value]
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _facts(facts: AudioFacts | VideoFacts) -> dict[str, Any] | None:
-    """The fields of the record; null where the clip has no such stream."""
-    return asdict(facts) if facts.codec else None
 
 
 def _given(one: Audio | Video | str | Missing, found: Inspection) -> dict[str, Any]:

@@ -37,29 +37,22 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]
             bar_task = bar.add_task(what, total=total)
             yield lambda amount: bar.advance(bar_task, amount)
     else:
-        lines = _Lines(what, total, unit)
-        yield lines.advance
-        lines.end()
+        started, done = time.monotonic(), 0
+        due = started + LINE_SECONDS
 
+        def say(now: float) -> None:
+            seconds = now - started
+            rate = done / seconds if seconds else 0.0
+            line = f"{what}: {done} of {total} {unit}, {seconds:.0f} s, {rate:.1f}/s"
+            console.print(line, highlight=False)
 
-class _Lines:
-    def __init__(self, what: str, total: int, unit: str) -> None:
-        self._what, self._total, self._unit = what, total, unit
-        self._done = 0
-        self._started = self._said = time.monotonic()
+        def advance(amount: int) -> None:
+            nonlocal done, due
+            done += amount
+            if (now := time.monotonic()) > due and done < total:
+                say(now)
+                due = now + LINE_SECONDS
 
-    def advance(self, amount: int) -> None:
-        self._done += amount
-        if time.monotonic() - self._said > LINE_SECONDS and self._done < self._total:
-            self.say()
-
-    def end(self) -> None:
-        if time.monotonic() - self._started > SHORT_SECONDS:
-            self.say()
-
-    def say(self) -> None:
-        self._said = time.monotonic()
-        seconds = self._said - self._started
-        rate = self._done / seconds if seconds else 0.0
-        line = f"{self._what}: {self._done} of {self._total} {self._unit}"
-        console.print(f"{line}, {seconds:.0f} s, {rate:.1f}/s", highlight=False)
+        yield advance
+        if (now := time.monotonic()) > started + SHORT_SECONDS:
+            say(now)

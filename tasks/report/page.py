@@ -20,7 +20,8 @@ from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.document import render_document
 from meldflow.tasks.pages.panels import Panel, render
-from meldflow.tasks.report.headline import explanation, headline
+from meldflow.tasks.pages.templates import template
+from meldflow.tasks.pages.text import spread
 from meldflow.tasks.report.pieces import (
     FIGURES,
     classes,
@@ -133,3 +134,23 @@ def _predictions(result: TrainResult) -> str:
     predicted = {name: judged.predicted for name, judged in result.judged.items()}
     columns = {"utterance": result.test_ids, result.target: result.test_truth, **predicted}
     return pd.DataFrame(columns).to_csv(index=False)
+
+
+def headline(result: TrainResult) -> str:
+    """One sentence: the chosen model's weighted F1 over the seeds, and the majority's.
+
+    By a wrong protocol it says first that this is no result, and what the same models reach
+    on test.
+    """
+    return _told("headline.txt.j2", result)
+
+
+def explanation(result: TrainResult) -> str:
+    """A few sentences: which seed is shown, how certain that is, why this model is named."""
+    return _told("explanation.txt.j2", result)
+
+
+def _told(name: str, result: TrainResult) -> str:
+    """A template of plain text, in one line."""
+    text = template(f"report/{name}").render(result=result, naming=naming, spread=spread)
+    return " ".join(text.split())

@@ -37,15 +37,9 @@ class ClipModel(PythonModel):
     def predict(self, context: Any, model_input: Any, params: Any = None) -> pd.DataFrame:
         """One row per utterance: its ``label``, and a probability for each class.
 
-        Args:
-            context: unused.
-            model_input: a table with columns ``clip`` (path), ``text`` and ``speaker``; each of
-                them, and every cell, may be absent.
-            params: unused.
-
-        Returns:
-            The table. Where nothing can be classified, the label is empty and the
-            probabilities are NaN; the log says why.
+        ``model_input`` is a table with columns ``clip`` (path), ``text`` and ``speaker``; each of
+        them, and every cell, may be absent. Where nothing can be classified, the label is empty and
+        the probabilities are NaN; the log says why.
         """
         import pandas as pd
 

@@ -49,13 +49,9 @@ def how_to_look(tracked: str) -> str:
 
 
 def track(trained: Trained, report_page: Path, model_folder: Path, where: str) -> str:
-    """Logs one run.
+    """Logs one run, with its report and all that was written beside that, and its model.
 
-    Args:
-        trained: the training run.
-        report_page: the page of its report; what was written beside it is kept as well.
-        model_folder: where ``meldflow.models.training.saved.save_model`` put the model.
-        where: MLflow's tracking URI, see ``where_to``; "" does nothing.
+    ``where`` is MLflow's tracking URI, see ``where_to``; "" does nothing.
 
     Returns:
         The run as ``URI#/experiments/E/runs/R``, which a browser can open if the URI is a

@@ -32,13 +32,8 @@ def load_table(
 ) -> FeatureTable:
     """What ``network`` reads of all active utterances that have a label, in memory.
 
-    Nothing else is read from the store. Sound comes as ``meldflow.models.judging.table.segments``.
-
-    Args:
-        snapshot: what to read from.
-        network: ``reference`` or ``fusion``.
-        modalities: those to read.
-        target: name of what the labels are of, in ``meldflow.models.judging.target.TARGETS``.
+    Nothing else is read from the store. Sound comes as ``meldflow.models.judging.table.segments``;
+    ``target`` names what the labels are of, in ``meldflow.models.judging.target.TARGETS``.
 
     Raises:
         UsageError: the labels are not there for any utterance.

@@ -61,12 +61,10 @@ def show_log(states: Sequence[State]) -> None:
 def show_diff(found: Diff) -> None:
     """Utterances and extractors that differ."""
     out.print(f"[bold]{found.before}[/] → [bold]{found.after}[/]")
+    changed = (f"{name} ({', '.join(columns)})" for name, columns in found.changed.items())
     _names("new utterances", found.added)
     _names("removed utterances", found.removed)
-    _names(
-        "changed utterances",
-        (f"{name} ({', '.join(columns)})" for name, columns in found.changed.items()),
-    )
+    _names("changed utterances", changed)
     for extractor, one in found.extractors.items():
         out.print(f"[bold]{extractor}[/]")
         if one.key_before != one.key_after:

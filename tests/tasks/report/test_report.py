@@ -26,8 +26,13 @@ from meldflow.tasks.pages import document
 from meldflow.tasks.pages.panels import render
 from meldflow.tasks.pages.text import duration, spread
 from meldflow.tasks.pages.themes import THEMES
-from meldflow.tasks.report.headline import explanation, headline
-from meldflow.tasks.report.page import folder_of, render_page, write_report
+from meldflow.tasks.report.page import (
+    explanation,
+    folder_of,
+    headline,
+    render_page,
+    write_report,
+)
 from meldflow.tasks.report.pieces import FIGURES
 from meldflow.tasks.report.results import load_result, record_of
 from meldflow.tasks.watching import training as watching
