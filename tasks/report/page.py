@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +28,6 @@ from meldflow.tasks.report.pieces import (
     classes,
     compared,
     naming,
-    origin,
     protocols,
     reliability,
     scores,
@@ -40,7 +40,7 @@ GRAVE = ("wrong_protocol", "random_weights", "not_better_than_majority")
 """Kinds of caution that put the whole result in doubt."""
 PAGE = "index.html"
 ENDINGS = ("png", "svg")
-PIECES = (classes, compared, naming, origin, protocols, reliability, scores)
+PIECES = (classes, compared, naming, protocols, reliability, scores)
 """What the template takes its tables and words from."""
 PREDICTIONS = "predictions.csv"
 
@@ -122,6 +122,7 @@ def render_page(result: TrainResult, others: Mapping[str, TrainResult] | None = 
         headline=headline,
         explanation=explanation,
         files=(*pictures, RECORD, PREDICTIONS),
+        settings=asdict(result.config),
         GRAVE=GRAVE,
         SPLITS=SPLITS,
         TARGETS=TARGETS,

@@ -1,4 +1,4 @@
-"""What the result is worth: scores of the seed shown, and over all seeds."""
+"""What the result is worth, of the seed shown and over all seeds, and what it took."""
 
 from __future__ import annotations
 
@@ -79,3 +79,21 @@ def named(result: TrainResult, model: str) -> Cell:
     by_dev = result.judged[model].dev is not None
     note = ("chosen on dev" if by_dev else "what the protocol judges") if chosen else ""
     return Cell(model_name(model), note, strong=chosen)
+
+
+def times(result: TrainResult) -> dict[str, str]:
+    """How long each stage took, reading from the store included; seeds added up."""
+    stages: dict[str, float] = {}
+    for seed in result.seeds:
+        for stage, seconds in seed.durations.items():
+            # The inputs are prepared once; every seed tells it.
+            before = 0.0 if stage == "inputs" else stages.get(stage, 0.0)
+            stages[stage] = before + seconds
+    own = result.read_seconds + stages.get("inputs", 0.0) + sum(map(seconds_of, result.seeds))
+    times = {
+        "reading from the store": result.read_seconds,
+        **stages,
+        "ablations and the rest" if result.ablations else "the rest": max(result.seconds - own, 0),
+        "everything": result.seconds,
+    }
+    return {name: duration(seconds) for name, seconds in times.items()}
