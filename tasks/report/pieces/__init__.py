@@ -9,17 +9,10 @@ from collections.abc import Callable
 
 from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.panels import Panel
-from meldflow.tasks.report.pieces import (
-    classes,
-    compared,
-    confusion,
-    network,
-    protocols,
-    reliability,
-)
+from meldflow.tasks.report.pieces import classes, compared, network, protocols, reliability
 
 FIGURES: dict[str, Callable[[TrainResult], tuple[Panel, ...]]] = {
-    "confusion": confusion.panels,
+    "confusion": classes.confusion_panels,
     "per_class": classes.per_class_panels,
     "roc": classes.roc_panels,
     "reliability": reliability.panels,

@@ -9,7 +9,7 @@ from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.blocks import Cell, Table
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import DASH, spread
-from meldflow.tasks.report.pieces import confusion
+from meldflow.tasks.report.pieces.classes import confusion_panel
 from meldflow.tasks.report.pieces.naming import model_name, over_seeds, rules, spoken
 
 
@@ -50,7 +50,7 @@ def panels(result: TrainResult) -> tuple[Panel, ...]:
     if not shown.beside:
         return ()
     return tuple(
-        confusion.panel(
+        confusion_panel(
             f"{name[:1].upper()}{name[1:]} on {part}", judged[result.winner], result.classes
         )
         for part, judged in {rules(result).judge: shown.judged, **shown.beside}.items()
