@@ -15,14 +15,12 @@ import typer
 from meldflow.flows.cli.parameters import spread
 from meldflow.flows.cli.screen.terminal import out
 
-HABITS: dict[str, Any] = {"context_settings": {"help_option_names": ["-h", "--help"]}}
-
 app = typer.Typer(
     name="meldflow",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    **HABITS,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 DATA, FEATURES, STORE = "Data", "Features", "Store"

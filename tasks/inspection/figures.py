@@ -157,16 +157,6 @@ def envelope(
     return begins / rate, low, high
 
 
-def _reason(name: str, missing: Missing) -> Panel:
-    """What stands where a figure cannot."""
-
-    def draw(axes: Axes, theme: Theme) -> None:
-        axes.axis("off")
-        axes.text(0, 1, why(missing), va="top", wrap=True, color=theme.soft, parse_math=False)
-
-    return Panel(f"No {name}", why(missing), draw, aspect=6)
-
-
 FIGURES: Mapping[str, Callable[[Inspection], Drawn]] = {
     "entropy": entropy_figure,
     "frames": page_sheet,
@@ -179,4 +169,12 @@ FILES: Mapping[str, Callable[[Inspection], Drawn]] = {**FIGURES, "frames": file_
 
 def panels(name: str, drawn: Drawn) -> tuple[Panel, ...]:
     """The panels of a figure; one that tells the reason where there are none."""
-    return (_reason(name, drawn),) if isinstance(drawn, Missing) else drawn
+    if not isinstance(drawn, Missing):
+        return drawn
+    reason = why(drawn)
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        axes.axis("off")
+        axes.text(0, 1, reason, va="top", wrap=True, color=theme.soft, parse_math=False)
+
+    return (Panel(f"No {name}", reason, draw, aspect=6),)

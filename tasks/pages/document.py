@@ -28,8 +28,5 @@ def render_document(
 
 def _drawn(panel: Panel) -> dict[str, str]:
     """Theme → the panel in it, a PNG as a data URI."""
-    pictures = {theme.name: render((panel,), theme) for theme in THEMES}
-    return {
-        name: f"data:image/png;base64,{base64.b64encode(png).decode()}"
-        for name, png in pictures.items()
-    }
+    pictures = {theme.name: base64.b64encode(render((panel,), theme)) for theme in THEMES}
+    return {name: f"data:image/png;base64,{png.decode()}" for name, png in pictures.items()}

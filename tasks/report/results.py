@@ -8,7 +8,6 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from meldflow.models.judging.protocols import PROTOCOLS
-from meldflow.models.judging.records import Judgement
 from meldflow.models.training.result import TrainResult
 
 RECORD = "results.json"
@@ -33,7 +32,7 @@ def load_result(file: Path) -> TrainResult | None:
 
 def _whole(result: TrainResult) -> bool:
     """Whether a page can be made of it, which the types alone do not say."""
-    needed = {"network", "svm", "majority"}
+    needed, k = {"network", "svm", "majority"}, len(result.classes)
     parts = [part for seed in result.seeds for part in (seed.judged, *seed.beside.values())]
     return bool(
         result.protocol in PROTOCOLS
@@ -42,15 +41,12 @@ def _whole(result: TrainResult) -> bool:
         and len(result.test_ids) == len(result.test_truth)
         and all(seed.history for seed in result.seeds)
         and all(needed <= part.keys() for part in parts)
-        and all(_fits(one, result) for part in parts for one in part.values())
-    )
-
-
-def _fits(judged: Judgement, result: TrainResult) -> bool:
-    """Whether a judgement speaks of the classes that the record names."""
-    k = len(result.classes)
-    return (
-        len(judged.per_class) == k
-        and len(judged.roc) in (0, k)
-        and [len(row) for row in judged.confusion] == [k] * k
+        # Of the classes that the record names, each of them.
+        and all(
+            len(one.per_class) == k
+            and len(one.roc) in (0, k)
+            and [len(row) for row in one.confusion] == [k] * k
+            for part in parts
+            for one in part.values()
+        )
     )

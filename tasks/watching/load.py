@@ -55,12 +55,10 @@ class LoadSeries:
         """``seconds`` since the start, ``worker`` and the measures, shape (n,), by time."""
         # A copy: one thread alone adds, but may be at it still when a run has ended.
         rows = [(seconds, one) for seconds, loads in list(self._looks) for one in loads]
-        measures = {
-            name: np.array([getattr(one, name) for _, one in rows], dtype=np.float32)
-            for name in MEASURES
-        }
         return {
             "seconds": np.array([seconds for seconds, _ in rows], dtype=np.float32),
             "worker": np.array([one.worker for _, one in rows], dtype=object),
-            **measures,
+        } | {
+            name: np.array([getattr(one, name) for _, one in rows], dtype=np.float32)
+            for name in MEASURES
         }

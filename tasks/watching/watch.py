@@ -172,12 +172,11 @@ class Watch:
         shown.progress(PROGRESS, now.share, words.in_words(now, self._now), figures(now))
         rows = words.worker_table(self._now, now.effort.lost_workers)
         shown.table(WORKERS, rows, WORKERS_WORDS)
-        self._show_failures(monitor)
+        self._show_failures(shown, monitor)
 
-    def _show_failures(self, monitor: Monitor) -> None:
+    def _show_failures(self, shown: Artifacts, monitor: Monitor) -> None:
         failures, rows = monitor.failed_rows()
-        shown = self._artifacts
-        if shown is not None and failures:
+        if failures:
             shown.table(FAILURES, words.failure_table(failures, rows), FAILURES_WORDS)
             each = words.failed_utterances(self._run.url, failures, rows)
             shown.markdown(FAILED, each, FAILED_WORDS)
@@ -207,7 +206,7 @@ class Watch:
             done = ", ".join((words.how_far(now), *words.trouble(now.effort)))
             said = f"**{done}.** {words.text(headline(report))}"
             shown.progress(PROGRESS, now.share, said, figures(now))
-            self._show_failures(self._monitor)
+            self._show_failures(shown, self._monitor)
         shown.markdown(REPORT, markdown(report), words.text(headline(report)))
 
 

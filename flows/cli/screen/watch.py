@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from meldflow.flows.serving.runs import RunSeen, RunView
     from meldflow.tasks.watching.recorded import RecordedRun
 
-TROUBLE = ("lost_workers", "retries")
-"""What a run's progress counts of it."""
-
 COLOURS = {
     "COMPLETED": "green",
     "FAILED": "red",
@@ -58,6 +55,7 @@ def show_runs(runs: Sequence[RunSeen]) -> None:
     table.add_column("")
     for run in runs:
         share = run.share
+        lost, retries = (int(run.progress.get(one) or 0) for one in ("lost_workers", "retries"))
         table.add_row(
             # Names that nobody chose begin with it.
             Text(run.name if run.name.startswith(run.flow) else f"{run.name} ({run.flow})"),
@@ -66,7 +64,7 @@ def show_runs(runs: Sequence[RunSeen]) -> None:
             duration(run.seconds) if run.started else "",
             "" if share is None else f"{share:.0%}",
             # In words: names need the room that columns of zeros would take.
-            ", ".join(troubles(*(int(run.progress.get(one) or 0) for one in TROUBLE))),
+            ", ".join(troubles(lost, retries)),
         )
     out.print(table)
 
