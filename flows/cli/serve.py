@@ -39,7 +39,6 @@ Api = Annotated[
     ),
 ]
 
-
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

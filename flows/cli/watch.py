@@ -14,7 +14,6 @@ from meldflow.tasks.options.fields import OneOf
 if TYPE_CHECKING:
     from meldflow.flows.serving.runs import RunView
 
-
 STATES = (
     *("scheduled", "pending", "running", "paused", "cancelling"),
     *("completed", "failed", "crashed", "cancelled"),

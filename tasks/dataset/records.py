@@ -21,7 +21,6 @@ FEW = 5
 
 _SUBJECT = r"^([^/]+)(?:/dia(\d+)(?:_utt(\d+))?)?$"
 
-
 ABSENT = Clip(path="", sha256=NO_FILE, size=0, mtime_ns=0, seconds=math.nan)
 """The clip of an utterance that has none; with a path, one that is not there."""
 

@@ -31,7 +31,6 @@ FILM, PAL = Fraction(24000, 1001), Fraction(25)
 SHORTEST, LONGEST = 0.4, 4.0
 """Limits of a clip, seconds."""
 
-
 COLUMNS = (
     *("Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID"),
     *("Season", "Episode", "StartTime", "EndTime"),
