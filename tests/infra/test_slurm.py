@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from meldflow.storage import open_store
 from tests import fragile
 from tests.infra.slurm import Slurm, User
 from tests.paths import IMPORTS, ROOT
@@ -93,6 +92,7 @@ def account_of(slurm: Slurm, folder: Path, python: str, *identity: str) -> Accou
         "PATH": f"{programs}:{os.environ['PATH']}",
         "HOME": str(folder),
         "PYTHON": python,
+        "LD_LIBRARY_PATH": str(folder / "lib"),
         "PYTHONPATH": os.pathsep.join(known),
         "PYTHONDONTWRITEBYTECODE": "1",
         "MELDFLOW_CLUSTER": str(folder / "slurm.yaml"),
@@ -184,7 +184,6 @@ def test_a_flow_that_is_cancelled_takes_its_workers_along(root: Account) -> None
     assert root.finish(again) == "COMPLETED", root.said(again)
     assert "resumed" in root.said(again)
     assert differences(root.store, truth) == 0
-    assert len(open_store(root.store).history()) >= 1
 
 
 def test_a_profile_that_slurm_refuses_leaves_nothing_behind(root: Account) -> None:
