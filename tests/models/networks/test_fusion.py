@@ -19,7 +19,7 @@ from meldflow.models.networks.fitted import Fitted, Output
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.fusion.inputs import SOMEBODY, Inputs, dialogues, frequent, prepare
 from meldflow.models.networks.fusion.network import FusionNetwork, dialogues_of, keep_some
-from meldflow.models.networks.fusion.training import untrained as untrained_network
+from meldflow.models.networks.fusion.network import untrained as untrained_network
 from meldflow.models.networks.training import fit
 from meldflow.models.schema.errors import UsageError
 from tests.models.tables import make_table

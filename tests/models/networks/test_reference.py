@@ -24,8 +24,12 @@ from meldflow.models.networks.reference.inputs import (
     standardise,
     to_width,
 )
-from meldflow.models.networks.reference.network import PARAMETERS, ReferenceNetwork, Vectors
-from meldflow.models.networks.reference.training import untrained
+from meldflow.models.networks.reference.network import (
+    PARAMETERS,
+    ReferenceNetwork,
+    Vectors,
+    untrained,
+)
 from meldflow.models.networks.training import fit
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS
