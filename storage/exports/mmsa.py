@@ -43,8 +43,7 @@ from numpy.typing import NDArray
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import EMOTIONS
-from meldflow.storage.exports.formats import Advance, Outcome
-from meldflow.storage.exports.selection import Exported, Selection
+from meldflow.storage.exports.selection import Advance, Exported, Outcome, Selection
 from meldflow.storage.format.arrays import FeatureArray, RaggedArray, by_partition
 from meldflow.storage.format.columns import ColumnTable
 

@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from meldflow.models.schema.features import ArraySpec
-from meldflow.storage.exports.formats import Advance, Outcome
-from meldflow.storage.exports.selection import Exported, Selection
+from meldflow.storage.exports.selection import Advance, Exported, Outcome, Selection
 from meldflow.storage.format.arrays import FeatureArray, RaggedArray
 from meldflow.storage.format.axes import UTTERANCE, described
 

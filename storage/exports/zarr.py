@@ -16,8 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from meldflow.models.schema.features import ArraySpec
-from meldflow.storage.exports.formats import Advance, Outcome
-from meldflow.storage.exports.selection import Exported, Selection
+from meldflow.storage.exports.selection import Advance, Exported, Outcome, Selection
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import RaggedArray
 from meldflow.storage.format.axes import UTTERANCE, axes_of, described

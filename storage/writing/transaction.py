@@ -27,18 +27,11 @@ from meldflow.storage.format import clip_facts, layout
 from meldflow.storage.format.catalogue import CatalogueChange, change_between, merge_catalogue
 from meldflow.storage.format.columns import ColumnTable, group_of
 from meldflow.storage.format.run_table import RunEntry
-from meldflow.storage.format.tables import (
-    partition_of,
-    refuse_other_data,
-    state_table,
-    utterance_table,
-)
 from meldflow.storage.places import branches, location
 from meldflow.storage.places.branches import BRANCH_PREFIX, root_of, run_branches
 from meldflow.storage.places.patience import ICECHUNK, open_root, patiently
 from meldflow.storage.places.place import Lock, place_of
-from meldflow.storage.planning.plan import SOURCE_COLUMN, Plan, plan
-from meldflow.storage.planning.unpublished import resumable, unpublished
+from meldflow.storage.reading.plan import SOURCE_COLUMN, Plan, plan
 from meldflow.storage.reading.snapshot import open_store
 from meldflow.storage.writing import room
 from meldflow.storage.writing.partition import Fork, Written
@@ -118,9 +111,9 @@ class Run:
         """Extractors of the published state whose networks have such weights."""
         self._last_commit = time.monotonic()
         root = root_of(self._repository, self.branch)
-        self.partition = partition_of(root)
-        self.utterances = utterance_table(root)
-        self._states = {spec.name: state_table(root, spec) for spec in specs}
+        self.partition = layout.partition_of(root)
+        self.utterances = layout.utterance_table(root)
+        self._states = {spec.name: layout.state_table(root, spec) for spec in specs}
         self._facts: dict[Modality, ColumnTable] = {}
         self.entry = RunEntry(root, self.branch, origin)
 
@@ -133,8 +126,7 @@ class Run:
         """Brings the catalogue up to date and makes room for every new row."""
         session = self._write()
         root = open_root(session, "r+")
-        refuse_other_data(self._place.name, self.utterances, utterances)
-        change = merge_catalogue(self.utterances, utterances)
+        change = merge_catalogue(self.utterances, utterances, self._place.name)
         self.utterances.write(root.require_group(layout.UTTERANCES))
         for modality in clip_facts.RECORDS:
             self._facts[modality] = clip_facts.make_room(root, modality, len(self.utterances))
@@ -241,7 +233,7 @@ class Run:
 
     def _tidy(self) -> None:
         """Deletes the branches that nobody would miss; its own is one by now."""
-        missed = {one.run for one in unpublished(self._repository) if one.rows}
+        missed = {one.run for one in branches.unpublished(self._repository) if one.rows}
         for branch in set(run_branches(self._repository)) - missed:
             self._repository.delete_branch(branch)
 
@@ -253,14 +245,15 @@ class Run:
             if one.tried
         )
         # Against main, since a resumed run finds what it did before it died.
-        change = change_between(utterance_table(root_of(self._repository, "main")), self.utterances)
+        before = layout.utterance_table(root_of(self._repository, "main"))
+        change = change_between(before, self.utterances)
         summary = "; ".join(filter(None, (str(change), rates)))
         self.entry.finish(summary)
         self._commit(self._write(), summary, published=True)
 
     def _claim_branch(self) -> tuple[str, bool]:
         """The branch of a dead run that this one may go on with, else a new one."""
-        found = resumable(self._repository, self.url, self._specs)
+        found = branches.resumable(self._repository, self.url, self._specs)
         if found is not None:
             return found, True
         branch = f"{BRANCH_PREFIX}{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
