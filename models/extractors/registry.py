@@ -116,12 +116,9 @@ def packages(extractors: Collection[str]) -> tuple[str, ...]:
         distribution = _known()[name].distribution
         if distribution is not None:
             required = (one for one in distribution.requires or () if "extra ==" not in one)
-            wanted |= dict.fromkeys((distribution.name, *map(_name_of, required)))
+            named = (re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in required)
+            wanted |= dict.fromkeys((distribution.name, *named))
     return tuple(wanted)
-
-
-def _name_of(requirement: str) -> str:
-    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
 
 
 def build(

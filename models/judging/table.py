@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meldflow.models.judging.target import EMOTION, Target
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import parted
-from meldflow.models.schema.utterances import utterance_id
+from meldflow.models.schema.utterances import EMOTION, Target, utterance_id
 
 MODALITY_ARRAYS: Mapping[str, tuple[str, ...]] = {
     "audio": ("audio/wav2vec2/mean", "audio/librosa/stats", "audio/librosa/tempo"),
@@ -171,7 +170,7 @@ class FeatureTable:
         That is infinity, and NaN among numbers where NaN does not say "undefined here".
         """
         counts = {
-            path: sum(map(_spoilt if path not in self.undefined else _infinite, values))
+            path: sum(_is_spoilt(row, may_be_nan=path in self.undefined) for row in values)
             for path, values in self.features.items()
         }
         return {path: count for path, count in counts.items() if count}
@@ -189,11 +188,7 @@ class FeatureTable:
 _COLUMNS = ("dialogue", "utterance", "speaker", "text", "label")
 
 
-def _infinite(values: NDArray[Any]) -> bool:
-    return bool(np.isinf(values).any())
-
-
-def _spoilt(values: NDArray[Any]) -> bool:
-    """Whether some values are not finite; all NaN says that the feature is missing."""
-    finite = np.isfinite(values)
-    return bool(not finite.all() and not np.isnan(values).all())
+def _is_spoilt(values: NDArray[Any], *, may_be_nan: bool) -> bool:
+    """Whether nobody may have written this; all NaN says that the feature is missing."""
+    nan = np.isnan(values)
+    return bool(np.isinf(values).any() or (not may_be_nan and nan.any() and not nan.all()))

@@ -16,8 +16,15 @@ from meldflow.models.judging.calibration import temperature
 from meldflow.models.judging.metrics import weighted_f1
 from meldflow.models.judging.protocols import Division, Ledger
 from meldflow.models.networks.checkpoint import Checkpoints, Parts, Progress
-from meldflow.models.networks.common import Epoch, TrainConfig, best, class_weights
-from meldflow.models.networks.fitted import Fitted, Output, layers_of
+from meldflow.models.networks.common import (
+    Epoch,
+    Fitted,
+    Output,
+    TrainConfig,
+    best,
+    class_weights,
+    layers_of,
+)
 from meldflow.models.schema.errors import UsageError
 
 Rows = NDArray[np.intp]

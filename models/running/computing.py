@@ -84,8 +84,7 @@ def choose(backend: str, precision: str, device: str, had: Computing | None) -> 
     Raises:
         UsageError: that cannot be had here.
     """
-    kept = had is not None and backend in (AUTO, had.backend) and precision in (AUTO, had.precision)
-    if had is not None and kept:
+    if had and backend in (AUTO, had.backend) and precision in (AUTO, had.precision):
         if why := had.refusal(device):
             raise UsageError(
                 f"the features that are there were computed by {had}: {why}; name another "

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from meldflow.models.judging.records import JUDGED, Candidate, Comparison, Judgement, Scores, Use
-from meldflow.models.networks.common import Epoch
-from meldflow.models.networks.fitted import Layer
+from meldflow.models.networks.common import Epoch, Layer
 from meldflow.models.running.hardware import Hardware
 from meldflow.models.training.networks import Config
 

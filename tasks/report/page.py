@@ -15,7 +15,7 @@ import pandas as pd
 
 from meldflow.models.files import write_atomically
 from meldflow.models.judging.protocols import PROTOCOLS
-from meldflow.models.judging.target import TARGETS
+from meldflow.models.schema.utterances import TARGETS
 from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages import text
 from meldflow.tasks.pages.blocks import Cell

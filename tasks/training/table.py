@@ -18,9 +18,9 @@ from meldflow.models.judging.table import (
     segments,
     wanted,
 )
-from meldflow.models.judging.target import EMOTION, TARGETS
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import ArraySpec, parted
+from meldflow.models.schema.utterances import EMOTION, TARGETS
 from meldflow.storage import Snapshot
 
 
@@ -38,7 +38,7 @@ def load_table(
         snapshot: what to read from.
         network: ``reference`` or ``fusion``.
         modalities: those to read.
-        target: name of what the labels are of, in ``meldflow.models.judging.target.TARGETS``.
+        target: name of what the labels are of, in ``meldflow.models.schema.utterances.TARGETS``.
 
     Raises:
         UsageError: the labels are not there for any utterance.

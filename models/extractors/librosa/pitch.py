@@ -1,4 +1,6 @@
-"""Pitch by autocorrelation, and by the cheapest path through what each frame could be.
+"""Pitch and voicing on the grid of speech frames: by autocorrelation, or by pYIN.
+
+Autocorrelation finds the cheapest path through what each frame could be:
 
 Boersma, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio
 of a sampled sound", IFA Proceedings 17, 1993: the method of Praat. The sound is kept to a band
@@ -9,6 +11,7 @@ FDA evaluation data base (see docs/pitch.md).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -152,3 +155,25 @@ def _cheapest(candidates: _Candidates) -> NDArray[np.float64]:
         path[i - 1] = came_from[i, path[i]]
     chosen: NDArray[np.float64] = hertz[np.arange(n_frames), path]
     return chosen
+
+
+_SPAN = 1024
+"""Samples that pYIN searches for a period: two periods of 32 Hz at 16 kHz."""
+
+Method = Callable[[NDArray[np.float32], int, float, float], NDArray[np.float64]]
+"""Mono sound, its rate, the lowest and the highest pitch (Hz) → f0 of every frame, NaN where
+unvoiced."""
+
+
+def _pyin(samples: NDArray[np.float32], rate: int, fmin: float, fmax: float) -> NDArray[np.float64]:
+    """Probabilistic YIN: Mauch and Dixon, "pYIN", ICASSP 2014, with librosa's defaults."""
+    import librosa
+
+    padded = np.pad(samples, (_SPAN - FRAME) // 2)[: (frames_in(samples.size) - 1) * HOP + _SPAN]
+    f0, _, _ = librosa.pyin(
+        padded, fmin=fmin, fmax=fmax, sr=rate, frame_length=_SPAN, hop_length=HOP, center=False
+    )
+    return np.asarray(f0)
+
+
+PITCH: dict[str, Method] = {"autocorrelation": autocorrelation, "pyin": _pyin}

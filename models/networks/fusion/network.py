@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from meldflow.models.judging.table import FeatureTable
-from meldflow.models.networks.fitted import Output
+from meldflow.models.networks.common import Output
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.fusion.inputs import Inputs, assemble
 from meldflow.models.networks.fusion.inputs import prepare as prepare

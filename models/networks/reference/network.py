@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from meldflow.models.judging.table import FeatureTable
-from meldflow.models.networks.fitted import Output
+from meldflow.models.networks.common import Output
 from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.networks.reference.inputs import Inputs, arrange, raw_inputs
 from meldflow.models.networks.reference.inputs import prepare as prepare

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.judging.table import FeatureTable, extractor_of
-from meldflow.models.judging.target import TARGETS, Target
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.media import Missing, Modality
+from meldflow.models.schema.utterances import TARGETS, Target
 from meldflow.models.training.saved import DAMAGE, SavedModel, damaged, load_model
 from meldflow.tasks.training.predict.extractors import read_by, rebuilt
 from meldflow.tasks.training.predict.features import Say, extract, table_of

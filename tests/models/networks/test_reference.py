@@ -13,8 +13,7 @@ import torch
 from meldflow.models.judging.calibration import log_probabilities
 from meldflow.models.judging.protocols import PROTOCOLS, Division, LeakError, Ledger, divide
 from meldflow.models.judging.table import FeatureTable
-from meldflow.models.networks.common import Epoch, best, class_weights
-from meldflow.models.networks.fitted import Fitted, layers_of
+from meldflow.models.networks.common import Epoch, Fitted, best, class_weights, layers_of
 from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.networks.reference.inputs import (
     WIDTH,
