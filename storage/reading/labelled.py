@@ -179,13 +179,8 @@ def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
 
 def _coordinates(axes: Axes) -> dict[str, xr.Variable]:
     """Names along the dimensions, and where the frames of every utterance lie."""
-    found = {
-        dim: xr.Variable((dim,), np.array(names, dtype=object))
-        for dim, names in axes.labels.items()
-    }
-    for dim, axis in axes.frames.items():
-        size, offset, time = axis.attributes().items()
-        found[size[0]] = xr.Variable((UTTERANCE,), axis.row_size, size[1])
-        found[offset[0]] = xr.Variable((UTTERANCE,), axis.offset, offset[1])
-        found[time[0]] = xr.Variable((dim,), LazilyIndexedArray(Times(axis)), time[1])
+    found = {}
+    for name, dim, values, told in axes.coordinates():
+        lazy = LazilyIndexedArray(Times(values)) if isinstance(values, FrameAxis) else values
+        found[name] = xr.Variable((dim,), lazy, told)
     return found
