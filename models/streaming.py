@@ -5,8 +5,6 @@ through the partitions in random order, holds several of them and shuffles their
 torch, so import it late.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol

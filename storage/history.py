@@ -1,7 +1,5 @@
 """What a store was and became: its states, names for them, and how old ones are forgotten."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Iterable, Iterator

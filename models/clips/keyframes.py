@@ -1,7 +1,5 @@
 """The frames of one stream with the most in them: scored, chosen, upright, scaled."""
 
-from __future__ import annotations
-
 import heapq
 import math
 from typing import Any

@@ -3,8 +3,6 @@
 Frames are ``av.VideoFrame``.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Any

@@ -7,8 +7,6 @@ The last layer was trained to tell what a text is about. How it is said is easie
 the layers before it, so their means are kept as well: ``docs/text-result.md`` has the figures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

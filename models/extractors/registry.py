@@ -6,8 +6,6 @@ Nothing is imported before it is asked for, and no extractor imports torch befor
 One that cannot be imported or used costs a line, and no other extractor anything.
 """
 
-from __future__ import annotations
-
 import difflib
 import functools
 import importlib

@@ -1,7 +1,5 @@
 """What predictions are worth, always over all classes of the target in their fixed order."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

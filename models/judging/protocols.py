@@ -1,10 +1,8 @@
 """Which rows a model is fitted on, chosen on and judged on, and a guard that keeps to it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +126,7 @@ class Ledger:
     chosen: list[Use] = field(default_factory=list)
     judged: list[Use] = field(default_factory=list)
 
-    def copy(self) -> Ledger:
+    def copy(self) -> Self:
         """One with the same entries, to go on with."""
         return replace(self, fitted=[*self.fitted], chosen=[*self.chosen], judged=[*self.judged])
 

@@ -1,10 +1,8 @@
 """What a pinned snapshot gives to training: one row per utterance, in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +136,7 @@ class FeatureTable:
     def __len__(self) -> int:
         return len(self.split)
 
-    def only(self, modalities: Collection[str]) -> FeatureTable:
+    def only(self, modalities: Collection[str]) -> Self:
         """The same utterances, of which only these modalities are known."""
         arrays = {name: paths for name, paths in self.arrays.items() if name in modalities}
         known = {path for paths in arrays.values() for path in paths}

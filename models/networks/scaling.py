@@ -1,7 +1,5 @@
 """Fitted scalers as arrays, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fits a network: AdamW, weighted loss, early stopping and calibration on dev."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

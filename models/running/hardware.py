@@ -1,7 +1,5 @@
 """What machine and which versions a result was made with, and whether its GPU computes."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import functools

@@ -1,7 +1,5 @@
 """What an extractor gives, and what of it may be stored."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

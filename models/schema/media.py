@@ -1,7 +1,5 @@
 """What a clip holds: sound, pictures, facts of its streams, and why one of them is missing."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum

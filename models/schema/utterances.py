@@ -1,7 +1,5 @@
 """What an utterance is, what is told of it, and the words and folders of MELD."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The same procedure with less to go on: modalities alone and in pairs, and no network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations

@@ -1,7 +1,5 @@
 """The networks that can be trained, by name; free of torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, TypeAlias

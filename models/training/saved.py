@@ -1,7 +1,5 @@
 """A trained model kept, read back and used: safetensors and JSON only, nothing is unpickled."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass

@@ -5,8 +5,6 @@ before any work is handed out, and loads neither torch nor transformers; the ext
 what it found. Nothing ever goes from ``pretrained`` to ``random`` by itself.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Published models, and the places where their weights may be, looked through in order."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import logging

@@ -29,8 +29,6 @@ This is MMSA's unaligned form: every modality keeps its own steps, up to the mea
 standard deviations, as MMSA-FET does it. The aligned form takes the times of the words.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ lists, a ragged one a column of lists of them. Where an utterance lacks the feat
 null, which is neither NaN nor an empty list.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from functools import reduce

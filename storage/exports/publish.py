@@ -1,7 +1,5 @@
 """Writing an export: whole, with the record of where it comes from, or not at all."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

@@ -4,11 +4,9 @@ Every format writes the same rows in the same order, so that row i of one file a
 another are the same utterance.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +87,7 @@ class Selection:
         """What ``advance`` is told in all while it is written: rows times arrays."""
         return len(self.rows) * sum(len(one.arrays) for one in self.extractors)
 
-    def keep(self, mask: NDArray[np.bool_], otherwise: str) -> Selection:
+    def keep(self, mask: NDArray[np.bool_], otherwise: str) -> Self:
         """The rows in ``mask``; the others are left out for the reason ``otherwise``."""
         dropped = int((~mask).sum())
         if not dropped:

@@ -5,8 +5,6 @@ dimensions and labels that ``Snapshot.dataset`` gives it. A ragged array is in C
 ragged form: utterance i owns ``frames[frame_offset[i] : frame_offset[i] + frame_row_size[i]]``.
 """
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 from typing import Any
@@ -61,10 +59,10 @@ def _extractor(
     group = root.create_group(one.name, attributes=attributes)
     for name, values in {UTTERANCE: ids, **state}.items():
         _column(group, name, values, UTTERANCE)
-    for name, dim, values, told in axes.coordinates():
-        if isinstance(values, FrameAxis):
-            values = values.seconds(np.arange(values.size))
-        _column(group, name, values, dim, told)
+    for name, dim, along, told in axes.coordinates():
+        if isinstance(along, FrameAxis):
+            along = along.seconds(np.arange(along.size))
+        _column(group, name, along, dim, told)
     lengths = {array.spec.name: len(selection.rows) for array in one.arrays}
     lengths |= {name: int(size.sum()) for name, size in sizes.items()}
     appenders = [

@@ -5,8 +5,6 @@ A data set and an export name them alike: ``utterance``, and what ``ArraySpec.di
 the frames of all utterances without gaps, and ``frame_row_size`` says how many of them each has.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any

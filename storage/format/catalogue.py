@@ -5,8 +5,6 @@ label or speaker is a changed cell; a changed clip or text changes its checksum,
 what the plan calls stale.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ check, and the loser's values are gone. One writer also allows large chunks, so 
 reads a few objects even at a million rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -77,10 +75,10 @@ class ColumnTable:
     def __len__(self) -> int:
         return len(self._arrays[self._columns[0].name])
 
-    def copy(self) -> ColumnTable:
+    def copy(self) -> Self:
         """The same values, which change no more when this table does."""
         arrays = {name: values.copy() for name, values in self._arrays.items()}
-        return ColumnTable(self._columns, arrays, self._dimension)
+        return type(self)(self._columns, arrays, self._dimension)
 
     def grow(self, n_rows: int) -> None:
         """Appends rows that hold the fill values, up to ``n_rows`` in all."""

@@ -7,8 +7,6 @@ array is the frames of all rows one after another, with ``<name>_start`` and
 partition: the whole shards that this partition alone may write.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ A row of an extractor's state names the run that wrote it, so that every feature
 the software and the hardware that gave it.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Mapping

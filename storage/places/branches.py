@@ -5,8 +5,6 @@ What it has committed is on its branch, and stays there until a run goes on with
 discards it by name.
 """
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

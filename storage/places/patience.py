@@ -4,8 +4,6 @@ Icechunk tries a request again by itself, but gives up once a hundred tries in a
 which some requests at once use up within seconds.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import inspect

@@ -1,8 +1,6 @@
 """A snapshot as labelled, lazily loaded xarray objects."""
 
-from __future__ import annotations
-
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
@@ -57,7 +55,7 @@ class Pieces(_Along):
         self.dtype = np.dtype(values.dtype)
 
     @classmethod
-    def of(cls, array: RaggedArray) -> Pieces:
+    def of(cls, array: RaggedArray) -> Self:
         """The frames of all rows in their order; those of a partition lie together."""
         rows = np.flatnonzero(array.row_size)
         starts, stops = array.start[rows], array.start[rows] + array.row_size[rows]

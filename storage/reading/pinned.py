@@ -3,8 +3,6 @@
 A reader holds the snapshot that it opened, whatever runs publish in the meantime.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ That one comparison gives resume, re-extraction on new data, re-extraction of on
 extractor and, on request, another try at failures. It reads small columns only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Room for every row of the catalogue, before anything is written to it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np

@@ -9,8 +9,6 @@ copy of what an earlier one published, and publishes what it compiled if nobody 
 published never changes. Of processes that start at once, the first compiles and the others wait.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import fcntl

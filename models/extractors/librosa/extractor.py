@@ -3,8 +3,6 @@
 McFee et al., "librosa: Audio and Music Signal Analysis in Python", SciPy 2015.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product

@@ -9,8 +9,6 @@ costs of a path are Praat's; band, thresholds and bonus were chosen on every fou
 FDA evaluation data base (see docs/pitch.md).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Context fusion: modalities as sequences, attention across them, and the dialogue around."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The published reference network: three BiLSTMs, attention over modalities, one layer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
