@@ -14,6 +14,7 @@ from meldflow.storage.places.place import place_of
 from meldflow.storage.reading.pinned import resolve
 
 _TAG = re.compile(r"[\w.-]+")
+_ISO = "%Y-%m-%dT%H:%M:%SZ"
 
 RESCUED = "before-rollback-"
 """Start of the tags that keep what a rollback left behind."""
@@ -45,7 +46,7 @@ def log(url: str) -> tuple[State, ...]:
     return tuple(
         State(
             snapshot=one.id,
-            time=_iso(one.written_at),
+            time=f"{one.written_at:{_ISO}}",
             run=str(one.metadata.get("run", "")),
             summary=one.message,
             tags=tuple(name for name, snapshot in names.items() if snapshot == one.id),
@@ -69,7 +70,7 @@ def unpublished(url: str) -> tuple[State, ...]:
     return tuple(
         State(
             snapshot=one.snapshot,
-            time=_iso(one.time),
+            time=f"{one.time:{_ISO}}",
             run=one.run,
             # One writes at a time: it goes on with the newest, or has made it.
             summary=f"{'not published' if number else words}; {one} done",
@@ -184,10 +185,6 @@ def rollback(url: str, ref: str) -> tuple[str, str]:
         except icechunk.IcechunkError as error:
             raise RunError(f"store {url}: a run published in the meantime; try again") from error
         return wanted, rescued
-
-
-def _iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _published(ancestry: Iterable[icechunk.SnapshotInfo]) -> Iterator[icechunk.SnapshotInfo]:

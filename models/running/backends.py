@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,21 +28,6 @@ Arrays = Sequence[NDArray[Any]]
 """The inputs of one forward pass."""
 Shapes = Sequence[tuple[int, ...]]
 """The shape of each input, with -1 where it varies from pass to pass."""
-
-
-class Network(Protocol):
-    """A network with its weights, where and how it runs."""
-
-    @property
-    def device(self) -> str:
-        """``cpu`` or ``cuda``."""
-
-    @property
-    def reuses_shapes(self) -> bool:
-        """Whether inputs of a new shape cost more, so that a few shapes are better than many."""
-
-    def run(self, batches: Iterable[Arrays]) -> list[NDArray[np.float32]]:
-        """What comes out of each batch, one forward pass each."""
 
 
 def ready(
@@ -94,6 +79,7 @@ class TorchNetwork:
     place: torch.device
 
     reuses_shapes = False
+    """Whether inputs of a new shape cost more, so that a few shapes are better than many."""
 
     @property
     def device(self) -> str:
@@ -135,6 +121,10 @@ class OpenVinoNetwork:
         self.request.infer(list(arrays), share_inputs=True)
         # A copy: the next pass writes over the request's own.
         return np.array(self.request.get_output_tensor(0).data, np.float32)
+
+
+Network: TypeAlias = TorchNetwork | OpenVinoNetwork
+"""A network with its weights, where and how it runs."""
 
 
 def _torch(

@@ -6,7 +6,7 @@ import os
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,12 +17,7 @@ import numpy as np
 
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.features import STALE
-from meldflow.storage.exports.selection import (
-    Advance,
-    Exported,
-    Outcome,
-    Selection,
-)
+from meldflow.storage.exports.selection import Advance, Exported, Outcome, Selection
 from meldflow.storage.places.place import place_of
 
 LICENCES = (
@@ -37,24 +32,31 @@ PACKAGES = ("meldflow", "icechunk", "numpy", "pyarrow", "zarr")
 
 def describe(outcome: Outcome, *, format_name: str, command: str) -> dict[str, Any]:
     """Everything that is needed to know what an export holds and to make it again, as JSON."""
-    selection = outcome.selection
-    splits = selection.snapshot.utterances["split"][selection.rows]
+    selection, snapshot = outcome.selection, outcome.selection.snapshot
+    splits = snapshot.utterances["split"][selection.rows]
+    all_random = snapshot.random_weights()
+    random = [one.name for one in selection.extractors if one.name in all_random]
+    extractors = {one.name: _extractor(one, selection) for one in selection.extractors}
     return {
         "format": format_name,
-        "snapshot": selection.snapshot.id,
-        "store": selection.snapshot.url,
+        "snapshot": snapshot.id,
+        "store": snapshot.url,
         "ref": selection.ref,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
-        "warnings": _warnings(outcome),
-        "random_weights": _random_weights(selection),
+        "warnings": [*_warnings(random, extractors), *outcome.remarks],
+        "random_weights": random,
         "utterances": {
             "exported": len(selection.rows),
             "by_split": dict(sorted(Counter(splits.tolist()).items())),
             "left_out": dict(selection.left_out),
         },
-        "extractors": {one.name: _extractor(one, selection) for one in selection.extractors},
-        "missing": _missing(selection),
+        "extractors": extractors,
+        "missing": [
+            {"utterance": snapshot.ids[row], "extractor": one.name, "reason": why, "message": more}
+            for one in selection.extractors
+            for row, why, more in one.reasons(selection.rows)
+        ],
         "details": dict(outcome.details),
         "licences": list(LICENCES),
         "software": {"python": platform.python_version()} | {one: version(one) for one in PACKAGES},
@@ -62,37 +64,21 @@ def describe(outcome: Outcome, *, format_name: str, command: str) -> dict[str, A
     }
 
 
-def _reasons(one: Exported, selection: Selection) -> Counter[str]:
-    """Why exported utterances lack the extractor's feature → how many."""
-    return Counter(reason for _, reason, _ in one.reasons(selection.rows))
-
-
-def _random_weights(selection: Selection) -> list[str]:
-    """The exported extractors whose networks have random weights."""
-    random = selection.snapshot.random_weights()
-    return [one.name for one in selection.extractors if one.name in random]
-
-
-def _warnings(outcome: Outcome) -> list[str]:
+def _warnings(random: Collection[str], extractors: Mapping[str, Any]) -> Iterator[str]:
     """What nobody should overlook, in plain sentences, the worst first."""
-    selection = outcome.selection
-    random = ", ".join(_random_weights(selection))
-    stale = {one.name: _reasons(one, selection)[STALE] for one in selection.extractors}
-    return [
-        *([f"RANDOM WEIGHTS: the features of {random} mean nothing"] if random else ()),
-        *(
-            f"{name}: {number} stale, which count as missing; they belong to an earlier clip, text "
-            "or key than the catalogue's, `meldflow extract` renews them"
-            for name, number in stale.items()
-            if number
-        ),
-        *outcome.remarks,
-    ]
+    if random:
+        yield f"RANDOM WEIGHTS: the features of {', '.join(random)} mean nothing"
+    for name, one in extractors.items():
+        if number := one["utterances"]["stale"]:
+            yield (
+                f"{name}: {number} stale, which count as missing; they belong to an earlier clip, "
+                "text or key than the catalogue's, `meldflow extract` renews them"
+            )
 
 
 def _extractor(one: Exported, selection: Selection) -> dict[str, Any]:
     described = ("key", "version", "modality", "parameters", "weights", "arrays")
-    why = _reasons(one, selection)
+    why = Counter(reason for _, reason, _ in one.reasons(selection.rows))
     missing = why.total()
     counts = {"ok": len(selection.rows) - missing, "missing": missing, "stale": why[STALE]}
     return {
@@ -100,15 +86,6 @@ def _extractor(one: Exported, selection: Selection) -> dict[str, Any]:
         "utterances": counts,
         "reasons": dict(why.most_common()),
     }
-
-
-def _missing(selection: Selection) -> list[dict[str, str]]:
-    ids = selection.snapshot.ids
-    return [
-        {"utterance": ids[row], "extractor": one.name, "reason": reason, "message": message}
-        for one in selection.extractors
-        for row, reason, message in one.reasons(selection.rows)
-    ]
 
 
 def _runs(selection: Selection) -> list[dict[str, Any]]:
