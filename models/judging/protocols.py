@@ -207,14 +207,10 @@ def divide(table: FeatureTable, protocol: Protocol) -> Division:
         UsageError: a part is empty, a label is unknown, the rows to fit on hold fewer than two
             classes, or none of them has any feature.
     """
-    parts: dict[str, str] = {
-        purpose: getattr(protocol, purpose) for purpose in ("fit", "fit_svm", "choose", "judge")
-    }
-    rows = {
-        purpose: PARTS[part](table.split) if part else np.empty(0, np.intp)
-        for purpose, part in parts.items()
-    }
-    for purpose, part in parts.items():
+    rows: dict[str, Rows] = {}
+    for purpose in ("fit", "fit_svm", "choose", "judge"):
+        part = getattr(protocol, purpose)
+        rows[purpose] = PARTS[part](table.split) if part else np.empty(0, np.intp)
         if part and not len(rows[purpose]):
             raise UsageError(
                 f"snapshot {table.snapshot} has no {part} rows; protocol {protocol.name} needs "
@@ -224,9 +220,9 @@ def divide(table: FeatureTable, protocol: Protocol) -> Division:
     for purpose in ("fit", "fit_svm"):
         seen = set(labels[rows[purpose]].tolist())
         if len(seen) < 2:
-            only = table.target.classes[seen.pop()]
+            part, only = getattr(protocol, purpose), table.target.classes[seen.pop()]
             raise UsageError(
-                f"all {parts[purpose]} rows are {only}; a classifier needs two {table.target.name}s"
+                f"all {part} rows are {only}; a classifier needs two {table.target.name}s"
             )
     if not any(table.present_modality(m)[rows["fit"]].any() for m in table.arrays):
         raise UsageError(f"no {protocol.fit} row of snapshot {table.snapshot} has any feature")
