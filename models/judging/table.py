@@ -149,8 +149,7 @@ class FeatureTable:
 
     def ids(self) -> list[str]:
         """The name of every utterance, e.g. ``train/dia12_utt3``."""
-        named = zip(self.split, self.dialogue, self.utterance, strict=True)
-        return [utterance_id(*key) for key in named]
+        return list(map(utterance_id, self.split, self.dialogue, self.utterance))
 
     def present(self, path: str) -> NDArray[np.bool_]:
         """Which utterances have the array ``path`` (any value that is not NaN), shape (n,)."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from meldflow.models.judging.calibration import temperature
 from meldflow.models.judging.metrics import weighted_f1
-from meldflow.models.judging.protocols import Division, Ledger
+from meldflow.models.judging.protocols import Division, Ledger, Rows
 from meldflow.models.networks.checkpoint import Checkpoints, Parts, Progress
 from meldflow.models.networks.common import (
     Epoch,
@@ -24,8 +24,6 @@ from meldflow.models.networks.common import (
     layers_of,
 )
 from meldflow.models.schema.errors import UsageError
-
-Rows = NDArray[np.intp]
 
 _MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """Precision → what products are computed in, where that is not float32."""
