@@ -144,10 +144,12 @@ def _openvino(
     openvino = silent_openvino()
     kinds = openvino.Type
     precision = {"fp32": kinds.f32, "bf16": kinds.bf16, "fp16": kinds.f16}[computing.precision]
-    model = openvino.convert_model(
-        _traced(module, example),
-        example_input=tuple(map(torch.from_numpy, example)),
-    )
+    tensors = tuple(map(torch.from_numpy, example))
+    with torch.inference_mode(), warnings.catch_warnings():
+        # Of what is fixed by tracing; that nothing else is, the tests show on other lengths.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(module, tensors, check_trace=False)
+    model = openvino.convert_model(traced, example_input=tensors)
     model.reshape({number: list(shape) for number, shape in enumerate(shapes)})
     options = {
         "INFERENCE_PRECISION_HINT": precision,
@@ -182,15 +184,6 @@ def _compiled(openvino: Any, model: Any, options: dict[str, Any]) -> Any:
                 f"({error}); make room, or name another folder in TMPDIR"
             ) from error
         return openvino.Core().compile_model(file, "CPU", options)
-
-
-def _traced(module: torch.nn.Module, example: Arrays) -> Any:
-    import torch
-
-    with torch.inference_mode(), warnings.catch_warnings():
-        # Of what is fixed by tracing; that nothing else is, the tests show on other lengths.
-        warnings.simplefilter("ignore")
-        return torch.jit.trace(module, tuple(map(torch.from_numpy, example)), check_trace=False)
 
 
 def silent_openvino() -> Any:

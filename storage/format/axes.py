@@ -37,8 +37,9 @@ class FrameAxis:
         """Every utterance's first frame, shape (n_utterances,)."""
         return np.cumsum(self.row_size) - self.row_size
 
-    def seconds(self, frames: NDArray[np.int64]) -> NDArray[np.float64]:
-        """When each of ``frames`` begins, counted from the start of its utterance's clip."""
+    def seconds(self, first: int, last: int) -> NDArray[np.float64]:
+        """When frames ``first`` to ``last`` (exclusive) begin, from the start of their clips."""
+        frames = np.arange(first, last)
         owner = np.searchsorted(np.cumsum(self.row_size), frames, side="right")
         return np.asarray((frames - self.offset[owner]) / self.rate)
 

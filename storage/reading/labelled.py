@@ -1,11 +1,12 @@
 """A snapshot as labelled, lazily loaded xarray objects."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 import xarray as xr
 import zarr
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 from xarray.core.indexing import LazilyIndexedArray
@@ -18,14 +19,13 @@ from meldflow.storage.reading.pinned import Pinned
 
 
 class _Along(BackendArray):
-    """An array that is made from a range of its first dimension."""
+    """An array that is made from a range of its first dimension, of which it holds nothing."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    def between(self, first: int, last: int) -> NDArray[Any]:
-        """Entries ``first`` to ``last`` (exclusive)."""
-        raise NotImplementedError
+    def __init__(
+        self, shape: tuple[int, ...], dtype: DTypeLike, between: Callable[[int, int], NDArray[Any]]
+    ) -> None:
+        """``between`` gives entries from the first to the last (exclusive)."""
+        self.shape, self.dtype, self.between = shape, np.dtype(dtype), between
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         support = indexing.IndexingSupport.BASIC
@@ -43,7 +43,7 @@ class _Along(BackendArray):
         return block[(np.arange(wanted.start, wanted.stop, wanted.step) - low, *inner)]
 
 
-class Pieces(_Along):
+class Pieces:
     """Parts of a stored array, one after another."""
 
     def __init__(self, values: zarr.Array[Any], bounds: NDArray[np.int64]) -> None:
@@ -51,8 +51,6 @@ class Pieces(_Along):
         self._values, self._bounds = values, bounds
         self.sizes = bounds[:, 1] - bounds[:, 0]
         self._ends = np.cumsum(self.sizes)
-        self.shape = (int(self.sizes.sum()), *values.shape[1:])
-        self.dtype = np.dtype(values.dtype)
 
     @classmethod
     def of(cls, array: RaggedArray) -> Self:
@@ -76,19 +74,6 @@ class Pieces(_Along):
             block, at = read_span(self._values, int(low), int(high))
             parts.append(block[low - at : high - at])
         return np.concatenate(parts)
-
-
-class Times(_Along):
-    """When each frame of an axis begins; nothing is held of it."""
-
-    def __init__(self, axis: FrameAxis) -> None:
-        self._axis = axis
-        self.shape = (axis.size,)
-        self.dtype = np.dtype(np.float64)
-
-    def between(self, first: int, last: int) -> NDArray[Any]:
-        """Seconds of the frames ``first`` to ``last`` (exclusive)."""
-        return self._axis.seconds(np.arange(first, last))
 
 
 LABELS = {
@@ -152,7 +137,9 @@ def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr
         pieces = Pieces(stored.values, np.array([[0, n_rows]]))
         starts = range(0, n_rows, pinned.partition)
         chunks = tuple(min(pinned.partition, n_rows - start) for start in starts)
-    lazy = xr.Variable(dims, LazilyIndexedArray(pieces), described(spec))
+    shape = (sum(chunks), *stored.values.shape[1:])
+    along = _Along(shape, stored.values.dtype, pieces.between)
+    lazy = xr.Variable(dims, LazilyIndexedArray(along), described(spec))
     named = f"{pinned.id}/{extractor}/{spec.name}"
     return lazy.chunk({dims[0]: chunks}, name=named)
 
@@ -179,6 +166,8 @@ def _coordinates(axes: Axes) -> dict[str, xr.Variable]:
     """Names along the dimensions, and where the frames of every utterance lie."""
     found = {}
     for name, dim, values, told in axes.coordinates():
-        lazy = LazilyIndexedArray(Times(values)) if isinstance(values, FrameAxis) else values
-        found[name] = xr.Variable((dim,), lazy, told)
+        held: Any = values
+        if isinstance(values, FrameAxis):
+            held = LazilyIndexedArray(_Along((values.size,), np.float64, values.seconds))
+        found[name] = xr.Variable((dim,), held, told)
     return found
