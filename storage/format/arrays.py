@@ -31,15 +31,19 @@ class FixedArray:
 
     def read(self, rows: NDArray[np.int64]) -> Sequence[NDArray[Any]]:
         """The values of ``rows``, ascending, by one read from the first of them to the last."""
-        return [np.asarray(value) for value in self.gather(rows)]
+        if not rows.size:
+            return []
+        block, begin = read_span(self.values, int(rows[0]), int(rows[-1]) + 1)
+        block[rows[self.stale[rows]] - begin] = self.values.fill_value
+        return [np.asarray(block[row - begin]) for row in rows.tolist()]
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The values of ``rows``, ascending, shape (n_rows, …); never many more in memory."""
         found = np.empty((rows.size, *self.values.shape[1:]), self.values.dtype)
         done = 0
         for some in by_partition(rows, GATHERED):
-            block, begin = read_span(self.values, int(some[0]), int(some[-1]) + 1)
-            found[done : done + some.size] = block[some - begin]
+            first, last = int(some[0]), int(some[-1]) + 1
+            found[done : done + some.size] = np.asarray(self.values[first:last])[some - first]
             done += some.size
         found[self.stale[rows]] = self.values.fill_value
         return found
