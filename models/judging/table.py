@@ -187,5 +187,6 @@ _COLUMNS = ("dialogue", "utterance", "speaker", "text", "label")
 
 def _is_spoilt(values: NDArray[Any], *, may_be_nan: bool) -> bool:
     """Whether nobody may have written this; all NaN says that the feature is missing."""
-    nan = np.isnan(values)
-    return bool(np.isinf(values).any() or (not may_be_nan and nan.any() and not nan.all()))
+    if may_be_nan:
+        return bool(np.isinf(values).any())
+    return bool(not np.isfinite(values).all() and not np.isnan(values).all())
