@@ -168,7 +168,10 @@ def rollback(url: str, ref: str) -> tuple[str, str]:
         current, wanted = repository.lookup_branch("main"), resolve(repository, url, ref)
         if wanted == current:
             raise UsageError(f"store {url}: {ref} is the current state already")
-        published = _reachable(repository)
+        # On main, and those that rollbacks left behind.
+        histories = [repository.ancestry(branch="main")]
+        histories += [repository.ancestry(tag=name) for name in repository.list_tags()]
+        published = {one.id for history in histories for one in _published(history)}
         if wanted not in published:
             raise UsageError(
                 f"store {url}: {ref} was never published; `meldflow log` lists what was"
@@ -194,13 +197,6 @@ def _published(ancestry: Iterable[icechunk.SnapshotInfo]) -> Iterator[icechunk.S
         for one in ancestry
         if one.metadata.get("published") or one.message == "create the store"
     )
-
-
-def _reachable(repository: icechunk.Repository) -> set[str]:
-    """Published states on main, and those that rollbacks left behind."""
-    histories = [repository.ancestry(branch="main")]
-    histories += [repository.ancestry(tag=name) for name in repository.list_tags()]
-    return {one.id for history in histories for one in _published(history)}
 
 
 MOST_DAYS = 36_500
