@@ -126,7 +126,8 @@ class FeatureTable:
 
     def __post_init__(self) -> None:
         """Refuses a column or a feature of another length than ``split`` (``UsageError``)."""
-        named = {name: getattr(self, name) for name in _COLUMNS} | dict(self.features)
+        columns = ("dialogue", "utterance", "speaker", "text", "label")
+        named = {name: getattr(self, name) for name in columns} | dict(self.features)
         for name, values in named.items():
             if len(values) != len(self.split):
                 raise UsageError(
@@ -180,9 +181,6 @@ class FeatureTable:
         """
         flags = [self.present(path) for path in self.arrays[modality]]
         return np.asarray(np.logical_or.reduce(flags), dtype=bool)
-
-
-_COLUMNS = ("dialogue", "utterance", "speaker", "text", "label")
 
 
 def _is_spoilt(values: NDArray[Any], *, may_be_nan: bool) -> bool:
