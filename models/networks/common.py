@@ -1,7 +1,5 @@
 """What both networks are trained by, and what they say of rows; free of torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import (
@@ -189,7 +187,7 @@ class Fitted:
     """What else a saved model needs to be built again, JSON values."""
 
 
-def layers_of(network: nn.Module) -> tuple[Layer, ...]:
+def layers_of(network: "nn.Module") -> tuple[Layer, ...]:
     """The parts of a network and their trainable parameters, its own parameters last."""
     found = [
         Layer(name=name, kind=type(part).__name__.strip("_"), parameters=_count(part))
@@ -201,5 +199,5 @@ def layers_of(network: nn.Module) -> tuple[Layer, ...]:
     return tuple(one for one in found if one.parameters)
 
 
-def _count(part: nn.Module) -> int:
+def _count(part: "nn.Module") -> int:
     return sum(p.numel() for p in part.parameters() if p.requires_grad)

@@ -3,8 +3,6 @@
 Its whole partitions are the cheapest way through all its features.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -119,19 +117,6 @@ class FailedRow:
     clip: str
 
 
-def open_store(url: str, ref: str = "main") -> Snapshot:
-    """A snapshot of the store at ``url``, pinned.
-
-    Args:
-        url: the store's folder, or ``s3://bucket/name``.
-        ref: a branch, a tag or a snapshot id.
-
-    Raises:
-        UsageError: there is no store, it has another schema, or no such snapshot.
-    """
-    return Snapshot.open(url, ref)
-
-
 @dataclass(frozen=True)
 class Snapshot(Pinned):
     """An immutable state of a store, and what can be made of it."""
@@ -155,7 +140,7 @@ class Snapshot(Pinned):
             url=place_of(self.url).name, snapshot_id=self.id, paths=paths, split=split
         )
 
-    def dataset(self, extractor: str) -> xr.Dataset:
+    def dataset(self, extractor: str) -> "xr.Dataset":
         """The extractor's arrays as a lazily loaded, labelled xarray data set.
 
         Frames lie in CF's contiguous ragged form (see ``format.axes``). Utterances that left the
@@ -168,7 +153,7 @@ class Snapshot(Pinned):
 
         return labelled.dataset(self, extractor)
 
-    def tree(self) -> xr.DataTree:
+    def tree(self) -> "xr.DataTree":
         """The data sets of all extractors as one lazily loaded xarray tree.
 
         Each is where its name says, for example ``tree["audio/wav2vec2"]``, with the labels of
@@ -203,7 +188,7 @@ class Snapshot(Pinned):
             if state["status"][row] == layout.FAILED
         ]
 
-    def clips(self) -> pd.DataFrame:
+    def clips(self) -> "pd.DataFrame":
         """What decoding showed of every clip, one row per utterance, indexed by its id.
 
         ``clip`` is the file's path. The others are the fields of ``models.schema.media.AudioFacts``
@@ -220,3 +205,16 @@ class Snapshot(Pinned):
         """The extractors whose networks have random weights."""
         kinds = {name: self.attributes(name)["weights"]["kind"] for name in self.extractors}
         return tuple(name for name, kind in kinds.items() if kind == "random")
+
+
+def open_store(url: str, ref: str = "main") -> Snapshot:
+    """A snapshot of the store at ``url``, pinned.
+
+    Args:
+        url: the store's folder, or ``s3://bucket/name``.
+        ref: a branch, a tag or a snapshot id.
+
+    Raises:
+        UsageError: there is no store, it has another schema, or no such snapshot.
+    """
+    return Snapshot.open(url, ref)

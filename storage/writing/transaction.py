@@ -5,8 +5,6 @@ partitions; ``publish`` moves ``main`` there. A run that died leaves its branch 
 the next run on the same ``main`` goes on from its last commit.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import time
@@ -58,38 +56,6 @@ class FailureRate:
     def extracted(self) -> int:
         """Rows that have their feature now."""
         return self.tried - self.failed
-
-
-@contextlib.contextmanager
-def open_run(
-    url: str,
-    specs: Sequence[FeatureSpec],
-    *,
-    partition: int,
-    origin: Mapping[str, Any] | None = None,
-    wait: float = 0.0,
-    say: Callable[[str], None] = logger.warning,
-) -> Iterator[Run]:
-    """Locks the store, creates it where there is none, and resumes a run that died.
-
-    Args:
-        url: the store's folder, or ``s3://bucket/name``.
-        specs: the extractors whose features are wanted.
-        partition: utterances per partition, used only when the store is created.
-        origin: what the run is and runs on, as JSON values; kept in the store.
-        wait: how long to wait while another run writes to it, seconds.
-        say: told, in one line, if there is one.
-
-    Raises:
-        UsageError: the store is busy, unwritable, or of another schema.
-        RunError: the store could not be read or written inside the block.
-    """
-    stopped = "the run stopped; what was committed is kept, and the next run goes on from there"
-    with location.writer_lock(url, wait=wait, say=say) as lock:
-        if not location.exists(url):
-            location.create(url, partition=partition)
-        with place_of(url).explained(stopped, RunError, ICECHUNK):
-            yield Run(url, specs, lock, origin or {})
 
 
 class Run:
@@ -273,3 +239,35 @@ class Run:
             self.entry.write(open_root(session, "r+"))
             branches.commit(self._repository, session, message, about, self._lock.check)
         self._last_commit = time.monotonic()
+
+
+@contextlib.contextmanager
+def open_run(
+    url: str,
+    specs: Sequence[FeatureSpec],
+    *,
+    partition: int,
+    origin: Mapping[str, Any] | None = None,
+    wait: float = 0.0,
+    say: Callable[[str], None] = logger.warning,
+) -> Iterator[Run]:
+    """Locks the store, creates it where there is none, and resumes a run that died.
+
+    Args:
+        url: the store's folder, or ``s3://bucket/name``.
+        specs: the extractors whose features are wanted.
+        partition: utterances per partition, used only when the store is created.
+        origin: what the run is and runs on, as JSON values; kept in the store.
+        wait: how long to wait while another run writes to it, seconds.
+        say: told, in one line, if there is one.
+
+    Raises:
+        UsageError: the store is busy, unwritable, or of another schema.
+        RunError: the store could not be read or written inside the block.
+    """
+    stopped = "the run stopped; what was committed is kept, and the next run goes on from there"
+    with location.writer_lock(url, wait=wait, say=say) as lock:
+        if not location.exists(url):
+            location.create(url, partition=partition)
+        with place_of(url).explained(stopped, RunError, ICECHUNK):
+            yield Run(url, specs, lock, origin or {})
