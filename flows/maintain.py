@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from meldflow.flows.serving.names import run_name
-from meldflow.storage.maintenance import Maintained, maintain_store
+from meldflow.storage.history import Maintained, maintain_store
 from meldflow.tasks.options import MaintainOptions
 
 

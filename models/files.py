@@ -1,7 +1,5 @@
 """Files that appear whole or not at all, and what tells one file's bytes from another's."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

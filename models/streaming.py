@@ -5,15 +5,12 @@ through the partitions in random order, holds several of them and shuffles their
 torch, so import it late.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -196,19 +193,31 @@ def pad(rows: Sequence[FeatureRow], arrays: Mapping[str, ArraySpec]) -> Batch:
         rows: the utterances, at least one.
         arrays: ``extractor/array`` → what the array is; those that the batch shall have.
     """
-    ragged = [path for path, spec in arrays.items() if spec.rate is not None]
-    lengths = {path: _lengths(rows, path) for path in ragged}
-    masks = {path: np.arange(n.max(initial=0)) < n[:, None] for path, n in lengths.items()}
-    values = {path: _stacked(rows, path, spec) for path, spec in arrays.items()}
-    present = {path: np.array([path in row.arrays for row in rows]) for path in arrays}
+    values, present, lengths, masks = (dict[str, Tensor]() for _ in range(4))
+    for path, spec in arrays.items():
+        found, dtype = [row.arrays.get(path) for row in rows], np.dtype(spec.dtype)
+        frames: tuple[int, ...] = ()
+        if spec.rate is not None:
+            sizes = np.array([0 if one is None else len(one) for one in found], dtype=np.int64)
+            frames = (int(sizes.max(initial=0)),)
+            lengths[path] = torch.from_numpy(sizes)
+            masks[path] = torch.from_numpy(np.arange(*frames) < sizes[:, None])
+        padded = np.zeros((len(rows), *frames, *spec.shape), dtype)
+        for i, value in enumerate(found):
+            if value is None:
+                padded[i] = np.nan if dtype.kind == "f" else 0
+            else:
+                padded[(i, slice(len(value))) if frames else i] = value
+        values[path] = torch.from_numpy(padded)
+        present[path] = torch.tensor([one is not None for one in found])
     return Batch(
         ids=[row.id for row in rows],
         rows=torch.tensor([row.row for row in rows]),
         emotions=torch.tensor([_CLASSES[row.emotion] for row in rows]),
-        values=_tensors(values),
-        present=_tensors(present),
-        lengths=_tensors(lengths),
-        masks=_tensors(masks),
+        values=values,
+        present=present,
+        lengths=lengths,
+        masks=masks,
         missing=[dict(row.missing) for row in rows],
     )
 
@@ -226,27 +235,3 @@ def _worker() -> tuple[int, int]:
             'multiprocessing_context="spawn"'
         )
     return worker.id, worker.num_workers
-
-
-def _lengths(rows: Sequence[FeatureRow], path: str) -> NDArray[np.int64]:
-    return np.array([len(row.arrays.get(path, ())) for row in rows], dtype=np.int64)
-
-
-def _stacked(rows: Sequence[FeatureRow], path: str, spec: ArraySpec) -> NDArray[Any]:
-    dtype = np.dtype(spec.dtype)
-    missing = np.nan if dtype.kind == "f" else 0
-    frames = () if spec.rate is None else (int(_lengths(rows, path).max(initial=0)),)
-    stacked = np.zeros((len(rows), *frames, *spec.shape), dtype)
-    for i, row in enumerate(rows):
-        value = row.arrays.get(path)
-        if value is None:
-            stacked[i] = missing
-        elif spec.rate is None:
-            stacked[i] = value
-        else:
-            stacked[i, : len(value)] = value
-    return stacked
-
-
-def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -1,6 +1,5 @@
 """The feature store: everything that knows Zarr or Icechunk."""
 
-from meldflow.storage.reading.partitions import PartitionReader
-from meldflow.storage.reading.snapshot import Snapshot, open_store
+from meldflow.storage.reading.snapshot import PartitionReader, Snapshot, open_store
 
 __all__ = ["PartitionReader", "Snapshot", "open_store"]

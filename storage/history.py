@@ -1,23 +1,20 @@
-"""What a store was and became: its published states, names for them, and what is unpublished."""
-
-from __future__ import annotations
+"""What a store was and became: its states, names for them, and how old ones are forgotten."""
 
 import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import icechunk
 
 from meldflow.models.schema.errors import RunError, UsageError
-from meldflow.storage.places import location
-from meldflow.storage.places.branches import BRANCH_PREFIX, run_branches
+from meldflow.storage.places import branches, location
 from meldflow.storage.places.place import place_of
-from meldflow.storage.planning import unpublished as dead
 from meldflow.storage.reading.pinned import resolve
 
 _TAG = re.compile(r"[\w.-]+")
+_ISO = "%Y-%m-%dT%H:%M:%SZ"
 
 RESCUED = "before-rollback-"
 """Start of the tags that keep what a rollback left behind."""
@@ -49,7 +46,7 @@ def log(url: str) -> tuple[State, ...]:
     return tuple(
         State(
             snapshot=one.id,
-            time=_iso(one.written_at),
+            time=f"{one.written_at:{_ISO}}",
             run=str(one.metadata.get("run", "")),
             summary=one.message,
             tags=tuple(name for name, snapshot in names.items() if snapshot == one.id),
@@ -67,13 +64,13 @@ def unpublished(url: str) -> tuple[State, ...]:
         UsageError: there is no store.
     """
     repository = location.open_repository(url)
-    left = sorted(dead.unpublished(repository), key=lambda one: one.time, reverse=True)
+    left = sorted(branches.unpublished(repository), key=lambda one: one.time, reverse=True)
     writer = place_of(url).writer() if left else None
     words = f"under way (process {writer.pid} on {writer.host})" if writer else "not published"
     return tuple(
         State(
             snapshot=one.snapshot,
-            time=_iso(one.time),
+            time=f"{one.time:{_ISO}}",
             run=one.run,
             # One writes at a time: it goes on with the newest, or has made it.
             summary=f"{'not published' if number else words}; {one} done",
@@ -90,7 +87,7 @@ def discard(url: str, run: str) -> None:
         UsageError: there is no such run, or one is writing.
     """
     with location.locked(url) as (repository, _):
-        if run not in run_branches(repository):
+        if run not in branches.run_branches(repository):
             raise UsageError(
                 f"store {url}: no unpublished run is called {run!r}; `meldflow log` lists them"
             )
@@ -110,7 +107,7 @@ def tag(url: str, name: str, ref: str = "main") -> str:
             f"store {url}: {name!r} is no name for a tag; letters, digits, dots, dashes and "
             "underscores may be in one"
         )
-    if name == "main" or name.startswith(BRANCH_PREFIX):
+    if name == "main" or name.startswith(branches.BRANCH_PREFIX):
         raise UsageError(f"store {url}: {name!r} is the name of a branch; choose another one")
     with location.locked(url) as (repository, _):
         snapshot = resolve(repository, url, ref)
@@ -171,7 +168,10 @@ def rollback(url: str, ref: str) -> tuple[str, str]:
         current, wanted = repository.lookup_branch("main"), resolve(repository, url, ref)
         if wanted == current:
             raise UsageError(f"store {url}: {ref} is the current state already")
-        published = _reachable(repository)
+        # On main, and those that rollbacks left behind.
+        histories = [repository.ancestry(branch="main")]
+        histories += [repository.ancestry(tag=name) for name in repository.list_tags()]
+        published = {one.id for history in histories for one in _published(history)}
         if wanted not in published:
             raise UsageError(
                 f"store {url}: {ref} was never published; `meldflow log` lists what was"
@@ -180,7 +180,7 @@ def rollback(url: str, ref: str) -> tuple[str, str]:
         repository.create_tag(rescued, current)
         lock.check()
         # Of a run that published, and was killed at once: nobody shall go on with it.
-        for branch in run_branches(repository):
+        for branch in branches.run_branches(repository):
             if repository.lookup_branch(branch) in published:
                 repository.delete_branch(branch)
         try:
@@ -188,10 +188,6 @@ def rollback(url: str, ref: str) -> tuple[str, str]:
         except icechunk.IcechunkError as error:
             raise RunError(f"store {url}: a run published in the meantime; try again") from error
         return wanted, rescued
-
-
-def _iso(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _published(ancestry: Iterable[icechunk.SnapshotInfo]) -> Iterator[icechunk.SnapshotInfo]:
@@ -203,8 +199,48 @@ def _published(ancestry: Iterable[icechunk.SnapshotInfo]) -> Iterator[icechunk.S
     )
 
 
-def _reachable(repository: icechunk.Repository) -> set[str]:
-    """Published states on main, and those that rollbacks left behind."""
-    histories = [repository.ancestry(branch="main")]
-    histories += [repository.ancestry(tag=name) for name in repository.list_tags()]
-    return {one.id for history in histories for one in _published(history)}
+MOST_DAYS = 36_500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintained:
+    """What maintenance did, or would do."""
+
+    expired: int
+    """Snapshots that are forgotten."""
+    objects: int
+    """Files or objects that were deleted."""
+    bytes: int
+
+
+def maintain_store(url: str, *, older_than_days: float = 30.0, dry_run: bool = False) -> Maintained:
+    """Forgets states older than that, and deletes what no state needs any more.
+
+    The current state, tagged ones and what a dead run can go on from stay, however old. Under the
+    writer's lock: a run's chunks belong to no state before its commit, and would be lost.
+
+    Args:
+        url: the store.
+        older_than_days: age of the states and of the unused objects, days.
+        dry_run: only tells what unused objects there are; nothing is forgotten or deleted.
+
+    Raises:
+        UsageError: there is no store, or a run is writing to it.
+    """
+    if not 0 <= older_than_days <= MOST_DAYS:
+        raise UsageError(f"an age of {older_than_days:g} days is none; give 0 to {MOST_DAYS:,}")
+    with location.locked(url) as (repository, lock):
+        before = datetime.now(UTC) - timedelta(days=older_than_days)
+        with place_of(url).explained("maintenance stopped"):
+            expired = set() if dry_run else repository.expire_snapshots(before)
+            lock.check()
+            freed = repository.garbage_collect(before, dry_run=dry_run)
+    return Maintained(
+        expired=len(expired),
+        objects=freed.chunks_deleted
+        + freed.manifests_deleted
+        + freed.snapshots_deleted
+        + freed.transaction_logs_deleted
+        + freed.attributes_deleted,
+        bytes=freed.bytes_deleted,
+    )

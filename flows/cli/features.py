@@ -42,7 +42,7 @@ def extract(options: ExtractOptions) -> Answer:
 )
 def plan(options: ExtractOptions) -> Answer:
     """Show what `extract` would do with the same options, and why, without doing it."""
-    from meldflow.storage.planning.preview import preview
+    from meldflow.storage.reading.plan import preview
     from meldflow.tasks.extraction.committing import known_clips
     from meldflow.tasks.extraction.inputs import check_inputs, wanted_extractors, wanted_utterances
 

@@ -85,7 +85,7 @@ def rollback(
 @command(STORE, "meldflow maintain store --dry-run", "meldflow maintain store --older-than 7")
 def maintain(options: MaintainOptions) -> Answer:
     """Forget old states and free what only they need; tags and the current state stay."""
-    from meldflow.storage.maintenance import maintain_store
+    from meldflow.storage.history import maintain_store
 
     with err.status("looking for what nothing needs any more"):
         done = maintain_store(

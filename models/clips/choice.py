@@ -1,7 +1,5 @@
 """Which streams of a container are its picture and its sound, and what their headers say."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterable

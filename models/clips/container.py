@@ -5,8 +5,6 @@ without a name, and FFmpeg may open nothing further, so no name and no playlist 
 another file or address.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, BinaryIO
 

@@ -4,8 +4,6 @@
 ``Missing`` of its own, so that one broken stream never costs the other.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import stat

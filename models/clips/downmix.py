@@ -1,7 +1,5 @@
 """One frame of sound as mono: which share each channel has in it."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a stream's header and its decoding tell of it, as records."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The frames of one stream with the most in them: scored, chosen, upright, scaled."""
 
-from __future__ import annotations
-
 import heapq
 import math
 from typing import Any
@@ -61,7 +59,8 @@ class Pictures:
             self._best.clear()
             return
         self.interlaced = self.interlaced or frame.interlaced_frame
-        self.seconds = max(self.seconds, seconds - self.start + self._lasts(frame))
+        shown = float(frame.duration * frame.time_base) if frame.duration else self._step
+        self.seconds = max(self.seconds, seconds - self.start + shown)
         entry = (entropy(luma(frame)), -len(self._curve), seconds, frame)
         self._curve.append((seconds, entry[0]))
         keep = heapq.heappush if len(self._best) < self._options.frames else heapq.heappushpop
@@ -126,10 +125,6 @@ class Pictures:
         if self._zero is None:
             self._zero = float(frame.time)
         return float(frame.time) - self._zero
-
-    def _lasts(self, frame: Any) -> float:
-        """Seconds for which the frame is shown."""
-        return float(frame.duration * frame.time_base) if frame.duration else self._step
 
     @property
     def _step(self) -> float:

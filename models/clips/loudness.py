@@ -1,7 +1,5 @@
 """How loud a clip is to a listener."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -5,8 +5,6 @@ FFmpeg parses it as ever; what the card decodes comes back as NV12. What is dama
 kind that the card lacks is decoded by the CPU.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

@@ -1,7 +1,5 @@
 """How clips are decoded."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

@@ -3,8 +3,6 @@
 Frames are ``av.VideoFrame``.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from typing import Any
@@ -32,14 +30,11 @@ def luma(frame: Any) -> NDArray[np.uint8]:
         return (_plane(frame, "<u2") >> (int(deep[1]) - 8)).astype(np.uint8)
     plain = layout.is_planar and not layout.is_rgb and layout.components[0].bits == 8
     if not (plain and plane.line_size >= frame.width):
-        frame = frame.reformat(format=_nearest(layout), threads=1)
+        # Packed YUV keeps its range as YUV, which gray would not.
+        coloured = len(layout.components) > 2 and not (layout.is_rgb or layout.has_palette)
+        nearest = "yuv422p" if coloured and not layout.is_planar else "gray"
+        frame = frame.reformat(format=nearest, threads=1)
     return _plane(frame, "u1")
-
-
-def _nearest(layout: Any) -> str:
-    """The format to convert to; packed YUV keeps its range that way, which gray would not."""
-    packed = len(layout.components) > 2 and not (layout.is_rgb or layout.has_palette)
-    return "yuv422p" if packed and not layout.is_planar else "gray"
 
 
 def _plane(frame: Any, dtype: str) -> NDArray[Any]:

@@ -1,7 +1,5 @@
 """The sound of one stream: in its place in time, mono, resampled."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from itertools import zip_longest

@@ -1,7 +1,5 @@
 """Packets of the chosen streams on their way to their sinks, and what became of each stream."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ class keeps the laws that every extractor shares (order, count, reasons pass thr
 undeclared value leaves), so that a subclass only turns usable inputs into arrays.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

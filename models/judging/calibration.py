@@ -4,8 +4,6 @@ Source: Guo et al. 2017, On Calibration of Modern Neural Networks: one temperatu
 rows that the classifier was not fitted on. It changes no prediction.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar

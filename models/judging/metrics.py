@@ -1,7 +1,5 @@
 """What predictions are worth, always over all classes of the target in their fixed order."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,40 +16,34 @@ from sklearn.metrics import roc_curve as sklearn_roc_curve
 from meldflow.models.judging.calibration import reliability
 from meldflow.models.judging.records import ClassScore, Comparison, Curve, Judgement, Scores
 
-_DRAWS = 2000
+_DRAWS, _SEED = 2000, 0
+"""Of every bootstrap."""
 _CURVE_POINTS = 200
 """Points that a ROC curve is drawn with: what the eye sees of it."""
 
 
-def score(
-    truth: NDArray[np.intp], predicted: NDArray[np.intp], classes: Sequence[str], seed: int = 0
-) -> Scores:
+def score(truth: NDArray[np.intp], predicted: NDArray[np.intp], classes: Sequence[str]) -> Scores:
     """Accuracy, precision, recall and F1; a class never predicted counts as 0.
 
     Args:
         truth: positions in ``classes``, shape (n,).
         predicted: likewise.
         classes: all of the target.
-        seed: of the bootstrap.
     """
-    weighted, macro = (
-        precision_recall_fscore_support(
+    means = {}
+    for average in ("weighted", "macro"):
+        found = precision_recall_fscore_support(
             truth, predicted, labels=range(len(classes)), average=average, zero_division=0
         )
-        for average in ("weighted", "macro")
-    )
-    low, high = interval(confusion(truth, predicted, classes), seed)
+        for what, value in zip(("precision", "recall", "f1"), found, strict=False):
+            means[f"{average}_{what}"] = float(value)
+    low, high = interval(confusion(truth, predicted, classes))
     return Scores(
         rows=len(truth),
         accuracy=float(np.mean(truth == predicted)),
-        weighted_precision=float(weighted[0]),
-        weighted_recall=float(weighted[1]),
-        weighted_f1=float(weighted[2]),
-        macro_precision=float(macro[0]),
-        macro_recall=float(macro[1]),
-        macro_f1=float(macro[2]),
         weighted_f1_low=low,
         weighted_f1_high=high,
+        **means,
     )
 
 
@@ -68,7 +60,7 @@ def confusion(
     return np.asarray(matrix, dtype=np.int64)
 
 
-def interval(matrix: NDArray[np.int64], seed: int = 0) -> tuple[float, float]:
+def interval(matrix: NDArray[np.int64]) -> tuple[float, float]:
     """95 % bootstrap interval of the weighted F1 (percentiles; Efron & Tibshirani 1993).
 
     Drawing n utterances with replacement is one multinomial draw over the cells of the
@@ -76,7 +68,7 @@ def interval(matrix: NDArray[np.int64], seed: int = 0) -> tuple[float, float]:
     independent; those of one dialogue are not, so the truth is somewhat wider.
     """
     n = int(matrix.sum())
-    draws = np.random.default_rng(seed).multinomial(n, matrix.ravel() / n, size=_DRAWS)
+    draws = np.random.default_rng(_SEED).multinomial(n, matrix.ravel() / n, size=_DRAWS)
     low, high = np.percentile(_weighted_f1(draws.reshape(_DRAWS, *matrix.shape)), (2.5, 97.5))
     return float(low), float(high)
 
@@ -94,7 +86,6 @@ def compare(
     truth: NDArray[np.intp],
     predicted: tuple[NDArray[np.intp], NDArray[np.intp]],
     classes: Sequence[str],
-    seed: int = 0,
 ) -> Comparison:
     """Two classifiers on the same rows: a paired bootstrap and McNemar's exact test (1947).
 
@@ -106,12 +97,11 @@ def compare(
         truth: positions in ``classes``, shape (n,).
         predicted: what each said, likewise.
         classes: all of the target.
-        seed: of the bootstrap.
     """
     one, other = predicted
     k = len(classes)
     cells = np.bincount((truth * k + one) * k + other, minlength=k**3)
-    draws = np.random.default_rng(seed).multinomial(len(truth), cells / len(truth), size=_DRAWS)
+    draws = np.random.default_rng(_SEED).multinomial(len(truth), cells / len(truth), size=_DRAWS)
     tables = draws.reshape(_DRAWS, k, k, k)
     differences = _weighted_f1(tables.sum(axis=3)) - _weighted_f1(tables.sum(axis=2))
     low, high = np.percentile(differences, (2.5, 97.5))

@@ -1,10 +1,8 @@
 """Which rows a model is fitted on, chosen on and judged on, and a guard that keeps to it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +126,7 @@ class Ledger:
     chosen: list[Use] = field(default_factory=list)
     judged: list[Use] = field(default_factory=list)
 
-    def copy(self) -> Ledger:
+    def copy(self) -> Self:
         """One with the same entries, to go on with."""
         return replace(self, fitted=[*self.fitted], chosen=[*self.chosen], judged=[*self.judged])
 
@@ -209,14 +207,10 @@ def divide(table: FeatureTable, protocol: Protocol) -> Division:
         UsageError: a part is empty, a label is unknown, the rows to fit on hold fewer than two
             classes, or none of them has any feature.
     """
-    parts: dict[str, str] = {
-        purpose: getattr(protocol, purpose) for purpose in ("fit", "fit_svm", "choose", "judge")
-    }
-    rows = {
-        purpose: PARTS[part](table.split) if part else np.empty(0, np.intp)
-        for purpose, part in parts.items()
-    }
-    for purpose, part in parts.items():
+    rows: dict[str, Rows] = {}
+    for purpose in ("fit", "fit_svm", "choose", "judge"):
+        part = getattr(protocol, purpose)
+        rows[purpose] = PARTS[part](table.split) if part else np.empty(0, np.intp)
         if part and not len(rows[purpose]):
             raise UsageError(
                 f"snapshot {table.snapshot} has no {part} rows; protocol {protocol.name} needs "
@@ -226,9 +220,9 @@ def divide(table: FeatureTable, protocol: Protocol) -> Division:
     for purpose in ("fit", "fit_svm"):
         seen = set(labels[rows[purpose]].tolist())
         if len(seen) < 2:
-            only = table.target.classes[seen.pop()]
+            part, only = getattr(protocol, purpose), table.target.classes[seen.pop()]
             raise UsageError(
-                f"all {parts[purpose]} rows are {only}; a classifier needs two {table.target.name}s"
+                f"all {part} rows are {only}; a classifier needs two {table.target.name}s"
             )
     if not any(table.present_modality(m)[rows["fit"]].any() for m in table.arrays):
         raise UsageError(f"no {protocol.fit} row of snapshot {table.snapshot} has any feature")

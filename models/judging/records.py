@@ -1,7 +1,5 @@
 """What comes out of a training run: plain records, free of torch and scikit-learn."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 JUDGED = "judged"

@@ -1,7 +1,5 @@
 """A support vector machine from what was saved of it: LIBSVM's margins, in numpy."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -30,16 +28,14 @@ class SavedSvm:
         kernel = rbf_kernel(vectors, svm["support_vectors"], gamma=self.gamma)
         ends = np.cumsum(svm["n_support"])
         own = [slice(end - n, end) for end, n in zip(ends, svm["n_support"], strict=True)]
-        if len(own) == 2:  # the sign is the other way round for a single machine
-            decision = -(kernel @ svm["dual_coef"][0] + svm["intercept"][0])[:, None]
-            return margins(decision, svm["classes"], self.classes)
         decisions = [
             kernel[:, own[a]] @ svm["dual_coef"][b - 1, own[a]]
             + kernel[:, own[b]] @ svm["dual_coef"][a, own[b]]
             + svm["intercept"][machine]
             for machine, (a, b) in enumerate(combinations(range(len(own)), 2))
         ]
-        return margins(np.stack(decisions, axis=1), svm["classes"], self.classes)
+        sign = -1 if len(own) == 2 else 1  # for a single machine it is the other way round
+        return margins(sign * np.stack(decisions, axis=1), svm["classes"], self.classes)
 
 
 def margins(

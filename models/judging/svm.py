@@ -3,8 +3,6 @@
 Sources: Cortes & Vapnik 1995; Chang & Lin 2011 (LIBSVM, one against one).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol

@@ -1,18 +1,15 @@
 """What a pinned snapshot gives to training: one row per utterance, in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meldflow.models.judging.target import EMOTION, Target
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import parted
-from meldflow.models.schema.utterances import utterance_id
+from meldflow.models.schema.utterances import EMOTION, Target, utterance_id
 
 MODALITY_ARRAYS: Mapping[str, tuple[str, ...]] = {
     "audio": ("audio/wav2vec2/mean", "audio/librosa/stats", "audio/librosa/tempo"),
@@ -129,7 +126,8 @@ class FeatureTable:
 
     def __post_init__(self) -> None:
         """Refuses a column or a feature of another length than ``split`` (``UsageError``)."""
-        named = {name: getattr(self, name) for name in _COLUMNS} | dict(self.features)
+        columns = ("dialogue", "utterance", "speaker", "text", "label")
+        named = {name: getattr(self, name) for name in columns} | dict(self.features)
         for name, values in named.items():
             if len(values) != len(self.split):
                 raise UsageError(
@@ -139,7 +137,7 @@ class FeatureTable:
     def __len__(self) -> int:
         return len(self.split)
 
-    def only(self, modalities: Collection[str]) -> FeatureTable:
+    def only(self, modalities: Collection[str]) -> Self:
         """The same utterances, of which only these modalities are known."""
         arrays = {name: paths for name, paths in self.arrays.items() if name in modalities}
         known = {path for paths in arrays.values() for path in paths}
@@ -152,8 +150,7 @@ class FeatureTable:
 
     def ids(self) -> list[str]:
         """The name of every utterance, e.g. ``train/dia12_utt3``."""
-        named = zip(self.split, self.dialogue, self.utterance, strict=True)
-        return [utterance_id(*key) for key in named]
+        return list(map(utterance_id, self.split, self.dialogue, self.utterance))
 
     def present(self, path: str) -> NDArray[np.bool_]:
         """Which utterances have the array ``path`` (any value that is not NaN), shape (n,)."""
@@ -171,7 +168,7 @@ class FeatureTable:
         That is infinity, and NaN among numbers where NaN does not say "undefined here".
         """
         counts = {
-            path: sum(map(_spoilt if path not in self.undefined else _infinite, values))
+            path: sum(_is_spoilt(row, may_be_nan=path in self.undefined) for row in values)
             for path, values in self.features.items()
         }
         return {path: count for path, count in counts.items() if count}
@@ -186,14 +183,8 @@ class FeatureTable:
         return np.asarray(np.logical_or.reduce(flags), dtype=bool)
 
 
-_COLUMNS = ("dialogue", "utterance", "speaker", "text", "label")
-
-
-def _infinite(values: NDArray[Any]) -> bool:
-    return bool(np.isinf(values).any())
-
-
-def _spoilt(values: NDArray[Any]) -> bool:
-    """Whether some values are not finite; all NaN says that the feature is missing."""
-    finite = np.isfinite(values)
-    return bool(not finite.all() and not np.isnan(values).all())
+def _is_spoilt(values: NDArray[Any], *, may_be_nan: bool) -> bool:
+    """Whether nobody may have written this; all NaN says that the feature is missing."""
+    if may_be_nan:
+        return bool(np.isinf(values).any())
+    return bool(not np.isfinite(values).all() and not np.isnan(values).all())

@@ -4,13 +4,11 @@ A checkpoint is one file, so it is either whole or not there: torch's own format
 plain values, read without unpickling anything else.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +24,7 @@ class Progress:
     best: dict[str, Tensor] = field(default_factory=dict)
     """Parameters of the best epoch on dev, by name."""
 
-    def after(self, epoch: Epoch, network: nn.Module) -> Progress:
+    def after(self, epoch: Epoch, network: nn.Module) -> Self:
         """The progress with one epoch more, which ``network`` has just come out of."""
         grown = replace(self, history=(*self.history, epoch))
         if best(grown.history) != epoch:

@@ -1,7 +1,5 @@
 """Fitted scalers as arrays, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,17 +19,14 @@ def arrays_of(scalers: Mapping[str, StandardScaler]) -> dict[str, NDArray[np.flo
 
 def scalers_of(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, StandardScaler]:
     """The scalers that ``arrays_of`` took apart."""
-    names = sorted({key.rpartition(".")[0] for key in arrays})
-    return {name: _scaler(arrays[f"{name}.mean"], arrays[f"{name}.scale"]) for name in names}
+    found: dict[str, StandardScaler] = {}
+    for name in sorted({key.rpartition(".")[0] for key in arrays}):
+        scaler = found[name] = StandardScaler()
+        scaler.mean_, scaler.scale_ = arrays[f"{name}.mean"], arrays[f"{name}.scale"]
+        scaler.var_, scaler.n_features_in_ = scaler.scale_**2, len(scaler.mean_)
+    return found
 
 
 def finite(values: NDArray[Any]) -> NDArray[np.float32]:
     """``values`` as float32, NaN where they are not finite."""
     return np.where(np.isfinite(values), values, np.nan).astype(np.float32)
-
-
-def _scaler(mean: NDArray[np.float64], scale: NDArray[np.float64]) -> StandardScaler:
-    scaler = StandardScaler()
-    scaler.mean_, scaler.scale_, scaler.var_ = mean, scale, scale**2
-    scaler.n_features_in_ = len(mean)
-    return scaler

@@ -1,7 +1,5 @@
 """Fits a network: AdamW, weighted loss, early stopping and calibration on dev."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +12,18 @@ from torch import nn
 
 from meldflow.models.judging.calibration import temperature
 from meldflow.models.judging.metrics import weighted_f1
-from meldflow.models.judging.protocols import Division, Ledger
+from meldflow.models.judging.protocols import Division, Ledger, Rows
 from meldflow.models.networks.checkpoint import Checkpoints, Parts, Progress
-from meldflow.models.networks.common import Epoch, TrainConfig, best, class_weights
-from meldflow.models.networks.fitted import Fitted, Output, layers_of
+from meldflow.models.networks.common import (
+    Epoch,
+    Fitted,
+    Output,
+    TrainConfig,
+    best,
+    class_weights,
+    layers_of,
+)
 from meldflow.models.schema.errors import UsageError
-
-Rows = NDArray[np.intp]
 
 _MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 """Precision → what products are computed in, where that is not float32."""

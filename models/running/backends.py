@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,21 +28,6 @@ Arrays = Sequence[NDArray[Any]]
 """The inputs of one forward pass."""
 Shapes = Sequence[tuple[int, ...]]
 """The shape of each input, with -1 where it varies from pass to pass."""
-
-
-class Network(Protocol):
-    """A network with its weights, where and how it runs."""
-
-    @property
-    def device(self) -> str:
-        """``cpu`` or ``cuda``."""
-
-    @property
-    def reuses_shapes(self) -> bool:
-        """Whether inputs of a new shape cost more, so that a few shapes are better than many."""
-
-    def run(self, batches: Iterable[Arrays]) -> list[NDArray[np.float32]]:
-        """What comes out of each batch, one forward pass each."""
 
 
 def ready(
@@ -94,6 +79,7 @@ class TorchNetwork:
     place: torch.device
 
     reuses_shapes = False
+    """Whether inputs of a new shape cost more, so that a few shapes are better than many."""
 
     @property
     def device(self) -> str:
@@ -137,6 +123,10 @@ class OpenVinoNetwork:
         return np.array(self.request.get_output_tensor(0).data, np.float32)
 
 
+Network: TypeAlias = TorchNetwork | OpenVinoNetwork
+"""A network with its weights, where and how it runs."""
+
+
 def _torch(
     module: torch.nn.Module, computing: Computing, device: str, _example: Arrays, _shapes: Shapes
 ) -> TorchNetwork:
@@ -154,10 +144,12 @@ def _openvino(
     openvino = silent_openvino()
     kinds = openvino.Type
     precision = {"fp32": kinds.f32, "bf16": kinds.bf16, "fp16": kinds.f16}[computing.precision]
-    model = openvino.convert_model(
-        _traced(module, example),
-        example_input=tuple(map(torch.from_numpy, example)),
-    )
+    tensors = tuple(map(torch.from_numpy, example))
+    with torch.inference_mode(), warnings.catch_warnings():
+        # Of what is fixed by tracing; that nothing else is, the tests show on other lengths.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(module, tensors, check_trace=False)
+    model = openvino.convert_model(traced, example_input=tensors)
     model.reshape({number: list(shape) for number, shape in enumerate(shapes)})
     options = {
         "INFERENCE_PRECISION_HINT": precision,
@@ -192,15 +184,6 @@ def _compiled(openvino: Any, model: Any, options: dict[str, Any]) -> Any:
                 f"({error}); make room, or name another folder in TMPDIR"
             ) from error
         return openvino.Core().compile_model(file, "CPU", options)
-
-
-def _traced(module: torch.nn.Module, example: Arrays) -> Any:
-    import torch
-
-    with torch.inference_mode(), warnings.catch_warnings():
-        # Of what is fixed by tracing; that nothing else is, the tests show on other lengths.
-        warnings.simplefilter("ignore")
-        return torch.jit.trace(module, tuple(map(torch.from_numpy, example)), check_trace=False)
 
 
 def silent_openvino() -> Any:

@@ -4,12 +4,10 @@
 has, so that the same command on another machine never makes a whole store stale.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Self
 
 from meldflow.models.running.hardware import cpu_says
 from meldflow.models.schema.errors import UsageError
@@ -61,7 +59,7 @@ class Computing:
         return f"{self.backend} in {self.precision}"
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any]) -> Computing | None:
+    def of(cls, parameters: Mapping[str, Any]) -> Self | None:
         """What a key's parameters name; None where they name nothing that is known here."""
         try:
             return cls(backend=parameters["backend"], precision=parameters["precision"])
@@ -84,8 +82,7 @@ def choose(backend: str, precision: str, device: str, had: Computing | None) -> 
     Raises:
         UsageError: that cannot be had here.
     """
-    kept = had is not None and backend in (AUTO, had.backend) and precision in (AUTO, had.precision)
-    if had is not None and kept:
+    if had and backend in (AUTO, had.backend) and precision in (AUTO, had.precision):
         if why := had.refusal(device):
             raise UsageError(
                 f"the features that are there were computed by {had}: {why}; name another "

@@ -1,7 +1,5 @@
 """The failures that one line explains."""
 
-from __future__ import annotations
-
 
 class MeldflowError(Exception):
     """A failure that one line explains; the command line prints it without a traceback."""

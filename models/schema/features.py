@@ -1,7 +1,5 @@
 """What an extractor gives, and what of it may be stored."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
@@ -146,17 +144,14 @@ def conform(features: Features, spec: FeatureSpec) -> Record:
             )
         with np.errstate(over="ignore", invalid="ignore"):
             cast = value.astype(array.dtype, copy=False)
-        is_float = cast.dtype.kind == "f"
-        lost = np.isinf(cast) & np.isfinite(value) if is_float else cast != value
+        lost = np.isinf(cast) & np.isfinite(value) if cast.dtype.kind == "f" else cast != value
         if lost.any():
             message = f"{array.name} holds {value[lost][0]:.6g}, which {array.dtype} cannot hold"
             return Missing(reason=Reason.OVERFLOW, message=message)
-        if is_float:
-            allowed = ~np.isinf(cast) if array.may_be_nan else np.isfinite(cast)
-            if not allowed.all():
-                bad = cast.size - int(allowed.sum())
-                message = f"{array.name} has {bad} values that are not finite"
-                return Missing(reason=Reason.NOT_FINITE, message=message)
+        allowed = ~np.isinf(cast) if array.may_be_nan else np.isfinite(cast)
+        if bad := cast.size - int(allowed.sum()):
+            message = f"{array.name} has {bad} values that are not finite"
+            return Missing(reason=Reason.NOT_FINITE, message=message)
         stored[array.name] = cast
     return stored
 

@@ -1,7 +1,5 @@
 """What a clip holds: sound, pictures, facts of its streams, and why one of them is missing."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -58,10 +56,6 @@ class Audio:
     when the clip starts, which is when the earlier of its two streams does."""
 
 
-def _no_curve() -> NDArray[np.float32]:
-    return np.zeros(0, np.float32)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Video:
     """The frames chosen from a clip, in time order."""
@@ -76,9 +70,9 @@ class Video:
     """Shannon entropy of each chosen frame's 256-bin luma histogram, bits, shape (n_chosen,)."""
     n_frames: int
     """Frames decoded in all."""
-    curve_timestamp: NDArray[np.float32] = field(default_factory=_no_curve)
+    curve_timestamp: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     """When every decoded frame is shown, seconds from the clip's start, shape (n_frames,)."""
-    curve_entropy: NDArray[np.float32] = field(default_factory=_no_curve)
+    curve_entropy: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     """Entropy of every decoded frame, bits, shape (n_frames,)."""
 
 
@@ -122,10 +116,7 @@ class StreamFacts:
         return "; ".join(filter(None, (self._lost(), errors, encrypted)))
 
     def _lost(self) -> str:
-        return _short_of(self._covered(), self.declared_seconds, 0.1, "s")
-
-    def _covered(self) -> float:
-        return self.seconds
+        return _short_of(self.seconds, self.declared_seconds, 0.1, "s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +138,9 @@ class AudioFacts(StreamFacts):
     only_channel: int = -1
     """Number of the only channel that is heard, because the mix of all cancels; -1 for the mix."""
 
-    def _covered(self) -> float:
-        return self.seconds + self.gaps - self.overlaps
+    def _lost(self) -> str:
+        covered = self.seconds + self.gaps - self.overlaps
+        return _short_of(covered, self.declared_seconds, 0.1, "s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

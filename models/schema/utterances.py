@@ -1,7 +1,6 @@
-"""What an utterance is, and the words and folders of MELD."""
+"""What an utterance is, what is told of it, and the words and folders of MELD."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 SPLITS = ("train", "dev", "test")
@@ -66,3 +65,25 @@ class Utterance:
     def id(self) -> str:
         """The name people see, e.g. ``train/dia12_utt3``; no two utterances share it."""
         return utterance_id(self.split, self.dialogue, self.utterance, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A column of the annotations, and the labels that it may hold."""
+
+    name: str
+    """Name of the column, as people say it."""
+    classes: tuple[str, ...]
+    """Its labels, in the order of MELD's published label ids."""
+
+    @property
+    def one(self) -> str:
+        """The name with its article, as in ``an emotion``."""
+        return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name}"
+
+
+EMOTION = Target(name="emotion", classes=EMOTIONS)
+SENTIMENT = Target(name="sentiment", classes=SENTIMENTS)
+
+TARGETS: Mapping[str, Target] = {one.name: one for one in (EMOTION, SENTIMENT)}
+"""Name → target."""

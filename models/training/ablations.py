@@ -1,7 +1,5 @@
 """The same procedure with less to go on: modalities alone and in pairs, and no network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -77,7 +75,6 @@ def _without_network(whole: Prepared, config: Config, watch: Watch) -> tuple[Abl
 def _ablated(
     name: str, modalities: tuple[str, ...], judged: Sequence[Judgement]
 ) -> tuple[Ablation, Judgement]:
-    on_dev = [0.0 if one.dev is None else one.dev.weighted_f1 for one in judged]
     record = Ablation(
         name=name,
         modalities=modalities,
@@ -85,7 +82,7 @@ def _ablated(
         dev=_spreads([one.dev for one in judged if one.dev is not None]),
         test=_spreads([one.test for one in judged]),
     )
-    return record, judged[int(np.argmax(on_dev))]
+    return record, max(judged, key=lambda one: 0.0 if one.dev is None else one.dev.weighted_f1)
 
 
 def _spreads(scores: Sequence[object]) -> Mapping[str, Spread]:

@@ -1,7 +1,5 @@
 """What a reader has to know before trusting a result: one small function per worry."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 

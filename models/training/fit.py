@@ -26,7 +26,7 @@ from meldflow.models.training.result import Attention, SeedResult
 if TYPE_CHECKING:
     from meldflow.models.judging.svm import Svm
     from meldflow.models.networks.checkpoint import Checkpoints
-    from meldflow.models.networks.fitted import Fitted
+    from meldflow.models.networks.common import Fitted
 
 Watch: TypeAlias = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
 """What is done, how much of it, in which unit → what is told each amount done."""

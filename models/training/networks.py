@@ -1,7 +1,5 @@
 """The networks that can be trained, by name; free of torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, TypeAlias
@@ -21,10 +19,13 @@ def name_of(config: Config) -> str:
 
 
 def module_of(name: str) -> Any:
-    """A network's module with ``prepare``, ``untrained`` and ``build``; imports torch.
+    """A network's module; imports torch.
+
+    ``prepare`` makes inputs of a table, and ``untrained`` a network for them. ``build`` takes what
+    a saved model's JSON says and the arrays of its scalers, and gives the network with its initial
+    weights and what makes a table ready for it; ``KeyError`` where something is not there.
 
     Raises:
         KeyError: no network has that name, which may come from a file.
     """
-    folder = CONFIGS[name].__module__.rpartition(".")[0]
-    return import_module(f"{folder}.training")
+    return import_module(f"{CONFIGS[name].__module__.rpartition('.')[0]}.network")

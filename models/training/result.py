@@ -1,14 +1,12 @@
 """What comes out of a training run: plain records, the same after JSON and back."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Self
 
 from meldflow.models.judging.records import JUDGED, Candidate, Comparison, Judgement, Scores, Use
-from meldflow.models.networks.common import Epoch
-from meldflow.models.networks.fitted import Layer
+from meldflow.models.networks.common import Epoch, Layer
 from meldflow.models.running.hardware import Hardware
 from meldflow.models.training.networks import Config
 
@@ -22,7 +20,7 @@ class Spread:
     """Standard deviation (n - 1); None for one seed."""
 
     @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
+    def of(cls, values: Iterable[float]) -> Self:
         """The spread of one value per seed."""
         each = list(values)
         return cls(mean=fmean(each), sd=stdev(each) if len(each) > 1 else None)

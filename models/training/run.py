@@ -1,7 +1,5 @@
 """A training run: a network and the SVM behind it, seed by seed, judged and compared."""
 
-from __future__ import annotations
-
 import shlex
 import time
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """A trained model kept, read back and used: safetensors and JSON only, nothing is unpickled."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +15,7 @@ from meldflow.models.files import write_atomically
 from meldflow.models.judging.calibration import log_probabilities
 from meldflow.models.judging.saved_svm import SavedSvm
 from meldflow.models.judging.table import FeatureTable
-from meldflow.models.networks.fitted import Output
+from meldflow.models.networks.common import Output
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.training.networks import module_of
 from meldflow.models.training.run import Trained
@@ -138,14 +136,7 @@ def _network(
 
     network, view = module_of(described["architecture"]).build(described, scalers)
     network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
-
-    def said(table: FeatureTable) -> Output[NDArray[np.float32]]:
-        output: Output[NDArray[np.float32]] = view(table).ask(
-            network, np.arange(len(table)), len(table)
-        )
-        return output
-
-    return said
+    return lambda table: view(table).ask(network, np.arange(len(table)), len(table))
 
 
 def damaged(folder: Path, error: BaseException) -> UsageError:

@@ -5,8 +5,6 @@ before any work is handed out, and loads neither torch nor transformers; the ext
 what it found. Nothing ever goes from ``pretrained`` to ``random`` by itself.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json
@@ -54,7 +52,13 @@ def find(source: PublishedModel, wanted: str, *, download: bool = True) -> Weigh
             return _described(source, "pretrained", found)
         if where:
             looked.append(f"{place} ({where})")
-    raise UsageError(_nothing_found(source, looked))
+    get = f"`hf download {source.model}`" if source.hub else f"download {source.url}"
+    raise UsageError(
+        f"no pretrained weights of {source.model}; looked in: {'; '.join(looked)}. "
+        f"To get them: {get} on a connected machine, and either copy its cache here or give "
+        "the path of the checkpoint as weights. weights=random runs the same network "
+        "untrained: its features mean nothing."
+    )
 
 
 def check(weights: Weights) -> Path:
@@ -131,16 +135,6 @@ def _from_path(source: PublishedModel, path: Path) -> Path:
     if not source.beside and len(loose) == 1:
         return loose[0]
     raise UsageError(f"{source.model}: {path} holds none of {', '.join(source.files)}")
-
-
-def _nothing_found(source: PublishedModel, looked: list[str]) -> str:
-    get = f"`hf download {source.model}`" if source.hub else f"download {source.url}"
-    return (
-        f"no pretrained weights of {source.model}; looked in: {'; '.join(looked)}. "
-        f"To get them: {get} on a connected machine, and either copy its cache here or give "
-        "the path of the checkpoint as weights. weights=random runs the same network "
-        "untrained: its features mean nothing."
-    )
 
 
 def _revision(file: Path) -> str:

@@ -4,8 +4,6 @@ torch is imported inside the functions, because a flow's process builds extracto
 must not pay for it.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager

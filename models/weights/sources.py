@@ -1,7 +1,5 @@
 """Published models, and the places where their weights may be, looked through in order."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import logging
@@ -95,7 +93,11 @@ def _downloaded(source: PublishedModel) -> tuple[Path | None, str]:
     # Without a network it would report every try; what we say at the end is enough.
     huggingface_hub.utils.logging.set_verbosity_error()
     try:
-        return (_from_hub(source, source.files[0]) if source.hub else _from_url(source)), ""
+        if source.hub:
+            return _from_hub(source, source.files[0]), ""
+        # Into torch's cache; ``torch.hub`` would wait for a dead network for minutes.
+        with urllib.request.urlopen(source.url, timeout=10) as reply:
+            return write_atomically(_torch_cache() / source.files[0], reply.read()), ""
     except (HfHubHTTPError, OSError, RuntimeError) as error:
         return None, f"failed: {type(error).__name__}"
 
@@ -109,12 +111,6 @@ def _from_hub(source: PublishedModel, name: str, *, local_files_only: bool = Fal
         for one in (*source.beside, name)
     )
     return Path(file)
-
-
-def _from_url(source: PublishedModel) -> Path:
-    """The weight file in torch's cache; ``torch.hub`` would wait for a dead network for minutes."""
-    with urllib.request.urlopen(source.url, timeout=10) as reply:
-        return write_atomically(_torch_cache() / source.files[0], reply.read())
 
 
 PLACES: dict[str, Callable[[PublishedModel], tuple[Path | None, str]]] = {

@@ -29,8 +29,6 @@ This is MMSA's unaligned form: every modality keeps its own steps, up to the mea
 standard deviations, as MMSA-FET does it. The aligned form takes the times of the words.
 """
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,8 +41,7 @@ from numpy.typing import NDArray
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import EMOTIONS
-from meldflow.storage.exports.formats import Advance, Outcome
-from meldflow.storage.exports.selection import Exported, Selection
+from meldflow.storage.exports.selection import Advance, Exported, Outcome, Selection
 from meldflow.storage.format.arrays import FeatureArray, RaggedArray, by_partition
 from meldflow.storage.format.columns import ColumnTable
 

@@ -5,8 +5,6 @@ lists, a ragged one a column of lists of them. Where an utterance lacks the feat
 null, which is neither NaN nor an empty list.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from functools import reduce
@@ -19,8 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from meldflow.models.schema.features import ArraySpec
-from meldflow.storage.exports.formats import Advance, Outcome
-from meldflow.storage.exports.selection import Exported, Selection
+from meldflow.storage.exports.selection import Advance, Exported, Outcome, Selection
 from meldflow.storage.format.arrays import FeatureArray, RaggedArray
 from meldflow.storage.format.axes import UTTERANCE, described
 

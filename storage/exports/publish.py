@@ -1,19 +1,117 @@
-"""Writing an export: whole, with its provenance, or not at all."""
+"""Writing an export: whole, with the record of where it comes from, or not at all."""
 
-from __future__ import annotations
-
+import importlib
 import json
 import os
+import platform
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from meldflow.models.schema.errors import RunError, UsageError
-from meldflow.storage.exports import provenance
-from meldflow.storage.exports.formats import FORMATS, Advance, writer_of
-from meldflow.storage.exports.selection import Selection
+from meldflow.models.schema.features import STALE
+from meldflow.storage.exports.selection import Advance, Exported, Outcome, Selection
 from meldflow.storage.places.place import place_of
+
+LICENCES = (
+    "meldflow's code is under Apache-2.0. That says nothing of the data.",
+    "If the data set is MELD: its annotations (text, speaker, emotion, sentiment) are under "
+    "GPL-3.0, and its clips are copyrighted footage of the series Friends. The features in this "
+    "export are derived from both; find out what you may do before you pass them on.",
+)
+
+PACKAGES = ("meldflow", "icechunk", "numpy", "pyarrow", "zarr")
+
+
+def describe(outcome: Outcome, *, format_name: str, command: str) -> dict[str, Any]:
+    """Everything that is needed to know what an export holds and to make it again, as JSON."""
+    selection, snapshot = outcome.selection, outcome.selection.snapshot
+    splits = snapshot.utterances["split"][selection.rows]
+    all_random = snapshot.random_weights()
+    random = [one.name for one in selection.extractors if one.name in all_random]
+    extractors = {one.name: _extractor(one, selection) for one in selection.extractors}
+    return {
+        "format": format_name,
+        "snapshot": snapshot.id,
+        "store": snapshot.url,
+        "ref": selection.ref,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "warnings": [*_warnings(random, extractors), *outcome.remarks],
+        "random_weights": random,
+        "utterances": {
+            "exported": len(selection.rows),
+            "by_split": dict(sorted(Counter(splits.tolist()).items())),
+            "left_out": dict(selection.left_out),
+        },
+        "extractors": extractors,
+        "missing": [
+            {"utterance": snapshot.ids[row], "extractor": one.name, "reason": why, "message": more}
+            for one in selection.extractors
+            for row, why, more in one.reasons(selection.rows)
+        ],
+        "details": dict(outcome.details),
+        "licences": list(LICENCES),
+        "software": {"python": platform.python_version()} | {one: version(one) for one in PACKAGES},
+        "runs": _runs(selection),
+    }
+
+
+def _warnings(random: Collection[str], extractors: Mapping[str, Any]) -> Iterator[str]:
+    """What nobody should overlook, in plain sentences, the worst first."""
+    if random:
+        yield f"RANDOM WEIGHTS: the features of {', '.join(random)} mean nothing"
+    for name, one in extractors.items():
+        if number := one["utterances"]["stale"]:
+            yield (
+                f"{name}: {number} stale, which count as missing; they belong to an earlier clip, "
+                "text or key than the catalogue's, `meldflow extract` renews them"
+            )
+
+
+def _extractor(one: Exported, selection: Selection) -> dict[str, Any]:
+    described = ("key", "version", "modality", "parameters", "weights", "arrays")
+    why = Counter(reason for _, reason, _ in one.reasons(selection.rows))
+    missing = why.total()
+    counts = {"ok": len(selection.rows) - missing, "missing": missing, "stale": why[STALE]}
+    return {
+        **{name: one.attributes[name] for name in described},
+        "utterances": counts,
+        "reasons": dict(why.most_common()),
+    }
+
+
+def _runs(selection: Selection) -> list[dict[str, Any]]:
+    """The runs that made the exported features: when, and on which software and hardware."""
+    states = (one.state["run"][selection.rows] for one in selection.extractors)
+    made = sorted({number for state in states for number in np.unique(state).tolist()} - {-1})
+    return [asdict(selection.snapshot.runs[number]) for number in made]
+
+
+Writer: TypeAlias = Callable[[Selection, Path, Advance], Outcome]
+
+FORMATS: Mapping[str, bool] = {"zarr": False, "parquet": False, "mmsa": True}
+"""Name of a format, and of the module that has its ``write`` → whether that gives one file."""
+
+
+def writer_of(name: str) -> Writer:
+    """The function that writes a format.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    if name not in FORMATS:
+        raise UsageError(f"format {name!r}: there are {', '.join(FORMATS)}")
+    write: Writer = importlib.import_module(f"meldflow.storage.exports.{name}").write
+    return write
+
 
 PROVENANCE = "provenance.json"
 
@@ -68,7 +166,7 @@ def export(
 
     Args:
         selection: what to export.
-        format_name: a name in ``formats.FORMATS``.
+        format_name: a name in ``FORMATS``.
         target: a path that does not exist; missing folders above it are made.
         command: what the user typed, for the provenance.
         advance: told of every amount done; ``selection.total`` in all.
@@ -90,7 +188,7 @@ def export(
                 outcome = write(selection, draft, advance)
             files = (one for one in (draft, *draft.rglob("*")) if one.is_file())
             size = sum(one.stat().st_size for one in files)
-            record = provenance.describe(outcome, format_name=format_name, command=command)
+            record = describe(outcome, format_name=format_name, command=command)
             content = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
             _provenance(draft, format_name).write_text(content, encoding="utf-8")
             _publish(draft, path, format_name)

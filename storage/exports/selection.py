@@ -4,11 +4,9 @@ Every format writes the same rows in the same order, so that row i of one file a
 another are the same utterance.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +87,7 @@ class Selection:
         """What ``advance`` is told in all while it is written: rows times arrays."""
         return len(self.rows) * sum(len(one.arrays) for one in self.extractors)
 
-    def keep(self, mask: NDArray[np.bool_], otherwise: str) -> Selection:
+    def keep(self, mask: NDArray[np.bool_], otherwise: str) -> Self:
         """The rows in ``mask``; the others are left out for the reason ``otherwise``."""
         dropped = int((~mask).sum())
         if not dropped:
@@ -129,20 +127,32 @@ def select(
     Raises:
         UsageError: the store is empty or has no such extractor, or no utterance is left.
     """
-    n_stored = len(snapshot.utterances)
     names = tuple(dict.fromkeys(only)) or snapshot.extractors
-    rows = snapshot.rows()
-    gone = n_stored - len(rows)
     selection = Selection(
         snapshot=snapshot,
         ref=ref,
         extractors=tuple(Exported(snapshot, name) for name in names),
-        rows=rows,
-        left_out={INACTIVE: gone} if gone else {},
-    )
+        rows=np.arange(len(snapshot.utterances)),
+        left_out={},
+    ).keep(np.asarray(snapshot.utterances["active"] == 1), INACTIVE)
     if complete:
-        has = [one.has(rows) for one in selection.extractors]
+        has = [one.has(selection.rows) for one in selection.extractors]
         selection = selection.keep(np.logical_and.reduce(has), INCOMPLETE)
     if not selection.rows.size:
         raise UsageError(f"store {snapshot.url}: no utterance is left to export")
     return selection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a format made of a selection, beyond writing it as it is."""
+
+    selection: Selection
+    """What was written: the selection, or what is left of it where the format cannot hold all."""
+    remarks: tuple[str, ...] = ()
+    """What a reader could take for something else, in plain sentences."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values for the provenance: how the format's arrays were made."""
+
+
+Advance: TypeAlias = Callable[[int], None]

@@ -5,8 +5,6 @@ dimensions and labels that ``Snapshot.dataset`` gives it. A ragged array is in C
 ragged form: utterance i owns ``frames[frame_offset[i] : frame_offset[i] + frame_row_size[i]]``.
 """
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,10 @@ import zarr
 from numpy.typing import NDArray
 
 from meldflow.models.schema.features import ArraySpec
-from meldflow.storage.exports.formats import Advance, Outcome
-from meldflow.storage.exports.selection import Exported, Selection
+from meldflow.storage.exports.selection import Advance, Exported, Outcome, Selection
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import RaggedArray
-from meldflow.storage.format.axes import UTTERANCE, axes_of, described
+from meldflow.storage.format.axes import UTTERANCE, FrameAxis, axes_of, described
 from meldflow.storage.format.columns import create_column
 
 SHARD_ROWS = 512
@@ -57,18 +54,15 @@ def _extractor(
     axes = axes_of((array.spec for array in one.arrays), sizes)
     # A group's "coordinates" attribute makes xarray label the utterances with these variables.
     state = one.columns(selection.rows)
-    coordinates = [*state, *(name for axis in axes.frames.values() for name in axis.attributes())]
-    attributes = {**one.attributes, "coordinates": " ".join(coordinates), "Conventions": "CF-1.12"}
+    labels = [*state, *(name for name, dim, *_ in axes.coordinates() if name != dim)]
+    attributes = {**one.attributes, "coordinates": " ".join(labels), "Conventions": "CF-1.12"}
     group = root.create_group(one.name, attributes=attributes)
     for name, values in {UTTERANCE: ids, **state}.items():
         _column(group, name, values, UTTERANCE)
-    for dim, names in axes.labels.items():
-        _column(group, dim, np.array(names, dtype=object), dim)
-    for axis in axes.frames.values():
-        size, offset, time = axis.attributes().items()
-        _column(group, size[0], axis.row_size, UTTERANCE, size[1])
-        _column(group, offset[0], axis.offset, UTTERANCE, offset[1])
-        _column(group, time[0], axis.seconds(np.arange(axis.size)), axis.name, time[1])
+    for name, dim, along, told in axes.coordinates():
+        if isinstance(along, FrameAxis):
+            along = along.seconds(0, along.size)
+        _column(group, name, along, dim, told)
     lengths = {array.spec.name: len(selection.rows) for array in one.arrays}
     lengths |= {name: int(size.sum()) for name, size in sizes.items()}
     appenders = [

@@ -4,8 +4,6 @@ What reading costs is requests more than bytes, so the rows of one partition com
 whatever their number, and by whole shards where that pays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias

@@ -5,9 +5,7 @@ A data set and an export name them alike: ``utterance``, and what ``ArraySpec.di
 the frames of all utterances without gaps, and ``frame_row_size`` says how many of them each has.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +22,6 @@ UTTERANCE = "utterance"
 class FrameAxis:
     """The dimension along which the frames of all utterances lie, one after another."""
 
-    name: str
     rate: float
     """Frames per second."""
     row_size: NDArray[np.int64]
@@ -40,24 +37,11 @@ class FrameAxis:
         """Every utterance's first frame, shape (n_utterances,)."""
         return np.cumsum(self.row_size) - self.row_size
 
-    def seconds(self, frames: NDArray[np.int64]) -> NDArray[np.float64]:
-        """When each of ``frames`` begins, counted from the start of its utterance's clip."""
+    def seconds(self, first: int, last: int) -> NDArray[np.float64]:
+        """When frames ``first`` to ``last`` (exclusive) begin, from the start of their clips."""
+        frames = np.arange(first, last)
         owner = np.searchsorted(np.cumsum(self.row_size), frames, side="right")
         return np.asarray((frames - self.offset[owner]) / self.rate)
-
-    def attributes(self) -> dict[str, dict[str, Any]]:
-        """Variable that tells of the dimension → its attributes."""
-        return {
-            f"{self.name}_row_size": {
-                "long_name": f"number of {self.name}s of the utterance",
-                "sample_dimension": self.name,
-            },
-            f"{self.name}_offset": {"long_name": f"first {self.name} of the utterance"},
-            f"{self.name}_time": {
-                "long_name": f"when the {self.name} begins, from the start of the clip",
-                "units": "s",
-            },
-        }
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,13 +57,28 @@ class Axes:
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Dimension → names along it, where somebody named them."""
 
+    def coordinates(self) -> Iterator[tuple[str, str, NDArray[Any] | FrameAxis, dict[str, str]]]:
+        """Variables that tell of the dimensions: name, dimension, values, attributes.
+
+        A frame axis stands for the values of ``<axis>_time``, ``seconds`` of its every frame.
+        """
+        for dim, names in self.labels.items():
+            yield dim, dim, np.array(names, dtype=object), {}
+        for dim, axis in self.frames.items():
+            number = {"long_name": f"number of {dim}s of the utterance", "sample_dimension": dim}
+            yield f"{dim}_row_size", UTTERANCE, axis.row_size, number
+            first = {"long_name": f"first {dim} of the utterance"}
+            yield f"{dim}_offset", UTTERANCE, axis.offset, first
+            when = f"when the {dim} begins, from the start of the clip"
+            yield f"{dim}_time", dim, axis, {"long_name": when, "units": "s"}
+
     def frame(self, dim: str, otherwise: str, rate: float, row_size: NDArray[np.int64]) -> str:
         """The axis of such frames: ``dim``, or ``otherwise`` where that is of other frames."""
         held = self.frames.get(dim)
         alike = held and held.rate == rate and np.array_equal(held.row_size, row_size)
         if not alike and (held or dim in self.sizes):
             dim = otherwise
-        self.frames[dim] = FrameAxis(name=dim, rate=rate, row_size=row_size)
+        self.frames[dim] = FrameAxis(rate=rate, row_size=row_size)
         return dim
 
     def inner(self, dim: str, otherwise: str, size: int, labels: tuple[str, ...]) -> str:

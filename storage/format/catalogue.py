@@ -5,8 +5,6 @@ label or speaker is a changed cell; a changed clip or text changes its checksum,
 what the plan calls stale.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import Utterance, utterance_id
 from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.format.layout import UTTERANCE_COLUMNS
@@ -54,10 +53,24 @@ class CatalogueChange:
         )
 
 
-def merge_catalogue(table: ColumnTable, utterances: Sequence[Utterance]) -> CatalogueChange:
-    """Makes ``table`` say what ``utterances`` say, touching only rows that differ."""
+def merge_catalogue(
+    table: ColumnTable, utterances: Sequence[Utterance], store: str
+) -> CatalogueChange:
+    """Makes ``table`` say what ``utterances`` say, touching only rows that differ.
+
+    Raises:
+        UsageError: none of the utterances of ``store`` is among them. It follows one data set;
+            another one would mark everything as removed.
+    """
+    known = ids(table)
+    active = {name for name, on in zip(known, table["active"], strict=True) if on}
+    if active and active.isdisjoint(one.id for one in utterances):
+        raise UsageError(
+            f"store {store}: none of its {len(active)} utterances is in this data set "
+            f"(it holds {min(active)}, for one); name another --store"
+        )
     before, n_known = table.copy(), len(table)
-    row_of = {name: row for row, name in enumerate(ids(table))}
+    row_of = {name: row for row, name in enumerate(known)}
     rows = np.array([row_of.setdefault(one.id, len(row_of)) for one in utterances], dtype=np.int64)
     table.grow(len(row_of))
     wanted = _columns(utterances)

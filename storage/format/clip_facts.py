@@ -5,8 +5,6 @@ catalogue's; ``source_sha`` says which file the facts are of, and is zero where 
 decoded.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias, get_type_hints
@@ -96,7 +94,7 @@ def _records(table: ColumnTable, modality: Modality, rows: NDArray[np.int64]) ->
 
 def clip_table(
     root: zarr.Group, utterances: ColumnTable, rows: NDArray[np.int64], ids: Sequence[str]
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """What decoding showed of the clips of ``rows``, indexed by ``ids``; see ``Snapshot.clips``."""
     import pandas as pd
 

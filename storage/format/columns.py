@@ -6,8 +6,6 @@ check, and the loser's values are gone. One writer also allows large chunks, so 
 reads a few objects even at a million rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -48,18 +46,16 @@ class ColumnTable:
         self._dirty: dict[str, set[int]] = {column.name: set() for column in columns}
 
     @classmethod
-    def empty(cls, columns: Sequence[Column], dimension: str = "row") -> Self:
-        """A table without rows, in memory alone."""
-        arrays = {c.name: np.empty((0, *c.inner), c.memory_dtype) for c in columns}
-        return cls(columns, arrays, dimension)
-
-    @classmethod
-    def read(cls, group: zarr.Group, columns: Sequence[Column], dimension: str = "row") -> Self:
-        """Reads the arrays of ``group``; there are no rows where it has none of them.
+    def read(
+        cls, group: zarr.Group | None, columns: Sequence[Column], dimension: str = "row"
+    ) -> Self:
+        """Reads the arrays of ``group``; there are no rows where it, or all of them, are not there.
 
         A column that the release which wrote them did not know holds its fill value.
         """
-        there = {c.name: array_of(group, c.name) for c in columns if c.name in group}
+        there: dict[str, zarr.Array[Any]] = {}
+        if group is not None:
+            there = {c.name: array_of(group, c.name) for c in columns if c.name in group}
         length = max((one.shape[0] for one in there.values()), default=0)
         arrays = {
             c.name: np.asarray(there[c.name][:]).astype(c.memory_dtype)
@@ -79,10 +75,10 @@ class ColumnTable:
     def __len__(self) -> int:
         return len(self._arrays[self._columns[0].name])
 
-    def copy(self) -> ColumnTable:
+    def copy(self) -> Self:
         """The same values, which change no more when this table does."""
         arrays = {name: values.copy() for name, values in self._arrays.items()}
-        return ColumnTable(self._columns, arrays, self._dimension)
+        return type(self)(self._columns, arrays, self._dimension)
 
     def grow(self, n_rows: int) -> None:
         """Appends rows that hold the fill values, up to ``n_rows`` in all."""
@@ -160,3 +156,8 @@ def group_of(group: zarr.Group, name: str) -> zarr.Group:
     if not isinstance(member, zarr.Group):
         raise TypeError(f"{group.path}/{name} is not a group")
     return member
+
+
+def group_in(group: zarr.Group | None, name: str) -> zarr.Group | None:
+    """The same; None where nothing is called so, or there is no ``group``."""
+    return None if group is None or name not in group else group_of(group, name)

@@ -7,8 +7,6 @@ array is the frames of all rows one after another, with ``<name>_start`` and
 partition: the whole shards that this partition alone may write.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, ZstdCodec
 
 from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec, FeatureSpec
-from meldflow.storage.format.columns import Column, ColumnTable
+from meldflow.storage.format.columns import Column, ColumnTable, group_in
 
 NEVER, OK, FAILED = 0, 1, 2
 """States of a row in an extractor's ``status`` column."""
@@ -110,7 +108,24 @@ def _stored_as(array: ArraySpec) -> tuple[object, ...]:
     return array.name, array.shape, array.dtype, array.rate
 
 
-def create_extractor(root: zarr.Group, spec: FeatureSpec, *, partition: int) -> None:
+def partition_of(root: zarr.Group) -> int:
+    """Utterances per partition, fixed when the store was created."""
+    return int(root.attrs["partition"])  # type: ignore[arg-type]
+
+
+def utterance_table(root: zarr.Group | None) -> ColumnTable:
+    """The catalogue; without rows where there is no store, or nothing was ever published."""
+    return ColumnTable.read(group_in(root, UTTERANCES), UTTERANCE_COLUMNS)
+
+
+def state_table(root: zarr.Group | None, spec: FeatureSpec) -> ColumnTable:
+    """The extractor's state; no rows where its arrays are not there or have to be made anew."""
+    group = group_in(root, spec.name)
+    held = group if group is not None and fits(group, spec) else None
+    return ColumnTable.read(held, state_columns(spec))
+
+
+def create_extractor(root: zarr.Group, spec: FeatureSpec, *, partition: int) -> zarr.Group:
     """An extractor's group with its feature arrays, which have no rows yet."""
     group = root.create_group(spec.name, attributes=describe(spec))
     for array in spec.arrays:
@@ -123,6 +138,7 @@ def create_extractor(root: zarr.Group, spec: FeatureSpec, *, partition: int) -> 
             told = {"ragged": ends, "rate_hz": array.rate}
             dims[0] = f"{array.name}_frame"
             create_features(group, array, 0, SHARD_FRAMES, dims, told)
+    return group
 
 
 def allocate_slots(slots: ColumnTable, array: ArraySpec, frames_needed: NDArray[np.int64]) -> int:

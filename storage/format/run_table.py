@@ -4,8 +4,6 @@ A row of an extractor's state names the run that wrote it, so that every feature
 the software and the hardware that gave it.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Mapping
@@ -16,13 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from meldflow.storage.format.columns import (
-    Column,
-    ColumnTable,
-    array_of,
-    create_column,
-    group_of,
-)
+from meldflow.storage.format.columns import Column, ColumnTable, create_column, group_in
 from meldflow.storage.format.layout import ATTACHED, RUNS
 
 KEEP_ATTACHED = 100
@@ -105,9 +97,7 @@ class RunEntry:
 
 def read_table(root: zarr.Group) -> ColumnTable:
     """The table as it is stored."""
-    if RUNS in root:
-        return ColumnTable.read(group_of(root, RUNS), COLUMNS, "run")
-    return ColumnTable.empty(COLUMNS, "run")
+    return ColumnTable.read(group_in(root, RUNS), COLUMNS, "run")
 
 
 def records(root: zarr.Group) -> tuple[RunRecord, ...]:
@@ -121,11 +111,9 @@ def records(root: zarr.Group) -> tuple[RunRecord, ...]:
 
 def attachment(root: zarr.Group, row: int, name: str) -> dict[str, NDArray[Any]]:
     """The columns that the run of ``row`` attached as ``name``; none where there is nothing."""
-    path = f"{ATTACHED}/{row}/{name}"
-    if path not in root:
-        return {}
-    group = group_of(root, path)
-    return {column: np.asarray(array_of(group, column)[:]) for column in sorted(group.array_keys())}
+    group = group_in(root, f"{ATTACHED}/{row}/{name}")
+    found = group.arrays() if group is not None else ()
+    return {column: np.asarray(array[:]) for column, array in sorted(found)}
 
 
 def now() -> str:

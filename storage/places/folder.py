@@ -4,8 +4,6 @@ Icechunk has no compare-and-swap on a local disk and then loses commits silently
 of 240 with 16 committers), so a writer holds a lock of the kernel's for the whole run.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import logging

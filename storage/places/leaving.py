@@ -6,8 +6,6 @@ Icechunk's Rust frames, which aborts the process: the work is done, the exit cod
 on such a thread hangs instead (https://github.com/python/cpython/issues/87135).
 """
 
-from __future__ import annotations
-
 import atexit
 import sys
 import threading

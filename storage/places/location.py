@@ -1,7 +1,5 @@
 """Whether a store is at an address, a new one, and who may write to it."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterator

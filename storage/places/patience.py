@@ -4,8 +4,6 @@ Icechunk tries a request again by itself, but gives up once a hundred tries in a
 which some requests at once use up within seconds.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import inspect
@@ -43,25 +41,23 @@ logger = logging.getLogger("meldflow.store")
 
 
 class _Patience:
-    """What is left of it."""
+    """What is left of it; around a try, it forgives a fault after which another one may help."""
 
     def __init__(self) -> None:
         self._end: float | None = None
 
-    def pause(self, fault: Exception) -> float:
-        """Seconds until the next try.
+    def __enter__(self) -> None:
+        pass
 
-        Raises:
-            Exception: the fault, where waiting does not help, or did not.
-        """
+    def __exit__(self, _: object, fault: BaseException | None, __: object) -> bool:
         said, now = str(fault), time.monotonic()
         is_away = any(one in said for one in AWAY) and not any(one in said for one in FOR_GOOD)
-        if not is_away or now > (self._end or now + PATIENCE):
-            raise fault
+        if not (isinstance(fault, FAULTS) and is_away) or now > (self._end or now + PATIENCE):
+            return False
         if self._end is None:
             logger.warning("the store cannot be reached; trying for %.0f s", PATIENCE)
             self._end = now + PATIENCE
-        return BETWEEN_TRIES
+        return True
 
 
 def patiently(action: Callable[[], T]) -> T:
@@ -72,11 +68,9 @@ def patiently(action: Callable[[], T]) -> T:
     """
     patience = _Patience()
     while True:
-        try:
+        with patience:
             return action()
-        except FAULTS as error:
-            fault = error
-        time.sleep(patience.pause(fault))
+        time.sleep(BETWEEN_TRIES)
 
 
 @contextlib.contextmanager
@@ -92,11 +86,9 @@ def unless(done: Callable[[], bool]) -> Iterator[None]:
 async def _patiently(action: Callable[[], Awaitable[T]]) -> T:
     patience = _Patience()
     while True:
-        try:
+        with patience:
             return await action()
-        except FAULTS as error:
-            fault = error
-        await asyncio.sleep(patience.pause(fault))
+        await asyncio.sleep(BETWEEN_TRIES)
 
 
 class _Patient:

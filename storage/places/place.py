@@ -1,7 +1,5 @@
 """What a place has to offer, and which kind of place an address names."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -13,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import icechunk
 import psutil
@@ -57,6 +55,63 @@ class Lock:
         Raises:
             RunError: somebody else has it now.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds a lock."""
+
+    pid: int
+    host: str
+    since: str
+    """Local time of its host, ISO 8601."""
+    machine: str = ""
+    """What tells its process ids from those of other machines and containers."""
+    token: str = ""
+    """Drawn for this one holding of the lock."""
+    server: str = ""
+    """The S3 server whose conditional writes were seen to work for this lock."""
+
+    @classmethod
+    def me(cls) -> Self:
+        """This process."""
+        return cls(
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            since=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            machine=_machine(),
+            token=uuid.uuid4().hex,
+        )
+
+    @classmethod
+    def read(cls, content: bytes) -> Self | None:
+        """The holder that was written down; None where nothing can be made of it."""
+        names = {one.name for one in fields(cls)}
+        try:  # another release may know more of its holders
+            told = json.loads(content).items()
+            return cls(**{name: value for name, value in told if name in names})
+        except (ValueError, TypeError, AttributeError):  # it is just being written
+            return None
+
+    def to_json(self) -> bytes:
+        """As it is written down."""
+        return json.dumps(asdict(self)).encode()
+
+    def refusal(self, place: str) -> BusyError:
+        """What somebody else is told."""
+        who = f"process {self.pid} on {self.host}, since {self.since}"
+        return BusyError(
+            f"store {place}: another run is writing to it ({who}); wait for it or stop it"
+        )
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it gave the lock back, or ran where this process could see it, and runs no more.
+
+        Who gives it back writes 0 for its ``pid``.
+        """
+        is_near = self.machine != "" and self.machine == _machine()
+        return self.pid == 0 or (is_near and not psutil.pid_exists(self.pid))
 
 
 class Place(Protocol):
@@ -141,63 +196,6 @@ class Place(Protocol):
                     f"{icechunk.__version__} cannot read: use meldflow under Python 3.12 or later"
                 ) from None
         return False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """Who holds a lock."""
-
-    pid: int
-    host: str
-    since: str
-    """Local time of its host, ISO 8601."""
-    machine: str = ""
-    """What tells its process ids from those of other machines and containers."""
-    token: str = ""
-    """Drawn for this one holding of the lock."""
-    server: str = ""
-    """The S3 server whose conditional writes were seen to work for this lock."""
-
-    @classmethod
-    def me(cls) -> Holder:
-        """This process."""
-        return cls(
-            pid=os.getpid(),
-            host=socket.gethostname(),
-            since=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            machine=_machine(),
-            token=uuid.uuid4().hex,
-        )
-
-    @classmethod
-    def read(cls, content: bytes) -> Holder | None:
-        """The holder that was written down; None where nothing can be made of it."""
-        names = {one.name for one in fields(cls)}
-        try:  # another release may know more of its holders
-            told = json.loads(content).items()
-            return cls(**{name: value for name, value in told if name in names})
-        except (ValueError, TypeError, AttributeError):  # it is just being written
-            return None
-
-    def to_json(self) -> bytes:
-        """As it is written down."""
-        return json.dumps(asdict(self)).encode()
-
-    def refusal(self, place: str) -> BusyError:
-        """What somebody else is told."""
-        who = f"process {self.pid} on {self.host}, since {self.since}"
-        return BusyError(
-            f"store {place}: another run is writing to it ({who}); wait for it or stop it"
-        )
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether it gave the lock back, or ran where this process could see it, and runs no more.
-
-        Who gives it back writes 0 for its ``pid``.
-        """
-        is_near = self.machine != "" and self.machine == _machine()
-        return self.pid == 0 or (is_near and not psutil.pid_exists(self.pid))
 
 
 def _machine() -> str:

@@ -1,17 +1,80 @@
 """A snapshot as labelled, lazily loaded xarray objects."""
 
-from __future__ import annotations
+from collections.abc import Callable
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
+import zarr
+from numpy.typing import DTypeLike, NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
 from xarray.core.indexing import LazilyIndexedArray
 
 from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.format import layout
-from meldflow.storage.format.arrays import RaggedArray
-from meldflow.storage.format.axes import UTTERANCE, Axes, axes_of, described
-from meldflow.storage.reading.lazy import Pieces, Times
+from meldflow.storage.format.arrays import RaggedArray, read_span
+from meldflow.storage.format.axes import UTTERANCE, Axes, FrameAxis, axes_of, described
 from meldflow.storage.reading.pinned import Pinned
+
+
+class _Along(BackendArray):
+    """An array that is made from a range of its first dimension, of which it holds nothing."""
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: DTypeLike, between: Callable[[int, int], NDArray[Any]]
+    ) -> None:
+        """``between`` gives entries from the first to the last (exclusive)."""
+        self.shape, self.dtype, self.between = shape, np.dtype(dtype), between
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        support = indexing.IndexingSupport.BASIC
+        return indexing.explicit_indexing_adapter(key, self.shape, support, self._get)
+
+    def _get(self, key: tuple[Any, ...]) -> Any:
+        first, *inner = key
+        wanted = range(self.shape[0])[first]
+        if isinstance(wanted, int):
+            return self.between(wanted, wanted + 1)[(0, *inner)]
+        if not wanted:
+            return np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *inner)]
+        low = min(wanted[0], wanted[-1])
+        block = self.between(low, max(wanted[0], wanted[-1]) + 1)
+        return block[(np.arange(wanted.start, wanted.stop, wanted.step) - low, *inner)]
+
+
+class Pieces:
+    """Parts of a stored array, one after another."""
+
+    def __init__(self, values: zarr.Array[Any], bounds: NDArray[np.int64]) -> None:
+        """The pieces of ``values`` between ``bounds``, shape (n_pieces, 2): first and last + 1."""
+        self._values, self._bounds = values, bounds
+        self.sizes = bounds[:, 1] - bounds[:, 0]
+        self._ends = np.cumsum(self.sizes)
+
+    @classmethod
+    def of(cls, array: RaggedArray) -> Self:
+        """The frames of all rows in their order; those of a partition lie together."""
+        rows = np.flatnonzero(array.row_size)
+        starts, stops = array.start[rows], array.start[rows] + array.row_size[rows]
+        apart = starts[1:] != stops[:-1]
+        first, last = np.insert(apart, 0, True), np.append(apart, True)
+        kept = slice(len(rows))  # none of none
+        bounds = np.stack([starts[first[kept]], stops[last[kept]]], axis=1)
+        return cls(array.values, bounds)
+
+    def between(self, first: int, last: int) -> NDArray[Any]:
+        """Entries ``first`` to ``last`` (exclusive), by one read for each piece."""
+        parts = []
+        low_piece, high_piece = np.searchsorted(self._ends, (first, last - 1), side="right")
+        for piece in range(low_piece, high_piece + 1):
+            begin, end = self._bounds[piece]
+            before = int(self._ends[piece] - self.sizes[piece])
+            low, high = begin + max(first - before, 0), min(begin + last - before, end)
+            block, at = read_span(self._values, int(low), int(high))
+            parts.append(block[low - at : high - at])
+        return np.concatenate(parts)
+
 
 LABELS = {
     "split": {},
@@ -74,7 +137,9 @@ def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr
         pieces = Pieces(stored.values, np.array([[0, n_rows]]))
         starts = range(0, n_rows, pinned.partition)
         chunks = tuple(min(pinned.partition, n_rows - start) for start in starts)
-    lazy = xr.Variable(dims, LazilyIndexedArray(pieces), described(spec))
+    shape = (sum(chunks), *stored.values.shape[1:])
+    along = _Along(shape, stored.values.dtype, pieces.between)
+    lazy = xr.Variable(dims, LazilyIndexedArray(along), described(spec))
     named = f"{pinned.id}/{extractor}/{spec.name}"
     return lazy.chunk({dims[0]: chunks}, name=named)
 
@@ -99,13 +164,10 @@ def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
 
 def _coordinates(axes: Axes) -> dict[str, xr.Variable]:
     """Names along the dimensions, and where the frames of every utterance lie."""
-    found = {
-        dim: xr.Variable((dim,), np.array(names, dtype=object))
-        for dim, names in axes.labels.items()
-    }
-    for dim, axis in axes.frames.items():
-        size, offset, time = axis.attributes().items()
-        found[size[0]] = xr.Variable((UTTERANCE,), axis.row_size, size[1])
-        found[offset[0]] = xr.Variable((UTTERANCE,), axis.offset, offset[1])
-        found[time[0]] = xr.Variable((dim,), LazilyIndexedArray(Times(axis)), time[1])
+    found = {}
+    for name, dim, values, told in axes.coordinates():
+        held: Any = values
+        if isinstance(values, FrameAxis):
+            held = LazilyIndexedArray(_Along((values.size,), np.float64, values.seconds))
+        found[name] = xr.Variable((dim,), held, told)
     return found

@@ -3,8 +3,6 @@
 A reader holds the snapshot that it opened, whatever runs publish in the meantime.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -23,11 +21,10 @@ from meldflow.models.schema.utterances import SPLITS
 from meldflow.storage.format import catalogue, layout, run_table
 from meldflow.storage.format.arrays import FeatureArray, RaggedArray, by_partition, open_array
 from meldflow.storage.format.columns import ColumnTable, group_of
-from meldflow.storage.format.tables import partition_of, utterance_table
 from meldflow.storage.places import location
 from meldflow.storage.places.patience import open_root
 from meldflow.storage.places.place import place_of
-from meldflow.storage.planning.plan import Why, stale_rows
+from meldflow.storage.reading.plan import Why, stale_rows
 
 
 def resolve(repository: icechunk.Repository, url: str, ref: str) -> str:
@@ -88,7 +85,7 @@ class Pinned:
     @cached_property
     def partition(self) -> int:
         """Consecutive rows per partition."""
-        return partition_of(self.root)
+        return layout.partition_of(self.root)
 
     @property
     def is_empty(self) -> bool:
@@ -101,7 +98,7 @@ class Pinned:
         if self.is_empty:
             raise UsageError(f"store {self.url}: it is empty; `meldflow extract` fills it")
         with self.reading():
-            return utterance_table(self.root)
+            return layout.utterance_table(self.root)
 
     @cached_property
     def extractors(self) -> tuple[str, ...]:

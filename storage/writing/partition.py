@@ -6,8 +6,6 @@ doing it twice gives the same bytes and no two workers ever meet. What a killed 
 is unreferenced and invisible.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Room for every row of the catalogue, before anything is written to it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,7 +9,7 @@ from numpy.typing import NDArray
 from meldflow.models.schema.features import FeatureSpec, rows_needed
 from meldflow.models.schema.media import BELIEVED_SECONDS, Modality
 from meldflow.storage.format import clip_facts, layout
-from meldflow.storage.format.columns import Column, ColumnTable, array_of, group_of
+from meldflow.storage.format.columns import Column, ColumnTable, array_of, group_in
 
 UNKNOWN_SECONDS = 60.0
 """Room for a clip whose header does not say how long it is. Shards that nobody fills cost nothing;
@@ -30,16 +28,15 @@ def make_room(
         seconds: how long the clip of every row may be, shape (n_rows,).
     """
     n_rows, described = len(seconds), layout.describe(spec)
-    if spec.name in root:
-        group = group_of(root, spec.name)
-        if not layout.fits(group, spec):
-            # Other shapes need other arrays. Every row is stale anyway: the key differs.
-            del root[spec.name]
-        elif dict(group.attrs) != described:
-            group.attrs.put(described)
-    if spec.name not in root:
-        layout.create_extractor(root, spec, partition=partition)
-    group = group_of(root, spec.name)
+    group = group_in(root, spec.name)
+    if group is not None and not layout.fits(group, spec):
+        # Other shapes need other arrays. Every row is stale anyway: the key differs.
+        del root[spec.name]
+        group = None
+    if group is None:
+        group = layout.create_extractor(root, spec, partition=partition)
+    elif dict(group.attrs) != described:
+        group.attrs.put(described)
     state = ColumnTable.read(group, layout.state_columns(spec))
     ragged = layout.ragged_arrays(spec)
     # First frame and number of frames of each partition's slot.
@@ -73,7 +70,8 @@ def longest(utterances: ColumnTable, facts: Iterable[ColumnTable]) -> NDArray[np
 def lengthen(root: zarr.Group, n_rows: int) -> None:
     """Makes every array that has one entry per row as long as the catalogue, whoever runs."""
     for modality in Modality:
-        for _, group in group_of(root, modality).groups() if modality in root else ():
+        extractors = group_in(root, modality)
+        for _, group in extractors.groups() if extractors is not None else ():
             for _, array in group.arrays():
                 dims = getattr(array.metadata, "dimension_names", None) or ("",)
                 if dims[0] == "row" and array.shape[0] < n_rows:

@@ -5,8 +5,6 @@ partitions; ``publish`` moves ``main`` there. A run that died leaves its branch 
 the next run on the same ``main`` goes on from its last commit.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import time
@@ -27,18 +25,11 @@ from meldflow.storage.format import clip_facts, layout
 from meldflow.storage.format.catalogue import CatalogueChange, change_between, merge_catalogue
 from meldflow.storage.format.columns import ColumnTable, group_of
 from meldflow.storage.format.run_table import RunEntry
-from meldflow.storage.format.tables import (
-    partition_of,
-    refuse_other_data,
-    state_table,
-    utterance_table,
-)
 from meldflow.storage.places import branches, location
 from meldflow.storage.places.branches import BRANCH_PREFIX, root_of, run_branches
 from meldflow.storage.places.patience import ICECHUNK, open_root, patiently
 from meldflow.storage.places.place import Lock, place_of
-from meldflow.storage.planning.plan import SOURCE_COLUMN, Plan, plan
-from meldflow.storage.planning.unpublished import resumable, unpublished
+from meldflow.storage.reading.plan import SOURCE_COLUMN, Plan, plan
 from meldflow.storage.reading.snapshot import open_store
 from meldflow.storage.writing import room
 from meldflow.storage.writing.partition import Fork, Written
@@ -67,38 +58,6 @@ class FailureRate:
         return self.tried - self.failed
 
 
-@contextlib.contextmanager
-def open_run(
-    url: str,
-    specs: Sequence[FeatureSpec],
-    *,
-    partition: int,
-    origin: Mapping[str, Any] | None = None,
-    wait: float = 0.0,
-    say: Callable[[str], None] = logger.warning,
-) -> Iterator[Run]:
-    """Locks the store, creates it where there is none, and resumes a run that died.
-
-    Args:
-        url: the store's folder, or ``s3://bucket/name``.
-        specs: the extractors whose features are wanted.
-        partition: utterances per partition, used only when the store is created.
-        origin: what the run is and runs on, as JSON values; kept in the store.
-        wait: how long to wait while another run writes to it, seconds.
-        say: told, in one line, if there is one.
-
-    Raises:
-        UsageError: the store is busy, unwritable, or of another schema.
-        RunError: the store could not be read or written inside the block.
-    """
-    stopped = "the run stopped; what was committed is kept, and the next run goes on from there"
-    with location.writer_lock(url, wait=wait, say=say) as lock:
-        if not location.exists(url):
-            location.create(url, partition=partition)
-        with place_of(url).explained(stopped, RunError, ICECHUNK):
-            yield Run(url, specs, lock, origin or {})
-
-
 class Run:
     """The one writer of a store, from ``sync`` to ``publish``."""
 
@@ -118,9 +77,9 @@ class Run:
         """Extractors of the published state whose networks have such weights."""
         self._last_commit = time.monotonic()
         root = root_of(self._repository, self.branch)
-        self.partition = partition_of(root)
-        self.utterances = utterance_table(root)
-        self._states = {spec.name: state_table(root, spec) for spec in specs}
+        self.partition = layout.partition_of(root)
+        self.utterances = layout.utterance_table(root)
+        self._states = {spec.name: layout.state_table(root, spec) for spec in specs}
         self._facts: dict[Modality, ColumnTable] = {}
         self.entry = RunEntry(root, self.branch, origin)
 
@@ -133,8 +92,7 @@ class Run:
         """Brings the catalogue up to date and makes room for every new row."""
         session = self._write()
         root = open_root(session, "r+")
-        refuse_other_data(self._place.name, self.utterances, utterances)
-        change = merge_catalogue(self.utterances, utterances)
+        change = merge_catalogue(self.utterances, utterances, self._place.name)
         self.utterances.write(root.require_group(layout.UTTERANCES))
         for modality in clip_facts.RECORDS:
             self._facts[modality] = clip_facts.make_room(root, modality, len(self.utterances))
@@ -241,7 +199,7 @@ class Run:
 
     def _tidy(self) -> None:
         """Deletes the branches that nobody would miss; its own is one by now."""
-        missed = {one.run for one in unpublished(self._repository) if one.rows}
+        missed = {one.run for one in branches.unpublished(self._repository) if one.rows}
         for branch in set(run_branches(self._repository)) - missed:
             self._repository.delete_branch(branch)
 
@@ -253,14 +211,15 @@ class Run:
             if one.tried
         )
         # Against main, since a resumed run finds what it did before it died.
-        change = change_between(utterance_table(root_of(self._repository, "main")), self.utterances)
+        before = layout.utterance_table(root_of(self._repository, "main"))
+        change = change_between(before, self.utterances)
         summary = "; ".join(filter(None, (str(change), rates)))
         self.entry.finish(summary)
         self._commit(self._write(), summary, published=True)
 
     def _claim_branch(self) -> tuple[str, bool]:
         """The branch of a dead run that this one may go on with, else a new one."""
-        found = resumable(self._repository, self.url, self._specs)
+        found = branches.resumable(self._repository, self.url, self._specs)
         if found is not None:
             return found, True
         branch = f"{BRANCH_PREFIX}{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
@@ -280,3 +239,35 @@ class Run:
             self.entry.write(open_root(session, "r+"))
             branches.commit(self._repository, session, message, about, self._lock.check)
         self._last_commit = time.monotonic()
+
+
+@contextlib.contextmanager
+def open_run(
+    url: str,
+    specs: Sequence[FeatureSpec],
+    *,
+    partition: int,
+    origin: Mapping[str, Any] | None = None,
+    wait: float = 0.0,
+    say: Callable[[str], None] = logger.warning,
+) -> Iterator[Run]:
+    """Locks the store, creates it where there is none, and resumes a run that died.
+
+    Args:
+        url: the store's folder, or ``s3://bucket/name``.
+        specs: the extractors whose features are wanted.
+        partition: utterances per partition, used only when the store is created.
+        origin: what the run is and runs on, as JSON values; kept in the store.
+        wait: how long to wait while another run writes to it, seconds.
+        say: told, in one line, if there is one.
+
+    Raises:
+        UsageError: the store is busy, unwritable, or of another schema.
+        RunError: the store could not be read or written inside the block.
+    """
+    stopped = "the run stopped; what was committed is kept, and the next run goes on from there"
+    with location.writer_lock(url, wait=wait, say=say) as lock:
+        if not location.exists(url):
+            location.create(url, partition=partition)
+        with place_of(url).explained(stopped, RunError, ICECHUNK):
+            yield Run(url, specs, lock, origin or {})

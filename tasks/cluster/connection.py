@@ -24,7 +24,7 @@ from distributed.utils import LoopRunner
 from distributed.versions import VersionMismatchWarning
 from tornado.ioloop import IOLoop
 
-from meldflow.models.running.device import gpu_trouble
+from meldflow.models.running.hardware import gpu_trouble
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.tasks.cluster.environment import ROLES
 from meldflow.tasks.cluster.profile import Profile

@@ -20,7 +20,7 @@ from meldflow.storage.format.catalogue import CatalogueChange, ids
 from meldflow.storage.format.columns import ColumnTable, array_of
 from meldflow.storage.format.run_table import now
 from meldflow.storage.places import location
-from meldflow.storage.planning.plan import PartitionPlan
+from meldflow.storage.reading.plan import PartitionPlan
 from meldflow.storage.writing.transaction import FailureRate, Run
 from meldflow.tasks.dataset.records import ABSENT, Known
 from meldflow.tasks.extraction.counts import Effort, Monitor

@@ -21,7 +21,7 @@ from prefect.context import TaskRunContext
 from prefect.states import Cancelled
 
 from meldflow.models.extractors.contract import Extractor
-from meldflow.storage.planning.plan import PartitionPlan
+from meldflow.storage.reading.plan import PartitionPlan
 from meldflow.storage.writing.transaction import Run
 from meldflow.tasks.cluster.connection import Cluster
 from meldflow.tasks.cluster.environment import ROLES, resources

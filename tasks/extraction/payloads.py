@@ -11,7 +11,7 @@ from meldflow.models.extractors.contract import Extractor
 from meldflow.models.schema.media import Audio, Media, Modality, Video
 from meldflow.storage.format.catalogue import NO_FILE
 from meldflow.storage.format.clip_facts import Facts
-from meldflow.storage.planning.plan import PartitionPlan
+from meldflow.storage.reading.plan import PartitionPlan
 from meldflow.storage.writing.partition import Result, Written
 
 

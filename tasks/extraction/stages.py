@@ -22,7 +22,7 @@ from distributed import get_worker
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.files import checksum
-from meldflow.models.running.device import is_gpu_lost, is_out_of_memory, release_memory
+from meldflow.models.running.hardware import is_gpu_lost, is_out_of_memory, release_memory
 from meldflow.models.schema.errors import RunError
 from meldflow.models.schema.features import FeatureSpec, Record
 from meldflow.models.schema.media import Decoded, Media, Missing, Modality, Reason

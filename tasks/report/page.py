@@ -16,8 +16,7 @@ import pandas as pd
 
 from meldflow.models.files import write_atomically
 from meldflow.models.judging.protocols import PROTOCOLS
-from meldflow.models.judging.target import TARGETS
-from meldflow.models.schema.utterances import SPLITS
+from meldflow.models.schema.utterances import SPLITS, TARGETS
 from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.document import render_document
 from meldflow.tasks.pages.panels import Panel, render

@@ -18,9 +18,9 @@ from meldflow.models.judging.table import (
     segments,
     wanted,
 )
-from meldflow.models.judging.target import EMOTION, TARGETS
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import ArraySpec, parted
+from meldflow.models.schema.utterances import EMOTION, TARGETS
 from meldflow.storage import Snapshot
 
 
@@ -33,7 +33,7 @@ def load_table(
     """What ``network`` reads of all active utterances that have a label, in memory.
 
     Nothing else is read from the store. Sound comes as ``meldflow.models.judging.table.segments``;
-    ``target`` names what the labels are of, in ``meldflow.models.judging.target.TARGETS``.
+    ``target`` names what the labels are of, in ``meldflow.models.schema.utterances.TARGETS``.
 
     Raises:
         UsageError: the labels are not there for any utterance.

@@ -14,7 +14,7 @@ from distributed import Client
 from prefect.exceptions import CancelledRun, TerminationSignal
 
 from meldflow.models.schema.features import FeatureSpec
-from meldflow.storage.planning.plan import Plan
+from meldflow.storage.reading.plan import Plan
 from meldflow.storage.writing.transaction import FailureRate, Run
 from meldflow.tasks.cluster.connection import Cluster
 from meldflow.tasks.cluster.losses import watch_losses

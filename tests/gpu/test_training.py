@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from meldflow.models.judging.protocols import PROTOCOLS, divide
-from meldflow.models.networks.common import Precision
-from meldflow.models.networks.fitted import Fitted
+from meldflow.models.networks.common import Fitted, Precision
 from tests.gpu import DEVICE
 from tests.models.networks import test_fusion, test_reference
 from tests.models.tables import make_table

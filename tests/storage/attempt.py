@@ -18,7 +18,7 @@ from pathlib import Path
 
 from meldflow.models.schema.errors import MeldflowError
 from meldflow.storage import open_store
-from meldflow.storage.maintenance import maintain_store
+from meldflow.storage.history import maintain_store
 from meldflow.storage.places.location import exists
 from meldflow.storage.writing.transaction import open_run
 from tests.paths import ROOT

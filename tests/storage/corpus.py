@@ -13,7 +13,7 @@ from meldflow.models.schema.features import ArraySpec, FeatureSpec, Record, Weig
 from meldflow.models.schema.media import Missing, Modality, Reason
 from meldflow.models.schema.utterances import Clip, Utterance
 from meldflow.storage.format.catalogue import ids
-from meldflow.storage.planning.plan import PartitionPlan
+from meldflow.storage.reading.plan import PartitionPlan
 from meldflow.storage.writing.partition import Result, Written, write_partition
 from meldflow.storage.writing.transaction import Run, open_run
 

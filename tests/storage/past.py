@@ -24,7 +24,7 @@ from meldflow.models.schema.features import ArraySpec, FeatureSpec
 from meldflow.models.schema.media import Missing, Modality
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage import history
-from meldflow.storage.maintenance import maintain_store
+from meldflow.storage.history import maintain_store
 from meldflow.storage.writing.transaction import open_run
 from tests.storage.corpus import (
     NO_WEIGHTS,

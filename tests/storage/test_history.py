@@ -14,11 +14,10 @@ from meldflow.models.schema.features import FeatureSpec
 from meldflow.models.schema.media import Reason
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage import history, open_store
-from meldflow.storage.maintenance import maintain_store as maintain
+from meldflow.storage.history import maintain_store as maintain
 from meldflow.storage.places.location import open_repository, writer_lock
-from meldflow.storage.planning.plan import Why
-from meldflow.storage.planning.preview import preview
 from meldflow.storage.reading.difference import diff
+from meldflow.storage.reading.plan import Why, preview
 from meldflow.storage.writing.transaction import open_run
 from tests.storage.corpus import (
     corpus,

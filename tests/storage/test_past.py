@@ -18,7 +18,7 @@ from meldflow.storage.format import layout
 from meldflow.storage.format.columns import Column, array_of, group_of
 from meldflow.storage.places import location
 from meldflow.storage.places.location import open_repository
-from meldflow.storage.planning.preview import preview
+from meldflow.storage.reading.plan import preview
 from meldflow.storage.writing.transaction import open_run
 from tests.storage.corpus import expected, extract_all, utterance
 from tests.storage.past import FEWER, SPECS, STORES, TAG, Past, unpack, utterances

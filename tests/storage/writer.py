@@ -16,7 +16,7 @@ from pathlib import Path
 from meldflow.storage import open_store
 from meldflow.storage.format.catalogue import ids
 from meldflow.storage.places.location import exists, open_repository
-from meldflow.storage.planning.plan import PartitionPlan
+from meldflow.storage.reading.plan import PartitionPlan
 from meldflow.storage.writing.transaction import Run, open_run
 from tests.storage.corpus import do_partition
 from tests.storage.sidefile import Event, SideFile

@@ -13,10 +13,9 @@ from meldflow.flows.cli.screen.terminal import out
 
 if TYPE_CHECKING:
     from meldflow.storage.format.catalogue import CatalogueChange
-    from meldflow.storage.history import State
-    from meldflow.storage.maintenance import Maintained
-    from meldflow.storage.planning.plan import Plan
+    from meldflow.storage.history import Maintained, State
     from meldflow.storage.reading.difference import Diff
+    from meldflow.storage.reading.plan import Plan
 
 FEW = 10
 """Utterances that a terminal lists of a kind."""

@@ -9,8 +9,6 @@ copy of what an earlier one published, and publishes what it compiled if nobody 
 published never changes. Of processes that start at once, the first compiles and the others wait.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import fcntl
@@ -38,28 +36,17 @@ def compiling(what: str) -> Iterator[None]:
     own, published = _own_folder(), _published(what)
     with contextlib.ExitStack() as alone:
         if not published.is_dir():
-            alone.enter_context(_lock(published))
+            # Where nothing can be written or locked, nothing is shared. Who ends lets go of it.
+            with contextlib.suppress(OSError):
+                published.parent.mkdir(parents=True, exist_ok=True)
+                file = alone.enter_context(published.with_suffix(".lock").open("w"))
+                fcntl.flock(file, fcntl.LOCK_EX)
         if published.is_dir():
             alone.close()
             shutil.copytree(published, own, dirs_exist_ok=True)
         yield
         if not published.is_dir():
             _publish(own, published)
-
-
-@contextlib.contextmanager
-def _lock(published: Path) -> Iterator[None]:
-    """For one process at a time, which lets go of it when it ends, however it does."""
-    try:
-        published.parent.mkdir(parents=True, exist_ok=True)
-        file = published.with_suffix(".lock").open("w")
-    except OSError:  # where nothing can be written, nothing is shared
-        yield
-        return
-    with file:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @functools.cache

@@ -3,12 +3,10 @@
 McFee et al., "librosa: Audio and Music Signal Analysis in Python", SciPy 2015.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import scipy.fft
@@ -21,7 +19,6 @@ from meldflow.models.extractors.librosa.compiled import compiling
 from meldflow.models.extractors.librosa.pitch import PITCH
 from meldflow.models.schema.features import ArraySpec, Features, FeatureSpec
 from meldflow.models.schema.media import Media, Missing, Modality, Reason
-from meldflow.models.weights.sources import PublishedModel
 
 _N_MFCC, _N_MELS, _N_FFT = 25, 40, 512
 COLUMNS = (*(f"mfcc_{i}" for i in range(_N_MFCC)), "centroid", "zcr", "f0", "voiced", "rms")
@@ -41,8 +38,6 @@ class Descriptors(Extractor):
     Frames lie where wav2vec 2.0 has its own: the i-th is about samples [320 i, 320 i + 400). Each
     loses its mean first, so that a sound card's offset changes nothing.
     """
-
-    published: ClassVar[PublishedModel | None] = None
 
     f0: Literal["autocorrelation", "pyin"] = "autocorrelation"
     """How pitch is found: ``autocorrelation`` (Boersma's, as in Praat) or ``pyin`` (librosa's)."""

@@ -4,8 +4,6 @@ He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; weights
 ResNet50_Weights.IMAGENET1K_V2 of torchvision.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar

@@ -3,8 +3,6 @@
 Imports torch: only ``ResNet50.load`` may import it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

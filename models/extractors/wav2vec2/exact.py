@@ -9,8 +9,6 @@ Everything after is per frame, or masked.
 Imports torch: only ``Wav2Vec2.load`` may import it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

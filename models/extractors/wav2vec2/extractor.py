@@ -4,11 +4,9 @@ Baevski et al., "wav2vec 2.0: A Framework for Self-Supervised Learning of Speech
 Representations", NeurIPS 2020; weights facebook/wav2vec2-base-960h.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.extractors.grid import FRAME, frames_in
-from meldflow.models.extractors.wav2vec2.opening import Opening, Wave
+from meldflow.models.extractors.wav2vec2.opening import Opening
 from meldflow.models.extractors.wav2vec2.windows import Window, stitch, windows
 from meldflow.models.running.backends import Network, ready, room
 from meldflow.models.running.computing import Computing
@@ -35,6 +33,11 @@ _BYTES_PER_SECOND = 20_000_000
 """Of activations: the first layer holds 512 channels at 3.2 kHz, three times over."""
 _STEP = 4000
 """Where a new shape costs time, sound is padded to a multiple of as many samples."""
+
+
+class _Loaded(NamedTuple):
+    opening: Opening
+    network: Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +145,7 @@ class Wav2Vec2(Extractor):
         example = opening.inputs([(wave, opening.folded(wave)) for wave in waves])
         shapes = [(-1, -1, opening.taps), (-1, opening.taps, len(opening.kernels)), (-1,)]
         exact = Exact(model, self.layers)
-        return _Ready(opening, ready(exact, self.computing, device, example, shapes))
+        return _Loaded(opening, ready(exact, self.computing, device, example, shapes))
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
         """Frames and mean of every clip; ``too_short`` below 400 samples (25 ms)."""
@@ -156,8 +159,10 @@ class Wav2Vec2(Extractor):
                 cut += windows(clip, wave, *self.grid)
         batches = list(self._batches(cut))
         waves = ([(window.samples, kernels[window.clip]) for window in batch] for batch in batches)
+        step = _STEP if self.loaded.network.reuses_shapes else 1
+        inputs = (self.loaded.opening.inputs(some, step) for some in waves)
         done: dict[int, list[tuple[Window, NDArray[np.float32]]]] = {}
-        for batch, states in zip(batches, self.loaded.run(waves), strict=True):
+        for batch, states in zip(batches, self.loaded.network.run(inputs), strict=True):
             for window, frames in zip(batch, states, strict=True):
                 own = frames[: frames_in(window.samples.size)]
                 done.setdefault(window.clip, []).append((window, own))
@@ -183,19 +188,6 @@ class Wav2Vec2(Extractor):
             batch.append(window)
         if batch:
             yield batch
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """What sound goes through."""
-
-    opening: Opening
-    network: Network
-
-    def run(self, batches: Iterable[list[Wave]]) -> list[NDArray[np.float32]]:
-        """Hidden states of each batch of waves, shape (n_waves, n_frames, 768)."""
-        step = _STEP if self.network.reuses_shapes else 1
-        return self.network.run(self.opening.inputs(waves, step) for waves in batches)
 
 
 def standardised(samples: NDArray[np.float32]) -> NDArray[np.float32]:

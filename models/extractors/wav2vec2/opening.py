@@ -9,8 +9,6 @@ already. A clip in windows has one norm for all of them, as if it went through w
 window's own, frames had a cosine of 0.85 with those of one pass (`python -m tests.bench seam`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self

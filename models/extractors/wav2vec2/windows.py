@@ -5,8 +5,6 @@ wav2vec 2.0 gives one frame per 320 samples (20 ms at 16 kHz), each seeing 400 s
 acoustic descriptors use the same grid: their rows stand beside wav2vec 2.0's.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 

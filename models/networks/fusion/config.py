@@ -1,7 +1,5 @@
 """The settings of context fusion; free of torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

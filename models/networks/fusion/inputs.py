@@ -1,11 +1,9 @@
 """From stored features to the network's inputs: sequences, speakers and dialogues."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +57,7 @@ class Inputs:
         """Each stream averaged over its steps, side by side: what an SVM without a network sees."""
         return np.concatenate([stream.mean() for stream in self.streams.values()], axis=1)
 
-    def shaped_like(self, shapes: Mapping[str, tuple[int, int]]) -> Inputs:
+    def shaped_like(self, shapes: Mapping[str, tuple[int, int]]) -> Self:
         """The same with exactly the modalities of ``shapes``; one that is not here is missing."""
         n = len(self.speaker)
         none = {

@@ -1,8 +1,7 @@
 """Context fusion: modalities as sequences, attention across them, and the dialogue around."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from meldflow.models.networks.fitted import Output
+from meldflow.models.judging.table import FeatureTable
+from meldflow.models.networks.common import Output
 from meldflow.models.networks.fusion.config import FusionConfig
-from meldflow.models.networks.fusion.inputs import Inputs
+from meldflow.models.networks.fusion.inputs import Inputs, assemble
+from meldflow.models.networks.fusion.inputs import prepare as prepare
+from meldflow.models.networks.scaling import scalers_of
+from meldflow.models.networks.training import Untrained, View
 from meldflow.models.schema.utterances import EMOTIONS
 
 NOTHING = "none there"
@@ -205,3 +208,38 @@ def over_dialogues(network: nn.GRU, utterances: Tensor, lengths: Tensor) -> Tens
     states, _ = pad_packed_sequence(network(packed)[0], batch_first=True)
     there = torch.arange(states.shape[1], device=states.device) < lengths.to(states.device)[:, None]
     return states[there]
+
+
+def untrained(inputs: Inputs, config: FusionConfig, classes: int) -> Untrained:
+    """Context fusion before its training, for ``models.networks.training.fit``."""
+    shapes, speakers = inputs.shapes(), len(inputs.speakers)
+    return Untrained(
+        make=lambda: FusionNetwork(shapes, speakers, config, classes),
+        view=_view(inputs, at_once=64),
+        attended=(*inputs.streams, NOTHING),
+        described={"shapes": shapes, "speakers": inputs.speakers},
+    )
+
+
+def build(
+    described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> tuple[torch.nn.Module, Callable[[FeatureTable], View]]:
+    """The network that a saved model describes; see ``meldflow.models.training.networks``."""
+    given: dict[str, Any] = {
+        name: tuple(one) if isinstance(one, list) else one
+        for name, one in described["config"].items()
+    }
+    config, scalers = FusionConfig(**given), scalers_of(arrays)
+    shapes = {name: (steps, width) for name, (steps, width) in described["shapes"].items()}
+    speakers = tuple(described["speakers"])
+
+    def view(table: FeatureTable) -> View:
+        inputs = assemble(table, scalers, speakers, config.longest).shaped_like(shapes)
+        return _view(inputs, at_once=1)
+
+    return FusionNetwork(shapes, len(speakers), config, len(described["classes"])), view
+
+
+def _view(inputs: Inputs, at_once: int) -> View:
+    """A dialogue is seen as a whole."""
+    return View(groups=inputs.dialogues, batch=partial(dialogues_of, inputs), at_once=at_once)

@@ -7,8 +7,6 @@ distances (Johnson & Lindenstrauss 1984; ``sklearn.random_projection``), shorter
 zeros at the end.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,13 +1,20 @@
 """The published reference network: three BiLSTMs, attention over modalities, one layer."""
 
-from __future__ import annotations
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from typing import NamedTuple
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from meldflow.models.networks.fitted import Output
+from meldflow.models.judging.table import FeatureTable
+from meldflow.models.networks.common import Output
+from meldflow.models.networks.reference.config import ReferenceConfig
+from meldflow.models.networks.reference.inputs import Inputs, arrange, raw_inputs
+from meldflow.models.networks.reference.inputs import prepare as prepare
+from meldflow.models.networks.scaling import scalers_of
+from meldflow.models.networks.training import Untrained, View
 from meldflow.models.schema.utterances import EMOTIONS
 
 WIDTH = 512
@@ -72,3 +79,37 @@ class ReferenceNetwork(nn.Module):
         attended, weights = self.attention(modalities, modalities, modalities)
         fused = attended.mean(dim=1)
         return Output(self.fc(self.dropout(fused)), fused, weights.mean(dim=1))
+
+
+def untrained(inputs: Inputs, config: ReferenceConfig, classes: int) -> Untrained:
+    """The reference network before its training, for ``models.networks.training.fit``."""
+    return Untrained(
+        make=lambda: ReferenceNetwork(config.dropout, classes),
+        view=_view(inputs.values),
+        attended=ATTENDED,
+    )
+
+
+def build(
+    described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> tuple[torch.nn.Module, Callable[[FeatureTable], View]]:
+    """The network that a saved model describes; see ``meldflow.models.training.networks``."""
+    scalers, seed = scalers_of(arrays), described["config"]["projection_seed"]
+
+    def view(table: FeatureTable) -> View:
+        return _view(arrange(raw_inputs(table), scalers, seed))
+
+    return ReferenceNetwork(classes=len(described["classes"])), view
+
+
+def _view(arrays: Mapping[str, NDArray[np.float32]]) -> View:
+    """Every row is seen by itself."""
+
+    def batch(some: Sequence[NDArray[np.intp]], device: torch.device) -> Vectors:
+        rows = np.concatenate(some)
+        return Vectors(
+            *(torch.from_numpy(arrays[name][rows]).to(device) for name in Vectors._fields)
+        )
+
+    n = len(arrays["text"])
+    return View(groups=list(np.arange(n, dtype=np.intp)[:, None]), batch=batch, at_once=1024)

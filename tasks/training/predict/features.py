@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.judging.table import SEGMENTS, FeatureTable, extractor_of, segments
-from meldflow.models.judging.target import Target
 from meldflow.models.schema.features import ArraySpec, Record
 from meldflow.models.schema.media import Media, Missing, Modality, Reason
+from meldflow.models.schema.utterances import Target
 from meldflow.tasks.inspection.inspect import ran, words
 from meldflow.tasks.isolated.decoder import Decoder
 from meldflow.tasks.training.predict.records import Given

@@ -10,9 +10,9 @@ from pathlib import Path
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.judging.protocols import PROTOCOLS
 from meldflow.models.judging.table import FeatureTable, extractor_of
-from meldflow.models.judging.target import TARGETS, Target
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.media import Missing, Modality
+from meldflow.models.schema.utterances import TARGETS, Target
 from meldflow.models.training.saved import DAMAGE, SavedModel, damaged, load_model
 from meldflow.tasks.pages.templates import template
 from meldflow.tasks.training.predict.extractors import rebuilt

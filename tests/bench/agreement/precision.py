@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from meldflow.models.extractors import registry
 from meldflow.models.running.computing import BACKENDS, PRECISIONS, Computing
-from meldflow.models.running.device import release_memory
+from meldflow.models.running.hardware import release_memory
 from meldflow.models.schema.features import Record
 from meldflow.models.schema.media import Media, Missing
 

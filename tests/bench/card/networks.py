@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.running.computing import PRECISIONS, Computing, cpu_precisions
-from meldflow.models.running.device import release_memory
+from meldflow.models.running.hardware import release_memory
 from meldflow.models.schema.media import Media
 
 SECONDS = 0.7

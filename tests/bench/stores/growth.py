@@ -23,8 +23,8 @@ from meldflow.models.schema.features import ArraySpec, FeatureSpec, Record, Weig
 from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage import history, open_store
-from meldflow.storage.planning.preview import preview
 from meldflow.storage.reading.difference import diff
+from meldflow.storage.reading.plan import preview
 from meldflow.storage.writing.transaction import open_run
 from tests.bench.stores.standin import fill, utterance
 

@@ -20,7 +20,7 @@ from meldflow.flows.cli.screen import results
 from meldflow.flows.cli.serve import DEFAULTS
 from meldflow.flows.serving import events, server
 from meldflow.flows.serving.deployments import _form, load_specs
-from meldflow.storage import maintenance
+from meldflow.storage import history
 from meldflow.tasks import dataset
 from meldflow.tasks.audit import stock
 from meldflow.tasks.options import (
@@ -134,7 +134,7 @@ def arrived(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         monkeypatch.setattr(place, name, nothing)
     for work, name in (
         (stock, "take_stock"),
-        (maintenance, "maintain_store"),
+        (history, "maintain_store"),
     ):
         monkeypatch.setattr(work, name, take)
     return got

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from meldflow.models.clips.decode import decode
 from meldflow.models.extractors.grid import frames_in
-from meldflow.models.extractors.librosa import autocorrelation as module
-from meldflow.models.extractors.librosa.autocorrelation import autocorrelation
+from meldflow.models.extractors.librosa import pitch as module
 from meldflow.models.extractors.librosa.extractor import COLUMNS, Descriptors
+from meldflow.models.extractors.librosa.pitch import autocorrelation
 from meldflow.models.schema.media import Audio, Missing
 from meldflow.models.weights.find import NO_WEIGHTS
 from tests.bench.pitch.contours import agreement

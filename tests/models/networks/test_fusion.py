@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from meldflow.models.judging.protocols import PROTOCOLS, LeakError, Ledger, Protocol, divide
 from meldflow.models.judging.table import SEGMENTS, FeatureTable, segments, wanted
 from meldflow.models.networks.checkpoint import Checkpoints
-from meldflow.models.networks.common import Epoch, Precision
-from meldflow.models.networks.fitted import Fitted, Output
+from meldflow.models.networks.common import Epoch, Fitted, Output, Precision
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.fusion.inputs import SOMEBODY, Inputs, dialogues, frequent, prepare
 from meldflow.models.networks.fusion.network import FusionNetwork, dialogues_of, keep_some
-from meldflow.models.networks.fusion.training import untrained as untrained_network
+from meldflow.models.networks.fusion.network import untrained as untrained_network
 from meldflow.models.networks.training import fit
 from meldflow.models.schema.errors import UsageError
 from tests.models.tables import make_table

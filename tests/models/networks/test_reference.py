@@ -13,8 +13,7 @@ import torch
 from meldflow.models.judging.calibration import log_probabilities
 from meldflow.models.judging.protocols import PROTOCOLS, Division, LeakError, Ledger, divide
 from meldflow.models.judging.table import FeatureTable
-from meldflow.models.networks.common import Epoch, best, class_weights
-from meldflow.models.networks.fitted import Fitted, layers_of
+from meldflow.models.networks.common import Epoch, Fitted, best, class_weights, layers_of
 from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.networks.reference.inputs import (
     WIDTH,
@@ -24,8 +23,12 @@ from meldflow.models.networks.reference.inputs import (
     standardise,
     to_width,
 )
-from meldflow.models.networks.reference.network import PARAMETERS, ReferenceNetwork, Vectors
-from meldflow.models.networks.reference.training import untrained
+from meldflow.models.networks.reference.network import (
+    PARAMETERS,
+    ReferenceNetwork,
+    Vectors,
+    untrained,
+)
 from meldflow.models.networks.training import fit
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS

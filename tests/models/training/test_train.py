@@ -15,11 +15,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from meldflow.models.judging.records import JUDGED, Judgement
-from meldflow.models.judging.target import SENTIMENT
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.networks.reference.network import PARAMETERS
 from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.utterances import SENTIMENT
 from meldflow.models.training.result import Spread, TrainResult
 from meldflow.models.training.run import Trained, config_for, train_and_judge
 from meldflow.models.training.saved import load_model, save_model

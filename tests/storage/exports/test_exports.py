@@ -32,7 +32,7 @@ from meldflow.models.schema.media import Missing
 from meldflow.models.schema.utterances import EMOTIONS, Utterance
 from meldflow.storage import exports, open_store
 from meldflow.storage.exports import ExportReport, Selection
-from meldflow.storage.exports.formats import writer_of
+from meldflow.storage.exports.publish import writer_of
 from meldflow.storage.exports.selection import INACTIVE, INCOMPLETE
 from meldflow.storage.format.arrays import RaggedArray
 from meldflow.storage.writing.transaction import open_run

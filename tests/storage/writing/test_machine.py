@@ -31,9 +31,9 @@ from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage import history, open_store
 from meldflow.storage.format.catalogue import ids
-from meldflow.storage.maintenance import maintain_store
+from meldflow.storage.history import maintain_store
 from meldflow.storage.places.location import exists, open_repository
-from meldflow.storage.planning.plan import PartitionPlan
+from meldflow.storage.reading.plan import PartitionPlan
 from meldflow.storage.writing.transaction import Run, open_run
 from tests.storage.corpus import do_partition, voice_spec, words_spec
 from tests.storage.states import PARTITION, Content

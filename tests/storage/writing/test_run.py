@@ -14,7 +14,7 @@ from meldflow.models.schema.media import AudioFacts, Missing
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage import history, open_store
 from meldflow.storage.places.location import open_repository, writer_lock
-from meldflow.storage.planning.preview import preview
+from meldflow.storage.reading.plan import preview
 from meldflow.storage.writing import transaction
 from meldflow.storage.writing.partition import Result, write_partition
 from meldflow.storage.writing.transaction import COMMIT_SECONDS, open_run

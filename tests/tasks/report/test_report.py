@@ -18,8 +18,8 @@ from PIL import Image
 
 from meldflow.models.files import write_atomically
 from meldflow.models.judging.table import FeatureTable
-from meldflow.models.judging.target import SENTIMENT
-from meldflow.models.networks.fitted import Layer
+from meldflow.models.networks.common import Layer
+from meldflow.models.schema.utterances import SENTIMENT
 from meldflow.models.training.result import Attention, Caution, Hard, TrainResult
 from meldflow.models.training.run import config_for, train_and_judge
 from meldflow.tasks.pages import document

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from meldflow.models.judging.target import SENTIMENT
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import FeatureSpec
+from meldflow.models.schema.utterances import SENTIMENT
 from meldflow.storage import open_store
 from meldflow.tasks.options import TrainOptions
 from meldflow.tasks.training.steps import TrainReport, check_training, fit, report

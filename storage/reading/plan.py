@@ -5,8 +5,6 @@ That one comparison gives resume, re-extraction on new data, re-extraction of on
 extractor and, on request, another try at failures. It reads small columns only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,9 +14,15 @@ from numpy.typing import NDArray
 
 from meldflow.models.schema.features import FeatureSpec
 from meldflow.models.schema.media import Modality, Reason
+from meldflow.models.schema.utterances import Utterance
+from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import by_partition
+from meldflow.storage.format.catalogue import CatalogueChange, merge_catalogue
 from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.format.layout import FAILED, NEVER
+from meldflow.storage.places import location
+from meldflow.storage.places.branches import resumable, root_of
+from meldflow.storage.places.place import place_of
 
 SOURCE_COLUMN = {
     Modality.AUDIO: "clip_sha",
@@ -127,3 +131,39 @@ def plan(
     return Plan(
         partitions=tuple(PartitionPlan(partition=p, rows=work[p]) for p in sorted(work)), why=why
     )
+
+
+def preview(
+    url: str,
+    specs: Sequence[FeatureSpec],
+    utterances: Sequence[Utterance],
+    *,
+    partition: int = 64,
+    retry: Collection[str] = (),
+) -> tuple[CatalogueChange, Plan]:
+    """What a run would do, without a lock and without writing anything.
+
+    Args:
+        url: the store; it need not be there.
+        specs: the extractors whose features are wanted.
+        utterances: what the data set holds now.
+        partition: utterances per partition, where there is no store yet.
+        retry: reasons of failures that are worth another try.
+
+    Raises:
+        UsageError: the store cannot be read, or holds another data set, or see ``resumable``.
+    """
+    place, root = place_of(url), None
+    with place.explained("cannot be read"):
+        if place.holds_store():
+            repository = location.open_repository(url)
+            root = root_of(repository, resumable(repository, url, specs) or "main")
+            partition = layout.partition_of(root)
+        else:
+            place.check_vacant()
+        catalogue = layout.utterance_table(root)
+        states = {spec.name: layout.state_table(root, spec) for spec in specs}
+    change = merge_catalogue(catalogue, utterances, url)
+    for state in states.values():
+        state.grow(len(catalogue))
+    return change, plan(catalogue, states, specs, partition=partition, retry=retry)

@@ -1,1 +1,0 @@
-"""What a run would do: stored rows compared with what is wanted."""
