@@ -146,11 +146,12 @@ def open_slurm(folder: Path) -> Iterator[Slurm]:
     host = socket.gethostname().partition(".")[0]
     file.write_text(CONFIGURATION.format(folder=folder, host=host, **ports))
     slurm = Slurm(folder=folder, environment={"SLURM_CONF": str(file)})
-    munge = ("--socket", folder / "munge.socket", "--pid-file", folder / "munge" / "pid")
-    munge += ("--log-file", folder / "munge" / "log", "--seed-file", folder / "munge" / "seed")
+    munge = ["munged", "--foreground", "--force", "--key-file", key]
+    munge += ["--socket", folder / "munge.socket", "--pid-file", folder / "munge" / "pid"]
+    munge += ["--log-file", folder / "munge" / "log", "--seed-file", folder / "munge" / "seed"]
     with contextlib.ExitStack() as stack:
         for command in (
-            ("munged", "--foreground", "--force", "--key-file", key, *munge),
+            munge,
             ("slurmctld", "-D", "-i"),
             ("slurmd", "-D", "-N", host),
         ):
