@@ -132,7 +132,7 @@ def _rows(root: zarr.Group, run: str, extractors: Sequence[str]) -> dict[str, in
 
 def resumable(
     repository: icechunk.Repository, url: str, specs: Sequence[FeatureSpec]
-) -> str | None:
+) -> Unpublished | None:
     """The newest run that died, which a run of ``specs`` may go on with.
 
     It started from today's ``main`` and wanted no other extractors: what it did of those would be
@@ -154,4 +154,4 @@ def resumable(
                 f"could go on with it after this run: {cure} it up by `meldflow discard {url} "
                 f"{one.run}`"
             )
-    return None if found is None else found.run
+    return found

@@ -157,7 +157,8 @@ def preview(
     with place.explained("cannot be read"):
         if place.holds_store():
             repository = location.open_repository(url)
-            root = root_of(repository, resumable(repository, url, specs) or "main")
+            dead = resumable(repository, url, specs)
+            root = root_of(repository, dead.run if dead else "main")
             partition = layout.partition_of(root)
         else:
             place.check_vacant()

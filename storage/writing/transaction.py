@@ -70,7 +70,9 @@ class Run:
         self._repository = location.open_repository(url)
         self._specs = tuple(specs)
         self._base = self._tip("main")
-        self.branch, self.resumed = self._claim_branch()
+        dead = branches.resumable(self._repository, url, specs)
+        self.branch = dead.run if dead else self._new_branch()
+        self.resumed = bool(dead and dead.rows)  # one that came to nothing was not begun
         self._session: icechunk.Session | None = None
         self._pending = 0
         self.random_weights: tuple[str, ...] = ()
@@ -217,14 +219,10 @@ class Run:
         self.entry.finish(summary)
         self._commit(self._write(), summary, published=True)
 
-    def _claim_branch(self) -> tuple[str, bool]:
-        """The branch of a dead run that this one may go on with, else a new one."""
-        found = branches.resumable(self._repository, self.url, self._specs)
-        if found is not None:
-            return found, True
+    def _new_branch(self) -> str:
         branch = f"{BRANCH_PREFIX}{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
         patiently(lambda: self._repository.create_branch(branch, self._base))
-        return branch, False
+        return branch
 
     def _tip(self, branch: str) -> str:
         return str(branches.tip_of(self._repository, branch).id)

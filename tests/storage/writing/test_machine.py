@@ -268,7 +268,7 @@ class StoreMachine(RuleBasedStateMachine):
             for branch, one in self.left.items()
             if one.extractors <= set(names) and one.base == base
         ]
-        assert run.resumed == bool(usable)
+        assert run.resumed == bool(usable and self.left[usable[-1]].has_rows)
         assert not usable or run.branch == usable[-1]
         model = copy.deepcopy(self.left[run.branch].model if usable else self.main)
         run.sync(utterances)

@@ -157,6 +157,17 @@ def test_a_run_that_died_is_resumed_from_its_last_commit(tmp_path: Path) -> None
     check(store, utterances)
 
 
+def test_a_run_that_came_to_nothing_was_not_begun(tmp_path: Path) -> None:
+    store, utterances = tmp_path / "s", corpus(4)
+    with open_run(str(store), SPECS, partition=4) as run:
+        run.sync(utterances)  # as where the cluster takes no workers
+    with open_run(str(store), SPECS, partition=4) as run:
+        assert not run.resumed
+        extract_all(run, utterances, SPECS)
+        run.publish()
+    check(store, utterances)
+
+
 def test_failure_rate_counts_the_rows_of_this_run_only(tmp_path: Path) -> None:
     store = tmp_path / "s"
     utterances = [*corpus(4), utterance(4, text="silent")]
