@@ -55,7 +55,7 @@ class Case:
 @pytest.fixture(params=["folder"])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     """Ten seconds of work on two workers, in a folder."""
-    return Case(tmp_path, request.param, rig.texts(400, milliseconds=40))
+    return Case(tmp_path, request.param, rig.texts(200, milliseconds=80))
 
 
 on_s3 = pytest.mark.parametrize("case", ["s3"], indirect=True)
@@ -118,7 +118,7 @@ def test_a_prefect_server_that_never_comes_back(installation: Rig, case: Case, h
     with installation.network["prefect"].down(how):
         assert run.end(500) == 0, run.shown()
     assert rig.differences(case.store, case.truth) == 0
-    assert "400 utterances in" in run.shown()
+    assert "200 utterances in" in run.shown()
     assert "lacks a part of this run" in run.shown()
     assert len(run.shown().splitlines()) < 20
 

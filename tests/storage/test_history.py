@@ -51,6 +51,13 @@ def changed() -> list[Utterance]:
     return [*after[:5], after[6]]
 
 
+mostly_in_a_folder = pytest.mark.parametrize(
+    "url", ["folder", pytest.param("s3", marks=pytest.mark.slow)], indirect=True
+)
+"""In a bucket as well, but not each time: the same commits go through the same places."""
+
+
+@mostly_in_a_folder
 def test_the_log_lists_what_was_published_and_nothing_between(url: str) -> None:
     first = extract(url, corpus(6))
     second = extract(url, corpus(9))
@@ -65,6 +72,7 @@ def test_the_log_lists_what_was_published_and_nothing_between(url: str) -> None:
     assert len(states) == 3
 
 
+@mostly_in_a_folder
 def test_a_difference_names_utterances_and_extractors(url: str) -> None:
     before = extract(url, corpus(6))
     after = extract(url, changed(), (voice_spec(), words_spec(version=2)))
@@ -86,6 +94,7 @@ def test_a_difference_names_utterances_and_extractors(url: str) -> None:
     assert (same.added, same.removed, same.changed, same.extractors) == ((), (), {}, {})
 
 
+@mostly_in_a_folder
 def test_a_difference_from_the_empty_store(url: str) -> None:
     extract(url, corpus(3))
     created = history.log(url)[-1].snapshot
@@ -94,6 +103,7 @@ def test_a_difference_from_the_empty_store(url: str) -> None:
     assert found.extractors["audio/voice"].key_before == ""
 
 
+@mostly_in_a_folder
 def test_tags_name_states_and_are_not_moved(url: str) -> None:
     first = extract(url, corpus(3))
     history.tag(url, "paper-1")
@@ -121,6 +131,7 @@ def test_a_rollback_and_back_again(url: str) -> None:
     assert len(open_store(url).rows()) == 7
 
 
+@mostly_in_a_folder
 def test_what_is_made_anew_after_a_rollback_is_told_from_what_was(url: str) -> None:
     first = extract(url, corpus(3))
     extract(url, corpus(6))
@@ -131,6 +142,7 @@ def test_what_is_made_anew_after_a_rollback_is_told_from_what_was(url: str) -> N
     assert len(found.extractors["audio/voice"].changed) == 3
 
 
+@mostly_in_a_folder
 def test_a_tag_can_be_forgotten_and_is_no_branch(url: str) -> None:
     extract(url, corpus(3))
     history.tag(url, "x")
@@ -145,6 +157,7 @@ def test_a_tag_can_be_forgotten_and_is_no_branch(url: str) -> None:
             history.tag(url, name)
 
 
+@mostly_in_a_folder
 def test_what_a_run_did_before_it_died_is_listed_readable_and_kept(url: str) -> None:
     first, second = extract(url, corpus(3)), extract(url, corpus(6))
     with open_run(url, SPECS, partition=4) as run:
@@ -170,6 +183,7 @@ def test_what_a_run_did_before_it_died_is_listed_readable_and_kept(url: str) -> 
         history.discard(url, "run-1")
 
 
+@mostly_in_a_folder
 def test_rollbacks_that_are_none(url: str) -> None:
     only = extract(url, corpus(9))
     repository = open_repository(url)
@@ -216,6 +230,7 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@mostly_in_a_folder
 def test_no_maintenance_while_a_run_writes(url: str) -> None:
     extract(url, corpus(3))
     with open_run(url, SPECS, partition=4) as run:
@@ -233,6 +248,7 @@ def test_no_maintenance_while_a_run_writes(url: str) -> None:
     assert open_store(url).features("audio/voice", "mean")[1].all()
 
 
+@mostly_in_a_folder
 def test_every_row_names_its_run_and_every_run_what_it_ran_on(url: str) -> None:
     extract(url, corpus(5), versions={"torch": "1"})
     extract(url, corpus(6), versions={"torch": "2"})
@@ -272,6 +288,7 @@ def test_a_plan_tells_why_and_writes_nothing(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@mostly_in_a_folder
 def test_a_plan_is_what_the_run_then_does(url: str) -> None:
     extract(url, corpus(6))
     expected = preview(url, SPECS, changed())
