@@ -123,9 +123,9 @@ class Cluster:
         return all(set(ROLES) <= set(one["resources"]) for one in self._seen())
 
     def width(self) -> int:
-        """How many partitions to keep under way: enough for every worker, and one that waits."""
+        """Partitions to keep under way: for each worker that is or may come, and one that waits."""
         threads: int = sum(one["nthreads"] for one in self._seen())
-        return min(MAX_WIDTH, max(1, threads) + 1)
+        return min(MAX_WIDTH, max(1, threads, self.profile.most) + 1)
 
     def _seen(self) -> list[dict[str, Any]]:
         """The workers, as they were a few seconds ago."""

@@ -19,7 +19,7 @@ from meldflow.tasks.cluster.environment import (
     scheduler_environment,
     worker_environment,
 )
-from meldflow.tasks.cluster.profile import Part, Profile
+from meldflow.tasks.cluster.profile import Part, Started
 
 OPERATOR = "DaskCluster/kubernetes.dask.org/v1"
 """Kind of object that the operator looks after."""
@@ -58,7 +58,7 @@ class Volume(Part):
     read_only: bool = Field(False, description="Whether workers may not write there.")
 
 
-class Kubernetes(Profile):
+class Kubernetes(Started):
     """A Dask cluster of pods: a scheduler, CPU workers and, where there are GPUs, GPU workers."""
 
     kind: Literal["kubernetes"]
@@ -92,7 +92,7 @@ class Kubernetes(Profile):
             UsageError: dask-kubernetes is not installed, or there is no Kubernetes with the
                 operator, or no pod has the GPUs that the networks are to run on.
         """
-        self.check_gpu_group(self.gpu)
+        self.check_gpus(self.gpu)
         _kube_cluster()
         _ask_for_operator()
 
@@ -118,6 +118,8 @@ class Kubernetes(Profile):
                 stack.enter_context(cluster)
                 if self.gpu:
                     cluster.add_worker_group("gpu", custom_spec=self.gpu_workers())
+                if limits := self.adaptive:
+                    cluster.adapt(limits.minimum, limits.maximum)
             except Exception as error:  # each layer below has kinds of its own
                 why = " ".join(str(error).split()) or type(error).__name__
                 raise UsageError(f"cluster: Kubernetes starts no workers: {why}") from error

@@ -11,11 +11,11 @@ import os
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from distributed.deploy.cluster import Cluster
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.options import first_problem
@@ -50,24 +50,17 @@ class Profile(Part):
         "offered, seconds.",
     )
 
+    @property
+    def most(self) -> int:
+        """Workers that there may come to be; 0 where nobody here knows."""
+        return 0
+
     def check(self) -> None:
         """Finds out what is wrong with it before anything is started.
 
         Raises:
             UsageError: something is; the message names it.
         """
-
-    def check_gpu_group(self, group: object | None) -> None:
-        """Refuses networks on GPUs where no group of workers has any.
-
-        Raises:
-            UsageError: so it is.
-        """
-        if self.device == "cuda" and group is None:
-            raise UsageError(
-                f"cluster: kind {self.kind} and device cuda, but no group `gpu` that has GPUs; add "
-                "it to the cluster profile, or set `device: cpu`"
-            )
 
     def open(self) -> contextlib.AbstractContextManager[str | Cluster]:
         """The scheduler's address, or a cluster in this process; stopped at the end.
@@ -76,6 +69,51 @@ class Profile(Part):
             UsageError: there is none.
         """
         raise NotImplementedError
+
+
+class Adaptive(Part):
+    """How many workers there are while a run lasts, by what it has to do."""
+
+    minimum: int = Field(1, ge=1, description="How many stay where there is nothing to do.")
+    maximum: int = Field(ge=1, description="How many there are at most.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum} exceeds maximum {self.maximum}")
+        return self
+
+
+class Started(Profile):
+    """A kind of cluster whose workers a run starts."""
+
+    adaptive: Adaptive | None = Field(
+        None,
+        description="Has the number of workers (jobs, pods) follow the work, from how many they "
+        "are at the start; without it they stay so many.",
+    )
+
+    @property
+    def most(self) -> int:
+        """Workers that there may come to be; 0 where their number stays."""
+        return self.adaptive.maximum if self.adaptive else 0
+
+    def check_gpus(self, group: object) -> None:
+        """Refuses networks on GPUs where no group of workers has any, and to scale where one has.
+
+        Raises:
+            UsageError: so it is.
+        """
+        if self.device == "cuda" and not group:
+            raise UsageError(
+                f"cluster: kind {self.kind} and device cuda, but no group `gpu` that has GPUs; add "
+                "it to the cluster profile, or set `device: cpu`"
+            )
+        if self.adaptive and group:
+            raise UsageError(
+                "cluster: `adaptive` scales workers that are all alike; take it or the workers "
+                "with GPUs out of the cluster profile"
+            )
 
 
 class Address(Profile):

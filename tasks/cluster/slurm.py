@@ -15,16 +15,17 @@ from typing import Any, Literal
 
 import dask
 from dask.utils import parse_timedelta
-from distributed import Scheduler, SpecCluster, Status
+from distributed import Scheduler, Status
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster.elastic import ElasticCluster
 from meldflow.tasks.cluster.environment import (
     resources_option,
     roles_of_cpu_workers,
     worker_environment,
 )
-from meldflow.tasks.cluster.profile import Part, Profile
+from meldflow.tasks.cluster.profile import Part, Started
 
 COMMANDS = ("sbatch", "scancel")
 
@@ -32,7 +33,7 @@ SIZE = r"^\d+(\.\d+)? ?[kKMGT]i?B$"
 """A number of bytes as Dask reads it."""
 
 
-class JobCluster(SpecCluster):
+class JobCluster(ElasticCluster):
     """Submits a job anew whose workers are all gone, and stay away.
 
     Jobs of two kinds (with and without GPUs) serve one scheduler, which dask-jobqueue's own
@@ -94,7 +95,7 @@ class GpuJobs(Jobs):
     gres: str = Field("gpu:1", description="The GPU of a job, as in sbatch --gres.")
 
 
-class Slurm(Profile):
+class Slurm(Started):
     """Jobs of CPU workers and, where the cluster has GPUs, jobs of GPU workers."""
 
     kind: Literal["slurm"]
@@ -122,6 +123,11 @@ class Slurm(Profile):
         None, description="Local folder of the nodes for what Dask spills, e.g. $TMPDIR."
     )
 
+    @property
+    def most(self) -> int:
+        """Workers that there may come to be; 0 where their number stays."""
+        return super().most * self.cpu.processes
+
     def check(self) -> None:
         """Finds out whether jobs can be submitted from here.
 
@@ -129,7 +135,7 @@ class Slurm(Profile):
             UsageError: Slurm's commands or dask-jobqueue are not installed, or no job has the
                 GPUs that the networks are to run on.
         """
-        self.check_gpu_group(self.gpu)
+        self.check_gpus(self.gpu)
         _job_class()
         for command in COMMANDS:
             if shutil.which(command) is None:
@@ -149,7 +155,8 @@ class Slurm(Profile):
         options = {"host": self.host, "interface": self.interface, "dashboard_address": ":0"}
         try:
             cluster = JobCluster(  # type: ignore[no-untyped-call]
-                workers=self.job_specs(),
+                workers=(specs := self.job_specs()),
+                worker=specs["cpu-0"],
                 scheduler={"cls": Scheduler, "options": options},
                 silence_logs=logging.ERROR,
             )
@@ -158,6 +165,7 @@ class Slurm(Profile):
             why = why.partition("stderr:")[2].strip() or why
             raise UsageError(f"cluster: Slurm takes no jobs: {why}") from error
         with cluster:
+            cluster.follow(self, self.cpu.processes)
             yield cluster
 
     def job_specs(self) -> dict[str, dict[str, Any]]:

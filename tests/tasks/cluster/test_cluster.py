@@ -14,7 +14,7 @@ from meldflow.tasks.cluster import local
 from meldflow.tasks.cluster.connection import open_cluster
 from meldflow.tasks.cluster.environment import ROLES, THREAD_VARIABLES, WORKER_BYTES
 from meldflow.tasks.cluster.local import Local, visible_gpus
-from meldflow.tasks.cluster.profile import KINDS, load_profile
+from meldflow.tasks.cluster.profile import KINDS, Adaptive, load_profile
 from tests.paths import ROOT
 
 
@@ -23,6 +23,10 @@ def test_processes_times_threads_never_exceed_the_cores() -> None:
         assert Local(threads=threads).worker_count() * threads <= CPU_COUNT
     with pytest.raises(UsageError, match=f"exceed the {CPU_COUNT} cores"):
         Local(workers=CPU_COUNT + 1).check()
+    with pytest.raises(UsageError, match=f"exceed the {CPU_COUNT} cores"):
+        Local(adaptive=Adaptive(maximum=CPU_COUNT + 1)).check()
+    with pytest.raises(UsageError, match="scales workers that are all alike"):
+        Local(adaptive=Adaptive(maximum=1), gpus=1).check()
 
 
 def test_a_local_cluster_offers_the_roles_and_sets_the_threads_before_torch() -> None:
@@ -109,6 +113,10 @@ def test_the_profiles_in_deploy_are_valid() -> None:
         ("kind: kubernetes", "image: Field required"),
         ("kind: kubernetes\nimage: m\nnamespace: A_B", "namespace: String should match pattern"),
         ("kind: kubernetes\nimage: m\ncpu: {memory: 4GiB}", "cpu.memory: String should match"),
+        ("adaptive: {minimum: 1}", "adaptive.maximum: Field required"),
+        ("adaptive: {minimum: 0, maximum: 2}", "adaptive.minimum: Input should be greater than"),
+        ("adaptive: {minimum: 3, maximum: 2}", "adaptive: minimum 3 exceeds maximum 2"),
+        ("kind: address\naddress: tcp://x\nadaptive: {maximum: 2}", "adaptive: Extra inputs"),
         ("[", "not YAML"),
     ],
 )
