@@ -19,7 +19,7 @@ import yaml
 from meldflow.models.schema.errors import UsageError
 from meldflow.storage import open_store
 from meldflow.tasks.cluster import elastic
-from meldflow.tasks.cluster.connection import open_cluster
+from meldflow.tasks.cluster.connection import Cluster, open_cluster
 from meldflow.tasks.cluster.profile import Adaptive, load_profile
 from meldflow.tasks.cluster.slurm import CpuJobs, GpuJobs, Slurm
 from tests.flows import command
@@ -106,20 +106,23 @@ def test_jobs_follow_the_work_as_a_whole(slurm: Path, monkeypatch: pytest.Monkey
     gate = slurm / "gate"
     with open_cluster(more) as cluster:
         assert cluster.width() == 5
-        number = lambda: len(cluster.client.nthreads())  # noqa: E731
-        wait_until(lambda: number() == 2)
+        wait_until(lambda: workers(cluster) == 2)
         where = {"cpu": 1}
         short = cluster.client.map(time.sleep, [0.5] * 60, resources=where, pure=False)
-        wait_until(lambda: number() == 4, 60)
+        wait_until(lambda: workers(cluster) == 4, 60)
         long = cluster.client.submit(until, str(gate), resources=where, pure=False)
         assert cluster.client.gather(short) == [None] * 60
-        wait_until(lambda: number() == 2, 60)
+        wait_until(lambda: workers(cluster) == 2, 60)
         assert long.status == "pending"
         gate.touch()
         assert long.result(30).startswith("cpu-")
         time.sleep(3)
-        assert number() == 2, "the fewest"
+        assert workers(cluster) == 2, "the fewest"
     assert len(list(slurm.glob("*.sh"))) == 2, "what was ended is not submitted anew"
+
+
+def workers(cluster: Cluster) -> int:
+    return len(cluster.client.nthreads())
 
 
 def until(file: str) -> str:
