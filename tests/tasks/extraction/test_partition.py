@@ -26,7 +26,9 @@ from meldflow.tasks.extraction.counts import Monitor
 from meldflow.tasks.extraction.partition import Extraction, extract_partition, try_partition
 from meldflow.tasks.extraction.tries import RETRIES, retries
 from meldflow.tasks.options import ExtractOptions
+from meldflow.tasks.watching import watch
 from tests.storage.corpus import utterance
+from tests.tasks.cluster.processes import wait_until
 from tests.tasks.isolated.evil import Evil
 
 
@@ -163,6 +165,40 @@ def test_a_pause_between_two_tries_ends_with_the_run(cluster: Cluster, tmp_path:
         assert time.monotonic() - before < 1.5, "the pause takes two seconds at least"
     assert isinstance(ended, State)
     assert ended.is_cancelled()
+
+
+class Shown:
+    """Stands where Prefect keeps what a person sees of a run."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def progress(self, key: str, share: float, words: str, figures: object) -> None:
+        self.words.append(words)
+
+    def nothing(self, *_: object) -> None: ...
+
+    markdown = table = nothing
+
+
+def test_while_networks_load_the_progress_says_so(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "SAMPLE_SECONDS", 0.2)
+    monkeypatch.setattr(watch, "SHOW_SECONDS", 0.2)
+    gate, evil = tmp_path / "gate", Evil(until=str(tmp_path / "gate"))
+    with opened(tmp_path / "store", ["a"], 1) as run, ThreadPoolExecutor(1) as threads:
+        plan, watched, shown = run.plan(), watch.Watch(run, [evil.spec], {}), Shown()
+        monkeypatch.setattr(watched, "_artifacts", shown)
+        with watched.extracting(plan, cluster) as monitor:
+            work = work_on(cluster, run, evil, monitor)
+            going_on = threads.submit(extract_partition, work, *plan.partitions)
+            wait_until(lambda: any("1 worker loads text/evil" in one for one in shown.words))
+            gate.touch()
+            run.merge(going_on.result().written)
+            loaded = len(shown.words)
+            wait_until(lambda: len(shown.words) > loaded + 5)  # a heartbeat later
+        assert "load" not in shown.words[-1]
 
 
 @pytest.mark.parametrize(
