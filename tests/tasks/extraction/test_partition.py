@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from distributed import Scheduler, Worker
 from icechunk import IcechunkError
 from prefect.client.schemas.objects import State
 
@@ -215,6 +216,38 @@ def test_while_networks_load_the_progress_says_so(
 )
 def test_what_may_pass_is_tried_again(error: Exception, times: int) -> None:
     assert retries(error) == times
+
+
+def test_workers_that_are_alive_and_do_nothing_are_not_waited_for(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Dask pauses one whose memory is full, and leaves what it gave it there."""
+    monitor, gate = Monitor({"text/evil": 2}, lambda _: None), tmp_path / "gate"
+    with (
+        opened(tmp_path / "store", [f"until {gate}", "a"], 2) as run,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        work = work_on(cluster, run, Evil(), monitor, partition_timeout=4.0)
+        going_on = threads.submit(extract_partition, work, *run.plan().partitions)
+        wait_until(lambda: cluster.client.run_on_scheduler(states) == [("running", 1)])
+        try:
+            cluster.client.run(pause, 1e-6)
+            wait_until(lambda: cluster.client.run_on_scheduler(states) == [("paused", 1)])
+            gate.touch()
+            with pytest.raises(TimeoutError, match="nothing of it was done in 4 s"):
+                going_on.result(30)
+        finally:
+            cluster.client.run(pause, 0.8)
+    assert monitor.extracted == 1
+
+
+def states(dask_scheduler: Scheduler) -> list[tuple[str, int]]:
+    """What each worker is, and how much it is at."""
+    return [(one.status.name, len(one.executing)) for one in dask_scheduler.workers.values()]
+
+
+def pause(above: float, dask_worker: Worker) -> None:
+    dask_worker.memory_manager.memory_pause_fraction = above
 
 
 def test_a_partition_that_takes_too_long_leaves_nothing_on_the_cluster(
