@@ -28,11 +28,7 @@ from meldflow.models.running.device import gpu_trouble
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.tasks.cluster.environment import ROLES
 from meldflow.tasks.cluster.profile import Profile
-from meldflow.tasks.cluster.versions import (
-    check_scheduler,
-    check_workers,
-    guard_versions,
-)
+from meldflow.tasks.cluster.versions import check_scheduler, check_workers, guard_versions
 
 T = TypeVar("T")
 

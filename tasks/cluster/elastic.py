@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import SpecCluster
 from distributed.deploy.adaptive import Adaptive
 
-from meldflow.tasks.cluster.profile import Started
+from meldflow.tasks.cluster.profile import Profile
 
 if TYPE_CHECKING:
     from distributed.scheduler import WorkerState
@@ -24,7 +24,7 @@ class ElasticCluster(SpecCluster):
     per_job = 1
     """Workers that a job holds; what is started and ended are jobs."""
 
-    def follow(self, profile: Started, per_job: int = 1) -> None:
+    def follow(self, profile: Profile, per_job: int = 1) -> None:
         """Lets their number follow the work from here on, within what the profile says."""
         if (limits := profile.adaptive) is None:
             return

@@ -19,7 +19,7 @@ from meldflow.tasks.cluster.environment import (
     scheduler_environment,
     worker_environment,
 )
-from meldflow.tasks.cluster.profile import Part, Started
+from meldflow.tasks.cluster.profile import Part, Profile
 
 OPERATOR = "DaskCluster/kubernetes.dask.org/v1"
 """Kind of object that the operator looks after."""
@@ -58,7 +58,7 @@ class Volume(Part):
     read_only: bool = Field(False, description="Whether workers may not write there.")
 
 
-class Kubernetes(Started):
+class Kubernetes(Profile):
     """A Dask cluster of pods: a scheduler, CPU workers and, where there are GPUs, GPU workers."""
 
     kind: Literal["kubernetes"]
@@ -117,7 +117,7 @@ class Kubernetes(Started):
                 )
                 stack.enter_context(cluster)
                 if self.gpu:
-                    cluster.add_worker_group("gpu", custom_spec=self.gpu_workers())
+                    cluster.add_worker_group("gpu", custom_spec=self.gpu_workers(self.gpu))
                 if limits := self.adaptive:
                     cluster.adapt(limits.minimum, limits.maximum)
             except Exception as error:  # each layer below has kinds of its own
@@ -141,11 +141,9 @@ class Kubernetes(Started):
         manifest["spec"]["worker"] = self._workers(self.cpu, roles)
         return manifest
 
-    def gpu_workers(self) -> dict[str, Any]:
+    def gpu_workers(self, gpu: GpuWorkers) -> dict[str, Any]:
         """The ``worker`` of a ``DaskWorkerGroup``."""
-        if self.gpu is None:
-            raise ValueError("this profile has no GPU workers")
-        return self._workers(self.gpu, ("model",), {self.gpu.resource: "1"})
+        return self._workers(gpu, ("model",), {gpu.resource: "1"})
 
     def _workers(
         self, workers: Workers, roles: Sequence[str], devices: dict[str, str] | None = None

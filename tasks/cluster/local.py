@@ -26,12 +26,12 @@ from meldflow.tasks.cluster.environment import (
     roles_of_cpu_workers,
     worker_environment,
 )
-from meldflow.tasks.cluster.profile import Started
+from meldflow.tasks.cluster.profile import Profile
 
 HOST = "127.0.0.1"
 
 
-class Local(Started):
+class Local(Profile):
     """As many worker processes as the machine has room for, and one more per GPU."""
 
     kind: Literal["local"] = "local"

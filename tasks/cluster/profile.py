@@ -38,39 +38,6 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Profile(Part):
-    """What every profile says; a kind of cluster adds its own fields."""
-
-    kind: str
-    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the networks run.")
-    join_seconds: float = Field(
-        60.0,
-        gt=0,
-        description="How long workers may take to join when a run begins, until every role is "
-        "offered, seconds.",
-    )
-
-    @property
-    def most(self) -> int:
-        """Workers that there may come to be; 0 where nobody here knows."""
-        return 0
-
-    def check(self) -> None:
-        """Finds out what is wrong with it before anything is started.
-
-        Raises:
-            UsageError: something is; the message names it.
-        """
-
-    def open(self) -> contextlib.AbstractContextManager[str | Cluster]:
-        """The scheduler's address, or a cluster in this process; stopped at the end.
-
-        Raises:
-            UsageError: there is none.
-        """
-        raise NotImplementedError
-
-
 class Adaptive(Part):
     """How many workers there are while a run lasts, by what it has to do."""
 
@@ -84,9 +51,17 @@ class Adaptive(Part):
         return self
 
 
-class Started(Profile):
-    """A kind of cluster whose workers a run starts."""
+class Profile(Part):
+    """What every profile says; a kind of cluster adds its own fields."""
 
+    kind: str
+    device: Literal["cpu", "cuda"] = Field("cpu", description="Where the networks run.")
+    join_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="How long workers may take to join when a run begins, until every role is "
+        "offered, seconds.",
+    )
     adaptive: Adaptive | None = Field(
         None,
         description="Has the number of workers (jobs, pods) follow the work, from how many they "
@@ -95,8 +70,15 @@ class Started(Profile):
 
     @property
     def most(self) -> int:
-        """Workers that there may come to be; 0 where their number stays."""
+        """Workers (jobs, pods) that there may come to be; 0 where they stay so many."""
         return self.adaptive.maximum if self.adaptive else 0
+
+    def check(self) -> None:
+        """Finds out what is wrong with it before anything is started.
+
+        Raises:
+            UsageError: something is; the message names it.
+        """
 
     def check_gpus(self, group: object) -> None:
         """Refuses networks on GPUs where no group of workers has any, and to scale where one has.
@@ -115,11 +97,20 @@ class Started(Profile):
                 "with GPUs out of the cluster profile"
             )
 
+    def open(self) -> contextlib.AbstractContextManager[str | Cluster]:
+        """The scheduler's address, or a cluster in this process; stopped at the end.
+
+        Raises:
+            UsageError: there is none.
+        """
+        raise NotImplementedError
+
 
 class Address(Profile):
     """A Dask cluster that is running already."""
 
     kind: Literal["address"]
+    adaptive: None = Field(None, description="Nothing: its workers are somebody else's.")
     address: str = Field(
         description="Address of a running Dask scheduler, e.g. tcp://10.0.0.5:8786.",
         pattern=r"^\w+://.+$",

@@ -25,7 +25,7 @@ from meldflow.tasks.cluster.environment import (
     roles_of_cpu_workers,
     worker_environment,
 )
-from meldflow.tasks.cluster.profile import Part, Started
+from meldflow.tasks.cluster.profile import Part, Profile
 
 COMMANDS = ("sbatch", "scancel")
 
@@ -95,7 +95,7 @@ class GpuJobs(Jobs):
     gres: str = Field("gpu:1", description="The GPU of a job, as in sbatch --gres.")
 
 
-class Slurm(Started):
+class Slurm(Profile):
     """Jobs of CPU workers and, where the cluster has GPUs, jobs of GPU workers."""
 
     kind: Literal["slurm"]
@@ -122,11 +122,6 @@ class Slurm(Started):
     scratch: str | None = Field(
         None, description="Local folder of the nodes for what Dask spills, e.g. $TMPDIR."
     )
-
-    @property
-    def most(self) -> int:
-        """Workers that there may come to be; 0 where their number stays."""
-        return super().most * self.cpu.processes
 
     def check(self) -> None:
         """Finds out whether jobs can be submitted from here.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from typing import TypeAlias
 
 from distributed import Worker, get_worker
 
@@ -19,11 +18,8 @@ KEPT = 2
 
 logger = logging.getLogger("meldflow.stages")
 
-Ready: TypeAlias = tuple[tuple[Extractor, str], Extractor]
-"""What was asked for, and the same ready."""
-
-_READY: defaultdict[str, list[Ready]] = defaultdict(list)
-"""Name → those that were used last, the newest at the end."""
+_READY: defaultdict[str, list[tuple[tuple[Extractor, str], Extractor]]] = defaultdict(list)
+"""Name → what was asked for, and the same ready, for those used last; the newest at the end."""
 
 _LOADING = threading.Lock()
 

@@ -33,9 +33,11 @@ def deployed() -> Kubernetes:
     return profile
 
 
+GPU = GpuWorkers(pods=3, threads=4, memory="16Gi", node_selector={"gpu": "a100"})
+
+
 def with_gpus() -> Kubernetes:
-    gpu = GpuWorkers(pods=3, threads=4, memory="16Gi", node_selector={"gpu": "a100"})
-    more = {"device": "cuda", "gpu": gpu, "secrets": ("s3",), "pull_secret": "registry"}
+    more = {"device": "cuda", "gpu": GPU, "secrets": ("s3",), "pull_secret": "registry"}
     return deployed().model_copy(update=more)
 
 
@@ -66,7 +68,7 @@ def test_the_manifests_are_what_the_operator_describes() -> None:
     profile = with_gpus()
     cluster = profile.cluster_manifest("meldflow-x")
     jsonschema.validate(cluster, schema("daskcluster"))
-    group = {"spec": {"cluster": "meldflow-x", "worker": profile.gpu_workers()}}
+    group = {"spec": {"cluster": "meldflow-x", "worker": profile.gpu_workers(GPU)}}
     jsonschema.validate(group, schema("daskworkergroup"))
     wrong = profile.cluster_manifest("meldflow-x")
     wrong["spec"]["worker"]["spec"]["container"] = []
@@ -77,7 +79,7 @@ def test_the_manifests_are_what_the_operator_describes() -> None:
 def test_gpu_pods_take_the_networks() -> None:
     profile = with_gpus()
     cpu = profile.cluster_manifest("x")["spec"]["worker"]
-    gpu = profile.gpu_workers()
+    gpu = profile.gpu_workers(GPU)
     assert (cpu["replicas"], gpu["replicas"]) == (4, 3)
     (cpu_container,), (gpu_container,) = cpu["spec"]["containers"], gpu["spec"]["containers"]
     assert option(cpu_container, "--resources") == "cpu=1"

@@ -105,7 +105,7 @@ def test_jobs_follow_the_work_as_a_whole(slurm: Path, monkeypatch: pytest.Monkey
     more = profile(slurm, cpu=CpuJobs(processes=2), adaptive=Adaptive(minimum=1, maximum=2))
     gate = slurm / "gate"
     with open_cluster(more) as cluster:
-        assert cluster.width() == 5
+        assert cluster.width() == 3
         wait_until(lambda: workers(cluster) == 2)
         where = {"cpu": 1}
         short = cluster.client.map(time.sleep, [0.5] * 60, resources=where, pure=False)
