@@ -37,6 +37,10 @@ class ElasticCluster(SpecCluster):
             worker_key=_job if per_job > 1 else _worker,
         )
 
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        """Leaves one that is gone to its nanny: Dask ends what is not back after 15 s for good."""
+        super(SpecCluster, self)._update_worker_status(op, msg)  # type: ignore[no-untyped-call]
+
     def _new_worker_name(self, worker_number: int) -> str:
         """As those are called that a run begins with."""
         return f"cpu-{worker_number}"

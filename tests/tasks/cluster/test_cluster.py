@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
+import dask
 import pytest
 import torch
 from dask.system import CPU_COUNT
@@ -16,6 +18,7 @@ from meldflow.tasks.cluster.environment import ROLES, THREAD_VARIABLES, WORKER_B
 from meldflow.tasks.cluster.local import Local, visible_gpus
 from meldflow.tasks.cluster.profile import KINDS, Adaptive, load_profile
 from tests.paths import ROOT
+from tests.tasks.cluster.processes import wait_until
 
 
 def test_processes_times_threads_never_exceed_the_cores() -> None:
@@ -47,6 +50,17 @@ def test_a_local_cluster_offers_the_roles_and_sets_the_threads_before_torch() ->
         assert found == dict.fromkeys(THREAD_VARIABLES, "1")
         (threads,) = client.run(torch_threads).values()
         assert threads == 1
+
+
+def test_a_worker_that_dies_comes_back_however_long_that_takes() -> None:
+    """One that died twice in a quarter of a minute did not, and a run of one worker hung."""
+    soon = {"distributed.deploy.lost-worker-timeout": "100ms"}
+    with dask.config.set(soon), open_cluster(Local(workers=1)) as cluster:
+        (before,) = cluster.client.nthreads()
+        cluster.client.submit(os._exit, 1)
+        wait_until(lambda: set(cluster.client.nthreads()) - {before})
+        time.sleep(1)
+        assert len(cluster.client.nthreads()) == 1
 
 
 def test_networks_run_on_gpu_workers_only() -> None:
