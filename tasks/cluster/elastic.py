@@ -34,7 +34,7 @@ class ElasticCluster(SpecCluster):
             minimum=limits.minimum * per_job,
             maximum=limits.maximum * per_job,
             wait_count=IDLE_LOOKS,
-            worker_key=_job if per_job > 1 else _worker,
+            worker_key=_job if per_job > 1 else None,
         )
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
@@ -55,7 +55,7 @@ class _Elastic(Adaptive):
 
     async def workers_to_close(self, target: int) -> list[str]:
         """Those of jobs that have nothing to do: Dask would make up ``target`` with others."""
-        key = pickle.dumps(self.worker_key)
+        key = self.worker_key and pickle.dumps(self.worker_key)
         names: list[str] = await self.scheduler.workers_to_close(
             minimum=target, key=key, attribute="name"
         )
@@ -70,10 +70,6 @@ class _Elastic(Adaptive):
         await self.cluster.scale_down(going)  # type: ignore[no-untyped-call]
 
 
-def _worker(worker: WorkerState) -> str:
-    return str(worker.name)
-
-
 def _job(worker: WorkerState) -> str:
     """Its job's name, which it follows by a number."""
-    return _worker(worker).rpartition("-")[0]
+    return str(worker.name).rpartition("-")[0]

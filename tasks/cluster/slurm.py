@@ -46,7 +46,7 @@ class JobCluster(ElasticCluster):
             name = str(self.scheduler_info["workers"][msg]["name"])
             delay = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
             asyncio.get_running_loop().call_later(delay, self._replace, name)
-        super()._update_worker_status(op, msg)  # type: ignore[no-untyped-call]
+        super()._update_worker_status(op, msg)
 
     def _replace(self, worker: str) -> None:
         if self.status != Status.running:

@@ -62,7 +62,7 @@ def ending(why: str) -> HungError:
 def is_stuck(mark: str, seconds: float, dask_scheduler: Scheduler | None = None) -> bool:
     """Whether a task has been executed for so long, or nobody can execute any.
 
-    A worker whose memory is full is alive, and executes none.
+    A worker whose memory is full is alive, and begins none.
 
     Args:
         mark: what the keys of these tasks contain.
@@ -72,7 +72,8 @@ def is_stuck(mark: str, seconds: float, dask_scheduler: Scheduler | None = None)
     assert dask_scheduler is not None
     tasks = [one for key, one in dask_scheduler.tasks.items() if mark in str(key)]
     on = [(one, one.processing_on) for one in tasks if one.processing_on]
-    at_it = [ws.executing.get(one, 0.0) for one, ws in on if ws.status == Status.running]
+    on = [(one, ws) for one, ws in on if one in ws.executing or ws.status == Status.running]
+    at_it = [ws.executing.get(one, 0.0) for one, ws in on]
     return max(at_it, default=seconds + 1) > seconds and not any(
         one.state == "queued" for one in tasks
     )
