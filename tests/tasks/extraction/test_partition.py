@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from distributed import Scheduler, Worker
+from distributed import Scheduler, Worker, get_worker
 from icechunk import IcechunkError
 from prefect.client.schemas.objects import State
 
@@ -23,6 +23,7 @@ from meldflow.tasks.cluster.connection import Cluster, open_cluster
 from meldflow.tasks.cluster.local import Local
 from meldflow.tasks.cluster.losses import watch_losses
 from meldflow.tasks.cluster.profile import Address
+from meldflow.tasks.extraction import ready
 from meldflow.tasks.extraction.counts import Monitor
 from meldflow.tasks.extraction.partition import Extraction, extract_partition, try_partition
 from meldflow.tasks.extraction.tries import RETRIES, retries
@@ -216,6 +217,19 @@ def test_while_networks_load_the_progress_says_so(
 )
 def test_what_may_pass_is_tried_again(error: Exception, times: int) -> None:
     assert retries(error) == times
+
+
+def test_a_worker_knows_when_its_memory_is_short(cluster: Cluster) -> None:
+    def asked(limit: int) -> bool:
+        memory = get_worker().memory_manager
+        real, memory.memory_limit = memory.memory_limit, limit
+        short = ready._is_short()
+        memory.memory_limit = real
+        return short
+
+    answers = [cluster.client.submit(asked, limit).result(60) for limit in (0, 2**45, 2**20)]
+    assert answers == [False, False, True]
+    assert not ready._is_short()  # no worker
 
 
 def test_workers_that_are_alive_and_do_nothing_are_not_waited_for(

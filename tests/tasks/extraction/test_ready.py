@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from distributed import Client, LocalCluster, get_worker
 
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.schema.features import Features, Weights
@@ -87,15 +86,3 @@ def test_a_network_that_does_not_fit_beside_others_fits_alone() -> None:
     with pytest.raises(MemoryError, match="CUDA out of memory"):
         set_up(of(60), "cpu")
     assert set_up(of(60), "cpu").loaded in Loading.networks
-
-
-def test_a_worker_knows_when_its_memory_is_short() -> None:
-    def asked(limit: int | None) -> bool:
-        get_worker().memory_manager.memory_limit = limit
-        return ready._is_short()
-
-    options = {"n_workers": 1, "processes": False, "dashboard_address": None}
-    with LocalCluster(**options) as cluster, Client(cluster) as client:
-        answers = [client.submit(asked, limit).result() for limit in (None, 2**45, 2**20)]
-    assert answers == [False, False, True]
-    assert not ready._is_short()  # no worker
