@@ -285,8 +285,6 @@ def _is_on(run: Mapping[str, Any], store: str) -> bool:
 
 
 def _is_id(named: str) -> bool:
-    try:
-        UUID(named)
-    except ValueError:
-        return False
-    return True
+    with contextlib.suppress(ValueError):
+        return bool(UUID(named))
+    return False

@@ -16,7 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from distributed import Client
 from distributed.deploy.cluster import Cluster as DaskCluster
@@ -28,11 +28,7 @@ from meldflow.models.running.hardware import gpu_trouble
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.tasks.cluster.environment import ROLES
 from meldflow.tasks.cluster.profile import Profile
-from meldflow.tasks.cluster.versions import (
-    check_scheduler,
-    check_workers,
-    guard_versions,
-)
+from meldflow.tasks.cluster.versions import check_scheduler, check_workers, guard_versions
 
 T = TypeVar("T")
 
@@ -46,7 +42,7 @@ MAX_WIDTH = 256
 """Partitions under way at most; each has a thread in the run's process."""
 
 COUNT_SECONDS = 5.0
-"""Between two counts of the workers, which may come and go."""
+"""Between two looks at the workers, which may come and go."""
 
 RETURN_SECONDS = 600
 """How long a run waits for a scheduler that went away."""
@@ -79,13 +75,12 @@ class Cluster:
         self._lock = threading.Lock()
         self.over = threading.Event()
         """Set when the run has left it."""
-        self._width, self._counted = 2, -math.inf
+        self._workers, self._counted = list[dict[str, Any]](), -math.inf
         self._on_join: list[Callable[[Client], None]] = []
         self._client = self._join()
         self._joined = _scheduler_of(self._client)
         try:
-            self.is_uniform = self.ask(self._check)
-            """Whether every worker that was there at the start offered every role."""
+            self.ask(self._check)
         except BaseException:
             self.close()
             raise
@@ -118,14 +113,23 @@ class Cluster:
         client = self._client
         return client if client.status == "running" and not self.closed else None
 
+    @property
+    def is_uniform(self) -> bool:
+        """Whether every worker that is there now offers every role; one that joins may not."""
+        return all(set(ROLES) <= set(one["resources"]) for one in self._seen())
+
     def width(self) -> int:
-        """How many partitions to keep under way: enough for every worker, and one that waits."""
+        """Partitions to keep under way: for each worker that is or may come, and one that waits."""
+        threads: int = sum(one["nthreads"] for one in self._seen())
+        return min(MAX_WIDTH, max(1, threads, self.profile.most) + 1)
+
+    def _seen(self) -> list[dict[str, Any]]:
+        """The workers, as they were a few seconds ago."""
         if time.monotonic() - self._counted > COUNT_SECONDS:
             with contextlib.suppress(OSError, TimeoutError, RunError):
-                threads = sum(self.client.nthreads().values())
-                self._width = min(MAX_WIDTH, max(2, threads + 1))
+                self._workers = _workers(self.client) or self._workers
             self._counted = time.monotonic()
-        return self._width
+        return self._workers
 
     @property
     def dashboard(self) -> str:
@@ -191,33 +195,28 @@ class Cluster:
                     ) from error
             self.over.wait(0.5)
 
-    def _check(self, client: Client) -> bool:
-        """Whether all workers are alike, once it is clear that they will do."""
+    def _check(self, client: Client) -> None:
         check_scheduler(client, self._packages)
-        is_uniform = self._wait_for_roles(client)
+        self._wait_for_roles(client)
         check_workers(client, self._packages)
         if self.device == "cuda":
             _check_gpus(client)
         self.on_join(self._keep_checking)
-        return is_uniform
 
     def _keep_checking(self, client: Client) -> None:
         check_scheduler(client, self._packages)
         guard_versions(client, self._packages)
 
-    def _wait_for_roles(self, client: Client) -> bool:
-        """Workers may be queued or starting; a run begins with one of every role.
-
-        Whether all of them offer every role.
-        """
+    def _wait_for_roles(self, client: Client) -> None:
+        """Workers may be queued or starting; a run begins with one of every role."""
         limit = self.profile.join_seconds
         deadline = time.monotonic() + limit
         while True:
-            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            workers = self._workers = _workers(client)
             offered = {role for worker in workers for role in worker["resources"]}
             missing = [role for role in ROLES if role not in offered]
             if not missing:
-                return all(set(ROLES) <= set(worker["resources"]) for worker in workers)
+                return
             if time.monotonic() > deadline:
                 raise UsageError(
                     f"cluster {self._scheduler}: none of {len(workers)} workers offers "
@@ -244,6 +243,11 @@ def open_cluster(profile: Profile, packages: Sequence[str] = ()) -> Iterator[Clu
             yield cluster
         finally:
             cluster.close()
+
+
+def _workers(client: Client) -> list[dict[str, Any]]:
+    """What the scheduler knows of each."""
+    return list(client.scheduler_info(n_workers=-1)["workers"].values())
 
 
 def _leave(client: Client) -> None:

@@ -92,7 +92,7 @@ class Kubernetes(Profile):
             UsageError: dask-kubernetes is not installed, or there is no Kubernetes with the
                 operator, or no pod has the GPUs that the networks are to run on.
         """
-        self.check_gpu_group(self.gpu)
+        self.check_gpus(self.gpu)
         _kube_cluster()
         _ask_for_operator()
 
@@ -117,7 +117,9 @@ class Kubernetes(Profile):
                 )
                 stack.enter_context(cluster)
                 if self.gpu:
-                    cluster.add_worker_group("gpu", custom_spec=self.gpu_workers())
+                    cluster.add_worker_group("gpu", custom_spec=self.gpu_workers(self.gpu))
+                if limits := self.adaptive:
+                    cluster.adapt(limits.minimum, limits.maximum)
             except Exception as error:  # each layer below has kinds of its own
                 why = " ".join(str(error).split()) or type(error).__name__
                 raise UsageError(f"cluster: Kubernetes starts no workers: {why}") from error
@@ -139,11 +141,9 @@ class Kubernetes(Profile):
         manifest["spec"]["worker"] = self._workers(self.cpu, roles)
         return manifest
 
-    def gpu_workers(self) -> dict[str, Any]:
+    def gpu_workers(self, gpu: GpuWorkers) -> dict[str, Any]:
         """The ``worker`` of a ``DaskWorkerGroup``."""
-        if self.gpu is None:
-            raise ValueError("this profile has no GPU workers")
-        return self._workers(self.gpu, ("model",), {self.gpu.resource: "1"})
+        return self._workers(gpu, ("model",), {gpu.resource: "1"})
 
     def _workers(
         self, workers: Workers, roles: Sequence[str], devices: dict[str, str] | None = None

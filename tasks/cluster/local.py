@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import Nanny, Scheduler, SpecCluster
+from distributed import Nanny, Scheduler
 from distributed.system import MEMORY_LIMIT
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster.elastic import ElasticCluster
 from meldflow.tasks.cluster.environment import (
     ALLOWED_FAILURES,
     SELDOM,
@@ -55,23 +56,24 @@ class Local(Profile):
     def check(self) -> None:
         """Refuses more threads than the machine has cores, and GPUs that are not there."""
         self.worker_count()
-        self.gpu_count()
+        self.check_gpus(self.gpu_count())
 
     def worker_count(self) -> int:
-        """Worker processes without a GPU to start on this machine.
+        """Worker processes without a GPU that there may be on this machine.
 
         Raises:
             UsageError: they would have more threads than the machine has cores.
         """
-        if self.workers is None:
+        workers = max(self.workers or 0, self.most)
+        if not workers:
             room = MEMORY_LIMIT // WORKER_BYTES - self.gpu_count()
             return max(1, min(CPU_COUNT // self.threads, room))
-        if self.workers * self.threads > CPU_COUNT:
+        if workers * self.threads > CPU_COUNT:
             raise UsageError(
-                f"cluster: {self.workers} workers of {self.threads} threads exceed the "
+                f"cluster: {workers} workers of {self.threads} threads exceed the "
                 f"{CPU_COUNT} cores of this machine; lower one of them in the cluster profile"
             )
-        return self.workers
+        return workers
 
     def gpu_count(self) -> int:
         """Worker processes with a GPU.
@@ -92,8 +94,9 @@ class Local(Profile):
         return wanted
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[SpecCluster]:
+    def open(self) -> Iterator[ElasticCluster]:
         """The workers, each with one task at a time."""
+        self.check()
         environment = worker_environment(self.threads)
         # What fails on a worker is raised in the run; Dask would print it over the terminal too.
         environment["DASK_LOGGING__DISTRIBUTED"] = "critical"
@@ -106,12 +109,14 @@ class Local(Profile):
         options = {"host": HOST, "port": 0, "dashboard_address": f"{HOST}:0"}
         with (
             dask.config.set(settings),
-            SpecCluster(
-                workers=self.worker_specs(),
+            ElasticCluster(  # type: ignore[no-untyped-call]
+                workers=(specs := self.worker_specs()),
+                worker=specs["cpu-0"],
                 scheduler={"cls": Scheduler, "options": options},
                 silence_logs=logging.ERROR,
             ) as cluster,
         ):
+            cluster.follow(self)
             yield cluster
 
     def worker_specs(self) -> dict[str, dict[str, Any]]:
@@ -124,7 +129,7 @@ class Local(Profile):
         seen = visible_gpus() if self.device == "cuda" else [""] * gpus
         specs = {
             f"cpu-{n}": _spec(roles, memory, (seen or [""])[n % (gpus or 1)])
-            for n in range(workers)
+            for n in range(self.workers or (self.adaptive.minimum if self.adaptive else workers))
         }
         return specs | {f"gpu-{n}": _spec(("model",), memory, seen[n]) for n in range(gpus)}
 

@@ -11,11 +11,11 @@ import os
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from distributed.deploy.cluster import Cluster
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.options import first_problem
@@ -38,6 +38,19 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Adaptive(Part):
+    """How many workers there are while a run lasts, by what it has to do."""
+
+    minimum: int = Field(1, ge=1, description="How many stay where there is nothing to do.")
+    maximum: int = Field(ge=1, description="How many there are at most.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum} exceeds maximum {self.maximum}")
+        return self
+
+
 class Profile(Part):
     """What every profile says; a kind of cluster adds its own fields."""
 
@@ -49,6 +62,16 @@ class Profile(Part):
         description="How long workers may take to join when a run begins, until every role is "
         "offered, seconds.",
     )
+    adaptive: Adaptive | None = Field(
+        None,
+        description="Has the number of workers (jobs, pods) follow the work, from how many they "
+        "are at the start; without it they stay so many.",
+    )
+
+    @property
+    def most(self) -> int:
+        """Workers (jobs, pods) that there may come to be; 0 where they stay so many."""
+        return self.adaptive.maximum if self.adaptive else 0
 
     def check(self) -> None:
         """Finds out what is wrong with it before anything is started.
@@ -57,16 +80,21 @@ class Profile(Part):
             UsageError: something is; the message names it.
         """
 
-    def check_gpu_group(self, group: object | None) -> None:
-        """Refuses networks on GPUs where no group of workers has any.
+    def check_gpus(self, group: object) -> None:
+        """Refuses networks on GPUs where no group of workers has any, and to scale where one has.
 
         Raises:
             UsageError: so it is.
         """
-        if self.device == "cuda" and group is None:
+        if self.device == "cuda" and not group:
             raise UsageError(
                 f"cluster: kind {self.kind} and device cuda, but no group `gpu` that has GPUs; add "
                 "it to the cluster profile, or set `device: cpu`"
+            )
+        if self.adaptive and group:
+            raise UsageError(
+                "cluster: `adaptive` scales workers that are all alike; take it or the workers "
+                "with GPUs out of the cluster profile"
             )
 
     def open(self) -> contextlib.AbstractContextManager[str | Cluster]:
@@ -82,6 +110,7 @@ class Address(Profile):
     """A Dask cluster that is running already."""
 
     kind: Literal["address"]
+    adaptive: None = Field(None, description="Nothing: its workers are somebody else's.")
     address: str = Field(
         description="Address of a running Dask scheduler, e.g. tcp://10.0.0.5:8786.",
         pattern=r"^\w+://.+$",

@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 import dask
 from dask.utils import parse_timedelta
-from distributed import Scheduler, SpecCluster, Status
+from distributed import Scheduler, Status
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster.elastic import ElasticCluster
 from meldflow.tasks.cluster.environment import (
     resources_option,
     roles_of_cpu_workers,
@@ -32,7 +33,7 @@ SIZE = r"^\d+(\.\d+)? ?[kKMGT]i?B$"
 """A number of bytes as Dask reads it."""
 
 
-class JobCluster(SpecCluster):
+class JobCluster(ElasticCluster):
     """Submits a job anew whose workers are all gone, and stay away.
 
     Jobs of two kinds (with and without GPUs) serve one scheduler, which dask-jobqueue's own
@@ -45,7 +46,7 @@ class JobCluster(SpecCluster):
             name = str(self.scheduler_info["workers"][msg]["name"])
             delay = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
             asyncio.get_running_loop().call_later(delay, self._replace, name)
-        super()._update_worker_status(op, msg)  # type: ignore[no-untyped-call]
+        super()._update_worker_status(op, msg)
 
     def _replace(self, worker: str) -> None:
         if self.status != Status.running:
@@ -129,7 +130,7 @@ class Slurm(Profile):
             UsageError: Slurm's commands or dask-jobqueue are not installed, or no job has the
                 GPUs that the networks are to run on.
         """
-        self.check_gpu_group(self.gpu)
+        self.check_gpus(self.gpu)
         _job_class()
         for command in COMMANDS:
             if shutil.which(command) is None:
@@ -149,7 +150,8 @@ class Slurm(Profile):
         options = {"host": self.host, "interface": self.interface, "dashboard_address": ":0"}
         try:
             cluster = JobCluster(  # type: ignore[no-untyped-call]
-                workers=self.job_specs(),
+                workers=(specs := self.job_specs()),
+                worker=specs["cpu-0"],
                 scheduler={"cls": Scheduler, "options": options},
                 silence_logs=logging.ERROR,
             )
@@ -158,6 +160,7 @@ class Slurm(Profile):
             why = why.partition("stderr:")[2].strip() or why
             raise UsageError(f"cluster: Slurm takes no jobs: {why}") from error
         with cluster:
+            cluster.follow(self, self.cpu.processes)
             yield cluster
 
     def job_specs(self) -> dict[str, dict[str, Any]]:

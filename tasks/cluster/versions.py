@@ -66,9 +66,9 @@ def check_scheduler(client: Client, packages: Sequence[str] = ()) -> None:
     try:
         there = client.run_on_scheduler(versions_here, compared)
     except (ImportError, AttributeError) as error:
-        raise UsageError(_refusal("the scheduler", _cannot_tell(error))) from error
-    if found := differences(there, versions_here(compared)):
-        raise UsageError(_refusal("the scheduler", f"runs {found}"))
+        there = error
+    if line := _refusal("the scheduler", there, versions_here(compared)):
+        raise UsageError(line)
 
 
 def check_workers(client: Client, packages: Sequence[str] = ()) -> None:
@@ -84,13 +84,9 @@ def check_workers(client: Client, packages: Sequence[str] = ()) -> None:
         for address, worker in client.scheduler_info(n_workers=-1)["workers"].items()
     }
     for address, there in client.run(versions_here, compared, on_error="return").items():
-        who = f"worker {names.get(address, '')} at {address}"
-        if isinstance(there, OSError | TimeoutError):
-            continue  # it left meanwhile
-        if isinstance(there, Exception):
-            refused.append(_refusal(who, _cannot_tell(there)))
-        elif found := differences(there, here):
-            refused.append(_refusal(who, f"runs {found}"))
+        line = _refusal(f"worker {names.get(address, '')} at {address}", there, here)
+        if line and not isinstance(there, OSError | TimeoutError):  # else it left meanwhile
+            refused.append(line)
     if refused:
         more = f" ({len(refused)} workers differ)" if len(refused) > 1 else ""
         raise UsageError(refused[0] + more)
@@ -127,9 +123,8 @@ class _Guard(WorkerPlugin):
     async def setup(self, worker: Worker) -> None:
         """Called once per worker process."""
         packages = [name for name in self.expected if name != "python"]
-        found = differences(versions_here(packages), self.expected)
-        if found:
-            line = _refusal(f"worker {worker.name} at {worker.address}", f"runs {found}")
+        who = f"worker {worker.name} at {worker.address}"
+        if line := _refusal(who, versions_here(packages), self.expected):
             logger.error("%s", line)
             worker.log_event(TOPIC, line)
             worker.status = Status.closing_gracefully  # it takes no work from here on
@@ -142,9 +137,12 @@ async def _leave(worker: Worker, why: str) -> None:
     await worker.close(reason=why, nanny=True)
 
 
-def _refusal(who: str, why: str) -> str:
+def _refusal(who: str, there: Versions | Exception, here: Versions) -> str:
+    """Why somebody may not take part; empty if they may."""
+    if isinstance(there, Exception):
+        why = f"does not run this meldflow ({type(there).__name__}: {there})"
+    elif found := differences(there, here):
+        why = f"runs {found}"
+    else:
+        return ""
     return f"cluster: {who} {why}; install there what runs here"
-
-
-def _cannot_tell(error: Exception) -> str:
-    return f"does not run this meldflow ({type(error).__name__}: {error})"

@@ -10,7 +10,8 @@ from meldflow.models.schema.media import Missing, Reason
 from meldflow.storage.writing.partition import Result
 from meldflow.tasks.extraction.hanging import HUNG, HungError
 from meldflow.tasks.extraction.payloads import Encoded, Portion, Source, Spent
-from meldflow.tasks.extraction.stages import encode_portion, load_media, set_up, warned
+from meldflow.tasks.extraction.ready import memory_limit, set_up
+from meldflow.tasks.extraction.stages import encode_portion, load_media, warned
 from meldflow.tasks.isolated.child import Child, Raised
 
 LOAD_SECONDS = 600.0
@@ -82,7 +83,7 @@ class _Apart:
 
     def _start(self) -> Child:
         on_cpu = self._device == "cpu" or self._extractor.spec.resource == "cpu"
-        child = Child.start(__name__, _memory_limit() if on_cpu else 0)
+        child = Child.start(__name__, memory_limit() if on_cpu else 0)
         try:
             answer = child.ask("load", (self._extractor, self._device), LOAD_SECONDS)
         except (EOFError, OSError) as error:
@@ -96,13 +97,3 @@ class _Apart:
     def _nothing(self, source: Source, reason: Reason, message: str) -> Encoded:
         result = Result(record=Missing(reason=reason, message=message), seconds=0.0)
         return Encoded(extractor=self._extractor.spec.name, results={source.row: result})
-
-
-def _memory_limit() -> int:
-    """What a child may allocate: as much as its worker, 0 where that has no limit."""
-    from distributed import get_worker
-
-    try:
-        return int(get_worker().memory_manager.memory_limit or 0)
-    except ValueError:  # not on a worker
-        return 0

@@ -9,13 +9,17 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from meldflow.storage.format.layout import FAILED
 from meldflow.storage.reading.snapshot import FailedRow
 from meldflow.tasks.extraction.payloads import Source, Stored
+
+K = TypeVar("K")
+N = TypeVar("N", int, float)
 
 KEEP_FAILED = 300
 """Failed rows that are kept with their message; beyond that they are only counted."""
@@ -111,12 +115,7 @@ class Monitor:
         """Features extracted."""
         self.waiting = 0
         """Partitions that wait for their next try."""
-        self.retried: Counter[int] = Counter()
-        """Partition → how often it was tried again, by us or by Dask."""
-        self.lost_workers: Counter[str] = Counter()
-        """Worker → how often it was lost."""
-        self.apart = 0
-        """Batches that killed workers and were encoded apart."""
+        self._effort = Effort()
         self.partitions = 0
         """Partitions merged."""
         self.merged_rows: Counter[str] = Counter()
@@ -125,11 +124,6 @@ class Monitor:
         """Extractor and reason → rows merged that failed."""
         self.failed: list[FailedRow] = []
         """The first of them."""
-        self.written_bytes = 0
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        """Stage → seconds that workers spent on it."""
-        self.cpu_seconds: defaultdict[str, float] = defaultdict(float)
-        """Stage → CPU seconds that it took of the workers themselves."""
 
     def rows(self, number: int) -> None:
         """Extractors are done with so many rows more, or fewer where some were lost."""
@@ -142,7 +136,7 @@ class Monitor:
         """A partition failed, and waits in the block for its next try."""
         with self._lock:
             self.waiting += 1
-            self.retried[partition] += 1
+            self._tried_again([partition])
         self._tell(f"partition {partition} is tried again in {seconds:.0f} s: {cause}")
         try:
             yield
@@ -153,8 +147,9 @@ class Monitor:
     def worker_lost(self, worker: str, why: str, tasks: Mapping[int, int]) -> None:
         """A worker is gone; ``tasks``: partition → how many of its tasks others have to do."""
         with self._lock:
-            self.lost_workers[worker] += 1
-            self.retried.update(tasks.keys())
+            lost = _sum(self._effort.lost_workers, {worker: 1})
+            self._effort = replace(self._effort, lost_workers=lost)
+            self._tried_again(tasks)
         which = ", ".join(map(str, sorted(tasks)[:FEW])) + " and others" * (len(tasks) > FEW)
         given = f"tasks of partition {which} ({sum(tasks.values())})" if tasks else "nothing"
         self._tell(f"worker {worker} was lost ({why}); given to others: {given}")
@@ -162,17 +157,18 @@ class Monitor:
     def encoded_apart(self) -> None:
         """A batch of an extractor killed workers and is encoded apart."""
         with self._lock:
-            self.apart += 1
+            self._effort = replace(self._effort, apart=self._effort.apart + 1)
 
     def merged(self, stored: Stored) -> None:
         """A partition is in the run's transaction."""
         with self._lock:
             self.partitions += 1
-            self.written_bytes += stored.written.n_bytes
-            for stage, seconds in stored.seconds.items():
-                self.seconds[stage] += seconds
-            for stage, seconds in stored.cpu_seconds.items():
-                self.cpu_seconds[stage] += seconds
+            self._effort = replace(
+                self._effort,
+                seconds=_sum(self._effort.seconds, stored.seconds),
+                cpu_seconds=_sum(self._effort.cpu_seconds, stored.cpu_seconds),
+                written_bytes=self._effort.written_bytes + stored.written.n_bytes,
+            )
             for update in stored.written.states:
                 self.merged_rows[update.extractor] += len(update.rows)
                 columns = (update.columns[name] for name in ("status", "reason", "message"))
@@ -182,20 +178,10 @@ class Monitor:
 
     def effort(self) -> Effort:
         """What it took so far."""
-        with self._lock:
-            return Effort(
-                seconds=_rounded(self.seconds),
-                cpu_seconds=_rounded(self.cpu_seconds),
-                retries=self.retried.total(),
-                retried=dict(self.retried.most_common()),
-                lost_workers=dict(self.lost_workers),
-                apart=self.apart,
-                written_bytes=self.written_bytes,
-            )
+        return self._effort
 
     def progress(self) -> Progress:
         """How far it is, at what rate since it was asked two minutes ago."""
-        effort = self.effort()
         with self._lock:
             now, done = time.monotonic(), self.extracted
             self._pace.append((now, done))
@@ -210,34 +196,39 @@ class Monitor:
                 elapsed=now - self.started,
                 rate=max(0.0, (done - before) / (now - since)) if now > since else 0.0,
                 failed=self.failures.total(),
-                effort=effort,
+                effort=self._effort,
             )
 
     def totals(self) -> dict[tuple[str, tuple[str, ...]], float]:
         """Counter and labels → its value, by the names of ``tasks.watching.workers.COUNTERS``."""
         with self._lock:
-            failed: Counter[str] = Counter()
+            effort, failed = self._effort, Counter[str]()
             for (extractor, _), number in self.failures.items():
                 failed[extractor] += number
             values: dict[tuple[str, tuple[str, ...]], float] = {
                 ("partitions", ("merged",)): self.partitions,
-                ("partitions", ("retried",)): self.retried.total(),
-                ("partitions", ("apart",)): self.apart,
-                ("lost_workers", ()): self.lost_workers.total(),
-                ("written_bytes", ()): self.written_bytes,
+                ("partitions", ("retried",)): effort.retries,
+                ("partitions", ("apart",)): effort.apart,
+                ("lost_workers", ()): sum(effort.lost_workers.values()),
+                ("written_bytes", ()): effort.written_bytes,
             }
             for extractor in self.planned:
                 number = self.merged_rows[extractor]
                 values["features", (extractor, "ok")] = number - failed[extractor]
                 values["features", (extractor, "failed")] = failed[extractor]
             values |= {("failures", key): number for key, number in self.failures.items()}
-            values |= {("stage_seconds", (name,)): one for name, one in self.seconds.items()}
+            values |= {("stage_seconds", (name,)): one for name, one in effort.seconds.items()}
         return values
 
     def failed_rows(self) -> tuple[dict[tuple[str, str], int], list[FailedRow]]:
         """Failures by extractor and reason, and the first of them."""
         with self._lock:
             return dict(self.failures.most_common()), list(self.failed)
+
+    def _tried_again(self, partitions: Iterable[int]) -> None:
+        retried = _sum(self._effort.retried, dict.fromkeys(partitions, 1))
+        often = dict(Counter(retried).most_common())
+        self._effort = replace(self._effort, retried=often, retries=sum(often.values()))
 
     def _failed(self, extractor: str, row: int, reason: str, message: str) -> None:
         self.failures[extractor, reason] += 1
@@ -254,5 +245,5 @@ class Monitor:
             )
 
 
-def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(one, 3) for name, one in seconds.items()}
+def _sum(one: Mapping[K, N], other: Mapping[K, N]) -> dict[K, N]:
+    return {key: round(one.get(key, 0) + other.get(key, 0), 6) for key in {**one, **other}}

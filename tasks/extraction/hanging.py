@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, TypeVar
 
-from distributed import get_worker
+from distributed import Status, get_worker
 
 if TYPE_CHECKING:
     from distributed import Scheduler
@@ -62,6 +62,8 @@ def ending(why: str) -> HungError:
 def is_stuck(mark: str, seconds: float, dask_scheduler: Scheduler | None = None) -> bool:
     """Whether a task has been executed for so long, or nobody can execute any.
 
+    A worker whose memory is full is alive, and begins none.
+
     Args:
         mark: what the keys of these tasks contain.
         seconds: the limit.
@@ -69,7 +71,9 @@ def is_stuck(mark: str, seconds: float, dask_scheduler: Scheduler | None = None)
     """
     assert dask_scheduler is not None
     tasks = [one for key, one in dask_scheduler.tasks.items() if mark in str(key)]
-    at_it = [one.processing_on.executing.get(one, 0.0) for one in tasks if one.processing_on]
+    on = [(one, one.processing_on) for one in tasks if one.processing_on]
+    on = [(one, ws) for one, ws in on if one in ws.executing or ws.status == Status.running]
+    at_it = [ws.executing.get(one, 0.0) for one, ws in on]
     return max(at_it, default=seconds + 1) > seconds and not any(
         one.state == "queued" for one in tasks
     )

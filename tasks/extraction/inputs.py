@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from meldflow.models.clips.options import NVDEC
 from meldflow.models.extractors import registry
@@ -61,8 +60,9 @@ def wanted_utterances(options: ExtractOptions, known: Mapping[str, Known]) -> In
     Raises:
         UsageError: there is none, or it cannot be read.
     """
-    if options.dataset is None:
-        return take_in_folder(_clips(options), known=known)
+    if options.clips is not None:
+        return take_in_folder(options.clips, known=known)
+    assert options.dataset is not None  # one of them is there
     return take_in(options.dataset, known=known, fixes=options.fixes)
 
 
@@ -72,9 +72,9 @@ def check_inputs(options: ExtractOptions) -> None:
     Raises:
         UsageError: see the functions above.
     """
-    if options.dataset is None:
-        check_folder(_clips(options))
-    else:
+    if options.clips is not None:
+        check_folder(options.clips)
+    if options.dataset is not None:
         check_source(options.dataset)
     wanted_extractors(options)
 
@@ -90,9 +90,3 @@ def _computed_by(store: str) -> dict[str, Computing]:
         name: Computing.of(snapshot.attributes(name)["parameters"]) for name in snapshot.extractors
     }
     return {name: one for name, one in found.items() if one is not None}
-
-
-def _clips(options: ExtractOptions) -> Path:
-    if options.clips is None:
-        raise AssertionError("the options name a dataset or clips")
-    return options.clips

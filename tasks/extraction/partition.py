@@ -8,12 +8,12 @@ encoded apart, clip by clip, so that the guilty one is alone.
 from __future__ import annotations
 
 import contextlib
-import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from distributed import Client, Future, as_completed
+from distributed import Client, Future
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
@@ -30,13 +30,7 @@ from meldflow.tasks.extraction.apart import encode_apart
 from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.counts import Monitor
 from meldflow.tasks.extraction.hanging import is_stuck
-from meldflow.tasks.extraction.payloads import (
-    ClipBatch,
-    Encoded,
-    Stored,
-    batches,
-    task_mark,
-)
+from meldflow.tasks.extraction.payloads import ClipBatch, Encoded, Stored, batches, task_mark
 from meldflow.tasks.extraction.tries import COSTLY, RETRIES, cause, pause, retries
 from meldflow.tasks.options import ExtractOptions
 
@@ -150,6 +144,8 @@ class _Partition:
         self._missing = [_Piece(one) for one in lots]
         self._under_way: dict[Share, _Piece] = {}
         self._encoded: dict[Share, _Piece] = {}
+        self._ended: SimpleQueue[Future[Any]] = SimpleQueue()
+        """What ended, in that order; some of it may have been given up meanwhile."""
 
     def run(self) -> Stored:
         """Load → encode → write; only the fork comes back."""
@@ -157,9 +153,8 @@ class _Partition:
         for share in lost:  # while it waited to be written
             self._missing.append(piece := self._encoded.pop(share))
             self.work.monitor.rows(-piece.rows)
-        whole = [one.batch for one in self._missing if not one.apart]
-        self._under_way |= self._submit(whole)
-        self._under_way |= self._apart(one.batch for one in self._missing if one.apart)
+        self._submit([one.batch for one in self._missing if not one.apart])
+        self._apart(one.batch for one in self._missing if one.apart)
         self._missing = []
         while self._under_way:
             share = self._first(self._under_way)
@@ -188,7 +183,7 @@ class _Partition:
             self._encoded[share] = piece
             self.work.monitor.rows(piece.rows)
         elif isinstance(error, COSTLY) and not piece.apart:
-            self._under_way |= self._apart([piece.batch])
+            self._apart([piece.batch])
         else:
             self._missing.append(piece)
             raise error
@@ -202,41 +197,47 @@ class _Partition:
         limit = self.work.options.partition_timeout
         while True:
             try:
-                return next(as_completed(shares, loop=self.client.loop, timeout=limit))
-            except TimeoutError:
-                if not self.client.run_on_scheduler(is_stuck, self._mark, limit):
-                    continue
-            self._missing += self._under_way.values()
-            for share in shares:
-                share.release()
-            self._under_way = {}
-            raise TimeoutError(f"nothing of it was done in {limit:g} s")
+                share = self._ended.get(timeout=limit)
+            except Empty:
+                if self.client.run_on_scheduler(is_stuck, self._mark, limit):
+                    break
+            else:
+                if share in shares:
+                    return share
+        self._missing += self._under_way.values()
+        for share in shares:
+            share.release()
+        self._under_way = {}
+        raise TimeoutError(f"nothing of it was done in {limit:g} s")
 
     def _write(self) -> Stored:
         work = self.work
         specs = [extractor.spec for extractor in work.extractors]
-        encoded = list(self._encoded)
-        arguments = (work.fork, self.part.partition, encoded, specs, work.partition_size)
-        writing = self._on(CPU, stages.write, *arguments)
+        arguments = (work.fork, self.part.partition, [*self._encoded], specs, work.partition_size)
+        (writing,) = self._on(CPU, stages.write, [arguments])
+        writing.add_done_callback(self._ended.put)
         stored: Stored = self._first([writing]).result(ANSWER_SECONDS)
         return stored
 
-    def _on(self, roles: Collection[str], stage: Callable[..., T], *arguments: object) -> Future[T]:
-        """Runs a stage on a worker that offers ``roles``, with futures among the arguments."""
-        key = f"{stage.__name__}-{self._mark}-{uuid.uuid4()}"
-        return self.client.submit(stage, *arguments, key=key, resources=resources(roles))
-
-    def _on_each(
+    def _on(
         self, roles: Collection[str], stage: Callable[..., T], calls: Sequence[tuple[object, ...]]
     ) -> list[Future[T]]:
-        """Runs a stage once for each of ``calls``, its arguments; all go out in one message."""
+        """Runs a stage for each of ``calls``, its arguments, on workers that offer ``roles``.
+
+        All go out in one message, with futures among the arguments.
+        """
         if not calls:
             return []
         columns, key = zip(*calls, strict=True), f"{stage.__name__}-{self._mark}"
         where = resources(roles)
         return list(self.client.map(stage, *columns, key=key, resources=where, pure=False))
 
-    def _submit(self, lots: Sequence[ClipBatch]) -> dict[Share, _Piece]:
+    def _add(self, shares: Iterable[tuple[Share, ClipBatch]], apart: bool = False) -> None:
+        for share, batch in shares:
+            self._under_way[share] = _Piece(batch, apart)
+            share.add_done_callback(self._ended.put)
+
+    def _submit(self, lots: Sequence[ClipBatch]) -> None:
         """Submits all there is to do; a batch is done before the next, by Dask's priorities.
 
         Where every worker has every role, a batch is one task, and what was decoded never leaves
@@ -246,31 +247,28 @@ class _Partition:
         where = (self.work.cluster.device, timeout)
         if self.work.cluster.is_uniform:
             whole = [(one.sources, one.portions, one.decoding, *where) for one in lots]
-            shares = self._on_each(ROLES, stages.load_and_encode, whole)
-            return dict(zip(shares, map(_Piece, lots), strict=True))
+            shares = self._on(ROLES, stages.load_and_encode, whole)
+            self._add(zip(shares, lots, strict=True))
+            return
         loads = [(one.sources, one.modalities, one.decoding, timeout) for one in lots]
-        loaded = self._on_each(CPU, stages.load_media, loads)
-        under_way: dict[Share, _Piece] = {}
+        loaded = self._on(CPU, stages.load_media, loads)
         for role in ROLES:
             pairs = zip(lots, loaded, strict=True)
             own = [(replace(one, portions=one.of(role)), media) for one, media in pairs]
             own = [(one, media) for one, media in own if one.portions]
             calls = [(one.portions, media, *where) for one, media in own]
-            shares = self._on_each((role,), stages.encode, calls)
-            under_way |= zip(shares, (_Piece(one) for one, _ in own), strict=True)
-        return under_way
+            shares = self._on((role,), stages.encode, calls)
+            self._add(zip(shares, (one for one, _ in own), strict=True))
 
-    def _apart(self, costly: Iterable[ClipBatch]) -> dict[Share, _Piece]:
+    def _apart(self, costly: Iterable[ClipBatch]) -> None:
         """Encodes what cost workers clip by clip, where it can harm nobody."""
         device, timeout = self.work.cluster.device, self.work.options.clip_timeout
-        under_way: dict[Share, _Piece] = {}
         for batch in costly:
             for portion in batch.portions:
                 self.work.monitor.encoded_apart()
-                role = (portion.extractor.spec.resource,)
-                share = self._on(role, encode_apart, portion, device, timeout)
-                under_way[share] = _Piece(replace(batch, portions=(portion,)), apart=True)
-        return under_way
+                role, call = (portion.extractor.spec.resource,), (portion, device, timeout)
+                (share,) = self._on(role, encode_apart, [call])
+                self._add([(share, replace(batch, portions=(portion,)))], apart=True)
 
 
 def _error(share: Share) -> BaseException | None:

@@ -17,19 +17,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 
-from distributed import get_worker
-
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.files import checksum
 from meldflow.models.running.hardware import is_gpu_lost, is_out_of_memory, release_memory
-from meldflow.models.schema.errors import RunError
 from meldflow.models.schema.features import FeatureSpec, Record
 from meldflow.models.schema.media import Decoded, Media, Missing, Modality, Reason
 from meldflow.storage.writing.partition import Fork, Result, write_partition
 from meldflow.tasks.extraction.hanging import ending, in_time
 from meldflow.tasks.extraction.payloads import Encoded, Loaded, Portion, Source, Spent, Stored
-from meldflow.tasks.extraction.tries import cause, may_pass
+from meldflow.tasks.extraction.ready import make_room, set_up
 from meldflow.tasks.isolated.decoder import Decoder
 
 ROOM = 8
@@ -46,14 +43,6 @@ A worker does one thing at a time, and keeping its connections alive takes next 
 logger = logging.getLogger("meldflow.stages")
 
 _of_thread = threading.local()
-
-_READY: dict[str, tuple[tuple[Extractor, str], Extractor]] = {}
-"""Name → what was asked for, and the same ready."""
-
-_LOADING = threading.Lock()
-
-UNDER_WAY: set[str] = set()
-"""Names of what is being loaded."""
 
 NOT_DECODED = Missing(reason=Reason.MISSING_FILE, message="the clip was not opened")
 
@@ -177,48 +166,6 @@ def _decoder(timeout: float) -> Decoder:
     return decoder
 
 
-def set_up(extractor: Extractor, device: str) -> Extractor:
-    """The extractor with its weights loaded.
-
-    One of each name is kept: another one, computing otherwise, takes its place, so that a worker
-    needs the same memory however many runs it serves.
-
-    Raises:
-        RunError: it cannot be loaded, now or later.
-    """
-    name, wanted = extractor.spec.name, (extractor, device)
-    with _LOADING:
-        if name not in _READY or _READY[name][0] != wanted:
-            _READY.pop(name, None)  # not both in memory
-            logger.info("loading %s on %s", extractor.spec.key, device)
-            _READY[name] = (wanted, _loaded(extractor, device))
-            release_memory()
-        return _READY[name][1]
-
-
-def _loaded(extractor: Extractor, device: str) -> Extractor:
-    UNDER_WAY.add(extractor.spec.name)
-    try:
-        return extractor.setup(device)
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise MemoryError(cause(error)) from error
-        if may_pass(error):
-            raise
-        name = extractor.spec.name
-        raise RunError(f"{name} does not load on {_here()}: {cause(error)}") from error
-    finally:
-        UNDER_WAY.clear()
-
-
-def _here() -> str:
-    try:
-        worker = get_worker()
-    except ValueError:  # a child of one
-        return "a worker"
-    return f"worker {worker.name} at {worker.address}"
-
-
 def encode_portion(
     portion: Portion, loaded: Mapping[int, Loaded], device: str, limit: float | None
 ) -> Encoded:
@@ -266,7 +213,7 @@ def _extract(ready: Extractor, sources: Sequence[Source], media: Sequence[Media]
     # Not in the handler: the error holds on to all that the failed attempt had in memory.
     if is_gpu_lost():  # asked first: on a lost one, giving memory back fails as well
         raise ending(f"the GPU of this worker cannot be used any more ({said})")
-    release_memory()
+    make_room() if out_of_memory else release_memory()
     if len(media) > 1:
         half = len(media) // 2
         return _extract(ready, sources[:half], media[:half]) + _extract(

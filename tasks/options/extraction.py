@@ -132,8 +132,8 @@ class ExtractOptions(Options):
     cluster: Annotated[str, Cli(path=True, metavar="FILE")] = Field(
         "", title="Cluster profile", json_schema_extra={THERE: True}
     )
-    """A YAML file; by default the one that the environment variable MELDFLOW_CLUSTER names (the
-    workers of meldflow up), else all cores of the machine."""
+    """A YAML file, by which workers may follow the work (`adaptive`); by default the one that the
+    environment variable MELDFLOW_CLUSTER names (meldflow up's), else all cores of the machine."""
 
     @property
     def retry(self) -> frozenset[str]:

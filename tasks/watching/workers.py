@@ -142,7 +142,7 @@ class MeasureChildren(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called once per worker; those that share a process share its figures."""
-        from meldflow.tasks.extraction.stages import UNDER_WAY  # heavy, and no scheduler's business
+        from meldflow.tasks.extraction.ready import UNDER_WAY  # heavy, and no scheduler's business
 
         worker.metrics[CPU] = lambda _: _own_tree().measure()[0]
         worker.metrics[MEMORY] = lambda _: _own_tree().measure()[1]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 
 from meldflow.flows.audit import audit
@@ -19,7 +23,7 @@ from meldflow.tasks.options import AuditOptions
 from tests.paths import ROOT
 
 SNIPPET = (ROOT / "docs" / "monitoring.md").read_text().split("```python\n")[1].partition("```")[0]
-NAMES = ("a run is in trouble", "no extraction for a day")
+NAMES = ("a run is in trouble", "a run does not end", "no extraction for a day")
 
 
 @pytest.fixture
@@ -43,10 +47,12 @@ def heard() -> Iterator[tuple[str, queue.Queue[str]]]:
     server.server_close()
 
 
-def set_up(url: str, hours: str = "hours=26") -> None:
-    """Does what the page says, with another address."""
+def set_up(url: str, **seconds: int) -> None:
+    """Does what the page says, with another address, and ``h14=10`` ten seconds for 14 hours."""
     assert "https://chat.example/hook" in SNIPPET
-    own = SNIPPET.replace("https://chat.example/hook", url).replace("hours=26", hours)
+    own = SNIPPET.replace("https://chat.example/hook", url)
+    for hours, given in seconds.items():
+        own = own.replace(f"hours={hours[1:]}", f"seconds={given}")
     exec(compile(own, "monitoring.md", "exec"), {})
 
 
@@ -80,5 +86,28 @@ def test_a_run_that_fails_reaches_a_person(
 @pytest.mark.slow
 def test_silence_reaches_a_person(heard: tuple[str, queue.Queue[str]]) -> None:
     url, told = heard
-    set_up(url, hours="seconds=10")
+    set_up(url, h26=10)
     assert told.get(timeout=90) == "meldflow: no extraction completed for 26 hours"
+
+
+@flow
+def hanging(folder: Path) -> None:
+    while not (folder / "told").exists():
+        time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_a_run_that_lives_on_reaches_a_person(
+    heard: tuple[str, queue.Queue[str]], tmp_path: Path
+) -> None:
+    url, told = heard
+    set_up(url, h14=10)
+    with ThreadPoolExecutor(1) as threads:
+        run = threads.submit(copy_context().run, hanging, tmp_path)
+        try:
+            said = told.get(timeout=90)
+        finally:
+            (tmp_path / "told").touch()
+        run.result()
+    assert said.endswith(" goes on: for 14 hours now")
+    assert not said.startswith(" ")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
+import dask
 import pytest
 import torch
 from dask.system import CPU_COUNT
@@ -14,8 +16,9 @@ from meldflow.tasks.cluster import local
 from meldflow.tasks.cluster.connection import open_cluster
 from meldflow.tasks.cluster.environment import ROLES, THREAD_VARIABLES, WORKER_BYTES
 from meldflow.tasks.cluster.local import Local, visible_gpus
-from meldflow.tasks.cluster.profile import KINDS, load_profile
+from meldflow.tasks.cluster.profile import KINDS, Adaptive, load_profile
 from tests.paths import ROOT
+from tests.tasks.cluster.processes import wait_until
 
 
 def test_processes_times_threads_never_exceed_the_cores() -> None:
@@ -23,6 +26,10 @@ def test_processes_times_threads_never_exceed_the_cores() -> None:
         assert Local(threads=threads).worker_count() * threads <= CPU_COUNT
     with pytest.raises(UsageError, match=f"exceed the {CPU_COUNT} cores"):
         Local(workers=CPU_COUNT + 1).check()
+    with pytest.raises(UsageError, match=f"exceed the {CPU_COUNT} cores"):
+        Local(adaptive=Adaptive(maximum=CPU_COUNT + 1)).check()
+    with pytest.raises(UsageError, match="scales workers that are all alike"):
+        Local(adaptive=Adaptive(maximum=1), gpus=1).check()
 
 
 def test_a_local_cluster_offers_the_roles_and_sets_the_threads_before_torch() -> None:
@@ -43,6 +50,17 @@ def test_a_local_cluster_offers_the_roles_and_sets_the_threads_before_torch() ->
         assert found == dict.fromkeys(THREAD_VARIABLES, "1")
         (threads,) = client.run(torch_threads).values()
         assert threads == 1
+
+
+def test_a_worker_that_dies_comes_back_however_long_that_takes() -> None:
+    """One that died twice in a quarter of a minute did not, and a run of one worker hung."""
+    soon = {"distributed.deploy.lost-worker-timeout": "100ms"}
+    with dask.config.set(soon), open_cluster(Local(workers=1)) as cluster:
+        (before,) = cluster.client.nthreads()
+        cluster.client.submit(os._exit, 1)
+        wait_until(lambda: set(cluster.client.nthreads()) - {before})
+        time.sleep(1)
+        assert len(cluster.client.nthreads()) == 1
 
 
 def test_networks_run_on_gpu_workers_only() -> None:
@@ -109,6 +127,13 @@ def test_the_profiles_in_deploy_are_valid() -> None:
         ("kind: kubernetes", "image: Field required"),
         ("kind: kubernetes\nimage: m\nnamespace: A_B", "namespace: String should match pattern"),
         ("kind: kubernetes\nimage: m\ncpu: {memory: 4GiB}", "cpu.memory: String should match"),
+        ("adaptive: {minimum: 1}", "adaptive.maximum: Field required"),
+        ("adaptive: {minimum: 0, maximum: 2}", "adaptive.minimum: Input should be greater than"),
+        ("adaptive: {minimum: 3, maximum: 2}", "adaptive: minimum 3 exceeds maximum 2"),
+        (
+            "kind: address\naddress: tcp://x\nadaptive: {maximum: 2}",
+            "adaptive: Input should be",
+        ),
         ("[", "not YAML"),
     ],
 )

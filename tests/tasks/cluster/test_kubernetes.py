@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.resources
 import json
@@ -16,9 +17,10 @@ import pytest
 import yaml
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster import kubernetes
 from meldflow.tasks.cluster.connection import open_cluster
 from meldflow.tasks.cluster.kubernetes import GpuWorkers, Kubernetes
-from meldflow.tasks.cluster.profile import load_profile
+from meldflow.tasks.cluster.profile import Adaptive, load_profile
 from tests.paths import ROOT
 
 GROUP = "kubernetes.dask.org"
@@ -31,9 +33,11 @@ def deployed() -> Kubernetes:
     return profile
 
 
+GPU = GpuWorkers(pods=3, threads=4, memory="16Gi", node_selector={"gpu": "a100"})
+
+
 def with_gpus() -> Kubernetes:
-    gpu = GpuWorkers(pods=3, threads=4, memory="16Gi", node_selector={"gpu": "a100"})
-    more = {"device": "cuda", "gpu": gpu, "secrets": ("s3",), "pull_secret": "registry"}
+    more = {"device": "cuda", "gpu": GPU, "secrets": ("s3",), "pull_secret": "registry"}
     return deployed().model_copy(update=more)
 
 
@@ -64,7 +68,7 @@ def test_the_manifests_are_what_the_operator_describes() -> None:
     profile = with_gpus()
     cluster = profile.cluster_manifest("meldflow-x")
     jsonschema.validate(cluster, schema("daskcluster"))
-    group = {"spec": {"cluster": "meldflow-x", "worker": profile.gpu_workers()}}
+    group = {"spec": {"cluster": "meldflow-x", "worker": profile.gpu_workers(GPU)}}
     jsonschema.validate(group, schema("daskworkergroup"))
     wrong = profile.cluster_manifest("meldflow-x")
     wrong["spec"]["worker"]["spec"]["container"] = []
@@ -75,7 +79,7 @@ def test_the_manifests_are_what_the_operator_describes() -> None:
 def test_gpu_pods_take_the_networks() -> None:
     profile = with_gpus()
     cpu = profile.cluster_manifest("x")["spec"]["worker"]
-    gpu = profile.gpu_workers()
+    gpu = profile.gpu_workers(GPU)
     assert (cpu["replicas"], gpu["replicas"]) == (4, 3)
     (cpu_container,), (gpu_container,) = cpu["spec"]["containers"], gpu["spec"]["containers"]
     assert option(cpu_container, "--resources") == "cpu=1"
@@ -89,6 +93,33 @@ def test_gpu_pods_take_the_networks() -> None:
     assert gpu["spec"]["nodeSelector"] == {"gpu": "a100"}
     alone = deployed().cluster_manifest("x")["spec"]["worker"]["spec"]["containers"][0]
     assert option(alone, "--resources") == "cpu=1 model=1"
+
+
+def test_the_operator_is_asked_to_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Pods(contextlib.nullcontext[None]):
+        """Stands in for pods that are up, of which there are none here."""
+
+        def __init__(self, **_: object) -> None:
+            super().__init__()
+
+        def adapt(self, minimum: int, maximum: int) -> None:
+            asked.append((minimum, maximum))
+
+    monkeypatch.setattr(kubernetes, "_kube_cluster", lambda: Pods)
+    monkeypatch.setattr(kubernetes, "_ask_for_operator", lambda: None)
+    elastic = deployed().model_copy(update={"adaptive": Adaptive(minimum=2, maximum=9)})
+    for profile in (deployed(), elastic):
+        with profile.open():
+            pass
+    assert asked == [(2, 9)]
+    assert (deployed().most, elastic.most) == (0, 9)
+    documents = yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "base.yaml").read_text())
+    (rules,) = [one["rules"] for one in documents if one["kind"] == "Role"]
+    assert "daskautoscalers" in rules[0]["resources"], "which a run asks for, like the cluster"
+    with pytest.raises(UsageError, match="scales workers that are all alike"):
+        with_gpus().model_copy(update={"adaptive": Adaptive(maximum=9)}).check()
 
 
 def option(container: dict[str, Any], name: str) -> Any:

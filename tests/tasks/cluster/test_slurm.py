@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ import yaml
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.storage import open_store
-from meldflow.tasks.cluster.connection import open_cluster
-from meldflow.tasks.cluster.profile import load_profile
+from meldflow.tasks.cluster import elastic
+from meldflow.tasks.cluster.connection import Cluster, open_cluster
+from meldflow.tasks.cluster.profile import Adaptive, load_profile
 from meldflow.tasks.cluster.slurm import CpuJobs, GpuJobs, Slurm
 from tests.flows import command
 from tests.paths import ROOT
@@ -94,6 +96,39 @@ def test_a_job_that_ends_is_submitted_anew(slurm: Path) -> None:
         wait_until((slurm / "2.pid").exists)
         name, job, _ = cluster.client.submit(place, pure=False).result(60)
         assert (name, job) == ("cpu-0", "2")
+
+
+@pytest.mark.slow
+def test_jobs_follow_the_work_as_a_whole(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers to a job: neither goes while the other is at something."""
+    monkeypatch.setattr(elastic, "IDLE_LOOKS", 3)
+    more = profile(slurm, cpu=CpuJobs(processes=2), adaptive=Adaptive(minimum=1, maximum=2))
+    gate = slurm / "gate"
+    with open_cluster(more) as cluster:
+        assert cluster.width() == 3
+        wait_until(lambda: workers(cluster) == 2)
+        where = {"cpu": 1}
+        short = cluster.client.map(time.sleep, [0.5] * 60, resources=where, pure=False)
+        wait_until(lambda: workers(cluster) == 4, 60)
+        long = cluster.client.submit(until, str(gate), resources=where, pure=False)
+        assert cluster.client.gather(short) == [None] * 60
+        wait_until(lambda: workers(cluster) == 2, 60)
+        assert long.status == "pending"
+        gate.touch()
+        assert long.result(30).startswith("cpu-")
+        time.sleep(3)
+        assert workers(cluster) == 2, "the fewest"
+    assert len(list(slurm.glob("*.sh"))) == 2, "what was ended is not submitted anew"
+
+
+def workers(cluster: Cluster) -> int:
+    return len(cluster.client.nthreads())
+
+
+def until(file: str) -> str:
+    while not Path(file).exists():
+        time.sleep(0.1)
+    return place()[0]
 
 
 def test_the_whole_flow(slurm: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from distributed import Scheduler, Worker, get_worker
 from icechunk import IcechunkError
 from prefect.client.schemas.objects import State
 
@@ -22,11 +23,14 @@ from meldflow.tasks.cluster.connection import Cluster, open_cluster
 from meldflow.tasks.cluster.local import Local
 from meldflow.tasks.cluster.losses import watch_losses
 from meldflow.tasks.cluster.profile import Address
+from meldflow.tasks.extraction import ready
 from meldflow.tasks.extraction.counts import Monitor
 from meldflow.tasks.extraction.partition import Extraction, extract_partition, try_partition
 from meldflow.tasks.extraction.tries import RETRIES, retries
 from meldflow.tasks.options import ExtractOptions
+from meldflow.tasks.watching import watch
 from tests.storage.corpus import utterance
+from tests.tasks.cluster.processes import wait_until
 from tests.tasks.isolated.evil import Evil
 
 
@@ -85,7 +89,7 @@ def test_what_kills_its_worker_is_found_and_costs_itself_only(
     assert tasks[0].startswith("load_and_encode-0000-run-")
     assert found[2][1:] == ("crashed", "the process that encoded it died (SIGSEGV)")
     assert [one[0] for one in found if not one[1]] == [1, 2, 4, 5, 6, 7, 8, 9]
-    assert monitor.apart in (1, 2)  # the ninth may have waited on the worker when it died
+    assert monitor.effort().apart in (1, 2)  # the ninth may have waited on the worker when it died
 
 
 def test_what_hangs_ends_as_timeout(cluster: Cluster, tmp_path: Path) -> None:
@@ -165,6 +169,40 @@ def test_a_pause_between_two_tries_ends_with_the_run(cluster: Cluster, tmp_path:
     assert ended.is_cancelled()
 
 
+class Shown:
+    """Stands where Prefect keeps what a person sees of a run."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+
+    def progress(self, key: str, share: float, words: str, figures: object) -> None:
+        self.words.append(words)
+
+    def nothing(self, *_: object) -> None: ...
+
+    markdown = table = nothing
+
+
+def test_while_networks_load_the_progress_says_so(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "SAMPLE_SECONDS", 0.2)
+    monkeypatch.setattr(watch, "SHOW_SECONDS", 0.2)
+    gate, evil = tmp_path / "gate", Evil(until=str(tmp_path / "gate"))
+    with opened(tmp_path / "store", ["a"], 1) as run, ThreadPoolExecutor(1) as threads:
+        plan, watched, shown = run.plan(), watch.Watch(run, [evil.spec], {}), Shown()
+        monkeypatch.setattr(watched, "_artifacts", shown)
+        with watched.extracting(plan, cluster) as monitor:
+            work = work_on(cluster, run, evil, monitor)
+            going_on = threads.submit(extract_partition, work, *plan.partitions)
+            wait_until(lambda: any("1 worker loads text/evil" in one for one in shown.words))
+            gate.touch()
+            run.merge(going_on.result().written)
+            loaded = len(shown.words)
+            wait_until(lambda: len(shown.words) > loaded + 5)  # a heartbeat later
+        assert "load" not in shown.words[-1]
+
+
 @pytest.mark.parametrize(
     ("error", "times"),
     [
@@ -179,6 +217,50 @@ def test_a_pause_between_two_tries_ends_with_the_run(cluster: Cluster, tmp_path:
 )
 def test_what_may_pass_is_tried_again(error: Exception, times: int) -> None:
     assert retries(error) == times
+
+
+def test_a_worker_knows_when_its_memory_is_short(cluster: Cluster) -> None:
+    def asked(limit: int) -> bool:
+        memory = get_worker().memory_manager
+        real, memory.memory_limit = memory.memory_limit, limit
+        short = ready._is_short()
+        memory.memory_limit = real
+        return short
+
+    answers = [cluster.client.submit(asked, limit).result(60) for limit in (0, 2**45, 2**20)]
+    assert answers == [False, False, True]
+    assert not ready._is_short()  # no worker
+
+
+def test_workers_that_are_alive_and_do_nothing_are_not_waited_for(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Dask pauses one whose memory is full, and leaves what it gave it there."""
+    monitor, gate = Monitor({"text/evil": 2}, lambda _: None), tmp_path / "gate"
+    with (
+        opened(tmp_path / "store", [f"until {gate}", "a"], 2) as run,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        work = work_on(cluster, run, Evil(), monitor, partition_timeout=6.0)
+        going_on = threads.submit(extract_partition, work, *run.plan().partitions)
+        wait_until(lambda: cluster.client.run_on_scheduler(states) == [("running", 1)])
+        try:
+            cluster.client.run(pause, 1e-6)
+            wait_until(lambda: cluster.client.run_on_scheduler(states) == [("paused", 1)])
+            gate.touch()
+            with pytest.raises(TimeoutError, match="nothing of it was done in 6 s"):
+                going_on.result(30)
+        finally:
+            cluster.client.run(pause, 0.8)
+
+
+def states(dask_scheduler: Scheduler) -> list[tuple[str, int]]:
+    """What each worker is, and how much it is at."""
+    return [(one.status.name, len(one.executing)) for one in dask_scheduler.workers.values()]
+
+
+def pause(above: float, dask_worker: Worker) -> None:
+    dask_worker.memory_manager.memory_pause_fraction = above
 
 
 def test_a_partition_that_takes_too_long_leaves_nothing_on_the_cluster(

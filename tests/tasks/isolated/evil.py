@@ -23,9 +23,9 @@ from meldflow.models.schema.media import Media, Missing, Modality
 class Evil(Extractor):
     """Counts letters; ``segfault`` and ``sleep`` in a text are done, not counted.
 
-    ``wait 0.5`` takes so long, and ``trip FILE`` raises what a network would for as long as the
-    file is there; ``log FILE`` leaves a mark in it. It decodes, or says so: what decodes comes in
-    batches.
+    ``wait 0.5`` takes so long, ``until FILE`` until the file is there, and ``trip FILE`` raises
+    what a network would for as long as it is; ``log FILE`` leaves a mark in it. It decodes, or says
+    so: what decodes comes in batches.
     """
 
     weights: Weights = field(default_factory=lambda: Weights(kind="none", revision="none"))
@@ -35,6 +35,8 @@ class Evil(Extractor):
     resource: str = "model"
     broken: str = ""
     """What ``load`` raises: the name of a built-in exception."""
+    until: str = ""
+    """A file that ``load`` waits for."""
 
     @property
     def spec(self) -> FeatureSpec:
@@ -51,6 +53,7 @@ class Evil(Extractor):
     def load(self, device: str) -> Any:
         if self.broken:
             raise getattr(builtins, self.broken)("these weights are of another network")
+        _await(self.until)
         return device
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
@@ -63,9 +66,16 @@ class Evil(Extractor):
             word, _, rest = text.partition(" ")
             if word == "wait":
                 time.sleep(float(rest))
+            if word == "until":
+                _await(rest)
             if word == "trip" and Path(rest).exists():
                 raise ConnectionError("the network is away")
             if word == "log":
                 with Path(rest).open("a") as log:
                     log.write("x")
         return [{"count": np.array(len(text))} for text in texts]
+
+
+def _await(file: str) -> None:
+    while file and not Path(file).exists():
+        time.sleep(0.05)
