@@ -9,7 +9,7 @@ from collections import defaultdict
 from distributed import Worker, get_worker
 
 from meldflow.models.extractors.contract import Extractor
-from meldflow.models.running.device import is_out_of_memory, release_memory
+from meldflow.models.running.hardware import is_out_of_memory, release_memory
 from meldflow.models.schema.errors import RunError
 from meldflow.tasks.extraction.tries import cause, may_pass
 
