@@ -1,7 +1,5 @@
 """Prefect flows, and the command line: orchestration only."""
 
-from __future__ import annotations
-
 import logging
 import os
 

@@ -1,7 +1,5 @@
 """The flow `audit`: every discrepancy between the annotations and the clips, in one report."""
 
-from __future__ import annotations
-
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 

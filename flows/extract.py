@@ -1,7 +1,5 @@
 """The flow `extract`: whatever is stale in a store is extracted, committed, published."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from functools import partial

@@ -1,7 +1,5 @@
 """The flow `maintain`: forget old states of a store, free what only they need."""
 
-from __future__ import annotations
-
 from prefect import flow, get_run_logger
 
 from meldflow.flows.serving.names import run_name

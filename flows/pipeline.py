@@ -1,7 +1,5 @@
 """The flow `pipeline`: audit, extract, then train on exactly the snapshot that was published."""
 
-from __future__ import annotations
-
 from prefect import flow
 
 from meldflow.flows.audit import audit

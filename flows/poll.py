@@ -1,7 +1,5 @@
 """The flow `poll`: tells the server when a data set changed, so that an extraction starts."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, replace
 
 from prefect import State, flow, get_run_logger

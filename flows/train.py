@@ -1,7 +1,5 @@
 """The flow `train`: one pinned snapshot becomes a judged model and a report."""
 
-from __future__ import annotations
-
 from prefect import flow, get_run_logger
 
 from meldflow.flows.serving.names import run_name

@@ -1,7 +1,5 @@
 """The command line's application, and what its commands share."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass

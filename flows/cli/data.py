@@ -1,7 +1,5 @@
 """The commands about clips and annotations: making, checking and looking into them."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Annotated

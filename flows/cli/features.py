@@ -1,7 +1,5 @@
 """The commands that extract features, and that show what came of it."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Annotated
 

@@ -3,8 +3,6 @@
 Heavy libraries are imported inside the commands, so that `--help` answers at once.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import sys

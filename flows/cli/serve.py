@@ -1,7 +1,5 @@
 """The commands that serve the flows: to people in the Prefect UI, to schedules and to events."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The commands about what a store was, is and would become, and about taking it elsewhere."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """The commands that train, with all that comes before it or not, and that use what was trained."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any

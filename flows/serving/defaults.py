@@ -1,7 +1,5 @@
 """What deployments work on where nobody says otherwise: schedules and triggers need to know."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_type_hints

@@ -5,8 +5,6 @@ alone what belongs to the person: whether schedules and triggers are on, edited 
 and defaults of parameters that were set.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import json

@@ -1,7 +1,5 @@
 """Telling the Prefect server that a data set changed, so that runs start."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 import uuid

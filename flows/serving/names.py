@@ -1,7 +1,5 @@
 """Names of runs: that of the form, or else one that tells a run from its siblings."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime

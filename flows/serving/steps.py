@@ -1,7 +1,5 @@
 """What a Prefect worker does before it starts a flow run."""
 
-from __future__ import annotations
-
 import logging
 import os
 from pathlib import Path

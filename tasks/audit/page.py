@@ -1,7 +1,5 @@
 """The audit's report: what is wrong with a data set, and what is done about it."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from itertools import chain

@@ -1,7 +1,5 @@
 """The audit: what intake found about a data set, counted, and as records for every reader."""
 
-from __future__ import annotations
-
 import resource
 import sys
 import time

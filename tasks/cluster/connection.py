@@ -5,8 +5,6 @@ work asks for the client anew each time; where the connection was lost, everybod
 new one.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

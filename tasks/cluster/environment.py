@@ -1,7 +1,5 @@
 """What a worker process is started with: its environment, and the roles that it offers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 ROLES = ("cpu", "model")

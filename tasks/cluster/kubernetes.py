@@ -1,7 +1,5 @@
 """Workers as pods, by the Dask operator, for the length of a run."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

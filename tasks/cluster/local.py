@@ -1,7 +1,5 @@
 """Worker processes on this machine, for the length of a run."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """The workers' log records, in the flow run's own log."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 from collections.abc import Iterator

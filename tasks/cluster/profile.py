@@ -4,8 +4,6 @@ A kind of cluster is a profile class and one line in ``KINDS``. The flows
 know none of them: they get a scheduler's address and workers that offer roles.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pkgutil

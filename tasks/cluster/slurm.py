@@ -1,7 +1,5 @@
 """Workers as Slurm jobs, for the length of a run; the scheduler is in the flow's process."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import functools

@@ -4,8 +4,6 @@ Features of two versions in one store would be told apart by nobody, and what on
 Dask pickles another may not read.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

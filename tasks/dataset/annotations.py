@@ -1,7 +1,5 @@
 """MELD's annotation files: which of those in a tree are read, and the rows that they give."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace

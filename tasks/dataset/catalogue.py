@@ -1,7 +1,5 @@
 """From a path to a catalogue of utterances, and findings about everything on the way."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

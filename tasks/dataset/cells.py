@@ -1,7 +1,5 @@
 """Tables and single cells: CSV or Parquet becomes strings, a string becomes a time or a text."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

@@ -1,7 +1,5 @@
 """What is looked for in annotations: each check is one function, and one line in ``CHECKS``."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -4,8 +4,6 @@ Headers are read in child processes, so that no clip can end the intake. A file 
 catalogued before, with the same size and time of change, is not read again.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import os

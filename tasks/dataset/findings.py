@@ -1,7 +1,5 @@
 """What an audit may find: a closed list of kinds, and one record per finding."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self

@@ -1,7 +1,5 @@
 """Which clips of a tree belong to which split, and which of them a row may mean."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

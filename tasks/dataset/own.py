@@ -1,7 +1,5 @@
 """Data of one's own: a table that names its clips, or a plain folder of clips."""
 
-from __future__ import annotations
-
 import functools
 import math
 import os

@@ -1,7 +1,5 @@
 """One walk over a folder: what files there are, and what could not be looked at."""
 
-from __future__ import annotations
-
 import mimetypes
 import os
 import stat

@@ -1,7 +1,5 @@
 """One clip of the demo: a line is spoken, filmed and encoded as MELD's clips are."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The demo data set: annotations and clips in MELD's own tree, the same for the same seed."""
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence

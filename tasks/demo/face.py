@@ -1,7 +1,5 @@
 """Filmed faces: a room, a drawn head that moves and speaks, the light of the mood, the grain."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 

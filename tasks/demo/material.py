@@ -1,7 +1,5 @@
 """What the demo is made of: its people, what emotions do to a face and a voice, and the lines."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path

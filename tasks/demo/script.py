@@ -1,7 +1,5 @@
 """The script of the demo: who says what, when and in which mood, and its annotation files."""
 
-from __future__ import annotations
-
 import csv
 import io
 import itertools

@@ -1,7 +1,5 @@
 """The voices of the demo: glottal pulses through formant resonators, shaped by the emotion."""
 
-from __future__ import annotations
-
 import itertools
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Encoding apart: in a child process, for clips that may have killed a worker."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 

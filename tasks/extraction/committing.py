@@ -1,7 +1,5 @@
 """Around the partitions of an extraction: what goes in, what is committed, what is said."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice

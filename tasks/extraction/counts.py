@@ -4,8 +4,6 @@ The partitions tell it from their threads, the flow and those who watch read it.
 nothing that goes wrong here may cost the run.
 """
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time

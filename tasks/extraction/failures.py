@@ -1,7 +1,5 @@
 """How many features of a run may fail."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

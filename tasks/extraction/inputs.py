@@ -1,7 +1,5 @@
 """What an extraction starts from, as its options say: extractors and utterances."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 

@@ -5,8 +5,6 @@ function raise, and the task run is tried again, from what is done. A batch that
 encoded apart, clip by clip, so that the guilty one is alone.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What is decoded together in a partition, and what goes from stage to stage."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple

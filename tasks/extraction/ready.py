@@ -1,7 +1,5 @@
 """The networks that a worker process has loaded."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import defaultdict

@@ -8,8 +8,6 @@ worker ends itself. What cost workers is encoded again by ``apart.encode_apart``
 child only.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

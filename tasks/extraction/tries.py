@@ -1,7 +1,5 @@
 """Tries of a partition: which failure another one may mend, and how long it waits for it."""
 
-from __future__ import annotations
-
 import random
 import re
 from concurrent.futures import CancelledError

@@ -1,7 +1,5 @@
 """What is known of a clip, as JSON values."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict
 from typing import Any

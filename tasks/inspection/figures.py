@@ -1,7 +1,5 @@
 """The figures of a clip: entropy over time, the chosen frames, the sound."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias

@@ -1,7 +1,5 @@
 """Looks into a clip: decodes it as an extraction does, and asks every extractor about it."""
 
-from __future__ import annotations
-
 import math
 import os
 import stat

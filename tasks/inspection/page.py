@@ -1,7 +1,5 @@
 """Writes what is known of a clip: one HTML page that needs no network, or its figures as PNG."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from meldflow.models.files import write_atomically

@@ -1,7 +1,5 @@
 """What is known of a clip, as text: the same on the screen and on the page."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias

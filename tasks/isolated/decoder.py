@@ -4,8 +4,6 @@ A child that died or was too slow is replaced by a fresh one, and the clip ends 
 ``timeout``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Parameters of the flow `extract`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Self
 

@@ -1,7 +1,5 @@
 """What options are made of: their base class, types of fields, and hints for the command line."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

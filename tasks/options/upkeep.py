@@ -1,7 +1,5 @@
 """Parameters of the flows that look after data sets and stores."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """Tables of pages and artifacts, before anything draws them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias

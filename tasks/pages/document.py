@@ -1,7 +1,5 @@
 """A report as one HTML page that needs no network: styles and pictures are inside."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """The panels that figures are made of, and their drawing as PNG and SVG."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from dataclasses import dataclass

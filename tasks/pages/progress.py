@@ -1,7 +1,5 @@
 """Progress on standard error: a bar in a terminal, a line now and then elsewhere."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The templates of pages and texts; they lie beside the code that fills them."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from pathlib import Path

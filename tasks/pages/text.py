@@ -1,7 +1,5 @@
 """Numbers, times and names as people read them: the same on every page and on the screen."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -4,8 +4,6 @@ Emotions take Okabe & Ito's palette (2008), which people with any common colour 
 can tell apart; on dark, its lighter members replace those that would sink.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

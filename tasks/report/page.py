@@ -4,8 +4,6 @@ The record beside a page holds all that it is made from, so reports by different
 one folder know of each other: whichever is written last makes the others' pages anew.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress

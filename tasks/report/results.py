@@ -1,7 +1,5 @@
 """The record of a training run as JSON, and back: a page can be made from either."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError

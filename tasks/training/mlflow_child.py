@@ -1,7 +1,5 @@
 """Logs a training run with MLflow: what the child process of ``tasks.training.mlflow_run`` does."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict

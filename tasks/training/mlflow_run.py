@@ -4,8 +4,6 @@ MLflow works in a child process with a time limit, so that neither its global se
 log lines, nor a server that does not answer reach the training, which is over by then.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

@@ -1,7 +1,5 @@
 """What starts after a run: a training on the snapshot that an extraction published."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

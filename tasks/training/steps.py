@@ -1,7 +1,5 @@
 """The steps of the flow `train`, as Prefect sees them."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from dataclasses import dataclass

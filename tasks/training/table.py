@@ -1,7 +1,5 @@
 """A pinned snapshot becomes the table that training reads."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Collection

@@ -1,7 +1,5 @@
 """Something done every few seconds that may fail, or hang, without anybody waiting for it."""
 
-from __future__ import annotations
-
 import contextvars
 import logging
 import threading

@@ -1,7 +1,5 @@
 """How loaded the workers are, over time: bounded, however long a run and however many workers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The run report's figures: how fast it went, how loaded the workers were."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Runs as a store recorded them, with the load of their workers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime
 

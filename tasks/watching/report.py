@@ -1,7 +1,5 @@
 """The report of a run, as the Markdown that the Prefect UI shows, its figures inside."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Hashable, Iterator, Mapping, Sequence

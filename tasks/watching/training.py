@@ -1,7 +1,5 @@
 """What a training run leaves in the Prefect UI: tables and figures of the report's page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from meldflow.models.training.result import TrainResult

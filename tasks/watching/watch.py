@@ -1,7 +1,5 @@
 """Watching a run: from its first partition to its report, beside it and never in its way."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import re

@@ -1,7 +1,5 @@
 """What is known of a run, in words: the same ones in the Prefect UI and in a terminal."""
 
-from __future__ import annotations
-
 import html
 import re
 import shlex

@@ -1,7 +1,5 @@
 """The terminal: standard output for what was asked, standard error for the rest."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,7 +1,5 @@
 """Where a Prefect server of ours keeps its data base, its logs and its state."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """Processes that others depend on: none outlives who started it."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

@@ -3,8 +3,6 @@
 It runs on the machine, and in the folder, where flow runs start: what it sees, they see.
 """
 
-from __future__ import annotations
-
 import runpy
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The processes of `meldflow up`, as a table."""
 
-from __future__ import annotations
-
 import socket
 import sys
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Settings of Prefect, as variables of the environment: of commands, of servers, of runs."""
 
-from __future__ import annotations
-
 import os
 from importlib.util import find_spec
 

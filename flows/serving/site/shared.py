@@ -5,8 +5,6 @@ once no command has used it for a while. A command holds a lock of the file ``us
 uses the server, so that the kernel knows who is there, however a command ends.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """Keeps services running: started in order, restarted when they die, stopped in reverse."""
 
-from __future__ import annotations
-
 import contextlib
 import signal
 import subprocess

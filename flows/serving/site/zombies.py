@@ -1,7 +1,5 @@
 """Flow runs whose process was killed: they send no more signs of life, and end as Crashed."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from prefect.client.orchestration import SyncPrefectClient

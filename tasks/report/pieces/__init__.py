@@ -3,8 +3,6 @@
 A new figure is a function and its line in ``FIGURES``; ``report.html.j2`` says what stands where.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from meldflow.models.training.result import TrainResult

@@ -1,7 +1,5 @@
 """How each class fares, how well it is told from the rest, and what it is taken for."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.axes import Axes
 

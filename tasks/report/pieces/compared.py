@@ -1,7 +1,5 @@
 """The chosen model beside others: differences, and less to go on."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the pieces of the report share: what they are made from, and what things are called."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The models themselves: what the network looks at, its training, its size."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter

@@ -1,7 +1,5 @@
 """The figures of one protocol beside those of another."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from meldflow.models.judging.records import JUDGED

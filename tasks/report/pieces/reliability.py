@@ -1,7 +1,5 @@
 """How sure the classifiers are, against how right."""
 
-from __future__ import annotations
-
 from matplotlib.axes import Axes
 
 from meldflow.models.judging.records import BINS, Reliability

@@ -1,7 +1,5 @@
 """What the result is worth, of the seed shown and over all seeds, and what it took."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from meldflow.models.judging.records import JUDGED

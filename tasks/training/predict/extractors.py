@@ -4,8 +4,6 @@ Features of other weights, parameters or versions are other numbers, which the m
 for without a word; so a key that differs from the model's is an error.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any

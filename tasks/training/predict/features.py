@@ -1,7 +1,5 @@
 """One utterance through a model's extractors, and as a table of one row."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain

@@ -1,7 +1,5 @@
 """A trained model with its own extractors, built again from what the model keeps of them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field

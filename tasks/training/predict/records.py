@@ -1,7 +1,5 @@
 """What a model is asked, and what it answers: plain values."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
