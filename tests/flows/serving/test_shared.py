@@ -33,6 +33,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     end_servers(found)
 
 
+IDLE_SECONDS = 3
+KEEP = f"keep(home, idle_seconds={IDLE_SECONDS})\n"
+
+
 def keeper(home: Path) -> psutil.Process:
     return psutil.Process(int((home / "up.lock").read_text().split()[0]))
 
@@ -82,29 +86,32 @@ def test_a_server_that_dies_comes_back_and_a_killed_keeper_is_replaced(folder: P
 def test_it_ends_when_nobody_uses_it_not_before(folder: Path, tmp_path: Path) -> None:
     end_servers(folder)
     home = folder / "home"
-    program = (
-        "from meldflow.flows.serving.site.shared import Home, keep\n"
+    home.mkdir(exist_ok=True)
+    imports = (
+        "from meldflow.flows.serving.site.shared import Home, keep, shared_server\n"
         "from pathlib import Path\n"
-        f"keep(Home(Path({str(home)!r})), idle_seconds=3)\n"
+        f"home = Home(Path({str(home)!r}))\n"
     )
-    with subprocess.Popen([sys.executable, "-P", "-c", program], cwd=tmp_path) as kept:
-        until(lambda: answers(Home(home).api), 60)
-        # Somebody who is killed is gone, too.
-        use = (
-            "from meldflow.flows.serving.site.shared import Home, shared_server\n"
-            "from pathlib import Path\n"
-            "import sys, time\n"
-            f"with shared_server(Home(Path({str(home)!r}))):\n"
-            "    print('there', flush=True)\n"
-            "    time.sleep(600)\n"
-        )
-        with subprocess.Popen([sys.executable, "-P", "-c", use], stdout=subprocess.PIPE) as user:
-            assert user.stdout is not None
-            assert user.stdout.readline() == b"there\n"
-            time.sleep(6)
+    use = (
+        "print('ready', flush=True)\n"
+        "input()\n"
+        "with shared_server(home):\n"
+        "    print('there', flush=True)\n"
+        "    input()\n"
+    )
+    programs = [[sys.executable, "-P", "-c", imports + one] for one in (use, KEEP)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(programs[0], **pipes) as user:  # type: ignore[call-overload]
+        assert user.stdout.readline() == "ready\n"  # by now it uses the server at a word
+        with subprocess.Popen(programs[1], cwd=tmp_path) as kept:
+            until(lambda: answers(Home(home).api), 60)
+            user.stdin.write("\n")
+            user.stdin.flush()
+            assert user.stdout.readline() == "there\n"
+            time.sleep(2 * IDLE_SECONDS)
             assert kept.poll() is None
-            user.kill()
-        assert kept.wait(30) == 0
+            user.kill()  # somebody who is killed is gone, too
+            assert kept.wait(30) == 0
     assert Home(home).api == ""
 
 
