@@ -13,6 +13,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from meldflow.models.schema.media import Reason
 from meldflow.storage.format.layout import FAILED
 from meldflow.storage.reading.snapshot import FailedRow
 from meldflow.tasks.extraction.payloads import Source, Stored
@@ -214,11 +215,11 @@ class Monitor:
             )
 
     def totals(self) -> dict[tuple[str, tuple[str, ...]], float]:
-        """Counter and labels → its value, by the names of ``tasks.watching.workers.COUNTERS``."""
+        """Counter and labels → its value, by the names of ``tasks.watching.workers.COUNTERS``.
+
+        All are there from the start: Prometheus sees no growth of a series that begins with it.
+        """
         with self._lock:
-            failed: Counter[str] = Counter()
-            for (extractor, _), number in self.failures.items():
-                failed[extractor] += number
             values: dict[tuple[str, tuple[str, ...]], float] = {
                 ("partitions", ("merged",)): self.partitions,
                 ("partitions", ("retried",)): self.retried.total(),
@@ -227,11 +228,13 @@ class Monitor:
                 ("written_bytes", ()): self.written_bytes,
             }
             for extractor in self.planned:
-                number = self.merged_rows[extractor]
-                values["features", (extractor, "ok")] = number - failed[extractor]
-                values["features", (extractor, "failed")] = failed[extractor]
-            values |= {("failures", key): number for key, number in self.failures.items()}
-            values |= {("stage_seconds", (name,)): one for name, one in self.seconds.items()}
+                reasons = {one.value: self.failures[extractor, one.value] for one in Reason}
+                failed = sum(reasons.values())
+                values |= {("failures", (extractor, why)): n for why, n in reasons.items()}
+                values["features", (extractor, "ok")] = self.merged_rows[extractor] - failed
+                values["features", (extractor, "failed")] = failed
+            for stage in ("load", *self.planned, "write"):
+                values["stage_seconds", (stage,)] = self.seconds.get(stage, 0.0)
         return values
 
     def failed_rows(self) -> tuple[dict[tuple[str, str], int], list[FailedRow]]:
