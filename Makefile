@@ -40,7 +40,7 @@ coverage: $(READY) ## Run the tests, and show what of the product's branches the
 test-slow: $(READY) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-infra: $(READY) ## Run the main job on servers that clusters run: Slurm, where it is installed
+infra: $(READY) ## Run the main job on servers that clusters run, where they are installed
 	$(BIN)/python -m pytest -m infra --durations=0 tests/infra
 
 gpu: $(READY) ## Check and measure what a GPU does; without one, a CPU stands for it

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from meldflow.models.schema.media import Reason
 from meldflow.storage.format.layout import FAILED
 from meldflow.storage.reading.snapshot import FailedRow
 from meldflow.tasks.extraction.payloads import Source, Stored
@@ -198,11 +199,12 @@ class Monitor:
             )
 
     def totals(self) -> dict[tuple[str, tuple[str, ...]], float]:
-        """Counter and labels → its value, by the names of ``tasks.watching.workers.COUNTERS``."""
+        """Counter and labels → its value, by the names of ``tasks.watching.workers.COUNTERS``.
+
+        All are there from the start: Prometheus sees no growth of a series that begins with it.
+        """
         with self._lock:
-            effort, failed = self._effort, Counter[str]()
-            for (extractor, _), number in self.failures.items():
-                failed[extractor] += number
+            effort = self._effort
             values: dict[tuple[str, tuple[str, ...]], float] = {
                 ("partitions", ("merged",)): self.partitions,
                 ("partitions", ("retried",)): effort.retries,
@@ -211,11 +213,13 @@ class Monitor:
                 ("written_bytes", ()): effort.written_bytes,
             }
             for extractor in self.planned:
-                number = self.merged_rows[extractor]
-                values["features", (extractor, "ok")] = number - failed[extractor]
-                values["features", (extractor, "failed")] = failed[extractor]
-            values |= {("failures", key): number for key, number in self.failures.items()}
-            values |= {("stage_seconds", (name,)): one for name, one in effort.seconds.items()}
+                reasons = {one.value: self.failures[extractor, one.value] for one in Reason}
+                failed = sum(reasons.values())
+                values |= {("failures", (extractor, why)): n for why, n in reasons.items()}
+                values["features", (extractor, "ok")] = self.merged_rows[extractor] - failed
+                values["features", (extractor, "failed")] = failed
+            for stage in ("load", *self.planned, "write"):
+                values["stage_seconds", (stage,)] = effort.seconds.get(stage, 0.0)
         return values
 
     def failed_rows(self) -> tuple[dict[tuple[str, str], int], list[FailedRow]]:

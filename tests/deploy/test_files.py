@@ -13,12 +13,16 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.settings.models.root import Settings
+from sqlalchemy import make_url
 
 from meldflow.tasks.cluster.environment import worker_environment
 from tests.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
 FILES = (DEPLOY / "compose.yaml", *sorted((DEPLOY / "kubernetes").glob("*.yaml")))
+DATABASE = "PREFECT_SERVER_DATABASE_"
+"""What the names of Prefect's settings for its data base begin with."""
 PROGRAMS = {"dask": "dask", "prefect": "prefect", "meldflow": "meldflow.flows.cli.main"}
 
 
@@ -49,6 +53,23 @@ def lines() -> dict[tuple[str, ...], str]:
     script = (DEPLOY / "slurm" / "extract.sbatch").read_text()
     (last,) = re.findall(r"^exec (.*)$", script, re.MULTILINE)
     return found | {tuple(last.replace(' "${@:3}"', "").split()): "extract.sbatch"}
+
+
+def told_of_the_database(password: str) -> dict[str, dict[str, str]]:
+    """File → what the Prefect server is told of its data base there."""
+    (compose,) = documents(DEPLOY / "compose.yaml")
+    given = compose["services"]["server"]["environment"]
+    told = {
+        "compose.yaml": {k: v.replace("${POSTGRES_PASSWORD}", password) for k, v in given.items()}
+    }
+    for document in documents(DEPLOY / "kubernetes" / "server.yaml"):
+        for one in containers(document):
+            if one["name"] == "server":
+                told["server.yaml"] = {e["name"]: e.get("value", password) for e in one["env"]}
+    return {
+        file: {name: value for name, value in every.items() if "_DATABASE_" in name}
+        for file, every in told.items()
+    }
 
 
 @functools.cache
@@ -118,8 +139,22 @@ def test_manifests_name_what_is_there() -> None:
         assert ("PersistentVolumeClaim", claim) in named
     for account in re.findall(r"serviceAccountName: ([\w-]+)", text):
         assert ("ServiceAccount", account) in named
-    for host in re.findall(r"(?:http|tcp)://([a-z]+):|@([a-z]+):\d", text):
+    for host in re.findall(r"(?:http|tcp)://([a-z]+):|_HOST, value: ([a-z]+)", text):
         assert ("Service", "".join(host)) in named
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "server.yaml"])
+def test_the_password_of_the_database_may_hold_any_character(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password = "p@ss/w#rd%2F:$&+ \"'?"
+    for name, value in told_of_the_database(password)[file].items():
+        monkeypatch.setenv(name, value)
+    url = Settings().server.database.connection_url
+    assert url is not None
+    named = make_url(url.get_secret_value())
+    where = (named.username, named.password, named.host, named.port, named.database)
+    assert where == ("prefect", password, "database", 5432, "prefect")
 
 
 def test_the_image_is_built_from_the_lock_and_by_nobody_special() -> None:

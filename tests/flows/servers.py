@@ -18,7 +18,7 @@ import httpx
 import psutil
 
 from meldflow.flows.serving.site.http import ask as answering
-from tests.flows.command import MELDFLOW
+from tests.flows.command import MELDFLOW, NOTHING
 from tests.proxy import free_port
 
 MARK = "MELDFLOW_TEST_MARK"
@@ -119,8 +119,12 @@ def up(
     folder: Path,
     *arguments: str,
     environment: Mapping[str, str] = os.environ,
+    prefect: Mapping[str, str] = NOTHING,
 ) -> Iterator[Served]:
-    """Serves from a folder, in which relative paths are meant, until the block ends."""
+    """Serves from a folder, in which relative paths are meant, until the block ends.
+
+    ``prefect``: variables of Prefect's, instead of those in ``environment``.
+    """
     ports = [free_port() for _ in range(3)]
     options = zip(("--port", "--scheduler-port", "--dashboard-port"), map(str, ports), strict=True)
     command = [*MELDFLOW, "up", "--home", str(folder / "home"), *arguments]
@@ -130,7 +134,7 @@ def up(
         process = subprocess.Popen(
             [*command, *(part for option in options for part in option)],
             cwd=folder,
-            env={**environment, MARK: mark, "COLUMNS": "200"},
+            env={**environment, **prefect, MARK: mark, "COLUMNS": "200"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

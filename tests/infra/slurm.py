@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.infra.daemon import daemon
 from tests.proxy import free_port
 from tests.rig import wait_until
 
@@ -146,7 +147,7 @@ def open_slurm(folder: Path) -> Iterator[Slurm]:
     host = socket.gethostname().partition(".")[0]
     file.write_text(CONFIGURATION.format(folder=folder, host=host, **ports))
     slurm = Slurm(folder=folder, environment={"SLURM_CONF": str(file)})
-    munge = ["munged", "--foreground", "--force", "--key-file", key]
+    munge: list[str | Path] = ["munged", "--foreground", "--force", "--key-file", key]
     munge += ["--socket", folder / "munge.socket", "--pid-file", folder / "munge" / "pid"]
     munge += ["--log-file", folder / "munge" / "log", "--seed-file", folder / "munge" / "seed"]
     with contextlib.ExitStack() as stack:
@@ -155,7 +156,7 @@ def open_slurm(folder: Path) -> Iterator[Slurm]:
             ("slurmctld", "-D", "-i"),
             ("slurmd", "-D", "-N", host),
         ):
-            stack.enter_context(_daemon(slurm, *map(str, command)))
+            stack.enter_context(daemon(command, folder, {**os.environ, **slurm.environment}))
             if command[0] == "munged":
                 wait_until((folder / "munge.socket").exists, NODE_SECONDS, "munge answers")
         try:
@@ -172,16 +173,3 @@ def _is_idle(slurm: Slurm) -> bool:
         return "idle" in slurm._root("sinfo", "--noheader", "--format=%T")
     except subprocess.CalledProcessError:  # the controller does not listen yet
         return False
-
-
-@contextlib.contextmanager
-def _daemon(slurm: Slurm, *command: str) -> Iterator[None]:
-    with (slurm.folder / f"{command[0]}.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, **slurm.environment}, stdout=log, stderr=log
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(NODE_SECONDS)

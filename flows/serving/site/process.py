@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,9 +59,10 @@ def stop(processes: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
 
 
 def last_line(log: Path) -> str:
-    """What a process said last."""
+    """What a process said last: the error that ended it, if there is one, before its farewell."""
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else "it wrote nothing"
+    errors = [one for one in lines[-10:] if re.match(r"[\w.]+Error: ", one)]
+    return (errors or lines)[-1].strip() if lines else "it wrote nothing"
 
 
 def _families(processes: Sequence[subprocess.Popen[bytes]]) -> set[psutil.Process]:

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from meldflow.flows.serving.site.home import open_home
+from meldflow.flows.serving.site.process import last_line
 from meldflow.flows.serving.steps import in_one_sentence
 from meldflow.models.schema.errors import UsageError
 from meldflow.storage import open_store
@@ -260,6 +261,20 @@ def test_nothing_is_left_running(how: str, tmp_path: Path) -> None:
         os.kill(running.process.pid, getattr(signal, how))
         running.process.wait(60)
         until(lambda: not running.processes(), 30)
+
+
+def test_the_last_word_of_a_service_is_its_error(tmp_path: Path) -> None:
+    log = tmp_path / "service.log"
+    refused = "ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', 9)"
+    said = {
+        "": "it wrote nothing",
+        "ready\nit goes on\n": "it goes on",
+        f"    raise OSError(err)\n{refused}\n\nERROR:    Exiting.\nServer stopped!\n": refused,
+        f"{refused}\n" + "started again\n" * 10: "started again",
+    }
+    for text, last in said.items():
+        log.write_text(text)
+        assert last_line(log) == last
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""A server's process, as long as a block."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+STOP_SECONDS = 60
+
+
+@contextlib.contextmanager
+def daemon(
+    command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] = os.environ
+) -> Iterator[None]:
+    """Starts a server, whose log lies in the folder by its name, and asks it to end at last."""
+    with (folder / f"{Path(command[0]).name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            list(map(str, command)), env=dict(environment), cwd=folder, stdout=log, stderr=log
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(STOP_SECONDS)
