@@ -3,13 +3,14 @@
 from dataclasses import asdict, replace
 
 from prefect import State, flow, get_run_logger
-from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from prefect.variables import Variable
 
 from meldflow.flows.serving.changes import NOTHING_NEW, Seen, look, memory_of
 from meldflow.flows.serving.events import forget_idle_looks, tell_changed
 from meldflow.flows.serving.names import run_name
+from meldflow.flows.serving.site.http import client_of
 from meldflow.tasks.options import PollOptions
 
 
@@ -27,7 +28,7 @@ def poll(options: PollOptions) -> State[bool]:
     name = memory_of(options.dataset)
     before, now = Seen.of(Variable.get(name)), look(options.dataset)
     news = before.is_news(now)
-    with get_client(sync_client=True) as client:
+    with client_of(PREFECT_API_URL.value()) as client:
         forget_idle_looks(client)
         if news:
             # Told first, remembered afterwards: who is killed in between tells it once more.

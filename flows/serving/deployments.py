@@ -25,11 +25,11 @@ from prefect.client.schemas.actions import (
 )
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.events.schemas.automations import AutomationCore
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.schedules import Schedule
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,7 +39,6 @@ from meldflow.flows.serving.site.settings import ALIVE
 from meldflow.flows.serving.site.zombies import register_zombies
 from meldflow.flows.serving.steps import stand_apart
 from meldflow.models.extractors.registry import catalogue
-from meldflow.models.schema.errors import UsageError
 
 FILE = resources.files("meldflow") / "deploy" / "prefect.yaml"
 
@@ -58,7 +57,7 @@ class Spec(BaseModel):
     work_pool: dict[str, str]
     concurrency_limit: ConcurrencyLimitConfig | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
-    schedules: list[dict[str, Any]] = Field(default_factory=list)
+    schedules: list[Schedule] = Field(default_factory=list)
     triggers: list[dict[str, Any]] = Field(default_factory=list)
 
 
@@ -86,17 +85,10 @@ def register(
         client: of the server.
         defaults: what the deployments work on where nobody says otherwise.
         directory: the folder, on the worker's machine, that relative paths are meant from.
-
-    Raises:
-        UsageError: the server refuses something.
     """
-    try:
-        _register_pool(client)
-        done = tuple(_register(client, one, defaults, directory) for one in load_specs())
-        register_zombies(client)
-    except PrefectHTTPStatusError as error:
-        said = " ".join(error.response.text.split())[:300]
-        raise UsageError(f"prefect server {client.api_url}: it refuses ({said})") from error
+    _register_pool(client)
+    done = tuple(_register(client, one, defaults, directory) for one in load_specs())
+    register_zombies(client)
     return done
 
 
@@ -151,9 +143,10 @@ def _register(
         client.update_deployment(deployment, DeploymentUpdate(**common))
     found = client.read_deployment(deployment)
     there = {one.slug for one in found.schedules}  # they may have been switched on or edited
-    missing = [_schedule(one) for one in spec.schedules if one["slug"] not in there]
+    missing = [one for one in spec.schedules if one.slug not in there]
     if missing:
-        client.create_deployment_schedules(deployment, missing)
+        created = map(DeploymentScheduleCreate.from_schedule, missing)
+        client.create_deployment_schedules(deployment, [*created])
     _register_triggers(client, found, spec)
     schedules = client.read_deployment(deployment).schedules
     slugs = tuple(f"{one.slug}" if one.active else f"({one.slug})" for one in schedules)
@@ -170,14 +163,6 @@ def _form(flow: Flow[..., Any]) -> dict[str, Any]:
             settable = [f"{one.name}.{own.brief}" for one, some in catalogue() for own in some]
             field["description"] += f" There are: {'; '.join(settable)}."
     return schema
-
-
-def _schedule(content: Mapping[str, Any]) -> DeploymentScheduleCreate:
-    when = {name: content[name] for name in ("cron", "interval", "timezone") if name in content}
-    kind = CronSchedule if "cron" in when else IntervalSchedule
-    return DeploymentScheduleCreate(
-        schedule=kind(**when), active=content["active"], slug=content["slug"]
-    )
 
 
 def _register_triggers(

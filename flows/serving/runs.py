@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from meldflow.flows.serving.changes import NOTHING_NEW
-from meldflow.flows.serving.server import LOCAL, server_or_ours
+from meldflow.flows.serving.server import LOCAL, prefect_server
+from meldflow.flows.serving.site.http import client_of
 from meldflow.flows.serving.site.shared import shared_home
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.tasks.watching.artifacts import FAILURES, PROGRESS, WORKERS
@@ -95,13 +96,12 @@ def prefect_server_in_use() -> Iterator[Server]:
         UsageError: the configured one does not answer.
         RunError: none does, and none of our own started.
     """
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     with (
-        server_or_ours(shared_home().api, LOCAL) as url,
-        temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}),
-        get_client(sync_client=True, httpx_settings={"timeout": ANSWER_SECONDS}) as client,
+        prefect_server(shared_home().api, LOCAL) as url,
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+        client_of(url, timeout=ANSWER_SECONDS) as client,
     ):
         yield Server(url, client)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_type_hints
 
 from meldflow.flows.serving.site.home import Home, default_home
-from meldflow.flows.serving.site.http import answers
+from meldflow.flows.serving.site.http import answers, client_of
 from meldflow.models.schema.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -34,16 +34,23 @@ undelivered: list[str] = []
 
 
 @contextlib.contextmanager
-def prefect_server() -> Iterator[str]:
-    """The address of the API that flows in this process report to, up and healthy.
+def prefect_server(*others: str) -> Iterator[str]:
+    """The API that what runs inside talks to, up and healthy.
+
+    The configured one, that of `meldflow up`, the first of ``others`` that answers, or ours.
 
     Raises:
         UsageError: the configured server does not answer.
-        RunError: a server of our own did not start.
+        RunError: there is none, and none of our own started.
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    with server_or_ours() as url, temporary_settings(updates={PREFECT_API_URL: url}):
+    with contextlib.ExitStack() as stack:
+        if not (url := _running(*others)):
+            from meldflow.flows.serving.site.shared import shared_home, shared_server  # and Dask
+
+            url = stack.enter_context(shared_server(shared_home()))
+        stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
         try:
             yield url
         finally:
@@ -58,12 +65,7 @@ def connected(named: str = "") -> Iterator[SyncPrefectClient]:
     Raises:
         UsageError: it does not answer.
     """
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    configured = named or PREFECT_API_URL.value()
-    url = find_api(configured) if configured else _running() or find_api(LOCAL)
-    with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
+    with client_of(_running(named=named) or find_api(LOCAL)) as client:
         yield client
 
 
@@ -83,29 +85,11 @@ def find_api(named: str) -> str:
     )
 
 
-@contextlib.contextmanager
-def server_or_ours(*others: str) -> Iterator[str]:
-    """The configured API, that of `meldflow up`, the first of others that answers, or ours.
-
-    Raises:
-        UsageError: the configured server does not answer.
-        RunError: there is none, and none of our own started.
-    """
+def _running(*others: str, named: str = "") -> str:
     from prefect.settings import PREFECT_API_URL
 
-    configured = PREFECT_API_URL.value()
-    if configured:
-        yield find_api(configured)
-    elif found := _running(*others):
-        yield found
-    else:
-        from meldflow.flows.serving.site.shared import shared_home, shared_server  # and Dask
-
-        with shared_server(shared_home()) as url:
-            yield url
-
-
-def _running(*others: str) -> str:
+    if configured := named or PREFECT_API_URL.value():
+        return find_api(configured)
     apis = (Home(default_home()).api, *others)
     return next((one for one in apis if one and answers(one)), "")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from meldflow.flows.serving.site.home import Home
-from meldflow.flows.serving.site.http import answers, ask, ask_json
+from meldflow.flows.serving.site.http import answers, ask
 from meldflow.flows.serving.site.settings import FRUGAL, PATIENT, QUIET
 from meldflow.models.files import write_atomically
 from meldflow.models.schema.errors import UsageError
@@ -212,13 +212,14 @@ def _dask(command: str) -> tuple[str, ...]:
 
 def _workers(site: Site) -> set[str]:
     """Names of the workers that the scheduler knows."""
-    identity = ask_json(f"{site.dashboard}/json/identity.json")
-    return {str(worker["name"]) for worker in identity.get("workers", {}).values()}
+    answer = ask(f"{site.dashboard}/json/identity.json")
+    return {str(one["name"]) for one in answer.json()["workers"].values()} if answer else set()
 
 
 def _has_polled(site: Site, name: str) -> bool:
     """Whether the Prefect worker has shown itself to the server."""
-    found = ask_json(f"{site.api}/work_pools/{POOL}/workers/filter", {"limit": 200})
+    answer = ask(f"{site.api}/work_pools/{POOL}/workers/filter", {"limit": 200})
+    found = answer.json() if answer else []
     return any(one["name"] == name and one["status"] == "ONLINE" for one in found)
 
 

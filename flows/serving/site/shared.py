@@ -20,7 +20,7 @@ from pathlib import Path
 from distributed.utils import open_port
 
 from meldflow.flows.serving.site.home import Home, default_home, open_home, try_lock, unwritable
-from meldflow.flows.serving.site.http import answers
+from meldflow.flows.serving.site.http import answers, client_of
 from meldflow.flows.serving.site.process import last_line
 from meldflow.flows.serving.site.services import Site, prefect_server
 from meldflow.flows.serving.site.supervisor import LOOK_SECONDS, START_SECONDS, supervising
@@ -70,7 +70,10 @@ def _started(home: Home) -> str:
             raise RunError(f"prefect server: it did not start ({last_line(log)}); its log: {log}")
         time.sleep(0.1)
     if keeper is not None:
-        _mark_the_dead(api)
+        from meldflow.flows.serving.site.zombies import register_zombies  # and Prefect's client
+
+        with client_of(api) as client:
+            register_zombies(client)
     return api
 
 
@@ -89,16 +92,6 @@ def _start_keeper(home: Home) -> subprocess.Popen[bytes]:
         )
     threading.Thread(target=keeper.wait, daemon=True).start()
     return keeper
-
-
-def _mark_the_dead(api: str) -> None:
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    from meldflow.flows.serving.site.zombies import register_zombies
-
-    with temporary_settings({PREFECT_API_URL: api}), get_client(sync_client=True) as client:
-        register_zombies(client)
 
 
 def keep(home: Home, idle_seconds: float = IDLE_SECONDS) -> None:

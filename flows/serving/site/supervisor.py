@@ -57,7 +57,16 @@ class Supervisor:
             RunError: one does not; the message has its last words.
         """
         for one in self._running:
-            self._wait_until_ready(one)
+            deadline = one.since + START_SECONDS
+            while not one.service.is_ready():
+                ended = one.process.poll() is not None
+                if ended or time.monotonic() > deadline:
+                    why = "it ended" if ended else f"not ready after {START_SECONDS:.0f} s"
+                    raise RunError(
+                        f"{one.service.name} did not start: {why} "
+                        f"({process.last_line(one.service.log)}); its log: {one.service.log}"
+                    )
+                time.sleep(0.2)
 
     def look(self) -> None:
         """Restarts whatever has died and is due."""
@@ -98,18 +107,6 @@ class Supervisor:
         )
         one.wait = min(LONGEST_WAIT, one.wait * 2)
 
-    def _wait_until_ready(self, one: _Running) -> None:
-        deadline = one.since + START_SECONDS
-        while not one.service.is_ready():
-            ended = one.process.poll() is not None
-            if ended or time.monotonic() > deadline:
-                why = "it ended" if ended else f"not ready after {START_SECONDS:.0f} s"
-                raise RunError(
-                    f"{one.service.name} did not start: {why} "
-                    f"({process.last_line(one.service.log)}); its log: {one.service.log}"
-                )
-            time.sleep(0.2)
-
 
 @contextlib.contextmanager
 def supervising(say: Callable[[str], None]) -> Iterator[Supervisor]:
@@ -119,7 +116,8 @@ def supervising(say: Callable[[str], None]) -> Iterator[Supervisor]:
     them change nothing.
     """
     supervisor = Supervisor(say)
-    before = {one: signal.signal(one, _interrupt) for one in (signal.SIGINT, signal.SIGTERM)}
+    ends, interrupt = (signal.SIGINT, signal.SIGTERM), signal.default_int_handler
+    before = {one: signal.signal(one, interrupt) for one in ends}
     try:
         yield supervisor
     finally:
@@ -132,7 +130,3 @@ def supervising(say: Callable[[str], None]) -> Iterator[Supervisor]:
 
 def _launch(service: Service) -> subprocess.Popen[bytes]:
     return process.start(service.command, service.environment, service.log)
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
