@@ -17,12 +17,11 @@ from meldflow.tasks.cluster.profile import load_profile
 from meldflow.tasks.cluster.versions import describe_workers
 from meldflow.tasks.extraction.committing import (
     ExtractReport,
-    known_clips,
     origin,
     run_partitions,
 )
 from meldflow.tasks.extraction.failures import FailureLimit, check_failures
-from meldflow.tasks.extraction.inputs import wanted_extractors, wanted_utterances
+from meldflow.tasks.extraction.inputs import known_clips, wanted_extractors, wanted_utterances
 from meldflow.tasks.extraction.partition import Extraction, partition_task
 from meldflow.tasks.options import ExtractOptions
 from meldflow.tasks.training.start import training_after

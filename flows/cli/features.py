@@ -41,13 +41,12 @@ def extract(options: ExtractOptions) -> Answer:
 def plan(options: ExtractOptions) -> Answer:
     """Show what `extract` would do with the same options, and why, without doing it."""
     from meldflow.storage.reading.plan import preview
-    from meldflow.tasks.extraction.committing import known_clips
-    from meldflow.tasks.extraction.inputs import check_inputs, wanted_extractors, wanted_utterances
+    from meldflow.tasks.extraction import inputs
 
     with err.status("looking for the networks' weights"):
-        check_inputs(options)
-        specs = [extractor.spec for extractor in wanted_extractors(options)]
-    intake = wanted_utterances(options, known_clips(options.store))
+        inputs.check_inputs(options)
+        specs = [extractor.spec for extractor in inputs.wanted_extractors(options)]
+    intake = inputs.wanted_utterances(options, inputs.known_clips(options.store))
     for line in intake.left_out:
         err.print(f"left out, {line}", markup=False, soft_wrap=True)
     change, found = preview(

@@ -6,21 +6,15 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import numpy as np
 from prefect.futures import PrefectFuture
 
 from meldflow.models.running.hardware import EXTRACTION_PACKAGES, describe_versions
 from meldflow.models.schema.errors import MeldflowError, RunError
-from meldflow.models.schema.media import Reason
-from meldflow.models.schema.utterances import Clip
-from meldflow.storage import open_store
 from meldflow.storage.format.catalogue import CatalogueChange, ids
-from meldflow.storage.format.columns import ColumnTable, array_of
+from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.format.run_table import now
-from meldflow.storage.places import location
 from meldflow.storage.reading.plan import PartitionPlan
 from meldflow.storage.writing.transaction import FailureRate, Run
-from meldflow.tasks.dataset.records import ABSENT, Known
 from meldflow.tasks.extraction.counts import Effort, Monitor
 from meldflow.tasks.extraction.failures import FailureLimit
 from meldflow.tasks.extraction.payloads import Source, Stored
@@ -68,36 +62,6 @@ def origin(options: ExtractOptions) -> dict[str, Any]:
         "started": now(),  # a run begins before it has found out what there is to do
         "options": options.model_dump(mode="json"),
         "versions": describe_versions(EXTRACTION_PACKAGES),
-    }
-
-
-def known_clips(store: str) -> dict[str, Known]:
-    """Path → what the store has of it; no clip where another run found the file changed."""
-    if not location.exists(store):
-        return {}
-    snapshot = open_store(store)
-    if snapshot.is_empty:
-        return {}
-    table = snapshot.utterances
-    with snapshot.reading():
-        groups = map(snapshot.group, snapshot.extractors)
-        reasons = [np.asarray(array_of(one, "reason")[:]) for one in groups]
-    unchanged = np.logical_and.reduce(
-        [table["active"] >= 0, *(r != Reason.CHANGED for r in reasons)]
-    )
-    columns = ("clip_path", "clip_sha", "clip_size", "clip_mtime_ns", "clip_seconds")
-    order = np.argsort(table["active"], kind="stable")  # of rows of one file, the active one counts
-    cells = (
-        one[order].tolist() for one in (table["name"], unchanged, *map(table.__getitem__, columns))
-    )
-    return {
-        path: Known(
-            name,
-            Clip(path=path, sha256=bytes(sha), size=size, mtime_ns=mtime, seconds=seconds)
-            if trusted
-            else ABSENT,
-        )
-        for name, trusted, path, sha, size, mtime, seconds in zip(*cells, strict=True)
     }
 
 

@@ -3,16 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from meldflow.models.clips.options import NVDEC
 from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.running.computing import Computing, choose
 from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.media import Reason
+from meldflow.models.schema.utterances import Clip
 from meldflow.storage import open_store
+from meldflow.storage.format.columns import array_of
 from meldflow.storage.places import location
+from meldflow.storage.reading.snapshot import Snapshot
 from meldflow.tasks.cluster.profile import load_profile
 from meldflow.tasks.dataset import Intake, check_folder, check_source, take_in, take_in_folder
-from meldflow.tasks.dataset.records import Known
+from meldflow.tasks.dataset.records import ABSENT, Known
 from meldflow.tasks.options import ExtractOptions
 
 
@@ -64,6 +70,33 @@ def wanted_utterances(options: ExtractOptions, known: Mapping[str, Known]) -> In
     return take_in(options.dataset, known=known, fixes=options.fixes)
 
 
+def known_clips(store: str) -> dict[str, Known]:
+    """Path → what the store has of it; no clip where another run found the file changed."""
+    if (snapshot := _published(store)) is None:
+        return {}
+    table = snapshot.utterances
+    with snapshot.reading():
+        groups = map(snapshot.group, snapshot.extractors)
+        reasons = [np.asarray(array_of(one, "reason")[:]) for one in groups]
+    unchanged = np.logical_and.reduce(
+        [table["active"] >= 0, *(r != Reason.CHANGED for r in reasons)]
+    )
+    columns = ("clip_path", "clip_sha", "clip_size", "clip_mtime_ns", "clip_seconds")
+    order = np.argsort(table["active"], kind="stable")  # of rows of one file, the active one counts
+    cells = (
+        one[order].tolist() for one in (table["name"], unchanged, *map(table.__getitem__, columns))
+    )
+    return {
+        path: Known(
+            name,
+            Clip(path=path, sha256=bytes(sha), size=size, mtime_ns=mtime, seconds=seconds)
+            if trusted
+            else ABSENT,
+        )
+        for name, trusted, path, sha, size, mtime, seconds in zip(*cells, strict=True)
+    }
+
+
 def check_inputs(options: ExtractOptions) -> None:
     """Finds what is wrong with the inputs, without reading a clip or loading a network.
 
@@ -79,12 +112,15 @@ def check_inputs(options: ExtractOptions) -> None:
 
 def _computed_by(store: str) -> dict[str, Computing]:
     """Extractor → what the features in the store were computed with, as far as it says."""
-    if not location.exists(store):
-        return {}
-    snapshot = open_store(store)
-    if snapshot.is_empty:
+    if (snapshot := _published(store)) is None:
         return {}
     found = {
         name: Computing.of(snapshot.attributes(name)["parameters"]) for name in snapshot.extractors
     }
     return {name: one for name, one in found.items() if one is not None}
+
+
+def _published(store: str) -> Snapshot | None:
+    """What was published in a store last; None before anything was."""
+    snapshot = open_store(store) if location.exists(store) else None
+    return None if snapshot is None or snapshot.is_empty else snapshot

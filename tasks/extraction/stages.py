@@ -40,7 +40,15 @@ A worker does one thing at a time, and keeping its connections alive takes next 
 
 logger = logging.getLogger("meldflow.stages")
 
-_of_thread = threading.local()
+
+class _Own(threading.local):
+    """What each thread has for itself."""
+
+    def __init__(self) -> None:
+        self.decoder = Decoder()  # which keeps its child from clip to clip
+
+
+_own = _Own()
 
 NOT_DECODED = Missing(reason=Reason.MISSING_FILE, message="the clip was not opened")
 
@@ -141,7 +149,8 @@ def _load(
     audio, video = Modality.AUDIO in modalities, Modality.VIDEO in modalities
     decoded = Decoded(audio=NOT_DECODED, video=NOT_DECODED)
     if options is not None and (audio or video):
-        decoded = _decoder(timeout).decode(source.clip, options, audio=audio, video=video)
+        _own.decoder.timeout = timeout
+        decoded = _own.decoder.decode(source.clip, options, audio=audio, video=video)
         # Afterwards, so that what is written over it meanwhile shows; 0.5 ms per megabyte.
         if (checksum(source.clip) or source.sha256) != source.sha256:
             decoded = Decoded(audio=CHANGED, video=CHANGED)
@@ -155,15 +164,6 @@ def _load(
     return Loaded(media=media, facts=facts, spent=spent)
 
 
-def _decoder(timeout: float) -> Decoder:
-    """The calling thread's decoder, which keeps its child from clip to clip."""
-    decoder: Decoder | None = getattr(_of_thread, "decoder", None)
-    if decoder is None:
-        decoder = _of_thread.decoder = Decoder()
-    decoder.timeout = timeout
-    return decoder
-
-
 def encode_portion(
     portion: Portion, loaded: Mapping[int, Loaded], device: str, limit: float | None
 ) -> Encoded:
@@ -173,9 +173,14 @@ def encode_portion(
         HungError: see ``encode``.
     """
     ready, sources = set_up(portion.extractor, device), portion.sources
-    started = time.perf_counter()
     media = [loaded[source.row].media for source in sources]
-    records, cpu_seconds = in_time(lambda: _timed(ready, sources, media), limit)
+
+    def timed() -> tuple[list[Record], float]:
+        before = PROCESS_CPU()
+        return _extract(ready, sources, media), PROCESS_CPU() - before
+
+    started = time.perf_counter()
+    records, cpu_seconds = in_time(timed, limit)
     seconds = (time.perf_counter() - started) / max(1, len(sources))
     modality = ready.spec.modality
     return Encoded(
@@ -189,14 +194,6 @@ def encode_portion(
         loads={source.row: loaded[source.row].spent for source in sources},
         cpu_seconds=cpu_seconds,
     )
-
-
-def _timed(
-    ready: Extractor, sources: Sequence[Source], media: Sequence[Media]
-) -> tuple[list[Record], float]:
-    """The records, and what CPU they took."""
-    before = PROCESS_CPU()
-    return _extract(ready, sources, media), PROCESS_CPU() - before
 
 
 def _extract(ready: Extractor, sources: Sequence[Source], media: Sequence[Media]) -> list[Record]:

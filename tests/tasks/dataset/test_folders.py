@@ -18,7 +18,7 @@ from meldflow.tasks.dataset import Intake, check_folder, check_source, take_in, 
 from meldflow.tasks.dataset.findings import Kind
 from meldflow.tasks.dataset.own import name_clips
 from meldflow.tasks.dataset.records import Known
-from meldflow.tasks.extraction.committing import known_clips
+from meldflow.tasks.extraction.inputs import known_clips
 from tests.media import Film, Track, noise, tone, write
 from tests.storage.corpus import extract_all, words_spec
 from tests.tasks.dataset.standins import STUB, clip_of

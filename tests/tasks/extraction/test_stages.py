@@ -20,8 +20,9 @@ from meldflow.models.schema.media import Audio, Media, Missing, Modality, Reason
 from meldflow.storage import open_store
 from meldflow.storage.writing.transaction import open_run
 from meldflow.tasks.dataset import take_in_folder
-from meldflow.tasks.extraction.committing import known_clips, source_of
+from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.hanging import LAST_WORDS, HungError
+from meldflow.tasks.extraction.inputs import known_clips
 from meldflow.tasks.extraction.payloads import Portion, Source
 from meldflow.tasks.extraction.stages import load_and_encode, load_media, write
 from tests.media import Track, tone
