@@ -12,7 +12,7 @@ from meldflow.flows.serving.names import run_name
 from meldflow.models.extractors.registry import packages
 from meldflow.storage.writing.transaction import open_run
 from meldflow.tasks.cluster.connection import MAX_WIDTH, open_cluster
-from meldflow.tasks.cluster.logs import worker_logs
+from meldflow.tasks.cluster.messages import worker_logs
 from meldflow.tasks.cluster.profile import load_profile
 from meldflow.tasks.cluster.versions import describe_workers
 from meldflow.tasks.extraction.committing import (

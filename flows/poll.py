@@ -7,8 +7,14 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from prefect.variables import Variable
 
-from meldflow.flows.serving.changes import NOTHING_NEW, Seen, look, memory_of
-from meldflow.flows.serving.events import forget_idle_looks, tell_changed
+from meldflow.flows.serving.changes import (
+    NOTHING_NEW,
+    Seen,
+    forget_idle_looks,
+    look,
+    memory_of,
+    tell_changed,
+)
 from meldflow.flows.serving.names import run_name
 from meldflow.flows.serving.site.http import client_of
 from meldflow.tasks.options import PollOptions

@@ -148,7 +148,7 @@ def notify(options: PollOptions, api: Api = "") -> Answer:
 
     check_source(options.dataset)
     with connected(api) as client:
-        from meldflow.flows.serving.events import check_reaction, runs_on, tell_changed
+        from meldflow.flows.serving.changes import check_reaction, runs_on, tell_changed
 
         lacking = check_reaction(client, options.store)
         sent = tell_changed(client, options.dataset, options.store)

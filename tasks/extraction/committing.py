@@ -16,9 +16,8 @@ from meldflow.storage.format.run_table import now
 from meldflow.storage.reading.plan import PartitionPlan
 from meldflow.storage.writing.transaction import FailureRate, Run
 from meldflow.tasks.extraction.counts import Effort, Monitor
-from meldflow.tasks.extraction.failures import FailureLimit
+from meldflow.tasks.extraction.failures import FailureLimit, alike, cause
 from meldflow.tasks.extraction.payloads import Source, Stored
-from meldflow.tasks.extraction.tries import alike, cause
 from meldflow.tasks.options import ExtractOptions
 
 LOOK_SECONDS = 1.0

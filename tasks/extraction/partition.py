@@ -27,9 +27,9 @@ from meldflow.tasks.extraction import stages
 from meldflow.tasks.extraction.apart import encode_apart
 from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.counts import Monitor
+from meldflow.tasks.extraction.failures import COSTLY, RETRIES, cause, pause, retries
 from meldflow.tasks.extraction.hanging import is_stuck
 from meldflow.tasks.extraction.payloads import ClipBatch, Encoded, Stored, batches, task_mark
-from meldflow.tasks.extraction.tries import COSTLY, RETRIES, cause, pause, retries
 from meldflow.tasks.options import ExtractOptions
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def extract_partition(work: Extraction, part: PartitionPlan) -> Stored:
     Raises:
         RunError: the run is over, or an extractor does not load.
         TimeoutError: a batch took too long.
-        Exception: whatever a stage ended in; another try may help, see ``tries.retries``.
+        Exception: whatever a stage ended in; another try may help, see ``failures.retries``.
     """
     own, client = work.kept.pop(part.partition, None), work.cluster.client
     if own is None or own.client is not client:

@@ -9,7 +9,7 @@ from distributed import Worker, get_worker
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.running.hardware import is_out_of_memory, release_memory
 from meldflow.models.schema.errors import RunError
-from meldflow.tasks.extraction.tries import cause, may_pass
+from meldflow.tasks.extraction.failures import cause, may_pass
 
 KEPT = 2
 """Networks of one name that stay loaded: two runs on the same workers reload no other's."""

@@ -15,11 +15,11 @@ from meldflow.models.schema.features import FeatureSpec
 from meldflow.storage.reading.plan import Plan
 from meldflow.storage.writing.transaction import FailureRate, Run
 from meldflow.tasks.cluster.connection import Cluster
-from meldflow.tasks.cluster.losses import watch_losses
+from meldflow.tasks.cluster.messages import watch_losses
 from meldflow.tasks.extraction.committing import source_of
 from meldflow.tasks.extraction.counts import Effort, Monitor, Progress
+from meldflow.tasks.extraction.failures import cause
 from meldflow.tasks.extraction.payloads import partition_of_task
-from meldflow.tasks.extraction.tries import cause
 from meldflow.tasks.pages.progress import console, progress
 from meldflow.tasks.watching import words
 from meldflow.tasks.watching.artifacts import (

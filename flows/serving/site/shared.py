@@ -21,9 +21,13 @@ from distributed.utils import open_port
 
 from meldflow.flows.serving.site.home import Home, default_home, open_home, try_lock, unwritable
 from meldflow.flows.serving.site.http import answers, client_of
-from meldflow.flows.serving.site.process import last_line
 from meldflow.flows.serving.site.services import Site, prefect_server
-from meldflow.flows.serving.site.supervisor import LOOK_SECONDS, START_SECONDS, supervising
+from meldflow.flows.serving.site.supervisor import (
+    LOOK_SECONDS,
+    START_SECONDS,
+    last_line,
+    supervising,
+)
 from meldflow.models.schema.errors import MeldflowError, RunError
 
 IDLE_SECONDS = 900.0

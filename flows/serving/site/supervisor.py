@@ -1,13 +1,22 @@
-"""Keeps services running: started in order, restarted when they die, stopped in reverse."""
+"""Keeps services running: started in order, restarted when they die, stopped in reverse.
+
+None of their processes outlives who started it.
+"""
 
 import contextlib
+import ctypes
+import os
+import re
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from meldflow.flows.serving.site import process
+import psutil
+
 from meldflow.flows.serving.site.services import Service
 from meldflow.models.schema.errors import RunError
 from meldflow.tasks.isolated.child import how_it_ended
@@ -21,6 +30,9 @@ SETTLED_SECONDS = 60.0
 """A service that ran so long has proved itself: its next restart waits no longer than the first."""
 
 LONGEST_WAIT = 60.0
+
+ORPHAN_SECONDS = 15.0
+"""How long what a process has left behind may take to end; a flow run commits first."""
 
 
 @dataclass(slots=True)
@@ -64,7 +76,7 @@ class Supervisor:
                     why = "it ended" if ended else f"not ready after {START_SECONDS:.0f} s"
                     raise RunError(
                         f"{one.service.name} did not start: {why} "
-                        f"({process.last_line(one.service.log)}); its log: {one.service.log}"
+                        f"({last_line(one.service.log)}); its log: {one.service.log}"
                     )
                 time.sleep(0.2)
 
@@ -90,14 +102,14 @@ class Supervisor:
         while self._batches:
             batch = self._batches.pop()
             seconds = max(one.service.stop_seconds for one in batch)
-            process.stop([one.process for one in batch], seconds)
+            stop([one.process for one in batch], seconds)
 
     @property
     def _running(self) -> list[_Running]:
         return [one for batch in self._batches for one in batch]
 
     def _schedule(self, one: _Running, now: float) -> None:
-        process.stop([one.process], one.service.stop_seconds)  # whatever it has left behind
+        stop([one.process], one.service.stop_seconds)  # whatever it has left behind
         if now - one.since > SETTLED_SECONDS:
             one.wait = 1.0
         one.due = now + one.wait
@@ -128,5 +140,79 @@ def supervising(say: Callable[[str], None]) -> Iterator[Supervisor]:
             signal.signal(one, handler)
 
 
+def start(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """Starts a process that ends with this one, even when this one is killed (Linux).
+
+    To be called in a thread that lives as long as the process should: the kernel watches that.
+
+    Args:
+        command: the program and its arguments.
+        environment: variables beside those of this process.
+        log: where its output is added.
+    """
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to handle; its family stays together
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        )
+
+
+def stop(processes: Sequence[subprocess.Popen[bytes]], seconds: float) -> None:
+    """Asks processes to end, waits, then ends them and whatever they have left behind."""
+    family = _families(processes)
+    for one in processes:
+        if one.poll() is None:
+            one.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    for one in processes:
+        try:
+            one.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            family |= _families([one])
+            one.kill()
+            one.wait()
+    _end(family)
+
+
+def last_line(log: Path) -> str:
+    """What a process said last: the error that ended it, if there is one, before its farewell."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    errors = [one for one in lines[-10:] if re.match(r"[\w.]+Error: ", one)]
+    return (errors or lines)[-1].strip() if lines else "it wrote nothing"
+
+
 def _launch(service: Service) -> subprocess.Popen[bytes]:
-    return process.start(service.command, service.environment, service.log)
+    return start(service.command, service.environment, service.log)
+
+
+def _families(processes: Sequence[subprocess.Popen[bytes]]) -> set[psutil.Process]:
+    """What the processes have started and what that has, also of those that were killed."""
+    sessions = {one.pid for one in processes}
+    found: set[psutil.Process] = set()
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getsid(one.pid) in sessions:
+                found |= {one, *one.children(recursive=True)}
+    return {one for one in found if one.pid not in sessions}
+
+
+def _end(processes: set[psutil.Process]) -> None:
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.terminate()
+    for one in psutil.wait_procs(list(processes), timeout=ORPHAN_SECONDS)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+
+
+def _end_with_parent() -> None:
+    """Asks the kernel to end the process when the one that started it is killed."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from meldflow.flows.serving.site import process
+from meldflow.flows.serving.site import supervisor
 from meldflow.flows.serving.site.settings import QUIET
 from meldflow.models.schema.errors import RunError
 from meldflow.tasks.cluster.environment import (
@@ -270,14 +270,14 @@ def _workers(name: str, workers: int, gpus: int) -> Iterator[Sequence[str]]:
 
 @contextlib.contextmanager
 def _started(command: Sequence[str], up: System, kind: str) -> Iterator[None]:
-    started = process.start(command, up.environment, up.folder / "dask.log")
+    started = supervisor.start(command, up.environment, up.folder / "dask.log")
     watched = psutil.Process(started.pid)
     up.processes.setdefault(kind, []).append(watched)
     try:
         yield
     finally:
         up.processes[kind].remove(watched)
-        process.stop([started], STOP_SECONDS)
+        supervisor.stop([started], STOP_SECONDS)
 
 
 def _address(told: Path, workers: int) -> str:

@@ -18,7 +18,7 @@ from meldflow.flows.cli import features, main, training
 from meldflow.flows.cli.parameters import options_of, spread
 from meldflow.flows.cli.screen import results
 from meldflow.flows.cli.serve import DEFAULTS
-from meldflow.flows.serving import events, server
+from meldflow.flows.serving import changes, server
 from meldflow.flows.serving.deployments import _form, load_specs
 from meldflow.storage import history
 from meldflow.tasks import dataset
@@ -122,14 +122,14 @@ def arrived(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(results, "prefect", contextlib.nullcontext)
     monkeypatch.setattr(server, "outcome", lambda _, *options: take(*options))
     monkeypatch.setattr(server, "connected", contextlib.nullcontext)
-    monkeypatch.setattr(events, "tell_changed", lambda _, *named: take(*named))
+    monkeypatch.setattr(changes, "tell_changed", lambda _, *named: take(*named))
     for place, name in (
         (features, "check_before_start"),
         (training, "check_before_start"),
         (steps, "check_training"),
         (storage, "open_store"),
         (dataset, "check_source"),
-        (events, "check_reaction"),
+        (changes, "check_reaction"),
     ):
         monkeypatch.setattr(place, name, nothing)
     for work, name in (

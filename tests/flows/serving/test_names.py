@@ -10,7 +10,7 @@ import pytest
 from prefect.utilities.names import generate_slug
 
 from meldflow.flows.serving.names import is_drawn
-from meldflow.flows.serving.site import process
+from meldflow.flows.serving.site import supervisor
 from tests.flows.servers import until
 
 
@@ -28,11 +28,11 @@ def test_what_prefect_draws_is_no_name() -> None:
 
 def test_what_a_killed_service_has_started_is_found(tmp_path: Path) -> None:
     command = ("sh", "-c", "sleep 600 & echo $!; wait")
-    service = process.start(command, os.environ, tmp_path / "log")
+    service = supervisor.start(command, os.environ, tmp_path / "log")
     until(lambda: (tmp_path / "log").read_text().endswith("\n"), 10)
     left = psutil.Process(int((tmp_path / "log").read_text()))
     service.kill()
     service.wait()
     assert left.is_running()
-    process.stop([service], 1.0)
+    supervisor.stop([service], 1.0)
     assert not left.is_running()

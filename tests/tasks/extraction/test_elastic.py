@@ -13,7 +13,7 @@ from distributed import Client, Scheduler
 from meldflow.tasks.cluster import connection, elastic
 from meldflow.tasks.cluster.connection import Cluster, open_cluster
 from meldflow.tasks.cluster.local import Local
-from meldflow.tasks.cluster.losses import watch_losses
+from meldflow.tasks.cluster.messages import watch_losses
 from meldflow.tasks.cluster.profile import Adaptive, Address
 from meldflow.tasks.extraction.counts import Monitor
 from meldflow.tasks.extraction.partition import extract_partition

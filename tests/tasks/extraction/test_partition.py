@@ -21,12 +21,12 @@ from meldflow.storage import open_store
 from meldflow.storage.writing.transaction import Run, open_run
 from meldflow.tasks.cluster.connection import Cluster, open_cluster
 from meldflow.tasks.cluster.local import Local
-from meldflow.tasks.cluster.losses import watch_losses
+from meldflow.tasks.cluster.messages import watch_losses
 from meldflow.tasks.cluster.profile import Address
 from meldflow.tasks.extraction import ready
 from meldflow.tasks.extraction.counts import Monitor
+from meldflow.tasks.extraction.failures import RETRIES, retries
 from meldflow.tasks.extraction.partition import Extraction, extract_partition, try_partition
-from meldflow.tasks.extraction.tries import RETRIES, retries
 from meldflow.tasks.options import ExtractOptions
 from meldflow.tasks.watching import watch
 from tests.storage.corpus import utterance

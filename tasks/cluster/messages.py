@@ -1,19 +1,65 @@
-"""Workers that a run loses: which, why, and what they had to do."""
+"""What workers tell a run: their log records, and by the scheduler, that they are lost."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from distributed import Client, SchedulerPlugin
+from distributed import Client, SchedulerPlugin, WorkerPlugin
+from prefect.context import FlowRunContext
+from prefect.logging.handlers import APILogHandler
 
 from meldflow.tasks.cluster.connection import Cluster
 
 if TYPE_CHECKING:
     from distributed import Scheduler
 
-TOPIC = "meldflow-losses"
-"""Dask's event topic on which the scheduler tells of them."""
+LOGGER = "meldflow"
+"""Name of the logger that all code on the workers logs below."""
+
+LOSSES = "meldflow-losses"
+"""Dask's event topic on which the scheduler tells of workers that are lost."""
+
+
+@contextlib.contextmanager
+def worker_logs(cluster: Cluster) -> Iterator[None]:
+    """Sends what workers log below ``meldflow`` to the flow run that is current here."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        yield
+        return
+    handler, flow_run_id = APILogHandler(), str(context.flow_run.id)
+
+    def stamp(record: logging.LogRecord) -> bool:
+        record.flow_run_id = flow_run_id  # a worker knows none, and Prefect drops what has none
+        return True
+
+    handler.addFilter(stamp)
+    logger = logging.getLogger(LOGGER)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    cluster.on_join(_forward)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _forward(client: Client) -> None:
+    client.register_plugin(_LetInfoThrough())
+    client.forward_logging(LOGGER, level=logging.INFO)
+
+
+class _LetInfoThrough(WorkerPlugin):
+    """Sets the level on every worker, also on one that joins or is restarted later."""
+
+    name = "meldflow-log-level"
+
+    def setup(self, worker: object) -> None:
+        """Called once per worker process."""
+        logging.getLogger(LOGGER).setLevel(logging.INFO)
 
 
 def watch_losses(cluster: Cluster, tell: Callable[[str, str, list[str]], None]) -> None:
@@ -24,7 +70,7 @@ def watch_losses(cluster: Cluster, tell: Callable[[str, str, list[str]], None]) 
 
     def subscribe(client: Client) -> None:
         client.register_plugin(_Losses())
-        client.subscribe_topic(TOPIC, lambda event: tell(*event[1]))
+        client.subscribe_topic(LOSSES, lambda event: tell(*event[1]))
 
     cluster.on_join(subscribe)
 
@@ -32,7 +78,7 @@ def watch_losses(cluster: Cluster, tell: Callable[[str, str, list[str]], None]) 
 class _Losses(SchedulerPlugin):
     """Tells the clients, since only the scheduler knows what a worker was about."""
 
-    name = TOPIC
+    name = LOSSES
     idempotent = True
 
     async def start(self, scheduler: Scheduler) -> None:
@@ -58,7 +104,7 @@ class _Losses(SchedulerPlugin):
             why = "nothing was heard of it"
         if any(one["worker"] == worker for _, one in scheduler.get_events("worker-restart-memory")):
             why = "it needed more memory than it may"
-        scheduler.log_event(TOPIC, (name, why, tasks))
+        scheduler.log_event(LOSSES, (name, why, tasks))
 
 
 def _last(scheduler: Scheduler, worker: str, action: str) -> dict[str, Any]:
