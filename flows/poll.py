@@ -7,14 +7,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from prefect.variables import Variable
 
-from meldflow.flows.serving.changes import (
-    NOTHING_NEW,
-    Seen,
-    forget_idle_looks,
-    look,
-    memory_of,
-    tell_changed,
-)
+from meldflow.flows.serving import changes
 from meldflow.flows.serving.names import run_name
 from meldflow.flows.serving.site.http import client_of
 from meldflow.tasks.options import PollOptions
@@ -31,14 +24,14 @@ def poll(options: PollOptions) -> State[bool]:
     Raises:
         UsageError: the data set is not there, or cannot be listed.
     """
-    name = memory_of(options.dataset)
-    before, now = Seen.of(Variable.get(name)), look(options.dataset)
+    name = changes.memory_of(options.dataset)
+    before, now = changes.Seen.of(Variable.get(name)), changes.look(options.dataset)
     news = before.is_news(now)
     with client_of(PREFECT_API_URL.value()) as client:
-        forget_idle_looks(client)
+        changes.forget_idle_looks(client)
         if news:
             # Told first, remembered afterwards: who is killed in between tells it once more.
-            tell_changed(client, options.dataset, options.store)
+            changes.tell_changed(client, options.dataset, options.store)
     told = now.last if news else before.told
     Variable.set(name, asdict(replace(now, told=told)), overwrite=True)
     if news:
@@ -46,6 +39,6 @@ def poll(options: PollOptions) -> State[bool]:
     elif now.last != before.last:
         state, said = "Completed", "changed; told if the next look sees the same"
     else:
-        state, said = NOTHING_NEW, f"nothing new ({now.files:,} files)"
+        state, said = changes.NOTHING_NEW, f"nothing new ({now.files:,} files)"
     get_run_logger().info("%s: %s", options.dataset, said)
     return Completed(name=state, message=said, data=news)

@@ -12,11 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import (
-    FlowFilter,
-    FlowRunFilter,
-    FlowRunFilterExpectedStartTime,
-)
+from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, WorkPoolStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events.schemas.events import Event, Resource
@@ -85,10 +81,7 @@ def memory_of(dataset: Path) -> str:
 def tell_changed(client: SyncPrefectClient, dataset: Path, store: str = "") -> datetime:
     """Sends the event; gives the time at which it was sent.
 
-    Args:
-        client: of the server.
-        dataset: what changed.
-        store: where it is extracted to; empty for the default of the deployment that starts.
+    An empty store means the default of the deployment that starts.
     """
     event = Event(
         occurred=datetime.now(UTC),
@@ -116,19 +109,13 @@ def forget_idle_looks(client: SyncPrefectClient) -> None:
 
 
 def runs_on(client: SyncPrefectClient, dataset: Path, since: datetime) -> list[FlowRun]:
-    """Flow runs that an event about a data set started, as soon as there are any.
-
-    Args:
-        client: of the server.
-        dataset: what changed.
-        since: older ones are of other events.
-    """
+    """Flow runs that an event about a data set started since then, as soon as there are any."""
     deadline = time.monotonic() + REACT_SECONDS
     while time.monotonic() < deadline:
         # An active schedule has its runs of the coming days there as well.
-        soon = FlowRunFilterExpectedStartTime(before_=since + timedelta(seconds=2 * REACT_SECONDS))
+        soon = {"before_": since + timedelta(seconds=2 * REACT_SECONDS)}
         runs = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(expected_start_time=soon),
+            flow_run_filter=FlowRunFilter.model_validate({"expected_start_time": soon}),
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
             limit=20,
         )

@@ -81,10 +81,7 @@ def register(
 ) -> tuple[Registered, ...]:
     """Makes a server know everything.
 
-    Args:
-        client: of the server.
-        defaults: what the deployments work on where nobody says otherwise.
-        directory: the folder, on the worker's machine, that relative paths are meant from.
+    ``directory`` is the folder, on the worker's machine, that relative paths are meant from.
     """
     _register_pool(client)
     done = tuple(_register(client, one, defaults, directory) for one in load_specs())

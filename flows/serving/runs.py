@@ -114,13 +114,9 @@ class Server:
         self._client = client
 
     def runs(self, limit: int, flow: str = "", state: str = "", store: str = "") -> list[RunSeen]:
-        """The newest runs; without a state, those that nobody has to see are left out.
+        """The newest runs: of a flow, in states of a type, on a store (its path, or the end of it).
 
-        Args:
-            limit: how many at most.
-            flow: only those of this flow.
-            state: only those whose state is of this type.
-            store: only those on this store: its path, or the end of it.
+        Without a state, those that nobody has to see are left out.
         """
         flows = {"flows": {"name": {"any_": [flow]}}} if flow else {}
         runs = {"state": {"type": {"any_": [state]}}} if state else {}
@@ -170,12 +166,9 @@ class Server:
         )
 
     def follow(self, run_id: str, interval: float, show: Callable[[RunView, str], None]) -> RunView:
-        """Shows a run again and again until it ends; gives it as it ended.
+        """Shows a run every ``interval`` seconds until it ends; gives it as it ended.
 
-        Args:
-            run_id: whose.
-            interval: between two looks, seconds.
-            show: called with the run and what is wrong with the server, if anything is.
+        ``show`` is called with the run and what is wrong with the server, if anything is.
 
         Raises:
             UsageError: it is not there any more.

@@ -228,10 +228,6 @@ class Cluster:
 def open_cluster(profile: Profile, packages: Sequence[str] = ()) -> Iterator[Cluster]:
     """The profile's cluster; what was started here is stopped at the end.
 
-    Args:
-        profile: which, and how it is reached.
-        packages: see ``Cluster``.
-
     Raises:
         UsageError: see ``Profile.open`` and ``Cluster``.
     """

@@ -62,12 +62,8 @@ def ending(why: str) -> HungError:
 def is_stuck(mark: str, seconds: float, dask_scheduler: Scheduler | None = None) -> bool:
     """Whether a task has been executed for so long, or nobody can execute any.
 
-    A worker whose memory is full is alive, and begins none.
-
-    Args:
-        mark: what the keys of these tasks contain.
-        seconds: the limit.
-        dask_scheduler: where this runs.
+    Asked on the scheduler, of tasks whose keys contain ``mark``. A worker whose memory is full is
+    alive, and begins none.
     """
     assert dask_scheduler is not None
     tasks = [one for key, one in dask_scheduler.tasks.items() if mark in str(key)]

@@ -55,11 +55,7 @@ def wanted_extractors(options: ExtractOptions) -> tuple[Extractor, ...]:
 
 
 def wanted_utterances(options: ExtractOptions, known: Mapping[str, Known]) -> Intake:
-    """The utterances of the data set or of the folder of clips.
-
-    Args:
-        options: which of them, and where.
-        known: path → what the store has of it, so that it is not read again.
+    """The utterances of the data set or of the folder of clips; what is known is not read again.
 
     Raises:
         UsageError: there is none, or it cannot be read.

@@ -53,7 +53,6 @@ class Extraction:
         cluster: Cluster,
         monitor: Monitor,
     ) -> None:
-        """What the partitions of ``run`` share."""
         self.fork = run.fork()
         self.source = source_of(run.utterances)
         self.partition_size = run.partition

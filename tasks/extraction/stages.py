@@ -65,11 +65,7 @@ def load_media(
 ) -> dict[int, Loaded]:
     """Row → what was read of it; every clip is opened and decoded once, in a child process.
 
-    Args:
-        sources: the utterances.
-        modalities: those to decode.
-        options: how to decode; None opens no clip, and the media hold the text alone.
-        timeout: limit per clip, seconds.
+    It may take ``timeout`` seconds. Without options no clip is opened: the text is all there is.
     """
     return {source.row: _load(source, modalities, options, timeout) for source in sources}
 

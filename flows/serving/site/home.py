@@ -77,9 +77,7 @@ def default_home() -> Path:
 def open_home(path: Path, api: str) -> Iterator[Home]:
     """Makes the folder and holds it: one data base has one server.
 
-    Args:
-        path: the folder.
-        api: what will be served from here, for others to find.
+    Others find there which API will be served.
 
     Raises:
         UsageError: it cannot be written, or somebody else has it.

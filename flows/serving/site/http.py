@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 def ask(url: str, body: object = None) -> httpx.Response | None:
-    """What a server says to a question; None where it gives no answer, or refuses.
-
-    Args:
-        url: whom to ask.
-        body: JSON to send; None to send nothing.
-    """
+    """What a server says to a question, with JSON or none; None for no answer, or a refusal."""
     import httpx
 
     method = "GET" if body is None else "POST"

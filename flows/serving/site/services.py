@@ -30,8 +30,7 @@ POOL = "meldflow"
 ANYWHERE = ("0.0.0.0", "::")
 """Hosts that mean every address of the machine; whoever connects needs one of them."""
 
-_PREFECT = (sys.executable, "-P", "-m", "prefect")
-_SERVER = (sys.executable, "-P", "-m", "meldflow.flows.serving.site.server", "server", "start")
+_PYTHON = (sys.executable, "-P", "-m")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +126,10 @@ def prefect_server(site: Site) -> Service:
     """The API, the UI, the scheduler of runs, and the automations."""
     return Service(
         name="prefect-server",
-        command=(*_SERVER, "--host", site.host, "--port", str(site.port)),
+        command=(
+            *(*_PYTHON, "meldflow.flows.serving.site.server", "server", "start"),
+            *("--host", site.host, "--port", str(site.port)),
+        ),
         environment={
             **QUIET,
             **FRUGAL,
@@ -148,7 +150,7 @@ def dask_scheduler(site: Site) -> Service:
     dashboard = f"{site.host}:{site.dashboard_port}"
     return Service(
         name="dask-scheduler",
-        command=(*_dask("scheduler"), *where, "--dashboard-address", dashboard),
+        command=(*_PYTHON, "dask", "scheduler", *where, "--dashboard-address", dashboard),
         environment=scheduler_environment(),
         log=site.home.log("dask-scheduler"),
         is_ready=lambda: ask(f"{site.dashboard}/health") is not None,
@@ -171,7 +173,7 @@ def prefect_worker(site: Site) -> Service:
     return Service(
         name="prefect-worker",
         command=(
-            *(*_PREFECT, "worker", "start"),
+            *(*_PYTHON, "prefect", "worker", "start"),
             *("--pool", POOL, "--name", name, "--type", "process", "--install-policy", "never"),
         ),
         environment={
@@ -194,7 +196,7 @@ def _worker(site: Site, name: str, roles: tuple[str, ...], devices: str, memory:
     return Service(
         name=f"dask-worker-{name}",
         command=(
-            *(*_dask("worker"), site.scheduler, "--name", name, "--host", site.contact),
+            *(*_PYTHON, "dask", "worker", site.scheduler, "--name", name, "--host", site.contact),
             *("--nthreads", "1", "--resources", resources_option(roles), "--no-dashboard"),
             *("--memory-limit", str(memory)),
             *("--local-directory", str(site.home.dask)),
@@ -204,10 +206,6 @@ def _worker(site: Site, name: str, roles: tuple[str, ...], devices: str, memory:
         log=site.home.log(f"dask-worker-{name}"),
         is_ready=lambda: name in _workers(site),
     )
-
-
-def _dask(command: str) -> tuple[str, ...]:
-    return (sys.executable, "-P", "-m", "dask", command)
 
 
 def _workers(site: Site) -> set[str]:

@@ -47,14 +47,9 @@ class _Running:
 
 
 class Supervisor:
-    """Services that are looked after."""
+    """Services that are looked after; ``say`` is told in a line of what a person should know."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        """Looks after nothing yet.
-
-        Args:
-            say: told in one line of everything that a person should know.
-        """
         self._say = say
         self._batches: list[list[_Running]] = []
 
@@ -146,11 +141,7 @@ def start(
     """Starts a process that ends with this one, even when this one is killed (Linux).
 
     To be called in a thread that lives as long as the process should: the kernel watches that.
-
-    Args:
-        command: the program and its arguments.
-        environment: variables beside those of this process.
-        log: where its output is added.
+    The environment comes on top of this process' own, and the output at the end of the log.
     """
     with log.open("ab") as output:
         return subprocess.Popen(
