@@ -83,14 +83,8 @@ def register(
 
     ``directory`` is the folder, on the worker's machine, that relative paths are meant from.
     """
-    _register_pool(client)
-    done = tuple(_register(client, one, defaults, directory) for one in load_specs())
-    register_zombies(client)
-    return done
-
-
-def _register_pool(client: SyncPrefectClient) -> None:
-    for pool in {spec.work_pool["name"] for spec in load_specs()}:
+    specs = load_specs()
+    for pool in {spec.work_pool["name"] for spec in specs}:
         with contextlib.suppress(ObjectAlreadyExists):
             client.create_work_pool(
                 WorkPoolCreate(
@@ -100,6 +94,9 @@ def _register_pool(client: SyncPrefectClient) -> None:
                     base_job_template=ProcessWorker.get_default_base_job_template(),
                 )
             )
+    done = tuple(_register(client, one, defaults, directory) for one in specs)
+    register_zombies(client)
+    return done
 
 
 def _register(

@@ -1,7 +1,5 @@
 """Runs as the Prefect server knows them: their states, and how far they are."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json
@@ -9,8 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
+
+from httpx import HTTPError
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from meldflow.flows.serving.changes import NOTHING_NEW
 from meldflow.flows.serving.server import LOCAL, prefect_server
@@ -18,9 +20,6 @@ from meldflow.flows.serving.site.http import client_of
 from meldflow.flows.serving.site.shared import shared_home
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.tasks.watching.artifacts import FAILURES, PROGRESS, WORKERS
-
-if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
 
 ANSWER_SECONDS = 10.0
 PATIENCE_SECONDS = 300.0
@@ -86,24 +85,6 @@ class RunView:
     """A row per extractor and reason, the most frequent first."""
     workers: Sequence[Mapping[str, Any]]
     """A row per worker, the busiest first."""
-
-
-@contextlib.contextmanager
-def prefect_server_in_use() -> Iterator[Server]:
-    """The server of ``PREFECT_API_URL``, else that of `meldflow up`, else that of commands.
-
-    Raises:
-        UsageError: the configured one does not answer.
-        RunError: none does, and none of our own started.
-    """
-    from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-
-    with (
-        prefect_server(shared_home().api, LOCAL) as url,
-        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-        client_of(url, timeout=ANSWER_SECONDS) as client,
-    ):
-        yield Server(url, client)
 
 
 class Server:
@@ -248,8 +229,6 @@ class Server:
         Raises:
             ConnectionError: the server did not answer, or not in a way that we understand.
         """
-        from httpx import HTTPError
-
         try:
             path: Any = f"/{what}/filter"  # the client's type lists every path that there is
             answer = self._client.request("POST", path, json={"limit": PAGE, **body})
@@ -258,6 +237,22 @@ class Server:
             first_line = str(error).strip().partition("\n")[0]
             raise ConnectionError(f"prefect server {self.url}: {first_line}") from error
         return records
+
+
+@contextlib.contextmanager
+def prefect_server_in_use() -> Iterator[Server]:
+    """The server of ``PREFECT_API_URL``, else that of `meldflow up`, else that of commands.
+
+    Raises:
+        UsageError: the configured one does not answer.
+        RunError: none does, and none of our own started.
+    """
+    with (
+        prefect_server(shared_home().api, LOCAL) as url,
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+        client_of(url, timeout=ANSWER_SECONDS) as client,
+    ):
+        yield Server(url, client)
 
 
 def _rows(artifact: Mapping[str, Any] | None) -> list[dict[str, Any]]:

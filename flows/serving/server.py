@@ -140,8 +140,5 @@ def _deliver() -> bool:
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
-    left: set[object] = set()
-    for service in (APILogWorker, EventsWorker):
-        waited = service.drain_all(timeout=DELIVER_SECONDS)
-        left |= waited[1] if isinstance(waited, tuple) else set()
-    return not left
+    drained = [one.drain_all(timeout=DELIVER_SECONDS) for one in (APILogWorker, EventsWorker)]
+    return not any(isinstance(one, tuple) and one[1] for one in drained)

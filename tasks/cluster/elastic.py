@@ -1,17 +1,13 @@
 """Workers that come and go with the work, by Dask's own adaptive scaling."""
 
-from __future__ import annotations
-
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distributed import SpecCluster
 from distributed.deploy.adaptive import Adaptive
+from distributed.scheduler import WorkerState
 
 from meldflow.tasks.cluster.profile import Profile
-
-if TYPE_CHECKING:
-    from distributed.scheduler import WorkerState
 
 IDLE_LOOKS = 30
 """Looks, a second apart, at a worker with nothing to do before it goes: the one that is wanted next

@@ -1,20 +1,15 @@
 """What workers tell a run: their log records, and by the scheduler, that they are lost."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from distributed import Client, SchedulerPlugin, WorkerPlugin
-from prefect.context import FlowRunContext
+from distributed import Client, Scheduler, SchedulerPlugin, WorkerPlugin
 from prefect.logging.handlers import APILogHandler
+from prefect.runtime import flow_run
 
 from meldflow.tasks.cluster.connection import Cluster
-
-if TYPE_CHECKING:
-    from distributed import Scheduler
 
 LOGGER = "meldflow"
 """Name of the logger that all code on the workers logs below."""
@@ -26,11 +21,7 @@ LOSSES = "meldflow-losses"
 @contextlib.contextmanager
 def worker_logs(cluster: Cluster) -> Iterator[None]:
     """Sends what workers log below ``meldflow`` to the flow run that is current here."""
-    context = FlowRunContext.get()
-    if context is None or context.flow_run is None:
-        yield
-        return
-    handler, flow_run_id = APILogHandler(), str(context.flow_run.id)
+    handler, flow_run_id = APILogHandler(), flow_run.id
 
     def stamp(record: logging.LogRecord) -> bool:
         record.flow_run_id = flow_run_id  # a worker knows none, and Prefect drops what has none

@@ -1,19 +1,14 @@
 """What hangs: workers end themselves, since native code cannot be interrupted."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from distributed import Status, get_worker
-
-if TYPE_CHECKING:
-    from distributed import Scheduler
+from distributed import Scheduler, Status, get_worker
 
 HUNG = 86
 """Exit code of a worker that ended itself: a clip took too long, or its GPU is lost."""

@@ -15,7 +15,7 @@ from distributed import Client, Future
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import TaskRunContext
+from prefect.runtime import task_run
 from prefect.states import Cancelled
 
 from meldflow.models.extractors.contract import Extractor
@@ -112,8 +112,7 @@ def try_partition(work: Extraction, part: PartitionPlan) -> Stored | State[Any]:
 
     Prefect's own wait could be ended by nothing.
     """
-    now = TaskRunContext.get()
-    number = 1 if now is None else now.task_run.run_count
+    number = task_run.run_count or 1
     try:
         return extract_partition(work, part)
     except Exception as error:

@@ -227,8 +227,8 @@ def _check_port(host: str, port: int, option: str) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except (OSError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or error
+        except OSError as error:
             raise UsageError(
-                f"port {port} of {host}: cannot be used ({why}); name another with {option}"
+                f"port {port} of {host}: cannot be used ({error.strerror}); name another with "
+                f"{option}"
             ) from error
