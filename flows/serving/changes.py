@@ -1,7 +1,5 @@
 """Data sets that change: a cheap look, remembered until the next, and the event it sends."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import time
@@ -9,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
@@ -42,7 +40,7 @@ class Seen:
     files: int = 0
     """Files at the last look."""
 
-    def is_news(self, now: Seen) -> bool:
+    def is_news(self, now: Self) -> bool:
         """Whether ``now`` is to be told: it is new, and two looks in a row agree.
 
         Whoever is half way through copying files is so left alone. The first two looks count as
@@ -52,7 +50,7 @@ class Seen:
         return now.last == self.last and now.last != self.told
 
     @classmethod
-    def of(cls, value: object) -> Seen:
+    def of(cls, value: object) -> Self:
         """What was remembered; nothing, where nothing can be made of it."""
         try:
             return cls(**value) if isinstance(value, dict) else cls()

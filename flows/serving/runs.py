@@ -256,8 +256,7 @@ def prefect_server_in_use() -> Iterator[Server]:
 
 
 def _rows(artifact: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(artifact["data"]) if artifact else []
-    return rows
+    return list(json.loads(artifact["data"])) if artifact else []
 
 
 def _moment(time: str | None) -> str:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import inspect
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from meldflow.flows.serving.site.home import Home, default_home
 from meldflow.flows.serving.site.http import answers, client_of
@@ -63,7 +62,7 @@ def connected(named: str = "") -> Iterator[SyncPrefectClient]:
     """A client of the API at an address, or else of the configured one or of `meldflow up`.
 
     Raises:
-        UsageError: it does not answer.
+        UsageError: it does not answer, or refuses what is asked in the block.
     """
     with client_of(_running(named=named) or find_api(LOCAL)) as client:
         yield client
@@ -110,9 +109,6 @@ def outcome(flow: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         kept.append(body(*arguments, **named))
         return kept[0]
 
-    # Prefect would look up the names in the annotations here, not where the flow is.
-    keeping.__signature__ = inspect.signature(body, eval_str=True)  # type: ignore[attr-defined]
-    keeping.__annotations__ = get_type_hints(body)
     told = copy.copy(flow)
     told.fn = keeping  # type: ignore[attr-defined]
     try:

@@ -12,10 +12,8 @@ def stand_apart(directory: str) -> dict[str, str]:
     """Lets a run start in the empty folder that Prefect made for it.
 
     Prefect lets Python import whatever lies in the folder where a run starts, and a user's files
-    may bear any name. ``meldflow.flows`` goes to ``directory`` as soon as Python has started.
-
-    Args:
-        directory: the folder that relative paths are meant from.
+    may bear any name. ``meldflow.flows`` goes to ``directory``, which relative paths are meant
+    from, as soon as Python has started.
 
     Raises:
         FileNotFoundError: it is not there, on the machine of the worker.

@@ -199,11 +199,7 @@ class Cluster:
         check_workers(client, self._packages)
         if self.device == "cuda":
             _check_gpus(client)
-        self.on_join(self._keep_checking)
-
-    def _keep_checking(self, client: Client) -> None:
-        check_scheduler(client, self._packages)
-        guard_versions(client, self._packages)
+        self.on_join(functools.partial(guard_versions, packages=self._packages))
 
     def _wait_for_roles(self, client: Client) -> None:
         """Workers may be queued or starting; a run begins with one of every role."""

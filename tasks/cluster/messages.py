@@ -49,7 +49,6 @@ class _LetInfoThrough(WorkerPlugin):
     name = "meldflow-log-level"
 
     def setup(self, worker: object) -> None:
-        """Called once per worker process."""
         logging.getLogger(LOGGER).setLevel(logging.INFO)
 
 
@@ -73,7 +72,6 @@ class _Losses(SchedulerPlugin):
     idempotent = True
 
     async def start(self, scheduler: Scheduler) -> None:
-        """Called once."""
         self._names = {address: str(one.name) for address, one in scheduler.workers.items()}
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:

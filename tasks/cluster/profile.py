@@ -123,9 +123,7 @@ class Address(Profile):
 def load_profile(named: str) -> Profile:
     """The profile in a YAML file.
 
-    Args:
-        named: the file; empty means the one that ``MELDFLOW_CLUSTER`` names, else all cores of
-            this machine.
+    Without a name, that of the file that ``MELDFLOW_CLUSTER`` names, else all of this machine.
 
     Raises:
         UsageError: the file is not there or does not describe a cluster.

@@ -77,12 +77,10 @@ def check_workers(client: Client, packages: Sequence[str] = ()) -> None:
     """
     compared = (*COMPARED, *packages)
     here, refused = versions_here(compared), list[str]()
-    names = {
-        address: worker["name"]
-        for address, worker in client.scheduler_info(n_workers=-1)["workers"].items()
-    }
+    known = client.scheduler_info(n_workers=-1)["workers"]
     for address, there in client.run(versions_here, compared, on_error="return").items():
-        line = _refusal(f"worker {names.get(address, '')} at {address}", there, here)
+        name = known.get(address, {}).get("name", "")
+        line = _refusal(f"worker {name} at {address}", there, here)
         if line and not isinstance(there, OSError | TimeoutError):  # else it left meanwhile
             refused.append(line)
     if refused:
@@ -104,7 +102,12 @@ def _origin_of_worker() -> str:
 
 
 def guard_versions(client: Client, packages: Sequence[str] = ()) -> None:
-    """Refuses workers of other versions that join later; this process' log says which and why."""
+    """Refuses workers of other versions that join later; this process' log says which and why.
+
+    Raises:
+        UsageError: see ``check_scheduler``.
+    """
+    check_scheduler(client, packages)
     client.subscribe_topic(TOPIC, lambda event: logger.warning("refused: %s", event[1]))
     client.register_plugin(_Guard(versions_here((*COMPARED, *packages))))
 
@@ -119,7 +122,6 @@ class _Guard(WorkerPlugin):
         self._leaving: asyncio.Task[None] | None = None
 
     async def setup(self, worker: Worker) -> None:
-        """Called once per worker process."""
         packages = [name for name in self.expected if name != "python"]
         who = f"worker {worker.name} at {worker.address}"
         if line := _refusal(who, versions_here(packages), self.expected):

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from meldflow.flows.serving.site.home import open_home
-from meldflow.flows.serving.site.process import last_line
+from meldflow.flows.serving.site.supervisor import last_line
 from meldflow.flows.serving.steps import in_one_sentence
 from meldflow.models.schema.errors import UsageError
 from meldflow.storage import open_store
