@@ -1,4 +1,4 @@
-"""A server's process, as long as a block."""
+"""A server's process, as long as a block, and what its commands print."""
 
 from __future__ import annotations
 
@@ -9,6 +9,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 STOP_SECONDS = 60
+
+
+def output(
+    command: Sequence[str | Path],
+    environment: Mapping[str, str],
+    *,
+    cwd: Path | None = None,
+    seconds: float = 60,
+) -> str:
+    """What a command prints that ends well."""
+    done = subprocess.run(
+        list(map(str, command)),
+        env=dict(environment),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @contextlib.contextmanager

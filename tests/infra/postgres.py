@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.daemon import daemon
+from tests.infra.daemon import daemon, output
 from tests.proxy import free_port
 from tests.rig import wait_until
 
@@ -37,16 +37,8 @@ class Postgres:
     def ask(self, sql: str, database: str = "prefect") -> str:
         """What `psql` prints of a query's only value."""
         where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", self.user, "-d", database)
-        done = subprocess.run(
-            [self.programs / "psql", *where, "-At", "-c", sql],
-            env={**os.environ, "PGPASSWORD": self.password},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        command: list[str | Path] = [self.programs / "psql", *where, "-At", "-c", sql]
+        return output(command, {**os.environ, "PGPASSWORD": self.password}).strip()
 
 
 def programs() -> Path:

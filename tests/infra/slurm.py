@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.daemon import daemon
+from tests.infra.daemon import daemon, output
 from tests.proxy import free_port
 from tests.rig import wait_until
 
@@ -81,17 +81,8 @@ class Slurm:
 
     def ask(self, *command: str | Path, user: User, cwd: Path) -> str:
         """What one of Slurm's commands prints."""
-        done = subprocess.run(
-            [*user.identity, *map(str, command)],
-            env={**user.environment, **self.environment},
-            cwd=cwd,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        environment = {**user.environment, **self.environment}
+        return output([*user.identity, *command], environment, cwd=cwd)
 
     def submit(self, script: Path, *arguments: str | Path, user: User, cwd: Path) -> int:
         """The number of a new job; what it prints lies in `slurm-NUMBER.out` of ``cwd``."""

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.infra.daemon import output
 from tests.rig import wait_until
 
 MANAGER = Path("/lib/systemd/systemd")
@@ -40,16 +41,8 @@ class Manager:
 
     def ask(self, *arguments: str) -> str:
         """What `systemctl` prints."""
-        done = subprocess.run(
-            ["systemctl", "--user", "--no-pager", *arguments],
-            env=dict(self.environment),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        command = ["systemctl", "--user", "--no-pager", *arguments]
+        return output(command, self.environment, seconds=180).strip()
 
     def show(self, unit: str, name: str) -> str:
         """A property of a unit."""
