@@ -54,7 +54,7 @@ class Home:
         """The API that a living process serves from here; empty where there is none."""
         with contextlib.suppress(OSError, ValueError), self.lock.open() as file:
             if not try_lock(file.fileno(), fcntl.LOCK_SH):
-                return file.read().split()[1]
+                return "".join(file.readline().split()[1:])  # of one that has not said it: ""
         return ""
 
     @property
@@ -93,8 +93,8 @@ def open_home(path: Path, api: str) -> Iterator[Home]:
         raise unwritable(home, error) from error
     try:
         _take(descriptor, home)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {api}".encode(), 0)
+        # In one piece, over what the last holder wrote: others read at any moment.
+        os.pwrite(descriptor, f"{os.getpid()} {api}\n".encode(), 0)
         yield home
     finally:
         os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from meldflow.flows.serving.site.home import Home
+from meldflow.flows.serving.site.home import Home, open_home
 from meldflow.flows.serving.site.http import answers
 from meldflow.flows.serving.site.shared import shared_server
 from meldflow.models.schema.errors import UsageError
@@ -39,6 +40,20 @@ KEEP = f"keep(home, idle_seconds={IDLE_SECONDS})\n"
 
 def keeper(home: Path) -> psutil.Process:
     return psutil.Process(int((home / "up.lock").read_text().split()[0]))
+
+
+@pytest.mark.parametrize(
+    "before", ["", "12 http://127.0.0.1:40000/api/of/one/that/was/there/before\n"]
+)
+def test_the_api_of_a_home_is_whole_or_not_known_yet(tmp_path: Path, before: str) -> None:
+    home = Home(tmp_path)
+    home.lock.write_text(before)
+    with home.lock.open() as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)  # taken, nothing said
+        assert home.api == "".join(before.split()[1:])
+    with open_home(tmp_path, "http://127.0.0.1:4200/api"):
+        assert home.api == "http://127.0.0.1:4200/api"
+    assert home.api == ""
 
 
 def test_it_is_started_once_and_opens_nobody_else_s_data_base(
