@@ -98,7 +98,7 @@ class Cluster:
                 _leave(self._client)
                 self._client = self._until_back(self._connect_prepared)
                 self._joined = _scheduler_of(self._client)
-                if self.closed:  # meanwhile, and this one was not there yet to be closed
+                if self.over.is_set():  # meanwhile, and this one was not there yet to be closed
                     _leave(self._client)
                     raise RunError("the run is over")
             return self._client
