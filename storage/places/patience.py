@@ -31,7 +31,7 @@ FAULTS = (OSError, BaseError, *ICECHUNK)
 """What goes wrong with a place; what obstore does not find is an ``OSError``."""
 
 AWAY = (
-    *("dispatch failure", "response error", "timed out", "HTTP error"),
+    *("dispatch failure", "response error", "streaming error", "timed out", "HTTP error"),
     *("InternalError", "ServiceUnavailable", "SlowDown"),
 )
 """What is said of a server that nobody reaches, or that cannot answer for the moment."""

@@ -93,13 +93,23 @@ def test_a_store_that_stays_away_ends_the_run_in_a_line(
     network.give_back()
 
 
-def test_what_waiting_does_not_help_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        "dispatch failure",
+        # An answer that breaks off in the midst.
+        "error streaming bytes from object store streaming error",
+    ],
+)
+def test_what_waiting_does_not_help_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
     monkeypatch.setattr(patience, "BETWEEN_TRIES", 0.1)
     tries: list[int] = []
 
     def action() -> None:
         tries.append(1)
-        raise icechunk.IcechunkError("dispatch failure" if len(tries) < 3 else "access denied")
+        raise icechunk.IcechunkError(said if len(tries) < 3 else "access denied")
 
     with pytest.raises(icechunk.IcechunkError, match="access denied"):
         patiently(action)
