@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -288,9 +289,11 @@ class Extract:
 
 
 @contextlib.contextmanager
-def open_rig(folder: Path, *, workers: int = 2) -> Iterator[Rig]:
+def open_rig(
+    folder: Path, *, workers: int = 2, s3: Callable[[], AbstractContextManager[str]] = s3_server
+) -> Iterator[Rig]:
     """An installation that runs, with all its logs below ``folder``."""
-    with s3_server() as address:
+    with s3() as address:
         rig = Rig(folder, int(address.rpartition(":")[2]), workers)
         try:
             rig.start()

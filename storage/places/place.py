@@ -34,7 +34,7 @@ SAID = {
     "NoSuchBucket": "there is no such bucket",
     "AccessDenied": "access is denied: check the credentials and what they may do",
     "InvalidAccessKeyId": "the access key is unknown: check AWS_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "the secret key is wrong: check AWS_SECRET_ACCESS_KEY",
+    "SignatureDoesNotMatch": "wrong AWS_SECRET_ACCESS_KEY, or a proxy that changes requests",
     "169.254.169.254": NO_CREDENTIALS,
     "credentials": NO_CREDENTIALS,
     "Connection refused": "nobody answers: check AWS_ENDPOINT_URL",

@@ -38,7 +38,7 @@ COMMIT_PARTITIONS = 8
 COMMIT_SECONDS = 30.0
 """A commit is due after this many partitions or seconds, whichever comes first."""
 
-COMMIT_FAILED = "a commit failed; what was committed before is kept; free the disk and run again"
+COMMIT_FAILED = "a commit failed; what was committed is kept; see to room and rights; run again"
 
 logger = logging.getLogger("meldflow.store")
 

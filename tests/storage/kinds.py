@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import obstore
@@ -35,17 +35,29 @@ def s3_server() -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    before = dict(os.environ)
-    os.environ.update(ENVIRONMENT, AWS_ENDPOINT_URL=address)
     try:
         _wait(port)
-        _make_bucket(address)
+        with served({**ENVIRONMENT, "AWS_ENDPOINT_URL": address}):
+            yield address
+    finally:
+        server.kill()
+        server.wait()
+
+
+@contextlib.contextmanager
+def served(variables: Mapping[str, str]) -> Iterator[str]:
+    """Has this process and its children use a server, in which a bucket is made; its address."""
+    import boto3  # type: ignore[import-untyped]
+
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        address = variables["AWS_ENDPOINT_URL"]
+        boto3.client("s3", endpoint_url=address).create_bucket(Bucket=BUCKET)
         yield address
     finally:
         os.environ.clear()
         os.environ.update(before)
-        server.kill()
-        server.wait()
 
 
 def objects() -> S3Store:
@@ -85,9 +97,3 @@ def _wait(port: int) -> None:
             return
         time.sleep(0.1)
     raise TimeoutError("the S3 server does not answer")
-
-
-def _make_bucket(address: str) -> None:
-    import boto3  # type: ignore[import-untyped]
-
-    boto3.client("s3", endpoint_url=address).create_bucket(Bucket=BUCKET)
