@@ -20,7 +20,11 @@ from meldflow.tasks.cluster.environment import worker_environment
 from tests.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
-FILES = (DEPLOY / "compose.yaml", *sorted((DEPLOY / "kubernetes").glob("*.yaml")))
+MANIFESTS = ("base/server.yaml", "base/worker.yaml", "cpu/dask.yaml", "gpu/worker.yaml")
+FILES = (
+    DEPLOY / "compose.yaml",
+    *(DEPLOY / "kubernetes" / name for name in MANIFESTS),
+)
 DATABASE = "PREFECT_SERVER_DATABASE_"
 """What the names of Prefect's settings for its data base begin with."""
 PROGRAMS = {"dask": "dask", "prefect": "prefect", "meldflow": "meldflow.flows.cli.main"}
@@ -62,7 +66,7 @@ def told_of_the_database(password: str) -> dict[str, dict[str, str]]:
     told = {
         "compose.yaml": {k: v.replace("${POSTGRES_PASSWORD}", password) for k, v in given.items()}
     }
-    for document in documents(DEPLOY / "kubernetes" / "server.yaml"):
+    for document in documents(DEPLOY / "kubernetes" / "base" / "server.yaml"):
         for one in containers(document):
             if one["name"] == "server":
                 told["server.yaml"] = {e["name"]: e.get("value", password) for e in one["env"]}
@@ -103,17 +107,23 @@ def test_command_lines_are_known(line: tuple[str, ...]) -> None:
 
 def test_every_worker_has_its_environment() -> None:
     expected = worker_environment(1)
+    file = DEPLOY / "kubernetes" / "cpu" / "worker.env"
+    settings = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    in_kubernetes = dict(line.split("=", 1) for line in settings)
     found = 0
     for file in FILES:
         for one in containers(documents(file)):
             line = one.get("command") or one.get("args") or []
             if line[:2] == ["dask", "worker"]:
-                given = one.get("environment") or {e["name"]: e["value"] for e in one["env"]}
-                assert expected.items() <= given.items()
+                assert expected.items() <= (one.get("environment") or in_kubernetes).items()
+                assert (
+                    "environment" in one
+                    or {"configMapRef": {"name": "dask-worker"}} in one["envFrom"]
+                )
                 assert line[line.index("--nthreads") + 1] == "1"
                 assert "--resources" in line
                 found += 1
-    assert found == 3
+    assert found == 4
 
 
 def test_services_of_compose_wait_for_what_they_need() -> None:
@@ -130,17 +140,12 @@ def test_services_of_compose_wait_for_what_they_need() -> None:
     assert profile["address"] in services["cpu-worker"]["command"]
 
 
-def test_manifests_name_what_is_there() -> None:
+def test_manifests_name_hosts_that_are_there() -> None:
     every = [one for file in FILES[1:] for one in documents(file)]
-    named = {(one["kind"], one["metadata"]["name"]) for one in every}
-    assert len(named) == len(every)
+    services = {one["metadata"]["name"] for one in every if one["kind"] == "Service"}
     text = "\n".join(file.read_text() for file in FILES[1:])
-    for claim in re.findall(r"claimName: ([\w-]+)", text):
-        assert ("PersistentVolumeClaim", claim) in named
-    for account in re.findall(r"serviceAccountName: ([\w-]+)", text):
-        assert ("ServiceAccount", account) in named
-    for host in re.findall(r"(?:http|tcp)://([a-z]+):|_HOST, value: ([a-z]+)", text):
-        assert ("Service", "".join(host)) in named
+    hosts = re.findall(r"(?:http|tcp)://([a-z]+):|_HOST, value: ([a-z]+)", text)
+    assert {"".join(host) for host in hosts} == services == {"database", "scheduler", "server"}
 
 
 @pytest.mark.parametrize("file", ["compose.yaml", "server.yaml"])
@@ -159,8 +164,29 @@ def test_the_password_of_the_database_may_hold_any_character(
 
 def test_the_image_is_built_from_the_lock_and_by_nobody_special() -> None:
     image = (DEPLOY / "Dockerfile").read_text()
-    assert "--require-hashes -r /tmp/requirements.lock" in image
-    assert "\nUSER meldflow\n" in image
-    assert "index-url" not in image
-    for copied in re.findall(r"^COPY (.*) \S+$", image, re.MULTILINE):
+    assert "pip install --constraints requirements.lock -r pyproject.toml --all-extras" in image
+    assert "--no-verify-hashes" not in image
+    assert "\nUSER 1000:1000\n" in image
+    for copied in re.findall(r"^COPY ([^-].*) \S+$", image, re.MULTILINE):
         assert all((ROOT / name).exists() for name in copied.split())
+    context = (DEPLOY / "Dockerfile.dockerignore").read_text()
+    for name in re.findall(r"^!(.*)$", context, re.MULTILINE):
+        assert (ROOT / name).exists()
+
+
+def test_the_health_of_a_container_is_that_of_its_service() -> None:
+    """Where the image looks is where each service of the files is asked whether it is well."""
+    source = (DEPLOY / "healthcheck.py").read_text()
+    places = dict(re.findall(r'\("(\w+", "\w+)"\): "(\d+/[\w/]+)"', source))
+    found = 0
+    for file in FILES:
+        for one in containers(documents(file)):
+            line = one.get("command") or one.get("args") or [""]
+            place = places.get('", "'.join(line[:2]))
+            probes = [one[p]["httpGet"] for p in one if p.endswith("Probe") and "httpGet" in one[p]]
+            for probe in probes:
+                assert f"{probe['port']}{probe['path']}" == place
+            if "healthcheck" in one and place:
+                assert f"127.0.0.1:{place}'" in one["healthcheck"]["test"][-1]
+            found += place is not None
+    assert found == 10

@@ -115,7 +115,9 @@ def test_the_operator_is_asked_to_scale(monkeypatch: pytest.MonkeyPatch) -> None
             pass
     assert asked == [(2, 9)]
     assert (deployed().most, elastic.most) == (0, 9)
-    documents = yaml.safe_load_all((ROOT / "deploy" / "kubernetes" / "base.yaml").read_text())
+    documents = yaml.safe_load_all(
+        (ROOT / "deploy" / "kubernetes" / "operator" / "role.yaml").read_text()
+    )
     (rules,) = [one["rules"] for one in documents if one["kind"] == "Role"]
     assert "daskautoscalers" in rules[0]["resources"], "which a run asks for, like the cluster"
     with pytest.raises(UsageError, match="scales workers that are all alike"):
