@@ -7,7 +7,8 @@ import logging
 import shlex
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +18,11 @@ from distributed import Scheduler, Status
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster.certificates import make, trusting
 from meldflow.tasks.cluster.elastic import ElasticCluster
 from meldflow.tasks.cluster.environment import (
+    PAGES,
+    dask_variables,
     resources_option,
     roles_of_cpu_workers,
     worker_environment,
@@ -142,36 +146,51 @@ class Slurm(Profile):
         """Submits the jobs; cancels them at the end.
 
         Raises:
-            UsageError: Slurm refuses the jobs.
+            UsageError: Slurm refuses the jobs, or the certificates cannot be used.
         """
         self.check()
-        options = {"host": self.host, "interface": self.interface, "dashboard_address": ":0"}
-        try:
-            cluster = JobCluster(  # type: ignore[no-untyped-call]
-                workers=(specs := self.job_specs()),
-                worker=specs["cpu-0"],
-                scheduler={"cls": Scheduler, "options": options},
-                silence_logs=logging.ERROR,
-            )
-        except (RuntimeError, ValueError, OSError) as error:
-            why = " ".join(str(error).split())
-            why = why.partition("stderr:")[2].strip() or why
-            raise UsageError(f"cluster: Slurm takes no jobs: {why}") from error
-        with cluster:
-            cluster.follow(self, self.cpu.processes)
+        where = {"host": self.host, "interface": self.interface}
+        options = {**where, "protocol": "tls", "dashboard_address": PAGES}
+        with contextlib.ExitStack() as stack:
+            try:
+                tls = stack.enter_context(trusting(stack.enter_context(self._certificates())))
+                cluster = JobCluster(  # type: ignore[no-untyped-call]
+                    workers=(specs := self.job_specs(tls)),
+                    worker=specs["cpu-0"],
+                    scheduler={"cls": Scheduler, "options": options},
+                    silence_logs=logging.ERROR,
+                )
+            except (RuntimeError, ValueError, OSError) as error:
+                why = " ".join(str(error).split())
+                why = why.partition("stderr:")[2].strip() or why
+                raise UsageError(f"cluster: Slurm takes no jobs: {why}") from error
+            stack.enter_context(cluster).follow(self, self.cpu.processes)
             yield cluster
 
-    def job_specs(self) -> dict[str, dict[str, Any]]:
-        """Name → the job, as Dask starts it.
+    @contextlib.contextmanager
+    def _certificates(self) -> Iterator[Path]:
+        """The folder of those that are named, or of some that are made for this run alone."""
+        if self.tls:
+            yield self.tls
+            return
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tls-", dir=self.logs) as folder:
+            make(Path(folder))
+            yield Path(folder)
+
+    def job_specs(self, tls: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Name → the job, as Dask starts it; ``tls``: see ``trusting``.
 
         Raises:
             UsageError: dask-jobqueue is not installed.
         """
         roles = roles_of_cpu_workers(self.gpu.jobs if self.gpu else 0)
-        cpu = self._spec(self.cpu, roles, self.cpu.processes)
+        variables = dask_variables(tls)
+        cpu = self._spec(self.cpu, roles, variables, self.cpu.processes)
         specs = {f"cpu-{n}": cpu for n in range(self.cpu.jobs)}
         if self.gpu:
-            gpu = self._spec(self.gpu, ("model",), directives=[f"--gres={self.gpu.gres}"])
+            gres = [f"--gres={self.gpu.gres}"]
+            gpu = self._spec(self.gpu, ("model",), variables, directives=gres)
             specs |= {f"gpu-{n}": gpu for n in range(self.gpu.jobs)}
         return specs
 
@@ -179,10 +198,11 @@ class Slurm(Profile):
         self,
         jobs: Jobs,
         roles: Sequence[str],
+        variables: Mapping[str, str],
         processes: int = 1,
         directives: Sequence[str] = (),
     ) -> dict[str, Any]:
-        environment = worker_environment(jobs.threads)
+        environment = {**worker_environment(jobs.threads), **variables}
         exports = [f"export {name}={shlex.quote(one)}" for name, one in environment.items()]
         options = {
             "queue": jobs.queue,
@@ -195,7 +215,10 @@ class Slurm(Profile):
             "job_cpu": processes * jobs.threads,
             "job_extra_directives": [*directives, *jobs.options],
             "job_script_prologue": [*exports, *self.prologue],
-            "worker_extra_args": ["--resources", shlex.quote(resources_option(roles))],
+            "worker_extra_args": [
+                *("--resources", shlex.quote(resources_option(roles))),
+                *("--dashboard-address", PAGES),
+            ],
             "interface": self.interface,
             "python": self.python,
             "local_directory": self.scratch,

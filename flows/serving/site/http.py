@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from meldflow.flows.serving.site.home import Home, default_home
+from meldflow.flows.serving.site.settings import CLIENT_KEY
 from meldflow.models.schema.errors import UsageError
 
 if TYPE_CHECKING:
@@ -13,16 +16,20 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 
-def ask(url: str, body: object = None) -> httpx.Response | None:
+def ask(url: str, body: object = None, key: str = "") -> httpx.Response | None:
     """What a server says to a question, with JSON or none; None for no answer, or a refusal."""
+    answer = _answer(url, body, key)
+    return answer if answer and answer.is_success else None
+
+
+def _answer(url: str, body: object, key: str) -> httpx.Response | None:
     import httpx
 
     method = "GET" if body is None else "POST"
-    try:
-        answer = httpx.request(method, url, json=body, timeout=5.0)
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return None
-    return answer if answer.is_success else None
+    shown = {"Authorization": f"Basic {b64encode(key.encode()).decode()}"} if key else {}
+    with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL):
+        return httpx.request(method, url, json=body, headers=shown, timeout=5.0)
+    return None
 
 
 def answers(api: str) -> bool:
@@ -31,18 +38,39 @@ def answers(api: str) -> bool:
 
 
 @contextlib.contextmanager
-def client_of(api: str, **httpx_settings: Any) -> Iterator[SyncPrefectClient]:
-    """A client of the Prefect server with this API.
+def talking_to(api: str, key: str = "") -> Iterator[None]:
+    """Has Prefect talk to this API, and show it a key: the user's own `up` has it in its home.
+
+    Raises:
+        UsageError: the API asks for another key.
+    """
+    from httpx import codes
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    home = Home(default_home())
+    key = key or (home.api == api and home.key) or PREFECT_API_AUTH_STRING.value() or ""
+    answer = _answer(f"{api}/admin/version", None, key)
+    if answer and answer.status_code == codes.UNAUTHORIZED:
+        raise UsageError(
+            f"prefect server {api}: it asks for another key; name it in {CLIENT_KEY} "
+            "(`meldflow up` keeps its own in the file `key` of its home)"
+        )
+    with temporary_settings({PREFECT_API_URL: api, PREFECT_API_AUTH_STRING: key or None}):
+        yield
+
+
+@contextlib.contextmanager
+def client_of(api: str, key: str = "", **httpx_settings: Any) -> Iterator[SyncPrefectClient]:
+    """A client of the Prefect server with this API; ``key``: see ``talking_to``.
 
     Raises:
         UsageError: what is asked in the block is refused.
     """
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
-    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with (
-        temporary_settings({PREFECT_API_URL: api}),
+        talking_to(api, key),
         get_client(sync_client=True, httpx_settings=httpx_settings) as client,
     ):
         try:
