@@ -42,7 +42,7 @@ from tests.storage.kinds import bucket, names, objects, s3_server
 
 PRIVATE = (AUTHORITY, NODE)
 
-SECONDS = 5.0
+SECONDS = 15.0
 """How long an answer may take; silence is none."""
 
 PLANTED = {
@@ -218,7 +218,7 @@ def joining(scheduler: str, forged: Path) -> Iterator[Try]:
 
 def requests(server: str, key: str) -> Iterator[Try]:
     """All that an API can be asked, as it describes itself to everybody."""
-    known = httpx.get(f"{server}/openapi.json", timeout=SECONDS, trust_env=False).json()["paths"]
+    known = httpx.get(f"{server}/openapi.json", timeout=60, trust_env=False).json()["paths"]
     auth = httpx.BasicAuth(*key.split(":")) if key else None
     with httpx.Client(auth=auth, timeout=60, trust_env=False) as client:
         for path, methods in known.items():

@@ -21,7 +21,7 @@ def test_nobody_is_let_in_without_a_key(tmp_path: Path) -> None:
         assert one["reached"] == (one["address"] != "127.0.0.1")
     assert found["run"] == {"state": "COMPLETED", "rows": 8}
     assert found["modes"] == {"key": "600", "tls": "700", "ca-key.pem": "600", "node.pem": "600"}
-    assert "it asks for another key; name it in PREFECT_API_AUTH_STRING" in found["refused"]
+    assert "it refuses (another key is to be named in PREFECT_API_AUTH_STRING" in found["refused"]
     assert len(found["refused"].splitlines()) == 1
 
 

@@ -47,6 +47,8 @@ def prefect_server(*others: str) -> Iterator[str]:
             from meldflow.flows.serving.site.shared import shared_home, shared_server  # and Dask
 
             url = stack.enter_context(shared_server(shared_home()))
+        with client_of(url) as client:
+            client.api_version()  # which it tells nobody who has no key
         stack.enter_context(talking_to(url))
         try:
             yield url

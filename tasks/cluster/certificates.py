@@ -5,7 +5,7 @@ is sent. Encrypting and checking is Dask's business; here is what it is configur
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,6 @@ key that everybody shows. The first and the last are what other machines need.""
 LIFE = timedelta(days=365)
 """How long a certificate is valid."""
 
-ROLES = ("scheduler", "worker", "client")
-
 
 def make(folder: Path) -> datetime:
     """Signs a certificate with a new key, and makes the authority for it where there is none.
@@ -53,7 +51,7 @@ def make(folder: Path) -> datetime:
             authority = _signed("meldflow authority", key, key, life=LIFE * 10)
             _keep(folder / AUTHORITY, authority, key)
             write_atomically(folder / TRUSTED, authority.public_bytes(Encoding.PEM))
-        authority, key = read(folder / AUTHORITY), ec.generate_private_key(ec.SECP256R1())
+        authority, key = _read(folder / AUTHORITY), ec.generate_private_key(ec.SECP256R1())
         signer: Any = load_pem_private_key((folder / AUTHORITY).read_bytes(), None)
         made = _signed("meldflow", key, signer, life=LIFE, authority=authority)
         _keep(folder / NODE, made, key)
@@ -64,32 +62,34 @@ def make(folder: Path) -> datetime:
 
 def tls(folder: Path) -> dict[str, Any]:
     """Dask's configuration: everybody shows the certificate in a folder, and asks for one."""
-    shown = {f"distributed.comm.tls.{role}.cert": str(folder / NODE) for role in ROLES}
+    shown = {
+        f"distributed.comm.tls.{role}.{part}": str(folder / NODE)
+        for role in ("scheduler", "worker", "client")
+        for part in ("cert", "key")
+    }
     trusted = {"distributed.comm.tls.ca-file": str(folder / TRUSTED)}
     return {"distributed.comm.require-encryption": True} | trusted | shown
 
 
 @contextlib.contextmanager
-def trusting(folder: Path | None) -> Iterator[Mapping[str, Any]]:
+def trusting(folder: Path | None) -> Iterator[None]:
     """Has what this process opens of Dask use a folder's certificates; without one, nothing.
-
-    Gives Dask's configuration, for others who take part.
 
     Raises:
         UsageError: there are none, or their time is over.
     """
     if folder is None:
-        yield {}
+        yield
         return
     folder = folder.expanduser().absolute()
-    until = read(folder / NODE).not_valid_after_utc
+    until = _read(folder / NODE).not_valid_after_utc
     if until < datetime.now(UTC):
         raise UsageError(
             f"certificates {folder}: valid until {until:%Y-%m-%d}; `meldflow certificates {folder} "
             "--rotate` renews them: copy them to whoever takes part"
         )
-    with dask.config.set(settings := tls(folder)):
-        yield settings
+    with dask.config.set(tls(folder)):
+        yield
 
 
 def _signed(
@@ -121,12 +121,7 @@ def _keep(file: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivat
     write_atomically(file, certificate.public_bytes(Encoding.PEM) + private, mode=0o600)
 
 
-def read(file: Path) -> x509.Certificate:
-    """The certificate in a file.
-
-    Raises:
-        UsageError: there is none.
-    """
+def _read(file: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(file.read_bytes())
     except (OSError, ValueError) as error:

@@ -8,13 +8,13 @@ import shlex
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import dask
 from dask.utils import parse_timedelta
-from distributed import Scheduler, Status
+from distributed import Scheduler, Security, Status
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
@@ -22,7 +22,6 @@ from meldflow.tasks.cluster.certificates import make, trusting
 from meldflow.tasks.cluster.elastic import ElasticCluster
 from meldflow.tasks.cluster.environment import (
     PAGES,
-    dask_variables,
     resources_option,
     roles_of_cpu_workers,
     worker_environment,
@@ -153,9 +152,9 @@ class Slurm(Profile):
         options = {**where, "protocol": "tls", "dashboard_address": PAGES}
         with contextlib.ExitStack() as stack:
             try:
-                tls = stack.enter_context(trusting(stack.enter_context(self._certificates())))
+                stack.enter_context(trusting(stack.enter_context(self._certificates())))
                 cluster = JobCluster(  # type: ignore[no-untyped-call]
-                    workers=(specs := self.job_specs(tls)),
+                    workers=(specs := self.job_specs()),
                     worker=specs["cpu-0"],
                     scheduler={"cls": Scheduler, "options": options},
                     silence_logs=logging.ERROR,
@@ -178,19 +177,17 @@ class Slurm(Profile):
             make(Path(folder))
             yield Path(folder)
 
-    def job_specs(self, tls: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Name → the job, as Dask starts it; ``tls``: see ``trusting``.
+    def job_specs(self) -> dict[str, dict[str, Any]]:
+        """Name → the job, as Dask starts it.
 
         Raises:
             UsageError: dask-jobqueue is not installed.
         """
         roles = roles_of_cpu_workers(self.gpu.jobs if self.gpu else 0)
-        variables = dask_variables(tls)
-        cpu = self._spec(self.cpu, roles, variables, self.cpu.processes)
+        cpu = self._spec(self.cpu, roles, self.cpu.processes)
         specs = {f"cpu-{n}": cpu for n in range(self.cpu.jobs)}
         if self.gpu:
-            gres = [f"--gres={self.gpu.gres}"]
-            gpu = self._spec(self.gpu, ("model",), variables, directives=gres)
+            gpu = self._spec(self.gpu, ("model",), directives=[f"--gres={self.gpu.gres}"])
             specs |= {f"gpu-{n}": gpu for n in range(self.gpu.jobs)}
         return specs
 
@@ -198,11 +195,10 @@ class Slurm(Profile):
         self,
         jobs: Jobs,
         roles: Sequence[str],
-        variables: Mapping[str, str],
         processes: int = 1,
         directives: Sequence[str] = (),
     ) -> dict[str, Any]:
-        environment = {**worker_environment(jobs.threads), **variables}
+        environment = worker_environment(jobs.threads)
         exports = [f"export {name}={shlex.quote(one)}" for name, one in environment.items()]
         options = {
             "queue": jobs.queue,
@@ -220,6 +216,7 @@ class Slurm(Profile):
                 *("--dashboard-address", PAGES),
             ],
             "interface": self.interface,
+            "security": Security(),
             "python": self.python,
             "local_directory": self.scratch,
             "log_directory": str(self.logs),

@@ -18,18 +18,15 @@ if TYPE_CHECKING:
 
 def ask(url: str, body: object = None, key: str = "") -> httpx.Response | None:
     """What a server says to a question, with JSON or none; None for no answer, or a refusal."""
-    answer = _answer(url, body, key)
-    return answer if answer and answer.is_success else None
-
-
-def _answer(url: str, body: object, key: str) -> httpx.Response | None:
     import httpx
 
     method = "GET" if body is None else "POST"
     shown = {"Authorization": f"Basic {b64encode(key.encode()).decode()}"} if key else {}
-    with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL):
-        return httpx.request(method, url, json=body, headers=shown, timeout=5.0)
-    return None
+    try:
+        answer = httpx.request(method, url, json=body, headers=shown, timeout=5.0)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return None
+    return answer if answer.is_success else None
 
 
 def answers(api: str) -> bool:
@@ -39,22 +36,11 @@ def answers(api: str) -> bool:
 
 @contextlib.contextmanager
 def talking_to(api: str, key: str = "") -> Iterator[None]:
-    """Has Prefect talk to this API, and show it a key: the user's own `up` has it in its home.
-
-    Raises:
-        UsageError: the API asks for another key.
-    """
-    from httpx import codes
+    """Has Prefect talk to this API, and show it a key: the user's own `up` has it in its home."""
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     home = Home(default_home())
     key = key or (home.api == api and home.key) or PREFECT_API_AUTH_STRING.value() or ""
-    answer = _answer(f"{api}/admin/version", None, key)
-    if answer and answer.status_code == codes.UNAUTHORIZED:
-        raise UsageError(
-            f"prefect server {api}: it asks for another key; name it in {CLIENT_KEY} "
-            "(`meldflow up` keeps its own in the file `key` of its home)"
-        )
     with temporary_settings({PREFECT_API_URL: api, PREFECT_API_AUTH_STRING: key or None}):
         yield
 
@@ -66,6 +52,7 @@ def client_of(api: str, key: str = "", **httpx_settings: Any) -> Iterator[SyncPr
     Raises:
         UsageError: what is asked in the block is refused.
     """
+    from httpx import codes
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
 
@@ -76,5 +63,8 @@ def client_of(api: str, key: str = "", **httpx_settings: Any) -> Iterator[SyncPr
         try:
             yield client
         except PrefectHTTPStatusError as error:
-            said = " ".join(error.response.text.split())[:300]
+            if error.response.status_code == codes.UNAUTHORIZED:
+                said = f"another key is to be named in {CLIENT_KEY}: `up` has one in its home"
+            else:
+                said = " ".join(error.response.text.split())[:300]
             raise UsageError(f"prefect server {api}: it refuses ({said})") from error

@@ -147,7 +147,7 @@ def test_the_whole_flow(slurm: Path, tmp_path: Path) -> None:
     scripts = [one.read_text() for one in slurm.glob("*.sh")]
     assert len(scripts) == 2
     for script in scripts:
-        assert "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True" in script
+        assert "--tls-cert" in script
         assert "tls://127.0.0.1:" in script
     assert not list((slurm / "logs").glob(".tls-*")), "the run's certificates end with it"
 
