@@ -30,7 +30,9 @@ TRUSTED, AUTHORITY, NODE = "ca.pem", "ca-key.pem", "node.pem"
 key that everybody shows. The first and the last are what other machines need."""
 
 LIFE = timedelta(days=365)
-"""How long a certificate is valid."""
+"""How long a certificate is valid; the authority lives ten times as long."""
+
+Key = ec.EllipticCurvePrivateKey
 
 
 def make(folder: Path) -> datetime:
@@ -48,12 +50,12 @@ def make(folder: Path) -> datetime:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (folder / AUTHORITY).exists():
             key = ec.generate_private_key(ec.SECP256R1())
-            authority = _signed("meldflow authority", key, key, life=LIFE * 10)
+            authority = _signed("meldflow authority", key, key)
             _keep(folder / AUTHORITY, authority, key)
             write_atomically(folder / TRUSTED, authority.public_bytes(Encoding.PEM))
         authority, key = _read(folder / AUTHORITY), ec.generate_private_key(ec.SECP256R1())
         signer: Any = load_pem_private_key((folder / AUTHORITY).read_bytes(), None)
-        made = _signed("meldflow", key, signer, life=LIFE, authority=authority)
+        made = _signed("meldflow", key, signer, authority)
         _keep(folder / NODE, made, key)
     except OSError as error:
         raise UsageError(f"certificates {folder}: cannot be written ({error.strerror})") from error
@@ -93,12 +95,7 @@ def trusting(folder: Path | None) -> Iterator[None]:
 
 
 def _signed(
-    name: str,
-    key: ec.EllipticCurvePrivateKey,
-    signer: ec.EllipticCurvePrivateKey,
-    *,
-    life: timedelta,
-    authority: x509.Certificate | None = None,
+    name: str, key: Key, signer: Key, authority: x509.Certificate | None = None
 ) -> x509.Certificate:
     """A certificate of that name; without an authority, of one."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -109,13 +106,13 @@ def _signed(
         public_key=key.public_key(),
         serial_number=x509.random_serial_number(),
         not_valid_before=now - timedelta(hours=1),  # the clocks of nodes differ
-        not_valid_after=now + life,
+        not_valid_after=now + LIFE * (1 if authority else 10),
     )
     basics = x509.BasicConstraints(ca=authority is None, path_length=None)
     return builder.add_extension(basics, critical=True).sign(signer, SHA256())
 
 
-def _keep(file: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+def _keep(file: Path, certificate: x509.Certificate, key: Key) -> None:
     """In one file, so that nobody finds one without the other, and for its owner alone."""
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_atomically(file, certificate.public_bytes(Encoding.PEM) + private, mode=0o600)
