@@ -8,6 +8,9 @@ DIRECTORY = "MELDFLOW_DIRECTORY"
 
 if directory := os.environ.get(DIRECTORY):
     os.chdir(directory)
+    # A run is Cancelled when it has ended. Prefect would have that told by the process that started
+    # it, which looks every three seconds and imports the flow once more.
+    os.environ["PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS"] = "true"
     from meldflow.flows.serving.steps import in_one_sentence
 
     logging.getLogger("prefect.flow_runs").addFilter(in_one_sentence)

@@ -98,6 +98,9 @@ class Cluster:
                 _leave(self._client)
                 self._client = self._until_back(self._connect_prepared)
                 self._joined = _scheduler_of(self._client)
+                if self.closed:  # meanwhile, and this one was not there yet to be closed
+                    _leave(self._client)
+                    raise RunError("the run is over")
             return self._client
 
     @property
@@ -166,7 +169,7 @@ class Cluster:
         except (OSError, TimeoutError, ValueError) as error:
             raise UsageError(
                 f"cluster {self._scheduler}: no scheduler answers there ({error}); start it, or "
-                "mend `address` in the cluster profile"
+                "mend `address` or `tls` in the cluster profile"
             ) from error
 
     def _connect_prepared(self) -> Client:

@@ -221,6 +221,46 @@ def test_a_retry_is_seen_after_the_scheduler_was_killed(served: Served, page: Pa
     picture(page, "retry")
 
 
+def test_a_killed_worker_is_told_wherever_one_looks(served: Served, page: Page) -> None:
+    data, store = served.folder / "data", served.folder / "bereaved"
+    slow = ["audio/librosa.f0=pyin"]
+    run = served.start("extract", extraction(data, store, parameters=slow))
+    until(lambda: committed_partitions(store) > 0, 120)
+    nanny = next(iter(served.processes("worker")))
+    (worker,) = [one for one in nanny.children() if "spawn_main" in " ".join(one.cmdline())]
+    worker.kill()
+    until(lambda: "worker lost" in artifact(served, run, "extract-progress")["description"], 60)
+
+    show(page, served, f"runs/flow-run/{run}")
+    page.get_by_text(LOSS).first.wait_for()
+    picture(page, "loss-log")
+    progress = artifact(served, run, "extract-progress")
+    show(page, served, f"artifacts/artifact/{progress['id']}")
+    page.get_by_text("1 worker lost").first.wait_for()
+    picture(page, "loss-progress")
+    workers = artifact(served, run, "extract-workers")
+    assert sum(one["lost"] for one in json.loads(workers["data"])) == 1
+    show(page, served, f"artifacts/artifact/{workers['id']}")
+    page.get_by_text("lost", exact=True).first.wait_for()
+    picture(page, "loss-workers")
+    assert served.finish(run) == "COMPLETED", served.logs(run)
+    report = artifact(served, run, "extract-report")
+    assert "1 worker lost" in report["data"]
+    show(page, served, f"artifacts/artifact/{report['id']}")
+    page.get_by_text("1 worker lost").first.wait_for()
+    picture(page, "loss-report")
+
+
+LOSS = re.compile("worker .* lost")
+
+
+def artifact(served: Served, run: str, key: str) -> dict[str, Any]:
+    """One of a run's artifacts as it is now."""
+    of_run = {"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}}
+    (found,) = ask(served.api, "artifacts/filter", {"artifacts": of_run})
+    return dict(found)
+
+
 def task_runs(served: Served, run: str) -> list[dict[str, Any]]:
     return list(ask(served.api, "task_runs/filter", {"flow_runs": {"id": {"any_": [run]}}}))
 

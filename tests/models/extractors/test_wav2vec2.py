@@ -60,7 +60,7 @@ def alone(theirs: Any, n_samples: int, seed: int) -> Any:
 
 
 @settings(
-    max_examples=8,
+    max_examples=4,
     deadline=None,
     # The fixture sets the same constant for every example.
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from meldflow.models.training.run import config_for, train_and_judge
 from tests.models.tables import make_table
 
@@ -64,6 +66,7 @@ def digests() -> str:
     return " ".join(found)
 
 
+@pytest.mark.slow
 def test_variables_of_launchers_change_nothing(tmp_path: Path) -> None:
     srun = tmp_path / "srun"
     srun.write_text("#!/bin/sh\nexit 1\n")

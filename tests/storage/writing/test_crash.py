@@ -19,7 +19,6 @@ from meldflow.storage.writing.transaction import open_run
 from tests import crash
 from tests.paths import ROOT
 from tests.storage.checker import Checker, Damage
-from tests.storage.kinds import PLACES
 from tests.storage.sidefile import PHASES, Event, SideFile
 from tests.storage.states import PARTITION, state
 from tests.storage.truth import Row, true_rows
@@ -29,7 +28,7 @@ SEED = 5
 FIRST = "train/dia0_utt0"
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", ["folder", pytest.param("s3", marks=pytest.mark.slow)])
 def test_a_few_kills_tear_nothing_and_lose_nothing(place: str, tmp_path: Path) -> None:
     outcome = crash.crash(place, tmp_path, kills=5, seed=SEED)
     assert (outcome.kills, outcome.torn_rows, outcome.lost_rows) == (5, 0, 0)
@@ -44,6 +43,7 @@ def test_two_hundred_kills_in_every_phase_tear_nothing_and_lose_nothing(
     assert outcome.phases.keys() >= set(PHASES)
 
 
+@pytest.mark.slow
 def test_a_careless_writer_is_found_out_by_the_command() -> None:
     command = ["-m", "tests.crash", "--kills", "12", "--careless", "--json"]
     done = subprocess.run(

@@ -318,7 +318,7 @@ def _named(run: Run, parts: Iterable[PartitionPlan]) -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize("examples", [6, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [4, pytest.param(40, marks=pytest.mark.slow)])
 def test_main_shows_what_was_published_whatever_happens(tmp_path: Path, examples: int) -> None:
     run_state_machine_as_test(
         lambda: StoreMachine(Path(tempfile.mkdtemp(dir=tmp_path))),  # type: ignore[arg-type]

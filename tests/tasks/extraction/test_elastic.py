@@ -37,7 +37,7 @@ def test_workers_that_join_late_are_used_for_what_they_offer(
 ) -> None:
     monkeypatch.setattr(connection, "COUNT_SECONDS", 0.0)
     gate = tmp_path / "gate"  # the first worker waits for it, as long as it takes others to come
-    texts = [f"until {gate}", *["wait 0.1"] * 9, *["wait 0.4"] * 10]
+    texts = [f"until {gate}", *["wait 0.1"] * 9, *["wait 1"] * 10]
     monitor = Monitor({"text/evil": len(texts)}, lambda _: None)
     with scheduler(tmp_path) as processes, ThreadPoolExecutor(2) as threads:
         processes.worker("first", "cpu=1 model=1")
