@@ -16,10 +16,11 @@ def checksum(path: str) -> bytes | None:
     return None
 
 
-def write_atomically(path: Path, content: bytes) -> Path:
+def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> Path:
     """Write ``content`` to a temporary neighbour and rename it to ``path``.
 
-    A reader sees the old file or the new one, never a part. Missing folders are made.
+    A reader sees the old file or the new one, never a part; nobody sees it before ``mode`` says who
+    may. Missing folders are made.
 
     Raises:
         OSError: the folder cannot be written; no temporary file stays behind.
@@ -30,7 +31,7 @@ def write_atomically(path: Path, content: bytes) -> Path:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

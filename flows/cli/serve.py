@@ -1,5 +1,6 @@
 """The commands that serve the flows: to people in the Prefect UI, to schedules and to events."""
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from meldflow.flows.cli.app import SERVING, Answer, command
 from meldflow.flows.cli.parameters import Group, options_of
 from meldflow.flows.cli.screen.terminal import err, out
 from meldflow.flows.serving.defaults import FIELDS, Defaults, make_defaults
-from meldflow.models.schema.errors import StoppedError
+from meldflow.models.schema.errors import StoppedError, UsageError
 from meldflow.tasks.options import Cli, Options, PollOptions
 
 DEFAULTS = Group(
@@ -44,7 +45,9 @@ class Listening(Options):
     """Where `up` listens, and how many workers there are."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; only this machine by default."""
+    """Address to listen on; only this machine by default. Another one is closed."""
+    closed: bool = False
+    """Ask everybody for a key, on this machine as well."""
     port: Port = 4200
     """Port of the Prefect UI."""
     scheduler_port: Port = 8786
@@ -67,6 +70,7 @@ def up(defaults: Annotated[Defaults, DEFAULTS], listening: Listening) -> None:
     """Serve the flows: Prefect with its UI, Dask with its dashboard, deployments; until Ctrl-C."""
     from meldflow.flows.serving.site import services
     from meldflow.flows.serving.site.home import Home, default_home, open_home
+    from meldflow.flows.serving.site.settings import no_proxy
     from meldflow.flows.serving.site.supervisor import supervising
     from meldflow.tasks.dataset import check_source
 
@@ -80,17 +84,23 @@ def up(defaults: Annotated[Defaults, DEFAULTS], listening: Listening) -> None:
     try:
         with open_home(home.path, site.api), supervising(say) as supervisor:
             site.check()  # after the home: what holds the port may be another `up` on it
+            is_new = site.close()
+            os.environ.update(no_proxy(site.contact))
             site.write_profile()
             say("starting the Prefect server and the Dask cluster")
             supervisor.launch(services.prefect_server(site), services.dask_scheduler(site))
             supervisor.launch(*services.dask_workers(site))
             supervisor.wait()
-            deployments = _register(site.api, defaults, Path.cwd())["deployments"]
+            found = _register(site.api, defaults, Path.cwd(), site.key)
             supervisor.launch(services.prefect_worker(site))
             supervisor.wait()
             out.print(f"Prefect UI      {site.ui}")
             out.print(f"Dask dashboard  {site.dashboard}/status")
-            out.print(f"deployments     {', '.join(one.name for one in deployments)}")
+            if site.key:
+                shown = f"{site.key}, in " if is_new and out.is_terminal else ""  # not into a log
+                out.print(f"key             {shown}{home.key_file}")
+            names = ", ".join(one.name for one in found["deployments"])
+            out.print(f"deployments     {names}")
             out.print(f"logs            {home.logs}")
             out.print(
                 "Ctrl-C stops everything; runs go on from their last commit when started again."
@@ -123,11 +133,11 @@ def deploy(
     return Answer(done, _show_registered)
 
 
-def _register(api: str, defaults: Defaults, directory: Path) -> dict[str, Any]:
+def _register(api: str, defaults: Defaults, directory: Path, key: str = "") -> dict[str, Any]:
     """The API, and the deployments that it knows now."""
     from meldflow.flows.serving.server import connected
 
-    with connected(api) as client:
+    with connected(api, key) as client:
         from meldflow.flows.serving.deployments import register  # which imports the flows
 
         done = register(client, defaults, directory)
@@ -138,6 +148,25 @@ def _show_registered(found: Mapping[str, Any]) -> None:
     for one in found["deployments"]:
         schedules = f"  schedules: {', '.join(one.schedules)}" if one.schedules else ""
         out.print(f"registered {one.name}{schedules}", markup=False)
+
+
+@command(SERVING, "meldflow certificates tls", "meldflow certificates tls --rotate")
+def certificates(
+    folder: Annotated[Path, typer.Argument(help="Folder that they are in.", metavar="FOLDER")],
+    rotate: Annotated[
+        bool, typer.Option("--rotate", help="Renew them; what runs is not disturbed.")
+    ] = False,
+) -> Answer:
+    """Make the certificates by which a Dask cluster and its runs know each other, for a year."""
+    from meldflow.tasks.cluster.certificates import AUTHORITY, NODE, TRUSTED, make
+
+    if rotate is not (folder / AUTHORITY).exists():
+        why = "none were made here yet" if rotate else "made already; renew them with --rotate"
+        raise UsageError(f"certificates {folder}: {why}")
+    until = make(folder)
+    said = f"valid until {until:%Y-%m-%d}; whoever takes part needs {TRUSTED} and {NODE}"
+    found = {"folder": str(folder), "valid_until": until.isoformat()}
+    return Answer(found, lambda _: out.print(f"{folder}: {said}", markup=False))
 
 
 @command(SERVING, "meldflow notify MELD.Raw", "meldflow notify MELD.Raw --store s3://bucket/store")

@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 
 from meldflow.models.extractors import registry
 from meldflow.models.schema.errors import UsageError
-from meldflow.tasks.options import WEIGHTS, ExtractOptions, Options, Training, is_options
+from meldflow.tasks.options import UNBOUND, WEIGHTS, ExtractOptions, Options, Training, is_options
 
 FIELDS: dict[type[Options], tuple[str, ...]] = {
     ExtractOptions: ("dataset", "store", "only", "weights", "weights_of", "parameters"),
@@ -48,7 +48,7 @@ def make_defaults(given: Mapping[str, Any]) -> Defaults:
             "checkpoint's path as NAME=PATH"
         )
     own = {name: given[name] for name in ("weights_of", "parameters") if name in given}
-    checked = ExtractOptions.model_validate({"dataset": ".", "store": ".", **own})
+    checked = ExtractOptions.model_validate({"dataset": ".", "store": ".", **own}, context=UNBOUND)
     registry.read_parameters(checked.parameters)
     lines = {
         name: [f"{one}={value}" for one, value in some.items()]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from meldflow.flows.serving.site.home import Home, default_home
-from meldflow.flows.serving.site.http import answers, client_of
+from meldflow.flows.serving.site.http import answers, client_of, talking_to
 from meldflow.models.schema.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -39,17 +39,17 @@ def prefect_server(*others: str) -> Iterator[str]:
     The configured one, that of `meldflow up`, the first of ``others`` that answers, or ours.
 
     Raises:
-        UsageError: the configured server does not answer.
+        UsageError: the configured server does not answer, or asks for another key.
         RunError: there is none, and none of our own started.
     """
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
     with contextlib.ExitStack() as stack:
         if not (url := _running(*others)):
             from meldflow.flows.serving.site.shared import shared_home, shared_server  # and Dask
 
             url = stack.enter_context(shared_server(shared_home()))
-        stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
+        with client_of(url) as client:
+            client.api_version()  # which it tells nobody who has no key
+        stack.enter_context(talking_to(url))
         try:
             yield url
         finally:
@@ -58,13 +58,15 @@ def prefect_server(*others: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def connected(named: str = "") -> Iterator[SyncPrefectClient]:
+def connected(named: str = "", key: str = "") -> Iterator[SyncPrefectClient]:
     """A client of the API at an address, or else of the configured one or of `meldflow up`.
+
+    ``key``: what it is shown, where that is not configured.
 
     Raises:
         UsageError: it does not answer, or refuses what is asked in the block.
     """
-    with client_of(_running(named=named) or find_api(LOCAL)) as client:
+    with client_of(_running(named=named) or find_api(LOCAL), key) as client:
         yield client
 
 

@@ -169,7 +169,7 @@ class Cluster:
         except (OSError, TimeoutError, ValueError) as error:
             raise UsageError(
                 f"cluster {self._scheduler}: no scheduler answers there ({error}); start it, or "
-                "mend `address` in the cluster profile"
+                "mend `address` or `tls` in the cluster profile"
             ) from error
 
     def _connect_prepared(self) -> Client:

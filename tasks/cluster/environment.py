@@ -1,6 +1,7 @@
 """What a worker process is started with: its environment, and the roles that it offers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 ROLES = ("cpu", "model")
 """``cpu`` decodes and computes descriptors, ``model`` runs the networks: roles, not hardware, so
@@ -43,6 +44,10 @@ SELDOM = {
 """Dask's configuration of how often it looks at itself: by default its profiler a hundred times a
 second. A worker and its nanny took 4.4 % of a core with nothing to do; like this, it is 1.6 %."""
 
+PAGES = "127.0.0.1:0"
+"""Where a scheduler or a worker serves its pages and figures, for nobody on another machine; by
+default a worker does on every address, without a dashboard too."""
+
 ALLOWED_FAILURES = 1
 """A task that killed its worker is tried once more, no oftener: each try kills one of few workers,
 and what it worked on is encoded apart afterwards."""
@@ -58,21 +63,21 @@ def worker_environment(threads: int) -> dict[str, str]:
         | KEEP_MEMORY
         | NO_SPINNING
         | SAFE_PATH
-        | dask_seldom()
+        | dask_variables(SELDOM)
     )
 
 
 def scheduler_environment() -> dict[str, str]:
     """Variable → value, for a scheduler."""
     failures = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(ALLOWED_FAILURES)}
-    return SAFE_PATH | failures | dask_seldom()
+    return SAFE_PATH | failures | dask_variables(SELDOM)
 
 
-def dask_seldom() -> dict[str, str]:
-    """``SELDOM`` as Dask reads it from the environment, for its scheduler and its workers."""
+def dask_variables(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Dask's configuration as it reads it from the environment."""
     return {
-        f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": value
-        for key, value in SELDOM.items()
+        f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value)
+        for key, value in settings.items()
     }
 
 

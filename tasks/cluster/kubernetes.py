@@ -7,11 +7,15 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+from distributed import Security
+from distributed.core import rpc
 from distributed.deploy.cluster import Cluster
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster.certificates import tls, trusting
 from meldflow.tasks.cluster.environment import (
+    dask_variables,
     resources_option,
     roles_of_cpu_workers,
     scheduler_environment,
@@ -82,15 +86,26 @@ class Kubernetes(Profile):
     secrets: tuple[str, ...] = Field(
         (), description="Secrets whose entries become variables, e.g. the store's credentials."
     )
+    tls_secret: str = Field(
+        "meldflow-tls",
+        description="Secret with the certificates, which pods find under the path of `tls`.",
+        pattern=LABEL,
+    )
 
     def check(self) -> None:
         """Finds out whether the operator can be asked from here.
 
         Raises:
             UsageError: dask-kubernetes is not installed, or there is no Kubernetes with the
-                operator, or no pod has the GPUs that the networks are to run on.
+                operator, or no pod has the GPUs that the networks are to run on, or `tls` and
+                `adaptive` are both asked for.
         """
         self.check_gpus(self.gpu)
+        if self.tls and self.adaptive:
+            raise UsageError(
+                "cluster: the Dask operator, which scales, speaks no TLS; take `adaptive` or `tls` "
+                "out of the cluster profile"
+            )
         _kube_cluster()
         _ask_for_operator()
 
@@ -99,12 +114,13 @@ class Kubernetes(Profile):
         """Has the operator start the pods; they are deleted at the end.
 
         Raises:
-            UsageError: there is no Kubernetes here, no operator in it, or it refuses.
+            UsageError: there is no Kubernetes here, no operator in it, or it refuses, or the
+                certificates cannot be used.
         """
         self.check()
         kube_cluster = _kube_cluster()
         name = f"meldflow-{uuid.uuid4().hex[:8]}"
-        with contextlib.ExitStack() as stack:
+        with trusting(self.tls), contextlib.ExitStack() as stack:
             try:
                 cluster: Any = kube_cluster(
                     namespace=self.namespace,
@@ -115,7 +131,7 @@ class Kubernetes(Profile):
                 )
                 stack.enter_context(cluster)
                 if self.gpu:
-                    cluster.add_worker_group("gpu", custom_spec=self.gpu_workers(self.gpu))
+                    cluster.add_worker_group("gpu", custom_spec=self.gpu_workers(name, self.gpu))
                 if limits := self.adaptive:
                     cluster.adapt(limits.minimum, limits.maximum)
             except Exception as error:  # each layer below has kinds of its own
@@ -136,15 +152,19 @@ class Kubernetes(Profile):
         )
         scheduler = manifest["spec"]["scheduler"]
         scheduler["spec"] = self._pod(*scheduler["spec"]["containers"])
-        manifest["spec"]["worker"] = self._workers(self.cpu, roles)
+        manifest["spec"]["worker"] = self._workers(name, self.cpu, roles)
         return manifest
 
-    def gpu_workers(self, gpu: GpuWorkers) -> dict[str, Any]:
-        """The ``worker`` of a ``DaskWorkerGroup``."""
-        return self._workers(gpu, ("model",), {gpu.resource: "1"})
+    def gpu_workers(self, name: str, gpu: GpuWorkers) -> dict[str, Any]:
+        """The ``worker`` of a ``DaskWorkerGroup`` of the cluster with that name."""
+        return self._workers(name, gpu, ("model",), {gpu.resource: "1"})
 
     def _workers(
-        self, workers: Workers, roles: Sequence[str], devices: dict[str, str] | None = None
+        self,
+        name: str,
+        workers: Workers,
+        roles: Sequence[str],
+        devices: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         from dask_kubernetes.operator import make_worker_spec
 
@@ -165,17 +185,24 @@ class Kubernetes(Profile):
             {"name": one.claim, "mountPath": one.path, "readOnly": one.read_only}
             for one in self.volumes
         ]
-        manifest["spec"] = self._pod(container) | {
-            "nodeSelector": dict(workers.node_selector),
-            "volumes": [
-                {"name": one.claim, "persistentVolumeClaim": {"claimName": one.claim}}
-                for one in self.volumes
-            ],
-        }
+        if self.tls:  # the operator would say tcp
+            where = f"tls://{name}-scheduler:8786"
+            container["env"].append({"name": "DASK_SCHEDULER_ADDRESS", "value": where})
+        manifest["spec"] = self._pod(container) | {"nodeSelector": dict(workers.node_selector)}
+        manifest["spec"]["volumes"] += [
+            {"name": one.claim, "persistentVolumeClaim": {"claimName": one.claim}}
+            for one in self.volumes
+        ]
         return manifest
 
     def _pod(self, container: dict[str, Any]) -> dict[str, Any]:
-        spec: dict[str, Any] = {"containers": [container]}
+        spec: dict[str, Any] = {"containers": [container], "volumes": []}
+        if self.tls:
+            variables = dask_variables(tls(self.tls))
+            container["env"] += [{"name": k, "value": v} for k, v in variables.items()]
+            mount = {"name": "tls", "mountPath": str(self.tls), "readOnly": True}
+            container["volumeMounts"] = [*container.get("volumeMounts", ()), mount]
+            spec["volumes"].append({"name": "tls", "secret": {"secretName": self.tls_secret}})
         if self.service_account:
             spec["serviceAccountName"] = self.service_account
         if self.pull_secret:
@@ -186,14 +213,17 @@ class Kubernetes(Profile):
 @functools.cache
 def _kube_cluster() -> type[Any]:
     try:
-        from dask_kubernetes.operator import KubeCluster
+        from dask_kubernetes.operator import KubeCluster, networking
+        from dask_kubernetes.operator.kubecluster import kubecluster
     except ImportError as error:
         raise UsageError(
             "cluster: kind kubernetes needs dask-kubernetes; install meldflow[kubernetes]"
         ) from error
 
+    networking.rpc = kubecluster.rpc = _ask
+
     class PodCluster(KubeCluster):  # type: ignore[misc]
-        """Deletes what it asked for when it does not come up."""
+        """Deletes what it asked for when it does not come up; speaks TLS where Dask does."""
 
         async def _start(self) -> None:
             try:
@@ -203,7 +233,17 @@ def _kube_cluster() -> type[Any]:
                     await self._close(timeout=30)
                 raise
 
+        async def _get_scheduler_address(self) -> str:
+            address: str = await super()._get_scheduler_address()
+            encrypted = Security().require_encryption
+            return address.replace("tcp://", "tls://") if encrypted else address
+
     return PodCluster
+
+
+def _ask(address: str) -> rpc:
+    """Dask's own, with the certificates that Dask is configured with: dask-kubernetes has none."""
+    return rpc(address, connection_args=Security().get_connection_args("client"))
 
 
 def _ask_for_operator() -> None:

@@ -18,6 +18,7 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.cluster.elastic import ElasticCluster
 from meldflow.tasks.cluster.environment import (
     ALLOWED_FAILURES,
+    PAGES,
     SELDOM,
     WORKER_BYTES,
     resources,
@@ -104,7 +105,7 @@ class Local(Profile):
             "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
             **SELDOM,
         }
-        options = {"host": HOST, "port": 0, "dashboard_address": f"{HOST}:0"}
+        options = {"host": HOST, "port": 0, "dashboard_address": PAGES}
         with (
             dask.config.set(settings),
             ElasticCluster(  # type: ignore[no-untyped-call]
@@ -169,6 +170,7 @@ def _spec(roles: tuple[str, ...], memory: int, gpu: str = "") -> dict[str, Any]:
             "resources": resources(roles),
             "memory_limit": memory,
             "dashboard": False,
+            "dashboard_address": PAGES,
             "env": {"CUDA_VISIBLE_DEVICES": gpu},
         },
     }

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
+from distributed import Security
 from distributed.deploy.cluster import Cluster
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster.certificates import trusting
 from meldflow.tasks.options import first_problem
 
 KINDS = {
@@ -64,6 +66,12 @@ class Profile(Part):
         None,
         description="Has the number of workers (jobs, pods) follow the work, from how many they "
         "are at the start; without it they stay so many.",
+    )
+
+    tls: Path | None = Field(
+        None,
+        description="Folder of the certificates by which scheduler, workers and runs know each "
+        "other, as `meldflow certificates` makes them: nobody else is let in.",
     )
 
     @property
@@ -116,8 +124,21 @@ class Address(Profile):
 
     @contextlib.contextmanager
     def open(self) -> Iterator[str]:
-        """The address of its scheduler; nothing is started or stopped."""
-        yield self.address
+        """The address of its scheduler; nothing is started or stopped.
+
+        Raises:
+            UsageError: its certificates are not there, or their time is over.
+        """
+        with trusting(self.tls):
+            # Whoever has configured Dask for it needs no folder.
+            if (known := Security().require_encryption) != self.address.startswith("tls://"):
+                raise UsageError(
+                    f"cluster {self.address}: with certificates an address begins with tls://"
+                    if known
+                    else f"cluster {self.address}: it asks for a certificate; name the folder of "
+                    "`meldflow certificates` as `tls` in the cluster profile"
+                )
+            yield self.address
 
 
 def load_profile(named: str) -> Profile:

@@ -7,18 +7,21 @@ import logging
 import shlex
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import dask
 from dask.utils import parse_timedelta
-from distributed import Scheduler, Status
+from distributed import Scheduler, Security, Status
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster.certificates import make, trusting
 from meldflow.tasks.cluster.elastic import ElasticCluster
 from meldflow.tasks.cluster.environment import (
+    PAGES,
     resources_option,
     roles_of_cpu_workers,
     worker_environment,
@@ -142,24 +145,37 @@ class Slurm(Profile):
         """Submits the jobs; cancels them at the end.
 
         Raises:
-            UsageError: Slurm refuses the jobs.
+            UsageError: Slurm refuses the jobs, or the certificates cannot be used.
         """
         self.check()
-        options = {"host": self.host, "interface": self.interface, "dashboard_address": ":0"}
-        try:
-            cluster = JobCluster(  # type: ignore[no-untyped-call]
-                workers=(specs := self.job_specs()),
-                worker=specs["cpu-0"],
-                scheduler={"cls": Scheduler, "options": options},
-                silence_logs=logging.ERROR,
-            )
-        except (RuntimeError, ValueError, OSError) as error:
-            why = " ".join(str(error).split())
-            why = why.partition("stderr:")[2].strip() or why
-            raise UsageError(f"cluster: Slurm takes no jobs: {why}") from error
-        with cluster:
-            cluster.follow(self, self.cpu.processes)
+        where = {"host": self.host, "interface": self.interface}
+        options = {**where, "protocol": "tls", "dashboard_address": PAGES}
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(trusting(stack.enter_context(self._certificates())))
+                cluster = JobCluster(  # type: ignore[no-untyped-call]
+                    workers=(specs := self.job_specs()),
+                    worker=specs["cpu-0"],
+                    scheduler={"cls": Scheduler, "options": options},
+                    silence_logs=logging.ERROR,
+                )
+            except (RuntimeError, ValueError, OSError) as error:
+                why = " ".join(str(error).split())
+                why = why.partition("stderr:")[2].strip() or why
+                raise UsageError(f"cluster: Slurm takes no jobs: {why}") from error
+            stack.enter_context(cluster).follow(self, self.cpu.processes)
             yield cluster
+
+    @contextlib.contextmanager
+    def _certificates(self) -> Iterator[Path]:
+        """The folder of those that are named, or of some that are made for this run alone."""
+        if self.tls:
+            yield self.tls
+            return
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".tls-", dir=self.logs) as folder:
+            make(Path(folder))
+            yield Path(folder)
 
     def job_specs(self) -> dict[str, dict[str, Any]]:
         """Name → the job, as Dask starts it.
@@ -195,8 +211,12 @@ class Slurm(Profile):
             "job_cpu": processes * jobs.threads,
             "job_extra_directives": [*directives, *jobs.options],
             "job_script_prologue": [*exports, *self.prologue],
-            "worker_extra_args": ["--resources", shlex.quote(resources_option(roles))],
+            "worker_extra_args": [
+                *("--resources", shlex.quote(resources_option(roles))),
+                *("--dashboard-address", PAGES),
+            ],
             "interface": self.interface,
+            "security": Security(),
             "python": self.python,
             "local_directory": self.scratch,
             "log_directory": str(self.logs),

@@ -5,11 +5,12 @@ deployments and the documentation are made from it. A title ends with the unit, 
 """
 
 from meldflow.tasks.options.extraction import WEIGHTS, Extraction, ExtractOptions, split_weights
-from meldflow.tasks.options.fields import Cli, Options, first_problem, is_options
+from meldflow.tasks.options.fields import UNBOUND, Cli, Options, first_problem, is_options
 from meldflow.tasks.options.training import Training, TrainOptions
 from meldflow.tasks.options.upkeep import AuditOptions, MaintainOptions, PollOptions
 
 __all__ = [
+    "UNBOUND",
     "WEIGHTS",
     "AuditOptions",
     "Cli",

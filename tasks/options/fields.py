@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, Self, TypeGuard
 
 from annotated_types import GroupedMetadata
 from pydantic import (
@@ -13,8 +13,13 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
+    model_validator,
 )
+
+from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.options.allowed import refusals
 
 # What a form shows and what a server checks is a field's JSON schema; Python may take more. A
 # union would be drawn as tabs, so an optional path is a line that may stay empty.
@@ -42,6 +47,10 @@ class Cli:
     """From what was typed to several fields and their values."""
 
 
+UNBOUND = "unbound"
+"""Context of a validation whose places stand for others, which are not named yet."""
+
+
 class Options(BaseModel):
     """The base of all: frozen, and without fields that nobody declared.
 
@@ -54,6 +63,13 @@ class Options(BaseModel):
         use_attribute_docstrings=True,
         field_title_generator=lambda name, _: name.replace("_", " ").capitalize(),
     )
+
+    @model_validator(mode="after")
+    def _within_what_is_allowed(self, info: ValidationInfo) -> Self:
+        if info.context != UNBOUND:
+            for line in refusals(vars(self)):
+                raise UsageError(line)  # no ValueError: it is told as it stands
+        return self
 
 
 def is_options(kind: Any) -> TypeGuard[type[Options]]:

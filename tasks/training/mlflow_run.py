@@ -77,7 +77,7 @@ def track(trained: Trained, report_page: Path, model_folder: Path, where: str) -
 
 def public(uri: str) -> str:
     """``uri`` without the name and password that it may hold."""
-    return re.sub(r"://[^/@]*@", "://", uri)
+    return re.sub(r"://[^/\s]*@", "://", uri)
 
 
 def _is_server(uri: str) -> bool:

@@ -16,7 +16,9 @@ import yaml
 from prefect.settings.models.root import Settings
 from sqlalchemy import make_url
 
-from meldflow.tasks.cluster.environment import worker_environment
+from meldflow.flows.serving.site.settings import CLIENT_KEY, SERVER_KEY
+from meldflow.tasks.cluster.certificates import tls
+from meldflow.tasks.cluster.environment import dask_variables, worker_environment
 from tests.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -129,10 +131,12 @@ def test_every_worker_has_its_environment() -> None:
 def test_services_of_compose_wait_for_what_they_need() -> None:
     (compose,) = documents(DEPLOY / "compose.yaml")
     services = compose["services"]
+    once = {"certificates", "deployments"}
     for name, service in services.items():
-        assert "healthcheck" in service or name == "deployments"
-        for needed in service.get("depends_on", {}):
-            assert "healthcheck" in services[needed]
+        assert "healthcheck" in service or name in once
+        for needed, how in service.get("depends_on", {}).items():
+            is_once = how["condition"] == "service_completed_successfully"
+            assert is_once if needed in once else "healthcheck" in services[needed]
         for mount in service["volumes"]:
             source = mount.partition(":")[0]
             assert source.startswith("$") or source in compose["volumes"]
@@ -140,11 +144,29 @@ def test_services_of_compose_wait_for_what_they_need() -> None:
     assert profile["address"] in services["cpu-worker"]["command"]
 
 
+def test_compose_is_closed() -> None:
+    """Dask asks for certificates, Prefect for a key, and no secret stands in the file."""
+    (compose,) = documents(DEPLOY / "compose.yaml")
+    services, folder = compose["services"], Path("/tls")
+    for name in ("scheduler", "cpu-worker", "gpu-worker"):
+        assert dask_variables(tls(folder)).items() <= services[name]["environment"].items()
+        assert f"tls:{folder}:ro" in services[name]["volumes"]
+    profile = yaml.safe_load(compose["configs"]["cluster"]["content"])
+    assert (profile["tls"], profile["address"]) == (str(folder), "tls://scheduler:8786")
+    assert f"tls:{folder}:ro" in services["prefect-worker"]["volumes"]
+    assert f"meldflow certificates {folder} " in services["certificates"]["command"][-1]
+    assert services["server"]["environment"][SERVER_KEY].startswith("${MELDFLOW_KEY:?")
+    for name in ("deployments", "prefect-worker"):
+        assert services[name]["environment"][CLIENT_KEY] == "${MELDFLOW_KEY}"
+    open_ports = [one for service in services.values() for one in service.get("ports", ())]
+    assert sorted(open_ports) == ["${LISTEN:-127.0.0.1}:4200:4200", "127.0.0.1:8787:8787"]
+
+
 def test_manifests_name_hosts_that_are_there() -> None:
     every = [one for file in FILES[1:] for one in documents(file)]
     services = {one["metadata"]["name"] for one in every if one["kind"] == "Service"}
     text = "\n".join(file.read_text() for file in FILES[1:])
-    hosts = re.findall(r"(?:http|tcp)://([a-z]+):|_HOST, value: ([a-z]+)", text)
+    hosts = re.findall(r"(?:http|tls)://([a-z]+):|_HOST, value: ([a-z]+)", text)
     assert {"".join(host) for host in hosts} == services == {"database", "scheduler", "server"}
 
 

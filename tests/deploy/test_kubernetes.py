@@ -11,6 +11,9 @@ import kubernetes.client as client
 import pytest
 import yaml
 
+from meldflow.flows.serving.site.settings import CLIENT_KEY, SERVER_KEY
+from meldflow.tasks.cluster.certificates import tls
+from meldflow.tasks.cluster.environment import dask_variables
 from meldflow.tasks.cluster.profile import load_profile
 from tests.deploy.manifests import (
     COMPONENTS,
@@ -133,8 +136,35 @@ def test_what_a_folder_names_is_there(folder: str) -> None:
 def test_the_profiles_lead_to_the_scheduler(profile: str) -> None:
     found = load_profile(str(FOLDER / profile / "cluster.yaml"))
     services = {o["metadata"]["name"] for o in named(FOLDER / profile) if o["kind"] == "Service"}
-    assert re.fullmatch(r"tcp://(\w+):8786", found.address)[1] in services  # type: ignore[attr-defined,index]
+    assert re.fullmatch(r"tls://(\w+):8786", found.address)[1] in services  # type: ignore[attr-defined,index]
     assert found.device == {"cpu": "cpu", "gpu": "cuda"}[profile]
+    assert found.tls == Path("/tls")
+
+
+def test_dask_asks_for_certificates() -> None:
+    said = (FOLDER / "cpu" / "tls.env").read_text().splitlines()[1:]
+    assert dict(one.split("=", 1) for one in said) == dask_variables(tls(Path("/tls")))
+    found = 0
+    for one, spec in pods(named(FOLDER / "gpu")):
+        (container,) = spec["containers"]
+        is_dask = container.get("args", ["postgres"])[0] == "dask"
+        if is_dask or one["metadata"]["name"] == "prefect-worker":
+            assert {"name": "tls", "secret": {"secretName": "meldflow-tls"}} in spec["volumes"]
+            mount = {"name": "tls", "mountPath": "/tls", "readOnly": True}
+            assert mount in container["volumeMounts"]
+        if is_dask:
+            assert {"configMapRef": {"name": "dask-tls"}} in container["envFrom"]
+            found += 1
+    assert found == 3
+
+
+def test_prefect_asks_for_a_key() -> None:
+    shown = {"server": SERVER_KEY, "prefect-worker": CLIENT_KEY, "deployments": CLIENT_KEY}
+    for one, spec in pods(named(FOLDER / "base")):
+        (container,) = spec["containers"]
+        if name := shown.get(one["metadata"]["name"]):
+            (key,) = [e for e in container["env"] if e["name"] == name]
+            assert key["valueFrom"] == {"secretKeyRef": {"name": "meldflow-key", "key": "key"}}
 
 
 def references(spec: Manifest) -> set[tuple[str, str]]:
@@ -145,6 +175,8 @@ def references(spec: Manifest) -> set[tuple[str, str]]:
     for volume in spec.get("volumes", ()):
         if claim := volume.get("persistentVolumeClaim"):
             found.add(("PersistentVolumeClaim", claim["claimName"]))
+        if secret := volume.get("secret"):
+            found.add(("Secret", secret["secretName"]))
         if config := volume.get("configMap"):
             found.add(("ConfigMap", config["name"]))
     for one in spec["containers"]:

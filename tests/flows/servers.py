@@ -57,10 +57,11 @@ class Served:
     port: int
     dashboard_port: int
     mark: str
+    host: str
 
     @property
     def ui(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def api(self) -> str:
@@ -120,10 +121,12 @@ def up(
     *arguments: str,
     environment: Mapping[str, str] = os.environ,
     prefect: Mapping[str, str] = NOTHING,
+    host: str = "127.0.0.1",
 ) -> Iterator[Served]:
     """Serves from a folder, in which relative paths are meant, until the block ends.
 
-    ``prefect``: variables of Prefect's, instead of those in ``environment``.
+    ``prefect``: variables of Prefect's, instead of those in ``environment``; ``host``: where it is
+    told to listen in ``arguments``.
     """
     ports = [free_port() for _ in range(3)]
     options = zip(("--port", "--scheduler-port", "--dashboard-port"), map(str, ports), strict=True)
@@ -140,7 +143,12 @@ def up(
             stderr=subprocess.STDOUT,
         )
     served = Served(
-        process=process, folder=folder, port=ports[0], dashboard_port=ports[2], mark=mark
+        process=process,
+        folder=folder,
+        port=ports[0],
+        dashboard_port=ports[2],
+        mark=mark,
+        host=host,
     )
     try:
         until(lambda: "Ctrl-C" in served.said or process.poll() is not None, 180)

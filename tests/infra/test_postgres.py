@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.infra.postgres import Postgres, open_postgres
 from tests.paths import IMPORTS
 from tests.proxy import free_port
 from tests.rig import differences, texts, undisturbed, wait_until, write_dataset
+from tests.strangers import command_lines
 
 pytestmark = pytest.mark.infra
 
@@ -54,18 +56,23 @@ def test_up_keeps_its_history_in_it(postgres: Postgres, tmp_path: Path) -> None:
     with up(tmp_path, "--workers", "1", environment=environment, prefect=prefect) as first:
         run = first.start("extract", {"options": options})
         assert first.finish(run) == "COMPLETED", first.logs(run)
-        said = first.said
+        said = first.said + command_lines(first)
     assert differences(store, truth) == 0
     assert postgres.ask(f"SELECT state_type FROM flow_run WHERE id = '{run}'") == "COMPLETED"
-    with up(tmp_path, "--workers", "1", environment=environment, prefect=prefect) as second:
+    quoted = quote(postgres.password, safe="")
+    where = f"{postgres.user}:{quoted}@127.0.0.1:{postgres.port}/prefect"
+    by_url = {f"{DATABASE}CONNECTION_URL": f"postgresql+asyncpg://{where}"}
+    with up(tmp_path, "--workers", "1", environment=environment, prefect=by_url) as second:
         assert second.state(run) == "COMPLETED"
         assert {second.deployment(one)["name"] for one in DEPLOYMENTS} == DEPLOYMENTS
         assert [one["id"] for one in second.runs("extract")] == [run]
-        said += second.said
+        said += second.said + command_lines(second)
     home = tmp_path / "home"
     assert not list(home.rglob("*.db"))
     logs = [one.read_text(errors="replace") for one in home.rglob("*") if one.is_file()]
-    assert postgres.password not in "\n".join([said, *logs])
+    everything = "\n".join([said, *logs])
+    assert postgres.password not in everything
+    assert quoted not in everything
 
 
 def test_deploy_registers_in_it(postgres: Postgres, tmp_path: Path) -> None:

@@ -45,6 +45,23 @@ class Home:
         return self.path / "cluster.yaml"
 
     @property
+    def certificates(self) -> Path:
+        """The folder of those that Dask asks for, where the site is closed."""
+        return self.path / "tls"
+
+    @property
+    def key_file(self) -> Path:
+        """Has the key, for the eyes of its owner."""
+        return self.path / "key"
+
+    @property
+    def key(self) -> str:
+        """What the Prefect server asks for, as ``name:password``; empty before it was closed."""
+        with contextlib.suppress(OSError):
+            return self.key_file.read_text().strip()
+        return ""
+
+    @property
     def lock(self) -> Path:
         """Held by whoever serves from here; has its process and its API."""
         return self.path / "up.lock"

@@ -13,12 +13,17 @@ from jsonschema import (  # type: ignore[import-untyped]
     ValidationError,
 )
 
+from meldflow.tasks.options.allowed import refusal
 from meldflow.tasks.options.fields import THERE
 
 
 def missing(_: object, wanted: bool, line: Any, field: Mapping[str, Any]) -> Iterator[Exception]:
     """What is wrong with a line of a form that has to be empty, or a path that is there."""
-    if wanted and isinstance(line, str) and line and not Path(line).expanduser().exists():
+    if not wanted or not isinstance(line, str) or not line:
+        return
+    if why := refusal(line):  # not a word on whether it is there
+        yield ValidationError(f"{field['title']}: {why}")
+    elif not Path(line).expanduser().exists():
         yield ValidationError(f"{field['title']}: {line} does not exist")
 
 

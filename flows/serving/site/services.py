@@ -1,5 +1,7 @@
 """The processes of `meldflow up`, as a table."""
 
+import os
+import secrets
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -10,12 +12,22 @@ import yaml
 
 from meldflow.flows.serving.site.home import Home
 from meldflow.flows.serving.site.http import answers, ask
-from meldflow.flows.serving.site.settings import FRUGAL, PATIENT, QUIET
+from meldflow.flows.serving.site.settings import (
+    CLIENT_KEY,
+    FRUGAL,
+    LOOPBACK,
+    PATIENT,
+    QUIET,
+    SERVER_KEY,
+)
 from meldflow.models.files import write_atomically
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster.certificates import make, tls
 from meldflow.tasks.cluster.environment import (
     NO_SPINNING,
+    PAGES,
     SAFE_PATH,
+    dask_variables,
     resources_option,
     roles_of_cpu_workers,
     scheduler_environment,
@@ -56,6 +68,8 @@ class Site:
     port: int = 4200
     scheduler_port: int = 8786
     dashboard_port: int = 8787
+    closed: bool = False
+    """Whether everybody has to show a key; so it is wherever others reach it, or one is given."""
     workers: int | None = None
     """CPU workers; None for as many as cores and memory allow."""
     gpus: tuple[str, ...] = field(default_factory=lambda: tuple(visible_gpus()))
@@ -76,14 +90,30 @@ class Site:
         return f"{self.ui}/api"
 
     @property
+    def is_closed(self) -> bool:
+        """Whether the Prefect server asks for a key, and Dask for a certificate."""
+        return self.closed or self.host not in LOOPBACK or SERVER_KEY in os.environ
+
+    @property
+    def key(self) -> str:
+        """What the Prefect server asks for; empty where it is open."""
+        return self.home.key if self.is_closed else ""
+
+    @property
+    def tls(self) -> Mapping[str, str]:
+        """What Dask asks for, as variables; none where it is open."""
+        return dask_variables(tls(self.home.certificates)) if self.is_closed else {}
+
+    @property
     def scheduler(self) -> str:
         """The Dask scheduler."""
-        return f"tcp://{self.contact}:{self.scheduler_port}"
+        scheme = "tls" if self.is_closed else "tcp"
+        return f"{scheme}://{self.contact}:{self.scheduler_port}"
 
     @property
     def dashboard(self) -> str:
-        """The Dask dashboard."""
-        return f"http://{self.contact}:{self.dashboard_port}"
+        """The Dask dashboard, which asks nobody who they are: on this machine alone."""
+        return f"http://127.0.0.1:{self.dashboard_port}"
 
     @property
     def cpu_workers(self) -> int:
@@ -95,6 +125,22 @@ class Site:
         local = Local(kind="local", workers=self.workers, gpus=len(self.gpus))
         return local.worker_count()
 
+    def close(self) -> bool:
+        """Makes key and certificates where they are asked for; gives whether the key is new.
+
+        Raises:
+            UsageError: they cannot be written to the home.
+        """
+        if not self.is_closed:
+            return False
+        make(self.home.certificates)  # anew: nobody has to think of it for a year
+        given = os.environ.get(SERVER_KEY, "")
+        made = not given and not self.home.key
+        if made or given:
+            key = given or f"meldflow:{secrets.token_urlsafe(32)}"
+            write_atomically(self.home.key_file, key.encode(), mode=0o600)
+        return made
+
     def check(self) -> None:
         """Finds out what is wrong before anything is started.
 
@@ -103,14 +149,15 @@ class Site:
         """
         _ = self.cpu_workers
         options = {
-            "--port": self.port,
-            "--scheduler-port": self.scheduler_port,
-            "--dashboard-port": self.dashboard_port,
+            "--port": (self.host, self.port),
+            "--scheduler-port": (self.host, self.scheduler_port),
+            "--dashboard-port": ("127.0.0.1", self.dashboard_port),
         }
-        for option, port in options.items():
-            if list(options.values()).count(port) > 1:
+        ports = [port for _, port in options.values()]
+        for option, (host, port) in options.items():
+            if ports.count(port) > 1:
                 raise UsageError(f"port {port}: {option} and another option both name it")
-            _check_port(self.host, port, option)
+            _check_port(host, port, option)
 
     def write_profile(self) -> None:
         """Tells flows which cluster is theirs."""
@@ -118,6 +165,7 @@ class Site:
             "kind": "address",
             "address": self.scheduler,
             "device": "cuda" if self.gpus else "cpu",
+            "tls": str(self.home.certificates) if self.is_closed else None,
         }
         write_atomically(self.home.profile, yaml.safe_dump(profile).encode())
 
@@ -138,6 +186,7 @@ def prefect_server(site: Site) -> Service:
             # By the browser's own address, since that may be another than ours.
             "PREFECT_SERVER_UI_API_URL": "/api",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            **_shown(site, SERVER_KEY, CLIENT_KEY),
         },
         log=site.home.log("prefect-server"),
         is_ready=lambda: answers(site.api),
@@ -147,11 +196,11 @@ def prefect_server(site: Site) -> Service:
 def dask_scheduler(site: Site) -> Service:
     """Knows the workers and hands out the work."""
     where = ("--host", site.host, "--port", str(site.scheduler_port))
-    dashboard = f"{site.host}:{site.dashboard_port}"
+    dashboard = f"127.0.0.1:{site.dashboard_port}"
     return Service(
         name="dask-scheduler",
         command=(*_PYTHON, "dask", "scheduler", *where, "--dashboard-address", dashboard),
-        environment=scheduler_environment(),
+        environment={**scheduler_environment(), **site.tls},
         log=site.home.log("dask-scheduler"),
         is_ready=lambda: ask(f"{site.dashboard}/health") is not None,
     )
@@ -185,6 +234,7 @@ def prefect_worker(site: Site) -> Service:
             "PREFECT_API_URL": site.api,
             "PREFECT_WORKER_QUERY_SECONDS": "5",
             VARIABLE: str(site.home.profile),
+            **_shown(site, CLIENT_KEY),
         },
         log=site.home.log("prefect-worker"),
         is_ready=lambda: _has_polled(site, name),
@@ -198,14 +248,20 @@ def _worker(site: Site, name: str, roles: tuple[str, ...], devices: str, memory:
         command=(
             *(*_PYTHON, "dask", "worker", site.scheduler, "--name", name, "--host", site.contact),
             *("--nthreads", "1", "--resources", resources_option(roles), "--no-dashboard"),
+            *("--dashboard-address", PAGES),
             *("--memory-limit", str(memory)),
             *("--local-directory", str(site.home.dask)),
         ),
         # The nanny prefers what is in the environment to what Dask's configuration says.
-        environment={**worker_environment(1), "CUDA_VISIBLE_DEVICES": devices},
+        environment={**worker_environment(1), **site.tls, "CUDA_VISIBLE_DEVICES": devices},
         log=site.home.log(f"dask-worker-{name}"),
         is_ready=lambda: name in _workers(site),
     )
+
+
+def _shown(site: Site, *names: str) -> dict[str, str]:
+    """The key by those variables: in an environment others do not see it, in arguments they do."""
+    return dict.fromkeys(names, site.key) if site.key else {}
 
 
 def _workers(site: Site) -> set[str]:
@@ -216,7 +272,7 @@ def _workers(site: Site) -> set[str]:
 
 def _has_polled(site: Site, name: str) -> bool:
     """Whether the Prefect worker has shown itself to the server."""
-    answer = ask(f"{site.api}/work_pools/{POOL}/workers/filter", {"limit": 200})
+    answer = ask(f"{site.api}/work_pools/{POOL}/workers/filter", {"limit": 200}, site.key)
     found = answer.json() if answer else []
     return any(one["name"] == name and one["status"] == "ONLINE" for one in found)
 

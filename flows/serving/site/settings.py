@@ -29,13 +29,16 @@ longer than the silence after which a run is taken for dead (see ``zombies``).""
 
 ALIVE = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
 
+SERVER_KEY, CLIENT_KEY = "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"
+"""What a server asks for, and what a client shows."""
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def no_proxy() -> dict[str, str]:
-    """Keeps whatever asks a server on this machine from asking a proxy for it."""
+def no_proxy(*own: str) -> dict[str, str]:
+    """Keeps whatever asks a server on this machine, or on its ``own`` hosts, from a proxy."""
     hosts = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")).split(",")
-    value = ",".join(filter(None, dict.fromkeys((*hosts, *LOOPBACK))))
+    value = ",".join(filter(None, dict.fromkeys((*hosts, *LOOPBACK, *own))))
     return {"NO_PROXY": value, "no_proxy": value}
 
 

@@ -27,12 +27,24 @@ class Processes:
     stack: contextlib.ExitStack
 
     def worker(
-        self, name: str, resources: str, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        resources: str,
+        environment: Mapping[str, str] | None = None,
+        address: str = "",
     ) -> subprocess.Popen[bytes]:
         """Starts a worker, as ``docs/clusters.md`` says: with one thread per library."""
         environment = worker_environment(1) | dict(environment or {})
         options = ("--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard")
-        arguments = ("worker", self.address, *options, "--name", name, "--resources", resources)
+        arguments = (
+            "worker",
+            address or self.address,
+            *options,
+            "--name",
+            name,
+            "--resources",
+            resources,
+        )
         return self.stack.enter_context(
             _dask(self.folder / f"{name}.log", *arguments, environment=environment)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import importlib.resources
@@ -18,10 +19,13 @@ import yaml
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.cluster import kubernetes
+from meldflow.tasks.cluster.certificates import make, tls, trusting
 from meldflow.tasks.cluster.connection import open_cluster
+from meldflow.tasks.cluster.environment import dask_variables
 from meldflow.tasks.cluster.kubernetes import GpuWorkers, Kubernetes
 from meldflow.tasks.cluster.profile import Adaptive, load_profile
 from tests.paths import ROOT
+from tests.tasks.cluster.processes import scheduler
 
 GROUP = "kubernetes.dask.org"
 KINDS = {"daskclusters": "DaskCluster", "daskworkergroups": "DaskWorkerGroup"}
@@ -30,7 +34,8 @@ KINDS = {"daskclusters": "DaskCluster", "daskworkergroups": "DaskWorkerGroup"}
 def deployed() -> Kubernetes:
     profile = load_profile(str(ROOT / "deploy" / "clusters" / "kubernetes.yaml"))
     assert isinstance(profile, Kubernetes)
-    return profile
+    assert profile.tls == Path("/tls")
+    return profile.model_copy(update={"tls": None})  # certificates that are not here
 
 
 GPU = GpuWorkers(pods=3, threads=4, memory="16Gi", node_selector={"gpu": "a100"})
@@ -68,7 +73,7 @@ def test_the_manifests_are_what_the_operator_describes() -> None:
     profile = with_gpus()
     cluster = profile.cluster_manifest("meldflow-x")
     jsonschema.validate(cluster, schema("daskcluster"))
-    group = {"spec": {"cluster": "meldflow-x", "worker": profile.gpu_workers(GPU)}}
+    group = {"spec": {"cluster": "meldflow-x", "worker": profile.gpu_workers("meldflow-x", GPU)}}
     jsonschema.validate(group, schema("daskworkergroup"))
     wrong = profile.cluster_manifest("meldflow-x")
     wrong["spec"]["worker"]["spec"]["container"] = []
@@ -79,7 +84,7 @@ def test_the_manifests_are_what_the_operator_describes() -> None:
 def test_gpu_pods_take_the_networks() -> None:
     profile = with_gpus()
     cpu = profile.cluster_manifest("x")["spec"]["worker"]
-    gpu = profile.gpu_workers(GPU)
+    gpu = profile.gpu_workers("x", GPU)
     assert (cpu["replicas"], gpu["replicas"]) == (4, 3)
     (cpu_container,), (gpu_container,) = cpu["spec"]["containers"], gpu["spec"]["containers"]
     assert option(cpu_container, "--resources") == "cpu=1"
@@ -93,6 +98,38 @@ def test_gpu_pods_take_the_networks() -> None:
     assert gpu["spec"]["nodeSelector"] == {"gpu": "a100"}
     alone = deployed().cluster_manifest("x")["spec"]["worker"]["spec"]["containers"][0]
     assert option(alone, "--resources") == "cpu=1 model=1"
+
+
+def test_pods_have_the_certificates(tmp_path: Path) -> None:
+    profile = with_gpus().model_copy(update={"tls": Path("/etc/meldflow/tls")})
+    cluster = profile.cluster_manifest("x")
+    jsonschema.validate(cluster, schema("daskcluster"))
+    pods = [cluster["spec"]["scheduler"]["spec"], cluster["spec"]["worker"]["spec"]]
+    pods.append(profile.gpu_workers("x", GPU)["spec"])
+    for pod in pods:
+        assert {"name": "tls", "secret": {"secretName": "meldflow-tls"}} in pod["volumes"]
+        (container,) = pod["containers"]
+        (mount,) = [one for one in container["volumeMounts"] if one["name"] == "tls"]
+        assert (mount["mountPath"], mount["readOnly"]) == ("/etc/meldflow/tls", True)
+        told = {one["name"]: one["value"] for one in container["env"]}
+        assert dask_variables(tls(Path("/etc/meldflow/tls"))).items() <= told.items()
+        address = told.get("DASK_SCHEDULER_ADDRESS")
+        assert address == (None if container["name"] == "scheduler" else "tls://x-scheduler:8786")
+    with pytest.raises(UsageError, match="speaks no TLS; take `adaptive` or `tls` out"):
+        profile.model_copy(
+            update={"adaptive": Adaptive(maximum=9), "gpu": None, "device": "cpu"}
+        ).check()
+
+
+def test_what_asks_the_scheduler_shows_a_certificate(tmp_path: Path) -> None:
+    """Of dask-kubernetes, which knows no TLS: against a scheduler that asks for one."""
+    make(folder := tmp_path / "tls")
+    with scheduler(tmp_path, dask_variables(tls(folder))) as running:
+        address = running.address.replace("tcp", "tls")
+        with trusting(folder):
+            kubernetes._kube_cluster()
+            networking = importlib.import_module("dask_kubernetes.operator.networking")
+            asyncio.run(asyncio.wait_for(networking.wait_for_scheduler_comm(address), 30))
 
 
 def test_the_operator_is_asked_to_scale(monkeypatch: pytest.MonkeyPatch) -> None:

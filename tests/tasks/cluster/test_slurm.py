@@ -144,7 +144,12 @@ def test_the_whole_flow(slurm: Path, tmp_path: Path) -> None:
     )
     state = open_store(str(tmp_path / "store")).state("audio/librosa")
     assert len(state["reason"]) == 12
-    assert len(list(slurm.glob("*.sh"))) == 2
+    scripts = [one.read_text() for one in slurm.glob("*.sh")]
+    assert len(scripts) == 2
+    for script in scripts:
+        assert "--tls-cert" in script
+        assert "tls://127.0.0.1:" in script
+    assert not list((slurm / "logs").glob(".tls-*")), "the run's certificates end with it"
 
 
 def test_what_slurm_says_is_passed_on(slurm: Path) -> None:

@@ -249,3 +249,5 @@ def test_where_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     look = how_to_look("sqlite:////my folder/mlflow.db#/experiments/1/runs/abc")
     assert look == "mlflow ui --backend-store-uri 'sqlite:////my folder/mlflow.db'"
     assert public("http://me:pw@there/x") == "http://there/x"
+    assert public("http://me:p@w@there/x") == "http://there/x"
+    assert public("http://there then me@home") == "http://there then me@home"
