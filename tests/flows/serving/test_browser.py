@@ -226,13 +226,18 @@ def test_a_killed_worker_is_told_wherever_one_looks(served: Served, page: Page) 
     slow = ["audio/librosa.f0=pyin"]
     run = served.start("extract", extraction(data, store, parameters=slow))
     until(lambda: committed_partitions(store) > 0, 120)
-    nanny = next(iter(served.processes("worker")))
+    nanny = served.processes("dask", "worker")[0]
     (worker,) = [one for one in nanny.children() if "spawn_main" in " ".join(one.cmdline())]
     worker.kill()
     until(lambda: "worker lost" in artifact(served, run, "extract-progress")["description"], 60)
 
     show(page, served, f"runs/flow-run/{run}")
-    page.get_by_text(LOSS).first.wait_for()
+    page.get_by_text("Beginning flow run").first.wait_for()
+    page.mouse.move(500, 800)
+    page.mouse.wheel(0, 100_000)  # the page draws the lines of the log that are in sight
+    told = page.get_by_text(LOSS).first
+    told.wait_for()
+    told.scroll_into_view_if_needed()
     picture(page, "loss-log")
     progress = artifact(served, run, "extract-progress")
     show(page, served, f"artifacts/artifact/{progress['id']}")
