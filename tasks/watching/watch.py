@@ -54,7 +54,7 @@ TOLD = 20
 logger = logging.getLogger("meldflow.watching")
 
 STOPPED = "it was stopped"
-STOPPED_SECONDS = 3.0
+STOPPED_SECONDS = 2.0
 """The same where somebody stopped the run, and waits for it to end."""
 
 WORKERS_WORDS = (
