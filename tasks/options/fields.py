@@ -66,9 +66,8 @@ class Options(BaseModel):
 
     @model_validator(mode="after")
     def _within_what_is_allowed(self, info: ValidationInfo) -> Self:
-        if info.context != UNBOUND:
-            for line in refusals(vars(self)):
-                raise UsageError(line)  # no ValueError: it is told as it stands
+        if info.context != UNBOUND and (first := next(refusals(vars(self)), "")):
+            raise UsageError(first)  # no ValueError: it is told as it stands
         return self
 
 

@@ -196,7 +196,7 @@ def prefect_server(site: Site) -> Service:
 def dask_scheduler(site: Site) -> Service:
     """Knows the workers and hands out the work."""
     where = ("--host", site.host, "--port", str(site.scheduler_port))
-    dashboard = f"127.0.0.1:{site.dashboard_port}"
+    dashboard = site.dashboard.removeprefix("http://")
     return Service(
         name="dask-scheduler",
         command=(*_PYTHON, "dask", "scheduler", *where, "--dashboard-address", dashboard),
