@@ -68,7 +68,7 @@ def decode(
             _limited(ears, options), Sound(options, ears, clock.zero, only), clock
         )
         on_card = pictures and options.decoder == NVDEC
-        with kept(eyes if on_card else None, options.max_pixels) as card:
+        with kept(eyes if on_card else None, options) as card:
             seen = _unusable(eyes, Reason.NO_VIDEO, wanted=pictures) or Track(
                 _limited(eyes, options), Pictures(options, eyes, clock.zero), clock, card
             )
@@ -172,4 +172,5 @@ def _limited(stream: Any, options: DecodeOptions) -> Any:
     context.thread_count = 1
     if stream.type == "video":
         context.options = codec_options(options.max_pixels)
+        context.skip_frame = options.skipped
     return stream

@@ -61,7 +61,7 @@ def video_facts(stream: Any, track: Track[Pictures] | Missing | None = None) -> 
         rotation=90 * pictures.turns,
         mirrored=pictures.mirrored,
         interlaced=pictures.interlaced,
-        frames_decoded=track.frames,
+        frames_decoded=track.frames if pictures.all else max(track.frames, track.packets),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meldflow.models.clips.choice import too_long
-from meldflow.models.clips.options import MAX_ASPECT, DecodeOptions
+from meldflow.models.clips.options import EVERY, MAX_ASPECT, DecodeOptions
 from meldflow.models.clips.pixels import entropy, luma, orientation, rgb, upright
 from meldflow.models.schema.media import Missing, Reason, Video
 
@@ -27,6 +27,8 @@ class Pictures:
         """
         self._options = options
         self._stream = stream
+        self.all = options.candidates == EVERY
+        """Whether every frame is fed, none passed over."""
         self._zero = zero
         self._aspect = 1.0
         """Width of the first frame's pixels over their height."""

@@ -9,12 +9,13 @@ import contextlib
 import functools
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import av
 from av.codec.hwaccel import HWAccel
 
 from meldflow.models.clips.container import codec_options
+from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.clips.pixels import orientation
 
 _CODECS = {"h264"}
@@ -76,7 +77,7 @@ class Nvdec:
 
 
 @contextlib.contextmanager
-def kept(stream: Any, max_pixels: int) -> Iterator[Nvdec | None]:
+def kept(stream: Any, options: DecodeOptions) -> Iterator[Nvdec | None]:
     """A decoder of the card for ``stream``, for the block; None where there is none for it.
 
     It is kept from clip to clip: a new one takes 60 ms, and half a second where 14 processes make
@@ -84,13 +85,19 @@ def kept(stream: Any, max_pixels: int) -> Iterator[Nvdec | None]:
 
     Args:
         stream: an ``av`` video stream, or None.
-        max_pixels: of a picture.
+        options: how to decode.
     """
     header = stream.codec_context if stream is not None else None
     if header is None or header.codec.canonical_name not in _CODECS:
         yield None
         return
-    kind = (header.codec.canonical_name, header.width, header.height, max_pixels)
+    kind = (
+        header.codec.canonical_name,
+        header.width,
+        header.height,
+        options.max_pixels,
+        options.skipped,
+    )
     context = _context(*kind)
     if context is None:
         yield None
@@ -109,7 +116,9 @@ def kept(stream: Any, max_pixels: int) -> Iterator[Nvdec | None]:
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _context(codec: str, _width: int, _height: int, max_pixels: int) -> Any:
+def _context(
+    codec: str, _width: int, _height: int, max_pixels: int, skipped: Literal["DEFAULT", "NONREF"]
+) -> Any:
     """A decoder for streams of one kind; None where this process has no card."""
     try:
         context = av.CodecContext.create(codec, "r", hwaccel=_card())
@@ -118,6 +127,7 @@ def _context(codec: str, _width: int, _height: int, max_pixels: int) -> Any:
         return None
     context.thread_count = 1
     context.options = codec_options(max_pixels)
+    context.skip_frame = skipped
     return context
 
 

@@ -1,13 +1,17 @@
 """How clips are decoded."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 MAX_ASPECT = 16.0
 """Longer side of a picture over its shorter one; scaling one beyond would blow up the longer."""
 
 CPU, NVDEC = DECODERS = ("cpu", "nvdec")
 """What decodes pictures: FFmpeg's own decoders, or a GPU's where it has one for the stream."""
+
+
+EVERY, REFERENCE = CANDIDATES = ("all", "reference")
+"""Pictures that are scored: every one, or only those that another is coded from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +36,16 @@ class DecodeOptions:
     decoder: str = CPU
     """A name in ``DECODERS``; part of the key where it is not the CPU, since a card does not tell
     of all damage that it meets."""
+    candidates: str = EVERY
+    """A name in ``CANDIDATES``; part of the key where it is not all. Pictures that nothing refers
+    to can be passed over for half the time or less, and are never chosen then."""
     version: int = 3
     """Raised by the author when the same options give other values."""
+
+    @property
+    def skipped(self) -> Literal["DEFAULT", "NONREF"]:
+        """What FFmpeg's decoders are told to pass over, in its words."""
+        return "DEFAULT" if self.candidates == EVERY else "NONREF"
 
     @property
     def audio_parameters(self) -> dict[str, Any]:
@@ -61,6 +73,7 @@ class DecodeOptions:
             "short_side": self.short_side,
             "strict": self.strict,
             **({} if self.decoder == CPU else {"decoder": self.decoder}),
+            **({} if self.candidates == EVERY else {"candidates": self.candidates}),
         }
 
     @property

@@ -84,6 +84,8 @@ class Track(Generic[S]):
     encrypted: bool = False
     until_key: bool = False
     frames: int = 0
+    packets: int = 0
+    """Of a picture each, decoded or passed over without an error."""
 
     @property
     def done(self) -> bool:
@@ -94,9 +96,11 @@ class Track(Generic[S]):
         """Decode one packet, or what the decoder still holds if it is empty."""
         if self.done or self._skips(packet):
             return
+        pictured = bool(packet.size) and not packet.is_discard  # a card's decoder empties it
         try:
             for frame in self.card.decode(packet) if self.card else packet.decode():
                 self._feed(frame)
+            self.packets += pictured
         except av.FFmpegError as error:
             self.errors.append(line(error))
             self.until_key = self.stream.type == "video"

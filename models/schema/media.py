@@ -69,7 +69,7 @@ class Video:
     entropy: NDArray[np.float32]
     """Shannon entropy of each chosen frame's 256-bin luma histogram, bits, shape (n_chosen,)."""
     n_frames: int
-    """Frames decoded in all."""
+    """Frames decoded in all, without those passed over."""
     curve_timestamp: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     """When every decoded frame is shown, seconds from the clip's start, shape (n_frames,)."""
     curve_entropy: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -164,7 +164,7 @@ class VideoFacts(StreamFacts):
     frames_declared: int = 0
     """Frames by the header, those that an edit list hides included; 0 where it does not say."""
     frames_decoded: int = -1
-    """-1 until it is decoded."""
+    """Those passed over included (``DecodeOptions.candidates``); -1 until it is decoded."""
 
     def _lost(self) -> str:
         if self.frames_decoded < 0:

@@ -41,6 +41,7 @@ def wanted_extractors(options: ExtractOptions) -> tuple[Extractor, ...]:
             "strict": options.strict,
             "max_seconds": options.max_seconds,
             "decoder": options.decoder,
+            "candidates": options.candidates,
         },
     )
     return tuple(

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
-from meldflow.models.clips.options import CPU, DECODERS
+from meldflow.models.clips.options import CANDIDATES, CPU, DECODERS, EVERY
 from meldflow.models.extractors import registry
 from meldflow.models.running.computing import AUTO, BACKENDS, PRECISIONS
 from meldflow.models.schema.errors import UsageError
@@ -103,6 +103,9 @@ class ExtractOptions(Options):
     decoder: Annotated[str, OneOf(DECODERS)] = CPU
     """What decodes the pictures; nvdec: the video decoder of a GPU that the worker sees, where it
     has one for the stream. It is part of the key."""
+    candidates: Annotated[str, OneOf(CANDIDATES)] = EVERY
+    """Pictures to choose the frames from; reference: only those that other pictures are coded
+    from, which takes less time and gives other frames. It is part of the key."""
     retry_failed: Annotated[tuple[WhyFailed, ...], Cli(metavar="[REASON…]")] = Field(
         (), title="Try failures again"
     )

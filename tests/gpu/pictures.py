@@ -5,6 +5,7 @@ Without a GPU, FFmpeg's own decoder is kept from clip to clip in its place.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,10 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return streams
 
 
-def alike(clip: Path) -> bool:
+def alike(clip: Path, options: DecodeOptions | None = None) -> bool:
     """Whether there are pictures, after both were found to make the same of them."""
-    card, cpu = decode(clip, OPTIONS), decode(clip)
+    cpu = decode(clip, options)
+    card = decode(clip, replace(options, decoder=NVDEC) if options else OPTIONS)
     assert str(card.video_facts) == str(cpu.video_facts)
     if isinstance(cpu.video, Missing) or isinstance(card.video, Missing):
         assert card.video == cpu.video

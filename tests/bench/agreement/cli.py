@@ -89,3 +89,24 @@ def pitch(
     from tests.bench.pitch.measure import pitch as measure
 
     shown("pitch", as_json, partial(measure, places or ()))
+
+
+@bench_commands.command(
+    epilog=example(
+        "python -m tests.bench candidates", "python -m tests.bench candidates my-clips --json"
+    )
+)
+def candidates(
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Clips, or folders of them; by default, real clips.", metavar="PLACES"),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="Of ResNet-50: pretrained, random or a path.")
+    ] = "random",
+    as_json: Json = False,
+) -> None:
+    """What choosing among fewer frames saves and changes (`--candidates reference`)."""
+    from tests.bench.agreement.candidates import candidates as measure
+
+    shown("candidates", as_json, partial(measure, places or (), weights=weights))

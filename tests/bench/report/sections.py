@@ -91,6 +91,15 @@ SECTIONS: Sequence[Section] = (
         "anywhere in it and no more at a seam.",
     ),
     Section(
+        name="candidates",
+        title="Fewer frames to choose from",
+        figures=("clips", "medians"),
+        about="`--candidates reference` passes over pictures that no other is coded from. `same` "
+        "is the share of the frames that are chosen either way, `cosine` that of the means over "
+        "the chosen frames' features, `chance` that of two different clips. CPU of decoding and "
+        "choosing, without the sound. Clips in which nothing is passed over are left out.",
+    ),
+    Section(
         name="pitch",
         title="Pitch",
         figures=("pitch", "contours", "cpu_ms_per_second"),

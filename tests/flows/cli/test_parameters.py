@@ -46,6 +46,7 @@ EXTRACTION: dict[str, tuple[str, Any]] = {
     "backend": ("--backend torch", "torch"),
     "precision": ("--precision bf16", "bf16"),
     "decoder": ("--decoder nvdec", "nvdec"),
+    "candidates": ("--candidates reference", "reference"),
     "retry_failed": ("--retry-failed timeout crashed", ("timeout", "crashed")),
     "max_failure_rate": ("--max-failure-rate 0.5", 0.5),
     "fixes": ("--no-fixes", False),
