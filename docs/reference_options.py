@@ -18,15 +18,23 @@ from meldflow.models.extractors import registry
 def page() -> str:
     """The page, commands in the order of the help."""
     lines = ["# Commands and options", ""]
-    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     group = ""
-    for name, command in commands.items():
+    for name, command in commands(typer.main.get_command(app)):
         if command.rich_help_panel != group:
             group = command.rich_help_panel
             lines += [f"## {group}", ""]
         lines += [f"### meldflow {name}", "", command.help or "", "", *_options(command)]
         lines += ["```console", *re.findall(r"`(meldflow [^`]*)`", command.epilog or ""), "```", ""]
     return "\n".join([*lines, *_extractors()])
+
+
+def commands(below: Any, *words: str) -> Iterator[tuple[str, Any]]:
+    """What is typed → a command, of all below one; a group of commands is none itself."""
+    for name, command in below.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *words, name)
+        else:
+            yield " ".join((*words, name)), command
 
 
 def _options(command: Any) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and what tells one file's bytes from another's."""
 
 import contextlib
+import functools
 import hashlib
 import os
 import tempfile
@@ -14,6 +15,22 @@ def checksum(path: str) -> bytes | None:
             with Path(path).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").digest()
     return None
+
+
+def digest(file: Path) -> str:
+    """SHA-256 of a file's bytes in hexadecimal digits, kept for as long as it is not changed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    facts = file.stat()
+    return _digest(str(file), facts.st_size, facts.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: str, size: int, mtime_ns: int) -> str:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> Path:

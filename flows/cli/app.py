@@ -41,6 +41,8 @@ class Answer:
     show: Callable[[Any], None]
     to_json: Callable[[Any], Any] = lambda found: found
     """The values that JSON gets of it; by default itself."""
+    code: int = 0
+    """Exit code: 1 where what was found is not well."""
 
     def give(self, *, as_json: bool) -> None:
         """Prints it."""
@@ -64,8 +66,8 @@ _AS_JSON = inspect.Parameter(
 )
 
 
-def command(panel: str, *examples: str) -> Callable[[Command], Command]:
-    """Makes a function a command, in a panel of the help, with examples.
+def command(panel: str, *examples: str, group: typer.Typer = app) -> Callable[[Command], Command]:
+    """Makes a function a command, in a panel of the help or in a group, with examples.
 
     Models among its arguments become options; where it gives an ``Answer``, there is ``--json``.
     """
@@ -78,8 +80,9 @@ def command(panel: str, *examples: str) -> Callable[[Command], Command]:
         def run(**given: Any) -> None:
             if answer := typed(**given):
                 answer.give(as_json=given["as_json"])
+                raise typer.Exit(answer.code)
 
-        app.command(rich_help_panel=panel, epilog=example(*examples))(run)
+        group.command(rich_help_panel=panel, epilog=example(*examples))(run)
         return function
 
     return register

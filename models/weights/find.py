@@ -5,15 +5,16 @@ before any work is handed out, and loads neither torch nor transformers; the ext
 what it found. Nothing ever goes from ``pretrained`` to ``random`` by itself.
 """
 
-import functools
-import hashlib
 import json
+import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from meldflow.models.files import digest
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import Weights
+from meldflow.models.weights.shared import HOW, VARIABLE, find_shared
 from meldflow.models.weights.sources import PLACES, PublishedModel
 
 NO_WEIGHTS = Weights(kind="none", revision="none")
@@ -23,18 +24,19 @@ _SEED = 0
 _SUFFIXES = (".pth", ".pt", ".safetensors", ".bin")
 
 
-def find(source: PublishedModel, wanted: str, *, download: bool = True) -> Weights:
+def find(source: PublishedModel, wanted: str, *, filling: bool = False) -> Weights:
     """The weights that ``wanted`` names for the model of ``source``.
 
-    ``pretrained`` looks into the installed package, the hub's cache and torch's cache, and
-    downloads if they have nothing (not where ``HF_HUB_OFFLINE`` is set). The revision of
-    weights from a file is the start of the SHA-256 of its bytes, so the same weights have
-    the same key wherever they came from; that of random weights is their seed.
+    ``pretrained`` looks into the folder that ``MELDFLOW_WEIGHTS`` names; without one, into the
+    installed package, the hub's cache and torch's cache, and downloads if they have nothing (not
+    where ``HF_HUB_OFFLINE`` is set). The revision of weights from a file is the start of the
+    SHA-256 of its bytes, so the same weights have the same key wherever they came from; that of
+    random weights is their seed.
 
     Args:
         source: the model.
         wanted: ``pretrained``, ``random`` or the path of a checkpoint.
-        download: whether the network may be used.
+        filling: for that folder, in which it is then not looked for.
 
     Raises:
         UsageError: there are none, or they are damaged or of another architecture.
@@ -43,21 +45,20 @@ def find(source: PublishedModel, wanted: str, *, download: bool = True) -> Weigh
         return Weights(kind="random", revision=f"random-{_SEED}", model=source.model)
     if wanted != "pretrained":
         return _described(source, "folder", _from_path(source, Path(wanted).expanduser()))
+    folder = os.environ.get(VARIABLE)
+    if folder and not filling:
+        return _described(source, "pretrained", find_shared(source, Path(folder).absolute()))
     looked = []
     for place, look in PLACES.items():
-        if place == "download" and not download:
-            continue
         found, where = look(source)
         if found is not None:
             return _described(source, "pretrained", found)
         if where:
             looked.append(f"{place} ({where})")
-    get = f"`hf download {source.model}`" if source.hub else f"download {source.url}"
     raise UsageError(
         f"no pretrained weights of {source.model}; looked in: {'; '.join(looked)}. "
-        f"To get them: {get} on a connected machine, and either copy its cache here or give "
-        "the path of the checkpoint as weights. weights=random runs the same network "
-        "untrained: its features mean nothing."
+        f"To have them here, {HOW}. "
+        "weights=random runs the same network untrained: its features mean nothing."
     )
 
 
@@ -71,7 +72,7 @@ def check(weights: Weights) -> Path:
     """
     file = Path(weights.location)
     if not file.is_file():
-        raise UsageError(f"{weights.model}: no weights at {file} on this machine")
+        raise UsageError(f"{weights.model}: no weights at {file} on this machine; {HOW}")
     revision = _revision(file)
     if revision != weights.revision:
         raise UsageError(
@@ -93,9 +94,11 @@ def _described(source: PublishedModel, kind: str, file: Path) -> Weights:
                 pass
         except SafetensorError as error:
             raise UsageError(f"{source.model}: {file} is damaged: {error}") from error
-    revision = _revision(file)
-    if kind == "pretrained" and source.digest and not revision.startswith(source.digest):
-        raise UsageError(f"{source.model}: {file} is damaged, its SHA-256 starts {revision}")
+    revision, digits, stored = _revision(file), digest(file), file.resolve()
+    # The hub's cache calls a file by its digest.
+    expected = source.digest or (stored.name if len(stored.name) == len(digits) else "")
+    if kind == "pretrained" and not digits.startswith(expected):
+        raise UsageError(f"{source.model}: {stored} is damaged, its SHA-256 starts {revision}")
     return Weights(kind=kind, revision=revision, location=str(file), model=source.model)
 
 
@@ -138,11 +141,4 @@ def _from_path(source: PublishedModel, path: Path) -> Path:
 
 
 def _revision(file: Path) -> str:
-    facts = file.stat()
-    return _digest(str(file), facts.st_size, facts.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=64)
-def _digest(path: str, size: int, mtime_ns: int) -> str:
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:12]
+    return digest(file)[:12]

@@ -81,7 +81,7 @@ class Kubernetes(Profile):
         (), description="Where data set and store are, unless the store is on S3."
     )
     environment: dict[str, str] = Field(
-        default_factory=dict, description="Further variables of the workers, e.g. HF_HOME."
+        default_factory=dict, description="Further variables of the workers."
     )
     secrets: tuple[str, ...] = Field(
         (), description="Secrets whose entries become variables, e.g. the store's credentials."
@@ -196,7 +196,13 @@ class Kubernetes(Profile):
         return manifest
 
     def _pod(self, container: dict[str, Any]) -> dict[str, Any]:
-        spec: dict[str, Any] = {"containers": [container], "volumes": []}
+        # The *restricted* profile; the user is the image's, and volumes are its group's.
+        container["securityContext"] = {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        who = {"runAsNonRoot": True, "fsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
+        spec: dict[str, Any] = {"containers": [container], "volumes": [], "securityContext": who}
         if self.tls:
             variables = dask_variables(tls(self.tls))
             container["env"] += [{"name": k, "value": v} for k, v in variables.items()]

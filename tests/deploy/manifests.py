@@ -64,3 +64,23 @@ def pods(objects: list[Manifest]) -> Iterator[tuple[Manifest, Manifest]]:
             yield one, one["spec"]
         elif "template" in one.get("spec", {}):
             yield one, one["spec"]["template"]["spec"]
+
+
+def restricted(spec: Manifest) -> list[str]:
+    """Which rules of the *restricted* profile a pod breaks."""
+    pod = spec.get("securityContext", {})
+    broken = [name for name in ("hostNetwork", "hostPID", "hostIPC") if spec.get(name)]
+    if pod.get("seccompProfile", {}).get("type") not in ("RuntimeDefault", "Localhost"):
+        broken.append("seccompProfile")
+    if pod.get("runAsNonRoot") is not True or pod.get("runAsUser") == 0:
+        broken.append("runAsNonRoot")
+    for one in spec["containers"] + spec.get("initContainers", []):
+        own = one.get("securityContext", {})
+        if own.get("allowPrivilegeEscalation") is not False:
+            broken.append(f"{one['name']}: allowPrivilegeEscalation")
+        if own.get("capabilities") != {"drop": ["ALL"]}:
+            broken.append(f"{one['name']}: capabilities")
+        if own.get("privileged") or own.get("runAsUser") == 0:
+            broken.append(f"{one['name']}: privileged")
+    allowed = {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
+    return broken + [v["name"] for v in spec.get("volumes", ()) if not allowed & set(v)]

@@ -17,8 +17,15 @@ from prefect.settings.models.root import Settings
 from sqlalchemy import make_url
 
 from meldflow.flows.serving.site.settings import CLIENT_KEY, SERVER_KEY
+from meldflow.models.weights.shared import VARIABLE
 from meldflow.tasks.cluster.certificates import tls
-from meldflow.tasks.cluster.environment import dask_variables, worker_environment
+from meldflow.tasks.cluster.environment import (
+    dask_variables,
+    scheduler_environment,
+    worker_environment,
+)
+from meldflow.tasks.cluster.kubernetes import Kubernetes
+from meldflow.tasks.cluster.profile import load_profile
 from tests.paths import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -108,37 +115,79 @@ def test_command_lines_are_known(line: tuple[str, ...]) -> None:
 
 
 def test_every_worker_has_its_environment() -> None:
-    expected = worker_environment(1)
-    file = DEPLOY / "kubernetes" / "cpu" / "worker.env"
-    settings = [line for line in file.read_text().splitlines() if not line.startswith("#")]
-    in_kubernetes = dict(line.split("=", 1) for line in settings)
     found = 0
     for file in FILES:
         for one in containers(documents(file)):
             line = one.get("command") or one.get("args") or []
             if line[:2] == ["dask", "worker"]:
-                assert expected.items() <= (one.get("environment") or in_kubernetes).items()
-                assert (
-                    "environment" in one
-                    or {"configMapRef": {"name": "dask-worker"}} in one["envFrom"]
-                )
+                assert worker_environment(1).items() <= variables(one).items()
                 assert line[line.index("--nthreads") + 1] == "1"
                 assert "--resources" in line
                 found += 1
     assert found == 4
 
 
+def variables(container: dict[str, Any]) -> dict[str, str]:
+    """What a container of compose or of Kubernetes is started with, secrets apart."""
+    if "environment" in container:
+        return dict(container["environment"])
+    folder = DEPLOY / "kubernetes" / "cpu"
+    (generated,) = (one["configMapGenerator"] for one in documents(folder / "kustomization.yaml"))
+    files = {one["name"]: folder / one["envs"][0] for one in generated if "envs" in one}
+    found: dict[str, str] = {}
+    for source in container.get("envFrom", ()):
+        if "configMapRef" in source:
+            text = files[source["configMapRef"]["name"]].read_text()
+            found |= dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
+    return found | {one["name"]: one.get("value", "") for one in container.get("env", ())}
+
+
+def test_every_scheduler_has_its_environment() -> None:
+    """That of `up`: a task that kills its worker is tried once more, no oftener."""
+    found = [
+        variables(one)
+        for file in FILES
+        for one in containers(documents(file))
+        if (one.get("command") or one.get("args") or [])[:2] == ["dask", "scheduler"]
+    ]
+    assert len(found) == 2
+    for one in found:
+        assert scheduler_environment().items() <= one.items()
+
+
+def test_weights_are_fetched_once_and_then_only_read() -> None:
+    """Those who run the networks see them where the flow finds them."""
+    (compose,) = documents(DEPLOY / "compose.yaml")
+    services, volume = compose["services"], "${MELDFLOW_WEIGHTS:-weights}:/weights"
+    assert services["weights"]["command"] == ["meldflow", "weights", "fetch", "/weights"]
+    assert services["weights"]["volumes"] == [volume]
+    for name in ("cpu-worker", "gpu-worker", "prefect-worker"):
+        assert f"{volume}:ro" in services[name]["volumes"]
+    pods = [one for file in FILES[1:] for one in containers(documents(file))]
+    mount = {"name": "weights", "mountPath": "/weights", "readOnly": True}
+    assert sum(mount in one.get("volumeMounts", ()) for one in pods) == len(
+        [one for one in pods if one["name"] == "worker"]
+    )
+    profile = load_profile(str(DEPLOY / "clusters" / "kubernetes.yaml"))
+    assert isinstance(profile, Kubernetes)
+    assert ("/weights", True) in {(one.path, one.read_only) for one in profile.volumes}
+    flows = [one for one in pods if one.get("args", ())[:2] == ["prefect", "worker"]]
+    for one in (services["prefect-worker"], *flows):
+        assert variables(one)[VARIABLE] == "/weights"
+    assert len(flows) == 1
+
+
 def test_services_of_compose_wait_for_what_they_need() -> None:
     (compose,) = documents(DEPLOY / "compose.yaml")
     services = compose["services"]
-    once = {"certificates", "deployments"}
+    once = {"certificates", "deployments", "weights"}
     for name, service in services.items():
         assert "healthcheck" in service or name in once
         for needed, how in service.get("depends_on", {}).items():
             is_once = how["condition"] == "service_completed_successfully"
             assert is_once if needed in once else "healthcheck" in services[needed]
         for mount in service["volumes"]:
-            source = mount.partition(":")[0]
+            source = re.sub(r"\$\{\w+:-(\w+)\}", r"\1", mount).partition(":")[0]
             assert source.startswith("$") or source in compose["volumes"]
     profile = yaml.safe_load(compose["configs"]["cluster"]["content"])
     assert profile["address"] in services["cpu-worker"]["command"]

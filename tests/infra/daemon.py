@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 STOP_SECONDS = 60
+
+
+def program(name: str, package: str) -> str:
+    """Where a program of one of Debian's packages is; without it, the test is skipped."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"no {name}: apt-get install {package}")
+    return found
 
 
 def output(

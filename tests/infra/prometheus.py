@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx
-import pytest
 
 from meldflow.flows.serving.site.http import ask
-from tests.infra.daemon import daemon
+from tests.infra.daemon import daemon, program
 from tests.paths import ROOT
 from tests.proxy import free_port
 from tests.rig import wait_until
@@ -47,14 +45,6 @@ class Prometheus:
         return list(answer.json()["data"]["activeTargets"])
 
 
-def program(name: str) -> str:
-    """Where one of Prometheus' programs is; without it, the test is skipped."""
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"no {name}: apt-get install prometheus")
-    return found
-
-
 @contextlib.contextmanager
 def open_prometheus(folder: Path, scheduler: str) -> Iterator[Prometheus]:
     """Scrapes the page of a scheduler, an address and port, until the block ends."""
@@ -62,7 +52,11 @@ def open_prometheus(folder: Path, scheduler: str) -> Iterator[Prometheus]:
     file, text = folder / "prometheus.yml", CONFIGURATION.read_text()
     assert text.count(SHIPPED) == 1
     file.write_text(text.replace(SHIPPED, scheduler))
-    command = [program("prometheus"), f"--config.file={file}", f"--web.listen-address={own}"]
+    command = [
+        program("prometheus", "prometheus"),
+        f"--config.file={file}",
+        f"--web.listen-address={own}",
+    ]
     with daemon([*command, f"--storage.tsdb.path={folder / 'series'}"], folder):
         running = Prometheus(url=f"http://{own}")
         wait_until(lambda: ask(f"{running.url}/-/ready") is not None, 60, "Prometheus is ready")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.infra.daemon import output
+from tests.infra.daemon import output, program
 from tests.rig import wait_until
 
 MANAGER = Path("/lib/systemd/systemd")
@@ -49,18 +48,12 @@ class Manager:
         return self.ask("show", "--value", "--property", name, unit)
 
 
-def program(name: str) -> str:
-    """Where one of systemd's programs is; without it, the test is skipped."""
-    found = shutil.which(name)
-    if found is None or not MANAGER.exists():
-        pytest.skip(f"no {name}: apt-get install systemd")
-    return found
-
-
 @contextlib.contextmanager
 def open_manager(folder: Path, **variables: str) -> Iterator[Manager]:
     """Starts the manager of a user whose home is a folder; its units have the variables, too."""
-    program("systemctl")
+    program("systemctl", "systemd")
+    if not MANAGER.exists():
+        pytest.skip(f"no {MANAGER}: apt-get install systemd")
     if os.geteuid() != 0:
         pytest.skip("a machine of its own is made for systemd by root alone")
     runtime = folder / "runtime"

@@ -50,14 +50,15 @@ def image(podman: Podman) -> str:
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """A data set, and room for stores of a user, and of the others in the group."""
+    """A data set, and room for weights and for stores of a user, and of the others in the group."""
     with tempfile.TemporaryDirectory(prefix="image-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         synthesise(folder / "data", dialogues=3, seed=3)
-        (folder / "store").mkdir()
-        (folder / "store").chmod(0o775)
-        os.chown(folder / "store", 1000, 1000)
+        for name in ("store", "weights"):
+            (folder / name).mkdir()
+            (folder / name).chmod(0o775)
+            os.chown(folder / name, 1000, 1000)
         yield folder
 
 
@@ -108,7 +109,11 @@ def test_an_extraction_on_a_read_only_root(
     assert "Read-only file system" in refused[1]
     options = (*command.RANDOM, *(() if user == "1000" else ("--only", "text/minilm")))
     extract = ("meldflow", "extract", "/data", "--store", f"/store/{user}", *options)
-    podman.run(image, *extract, options=place, minutes=10)
+    shared = (*place, f"--volume={folder}/weights:/weights")
+    fill = ("meldflow", "weights", "fetch", "/weights", "--only", "text/minilm")
+    podman.run(image, *fill, options=shared)
+    alone = (*place, f"--volume={folder}/weights:/weights:ro", "--env=MELDFLOW_WEIGHTS=/weights")
+    podman.run(image, *extract, options=alone, minutes=10)
     # The documented environment agrees with it, on each row and on the store's format.
     where = (folder / "data", "--store", folder / "store" / user)
     plan = json.loads(command.run("plan", *where, *options, "--json", cwd=folder).stdout)

@@ -22,7 +22,8 @@ from meldflow.storage import open_store
 from tests import fragile
 from tests.flows import command
 from tests.flows.servers import dask
-from tests.infra.prometheus import CONFIGURATION, Answer, Prometheus, open_prometheus, program
+from tests.infra.daemon import program
+from tests.infra.prometheus import CONFIGURATION, Answer, Prometheus, open_prometheus
 from tests.paths import IMPORTS, ROOT
 from tests.rig import committed, texts, wait_until, write_dataset
 
@@ -73,7 +74,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     store = str(folder / "store")
     only = [part for one in fragile.EXTRACTORS for part in ("--only", one.spec.name)]
     options = ("--partition", "8", "--batch", "2", "--max-failure-rate", "0.2", "--json")
-    program("prometheus")
+    program("prometheus", "prometheus")
     with mock.patch.dict(os.environ, {"PYTHONPATH": known}), dask(folder) as cluster:
         page = cluster.metrics.removesuffix("/metrics").removeprefix("http://")
         wait_until(lambda: ask(cluster.metrics) is not None, 90, "the scheduler serves metrics")
@@ -134,7 +135,7 @@ def _failures(store: str) -> Counter[tuple[str, str]]:
 
 def test_the_configuration_is_valid() -> None:
     done = subprocess.run(
-        [program("promtool"), "check", "config", CONFIGURATION],
+        [program("promtool", "prometheus"), "check", "config", CONFIGURATION],
         capture_output=True,
         text=True,
         check=False,

@@ -95,6 +95,10 @@ def served(folder: Path) -> Iterator[str]:
 
 
 class TestFind:
+    @pytest.fixture(autouse=True)
+    def _offline(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
     def test_random_names_its_seed(self) -> None:
         found = find(source(ResNet50), "random")
         assert found == Weights(
@@ -102,7 +106,7 @@ class TestFind:
         )
 
     def test_pretrained_minilm_is_the_published_file(self) -> None:
-        found = find(source(MiniLM), "pretrained", download=False)
+        found = find(source(MiniLM), "pretrained")
         assert (found.kind, found.revision) == ("pretrained", "53aa51172d14")
 
     def test_same_bytes_same_revision(self, text_folder: Path, tmp_path: Path) -> None:
@@ -120,21 +124,20 @@ class TestFind:
             url="https://localhost/nothing.pth",
         )
         with pytest.raises(UsageError) as caught:
-            find(nobody, "pretrained", download=False)
+            find(nobody, "pretrained")
         message = str(caught.value)
         for part in (
             "nobody/nothing",
             "package no_such_package",
             "hub cache (",
             "torch cache (",
-            "hf download nobody/nothing",
+            "meldflow weights fetch FOLDER",
             "weights=random",
         ):
             assert part in message
         assert "\n" not in message
 
-    def test_offline_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    def test_offline_is_said(self) -> None:
         nobody = PublishedModel(model="nobody/nothing", files=("model.safetensors",), hub=True)
         with pytest.raises(UsageError, match="not tried, HF_HUB_OFFLINE is set"):
             find(nobody, "pretrained")
@@ -145,9 +148,9 @@ class TestFind:
         file.parent.mkdir(parents=True)
         file.write_bytes(b"other bytes")
         with pytest.raises(UsageError, match=r"resnet50-11ad3fa6\.pth is damaged"):
-            find(source(ResNet50), "pretrained", download=False)
+            find(source(ResNet50), "pretrained")
         known = replace(source(ResNet50), digest="")
-        assert find(known, "pretrained", download=False).location == str(file)
+        assert find(known, "pretrained").location == str(file)
 
     def test_download_into_the_torch_cache(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -187,7 +190,7 @@ class TestFind:
         (tmp_path / "models--someone--minilm" / "refs" / "main").write_text("abc")
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
         cached = replace(source(MiniLM), model="someone/minilm", package=None)
-        found = find(cached, "pretrained", download=False)
+        found = find(cached, "pretrained")
         assert found.location == str(snapshot / "model.safetensors")
         assert found.revision == "53aa51172d14"
 

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import importlib.resources
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ from meldflow.tasks.cluster.connection import open_cluster
 from meldflow.tasks.cluster.environment import dask_variables
 from meldflow.tasks.cluster.kubernetes import GpuWorkers, Kubernetes
 from meldflow.tasks.cluster.profile import Adaptive, load_profile
+from tests.deploy.manifests import FOLDER, kustomization, named, restricted
 from tests.paths import ROOT
 from tests.tasks.cluster.processes import scheduler
 
@@ -98,6 +100,20 @@ def test_gpu_pods_take_the_networks() -> None:
     assert gpu["spec"]["nodeSelector"] == {"gpu": "a100"}
     alone = deployed().cluster_manifest("x")["spec"]["worker"]["spec"]["containers"][0]
     assert option(alone, "--resources") == "cpu=1 model=1"
+
+
+@pytest.mark.parametrize("folder", [None, Path("/tls")])
+def test_pods_keep_to_the_restricted_profile(folder: Path | None) -> None:
+    """Which the namespace enforces: with the user of the image, whose group the volumes get."""
+    profile = with_gpus().model_copy(update={"tls": folder})
+    cluster = profile.cluster_manifest("x")["spec"]
+    for pod in (cluster["scheduler"], cluster["worker"], profile.gpu_workers("x", GPU)):
+        assert restricted(pod["spec"]) == []
+        (user,) = re.findall(r"^USER (\d+):\1$", (ROOT / "deploy" / "Dockerfile").read_text(), re.M)
+        assert pod["spec"]["securityContext"]["fsGroup"] == int(user)
+    (namespace,) = [one for one in named(FOLDER / "operator") if one["kind"] == "Namespace"]
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert "patches" not in kustomization(FOLDER / "operator")
 
 
 def test_pods_have_the_certificates(tmp_path: Path) -> None:
