@@ -1,15 +1,15 @@
 """One fit: the inputs of a network, the network, the SVM behind it, and what they are worth.
 
-Inputs are prepared once for all seeds.
+None needs another, so they may be done anywhere, in any order.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meldflow.models.files import write_atomically
-from meldflow.models.judging.protocols import Division, Ledger, Protocol
+from meldflow.models.judging.protocols import Division, Ledger, Protocol, divide
 from meldflow.models.judging.records import Judgement
 from meldflow.models.judging.table import FeatureTable
+from meldflow.models.networks.common import Layer
+from meldflow.models.running.hardware import Hardware, describe_hardware
 from meldflow.models.training.networks import Config, module_of, name_of
 from meldflow.models.training.result import Attention, SeedResult
 
@@ -39,36 +41,108 @@ def unwatched(what: str, total: int, unit: str) -> AbstractContextManager[Callab
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """One fit of a training."""
+
+    modalities: tuple[str, ...]
+    seed: int
+    kind: str = "whole"
+    """``whole``: network and SVM, judged; ``network``: its own head alone; ``svm``: an SVM on the
+    features themselves, which has no seed."""
+
+    @property
+    def name(self) -> str:
+        """What it is called where it is shown; no other unit of the training is called so."""
+        some = "+".join(self.modalities)
+        names = {"whole": "all", "network": some, "svm": f"SVM alone: {some}"}
+        return f"{names[self.kind]}, seed {self.seed}" if self.kind != "svm" else names[self.kind]
+
+
+@dataclass(slots=True, kw_only=True)
 class Prepared:
-    """A table as a network sees it, the same for every seed."""
+    """A table as a network sees it."""
 
     table: FeatureTable
+    """Without its features."""
     division: Division
     ledger: Ledger
     """What was fitted so far."""
     inputs: Any
-    """The ``Inputs`` of the network's folder: what it sees of every row, and its ``scalers``."""
+    """The ``Inputs`` of the network's folder: what it sees of every row, and its ``scalers``. None
+    once the network is fitted: what comes after it needs the memory."""
     seconds: float
     """How long it took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What was fitted with one seed, judged, and what it said of every row."""
+    """What was fitted with one seed, judged, and the model; nothing of single rows' features."""
 
     result: SeedResult
-    network: Fitted
-    svm: Svm
+    table: FeatureTable
+    """What it was fitted on, without its features."""
+    arrays: Mapping[str, Mapping[str, NDArray[Any]]]
+    """File stem (``network``, ``scalers``, ``svm``) → array name → values."""
+    described: Mapping[str, Any]
+    """What a saved model needs beside its arrays and the record, JSON values."""
+    layers: tuple[Layer, ...]
+    hardware: Hardware
     ledger: Ledger
 
 
-def prepare(table: FeatureTable, division: Division, config: Config, rules: Protocol) -> Prepared:
-    """The inputs of the network that ``config`` is for; scalers see the fit rows only."""
+def fit_unit(
+    table: FeatureTable,
+    unit: Unit,
+    config: Config,
+    rules: Protocol,
+    *,
+    watch: Watch = unwatched,
+    resume: Path | None = None,
+) -> Fit | Judgement:
+    """What one unit gives: a model where it is whole, else how it was judged.
+
+    Args:
+        table: what is known of the unit's modalities; where ``once``, its features are used up.
+        unit: which one.
+        config: every setting, for whatever seed.
+        rules: the protocol.
+        watch: shows how far it has come.
+        resume: folder for the state of context fusion's training while it runs.
+
+    Raises:
+        UsageError: the table lacks what the protocol needs.
+    """
+    settings, bare = replace(config, seed=unit.seed), table.bare()
+    prepared = prepare(table, divide(bare, rules), settings, rules, bare)
+    if unit.kind == "svm":
+        return judge_svm(prepared, settings, watch)
     clock = time.perf_counter()
-    ledger = Ledger(protocol=rules, split=table.split)
+    network = fit_network(prepared, settings, unit, watch=watch, resume=resume)
+    seconds = round(time.perf_counter() - clock, 3)
+    scalers, prepared.inputs = prepared.inputs.scalers, None
+    if unit.kind == "whole":
+        return judge_whole(prepared, network, seconds, scalers, settings, watch)
+    scores, part = network.logits.__getitem__, prepared.division.judge
+    ledger, warmth = prepared.ledger, network.temperature
+    return judge_scores(scores, part, prepared.division, ledger, "network", warmth)
+
+
+def prepare(
+    table: FeatureTable,
+    division: Division,
+    config: Config,
+    rules: Protocol,
+    bare: FeatureTable | None = None,
+) -> Prepared:
+    """The inputs of the network that ``config`` is for; scalers see the fit rows only.
+
+    ``bare``: the table without its features, where somebody has it.
+    """
+    clock = time.perf_counter()
+    ledger, bare = Ledger(protocol=rules, split=table.split), bare or table.bare()
     inputs = module_of(name_of(config)).prepare(table, division.fit, ledger, config)
     return Prepared(
-        table=table,
+        table=bare,
         division=division,
         ledger=ledger,
         inputs=inputs,
@@ -79,9 +153,8 @@ def prepare(table: FeatureTable, division: Division, config: Config, rules: Prot
 def fit_network(
     prepared: Prepared,
     config: Config,
-    ledger: Ledger,
+    unit: Unit,
     *,
-    name: str = "",
     watch: Watch = unwatched,
     resume: Path | None = None,
 ) -> Fitted:
@@ -90,14 +163,14 @@ def fit_network(
     Args:
         prepared: its inputs.
         config: every setting.
-        ledger: gets what is fitted and chosen.
-        name: what it is called where its progress is shown.
+        unit: what it is called by where its progress is shown.
         watch: shows it.
         resume: folder for the state of context fusion's training while it runs.
     """
     from meldflow.models.networks.training import fit
 
-    division, checkpoints = prepared.division, None
+    division, ledger, checkpoints = prepared.division, prepared.ledger, None
+    name = "" if unit.kind == "whole" else "+".join(unit.modalities)
     untrained = module_of(name_of(config)).untrained(prepared.inputs, config, len(division.classes))
     what = f"training{name and f' on {name}'}, seed {config.seed}"
     with watch(what, config.epochs, "epochs at most") as advance:
@@ -107,13 +180,32 @@ def fit_network(
         return fit(untrained, division, config, ledger, lambda _: advance(1), checkpoints)
 
 
-def fit_and_judge(
-    prepared: Prepared, config: Config, *, watch: Watch = unwatched, resume: Path | None = None
-) -> Fit:
-    """Network and SVM with one seed, judged; see ``fit_network`` for the arguments."""
+def judge_svm(prepared: Prepared, config: Config, watch: Watch) -> Judgement:
+    """The SVM on the frozen features themselves, judged."""
     from meldflow.models.judging.svm import fit_svm
 
-    durations = {"inputs": prepared.seconds}
+    division, ledger, flat = prepared.division, prepared.ledger, prepared.inputs.flat()
+    prepared.inputs = None
+    machines = len(config.svm_c) * len(config.svm_gamma)
+    with watch("fitting the SVM without a network", machines, "machines") as advance:
+        svm = fit_svm(flat, division, config, ledger, "features", on_machine=lambda: advance(1))
+    scores, warmth = (lambda rows: svm.scores(flat[rows])), svm.temperature
+    return judge_scores(scores, division.judge, division, ledger, "svm", warmth)
+
+
+def judge_whole(
+    prepared: Prepared,
+    network: Fitted,
+    seconds: float,
+    scalers: Mapping[str, Any],
+    config: Config,
+    watch: Watch,
+) -> Fit:
+    """The SVM behind a network that was fitted in so many seconds, and both of them judged."""
+    from meldflow.models.judging.svm import fit_svm
+    from meldflow.models.networks.scaling import arrays_of
+
+    durations = {"inputs": prepared.seconds, "network": seconds}
     clock = time.perf_counter()
 
     def timed(stage: str) -> None:
@@ -122,9 +214,7 @@ def fit_and_judge(
         durations[stage] = round(now - clock, 3)
         clock = now
 
-    division, ledger = prepared.division, prepared.ledger.copy()
-    network = fit_network(prepared, config, ledger, watch=watch, resume=resume)
-    timed("network")
+    division, ledger = prepared.division, prepared.ledger
     machines = len(config.svm_c) * len(config.svm_gamma)
     with watch(f"fitting the SVM, seed {config.seed}", machines, "machines") as advance:
         svm = fit_svm(network.fused, division, config, ledger, on_machine=lambda: advance(1))
@@ -142,7 +232,27 @@ def fit_and_judge(
         attention=_attention(network, division),
         durations=durations,
     )
-    return Fit(result=result, network=network, svm=svm, ledger=ledger)
+    table = prepared.table
+    return Fit(
+        result=result,
+        table=table,
+        arrays={"network": network.state, "scalers": arrays_of(scalers), "svm": svm.arrays()},
+        described={
+            **network.described,
+            "arrays": {name: list(paths) for name, paths in table.arrays.items()},
+            "columns": {path: list(names) for path, names in table.columns.items()},
+            "extractors": {name: dict(one) for name, one in table.parameters.items()},
+            "temperature": network.temperature,
+            "svm": {
+                "c": svm.chosen.c,
+                "gamma": svm.chosen.gamma,
+                "temperature": svm.temperature,
+            },
+        },
+        layers=network.layers,
+        hardware=describe_hardware(network.threads),
+        ledger=ledger,
+    )
 
 
 def _judge(
