@@ -22,9 +22,10 @@ from meldflow.models.running.hardware import describe_versions
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.ablations import ablated, smaller
 from meldflow.models.training.cautions import Situation, cautions, repeated_texts
-from meldflow.models.training.fit import Fit, Unit, Watch, fit_unit, unwatched
+from meldflow.models.training.fit import Unit, fit_unit
 from meldflow.models.training.networks import CONFIGS, Config, name_of
 from meldflow.models.training.result import Ablation, Data, Hard, SeedResult, TrainResult
+from meldflow.models.training.worth import Fit, Watch, unwatched
 
 HARDEST = 20
 """Utterances that a report shows of those that were hardest."""

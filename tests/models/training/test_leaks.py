@@ -213,7 +213,7 @@ def test_inputs_of_train_rows_are_those_without_the_others(network: str, split: 
     given, rules, rows = config(network), protocol_named("official"), TABLE.rows("train")
 
     def inputs(table: FeatureTable) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32]]:
-        found = prepare(table, divide(table, rules), given, rules).inputs
+        found = prepare(table, given, rules).inputs
         return arrays_of(found.scalers), found.flat()[rows]
 
     np.testing.assert_equal(inputs(changed(TABLE, split)), inputs(TABLE))
@@ -231,7 +231,7 @@ def test_the_svm_alone_sees_the_rows_it_is_fitted_and_chosen_on() -> None:
     other[division.judge] = 100
     found: Fits = []
     for vectors, own in ((fused, division.labels), (other, labels)):
-        ledger = prepare(TABLE, division, given, rules).ledger
+        ledger = prepare(TABLE, given, rules).ledger
         machine = svm.fit_svm(vectors, dataclasses.replace(division, labels=own), given, ledger)
         found.append(
             {
