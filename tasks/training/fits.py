@@ -37,7 +37,7 @@ from meldflow.tasks.cluster.local import Local, visible_gpus
 from meldflow.tasks.cluster.messages import watch_losses
 from meldflow.tasks.cluster.profile import Profile, load_profile
 from meldflow.tasks.extraction.failures import RETRIES, cause, pause, retries
-from meldflow.tasks.extraction.partition import error_of, tries_again
+from meldflow.tasks.extraction.partition import ANSWER_SECONDS, error_of, tries_again
 from meldflow.tasks.extraction.ready import give_way
 from meldflow.tasks.options import TrainOptions
 from meldflow.tasks.pages.progress import progress
@@ -107,7 +107,7 @@ class Fits:
                     raise ConnectionError("the connection to the scheduler was lost")
             if error := error_of(future):
                 raise error
-            found: Found = future.result()
+            found: Found = future.result(ANSWER_SECONDS)
             return found
         finally:
             future.release()
