@@ -23,5 +23,5 @@ def pipeline(extraction: Extraction, training: Training) -> tuple[ExtractReport,
     """
     audit(AuditOptions(dataset=extraction.dataset, fixes=extraction.fixes))
     extracted = extract(extraction)
-    trained = train(training.on(extracted.store, extracted.snapshot))
+    trained = train(training.on(extracted.store, extracted.snapshot, extraction.cluster))
     return extracted, trained

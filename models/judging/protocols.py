@@ -1,8 +1,8 @@
 """Which rows a model is fitted on, chosen on and judged on, and a guard that keeps to it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,10 +125,6 @@ class Ledger:
     fitted: list[Use] = field(default_factory=list)
     chosen: list[Use] = field(default_factory=list)
     judged: list[Use] = field(default_factory=list)
-
-    def copy(self) -> Self:
-        """One with the same entries, to go on with."""
-        return replace(self, fitted=[*self.fitted], chosen=[*self.chosen], judged=[*self.judged])
 
     def fit(self, name: str, rows: Rows) -> Rows:
         """``rows``, entered as those that ``name`` is fitted on.

@@ -19,6 +19,9 @@ from meldflow.models.judging.protocols import Division, Ledger
 from meldflow.models.judging.records import Candidate
 from meldflow.models.judging.saved_svm import margins
 
+_ROWS = 256
+"""Rows of a kernel computed at a time."""
+
 
 class Grid(Protocol):
     """The candidates; any network's settings hold them."""
@@ -130,7 +133,9 @@ def _machines(
     """C, gamma and the fitted machine of each candidate, from squared distances of rows."""
     for multiple in sorted(config.svm_gamma):
         gamma = multiple / width
-        kernel = np.exp(-gamma * near)
+        kernel = np.empty(near.shape)  # as LIBSVM takes it: it would make a copy of another one
+        for start in range(0, len(near), _ROWS):
+            kernel[start : start + _ROWS] = np.exp(-gamma * near[start : start + _ROWS])
         for c in sorted(config.svm_c):
             machine = SVC(
                 C=c,

@@ -77,6 +77,11 @@ def segments(frames: NDArray[Any]) -> NDArray[np.float16]:
         values = frames.astype(np.float32)
         finite = np.isfinite(values)
         starts = np.arange(count) * len(frames) // count
+        if finite.all():  # as nearly always: a quarter of the time
+            bounds = zip(starts.tolist(), [*starts[1:].tolist(), len(frames)], strict=True)
+            for step, (start, stop) in enumerate(bounds):
+                found[step] = values[start:stop].sum(axis=0) / np.float32(stop - start)
+            return found
         total = np.add.reduceat(np.where(finite, values, 0), starts, axis=0)
         number = np.add.reduceat(finite.astype(np.float32), starts, axis=0)
         found[:count] = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
@@ -123,6 +128,12 @@ class FeatureTable:
     """Utterances that were left out because nobody said which class they are of."""
     seconds: float = 0.0
     """How long reading it from the store took."""
+    once: bool = False
+    """Whether an array is gone once a network has taken it, so that nothing is held twice."""
+    covered: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    """``extractor/array`` of those that are not here any more → which utterances had it."""
+    spoilt: Mapping[str, int] = field(default_factory=dict)
+    """The same → utterances with values that nobody may have written, where any."""
 
     def __post_init__(self) -> None:
         """Refuses a column or a feature of another length than ``split`` (``UsageError``)."""
@@ -144,6 +155,18 @@ class FeatureTable:
         features = {path: values for path, values in self.features.items() if path in known}
         return replace(self, arrays=arrays, features=features)
 
+    def bare(self) -> Self:
+        """The same utterances without their features, of which it is known what there was."""
+        covered = {path: self.present(path) for path in self.features}
+        return replace(self, features={}, covered=covered, spoilt=self.not_finite())
+
+    def taken(self, path: str) -> NDArray[Any]:
+        """The array ``path``, by whoever needs it as the last; see ``once``."""
+        values = self.features[path]
+        if self.once and isinstance(self.features, dict):
+            del self.features[path]
+        return values
+
     def rows(self, split: str) -> NDArray[np.intp]:
         """Row numbers of ``split``, ascending, shape (n_rows,)."""
         return np.flatnonzero(self.split == split)
@@ -156,7 +179,7 @@ class FeatureTable:
         """Which utterances have the array ``path`` (any value that is not NaN), shape (n,)."""
         values = self.features.get(path)
         if values is None:
-            return np.zeros(len(self), dtype=bool)
+            return self.covered.get(path, np.zeros(len(self), dtype=bool))
         if values.ndim == 1:
             return np.asarray(~np.isnan(values))
         # A NaN row is NaN throughout, so one frame or vector at a time keeps this small.
@@ -171,7 +194,7 @@ class FeatureTable:
             path: sum(_is_spoilt(row, may_be_nan=path in self.undefined) for row in values)
             for path, values in self.features.items()
         }
-        return {path: count for path, count in counts.items() if count}
+        return {**self.spoilt, **{path: count for path, count in counts.items() if count}}
 
     def present_modality(self, modality: str) -> NDArray[np.bool_]:
         """Which utterances have at least one array of ``modality``, shape (n,).
@@ -185,6 +208,6 @@ class FeatureTable:
 
 def _is_spoilt(values: NDArray[Any], *, may_be_nan: bool) -> bool:
     """Whether nobody may have written this; all NaN says that the feature is missing."""
-    if may_be_nan:
-        return bool(np.isinf(values).any())
-    return bool(not np.isfinite(values).all() and not np.isnan(values).all())
+    if np.isfinite(values).all():
+        return False
+    return bool(np.isinf(values).any() if may_be_nan else not np.isnan(values).all())

@@ -29,4 +29,6 @@ def scalers_of(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, StandardS
 
 def finite(values: NDArray[Any]) -> NDArray[np.float32]:
     """``values`` as float32, NaN where they are not finite."""
-    return np.where(np.isfinite(values), values, np.nan).astype(np.float32)
+    found = values.astype(np.float32)
+    found[~np.isfinite(found)] = np.nan
+    return found

@@ -7,7 +7,7 @@ import gc
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -127,3 +127,18 @@ def is_gpu_lost() -> bool:
     except RuntimeError:
         return True
     return False
+
+
+@contextlib.contextmanager
+def single_threaded() -> Iterator[None]:
+    """Numerical libraries compute with one thread inside: results have the same bits everywhere."""
+    import torch
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,74 +1,98 @@
-"""One fit: the inputs of a network, the network, the SVM behind it, and what they are worth.
+"""One fit of a training: the inputs of a network, the network, and what comes of it.
 
-Inputs are prepared once for all seeds.
+None needs another, so they may be done anywhere, in any order.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from meldflow.models.files import write_atomically
-from meldflow.models.judging.protocols import Division, Ledger, Protocol
+from meldflow.models.judging.protocols import Ledger, Protocol, divide
 from meldflow.models.judging.records import Judgement
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.training.networks import Config, module_of, name_of
-from meldflow.models.training.result import Attention, SeedResult
+from meldflow.models.training.worth import (
+    Fit,
+    Prepared,
+    Watch,
+    judge_scores,
+    judge_svm,
+    judge_whole,
+    unwatched,
+)
 
 if TYPE_CHECKING:
-    from meldflow.models.judging.svm import Svm
     from meldflow.models.networks.checkpoint import Checkpoints
     from meldflow.models.networks.common import Fitted
 
-Watch: TypeAlias = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
-"""What is done, how much of it, in which unit → what is told each amount done."""
-
-
-def unwatched(what: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
-    """A ``Watch`` that shows nothing."""
-    del what, total, unit
-    return nullcontext(lambda _: None)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A table as a network sees it, the same for every seed."""
+class Unit:
+    """One fit of a training."""
 
-    table: FeatureTable
-    division: Division
-    ledger: Ledger
-    """What was fitted so far."""
-    inputs: Any
-    """The ``Inputs`` of the network's folder: what it sees of every row, and its ``scalers``."""
-    seconds: float
-    """How long it took."""
+    modalities: tuple[str, ...]
+    seed: int
+    kind: str = "whole"
+    """``whole``: network and SVM, judged; ``network``: its own head alone; ``svm``: an SVM on the
+    features themselves, which has no seed."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """What was fitted with one seed, judged, and what it said of every row."""
-
-    result: SeedResult
-    network: Fitted
-    svm: Svm
-    ledger: Ledger
+    @property
+    def name(self) -> str:
+        """What it is called where it is shown; no other unit of the training is called so."""
+        some = "+".join(self.modalities)
+        names = {"whole": "all", "network": some, "svm": f"SVM alone: {some}"}
+        return f"{names[self.kind]}, seed {self.seed}" if self.kind != "svm" else names[self.kind]
 
 
-def prepare(table: FeatureTable, division: Division, config: Config, rules: Protocol) -> Prepared:
-    """The inputs of the network that ``config`` is for; scalers see the fit rows only."""
+def fit_unit(
+    table: FeatureTable,
+    unit: Unit,
+    config: Config,
+    rules: Protocol,
+    *,
+    watch: Watch = unwatched,
+    resume: Path | None = None,
+) -> Fit | Judgement:
+    """What one unit gives: a model where it is whole, else how it was judged.
+
+    Args:
+        table: what is known of the unit's modalities; where ``once``, its features are used up.
+        unit: which one.
+        config: every setting, for whatever seed.
+        rules: the protocol.
+        watch: shows how far it has come.
+        resume: folder for the state of context fusion's training while it runs.
+
+    Raises:
+        UsageError: the table lacks what the protocol needs.
+    """
+    settings = replace(config, seed=unit.seed)
+    prepared = prepare(table, settings, rules)
+    if unit.kind == "svm":
+        return judge_svm(prepared, settings, watch)
     clock = time.perf_counter()
-    ledger = Ledger(protocol=rules, split=table.split)
+    network = fit_network(prepared, settings, unit, watch=watch, resume=resume)
+    seconds = round(time.perf_counter() - clock, 3)
+    scalers, prepared.inputs = prepared.inputs.scalers, None
+    if unit.kind == "whole":
+        return judge_whole(prepared, network, seconds, scalers, settings, watch)
+    scores, part = network.logits.__getitem__, prepared.division.judge
+    ledger, warmth = prepared.ledger, network.temperature
+    return judge_scores(scores, part, prepared.division, ledger, "network", warmth)
+
+
+def prepare(table: FeatureTable, config: Config, rules: Protocol) -> Prepared:
+    """The inputs of the network that ``config`` is for; scalers see the fit rows only."""
+    clock, bare = time.perf_counter(), table.bare()
+    division, ledger = divide(bare, rules), Ledger(protocol=rules, split=table.split)
     inputs = module_of(name_of(config)).prepare(table, division.fit, ledger, config)
     return Prepared(
-        table=table,
+        table=bare,
         division=division,
         ledger=ledger,
         inputs=inputs,
@@ -79,9 +103,8 @@ def prepare(table: FeatureTable, division: Division, config: Config, rules: Prot
 def fit_network(
     prepared: Prepared,
     config: Config,
-    ledger: Ledger,
+    unit: Unit,
     *,
-    name: str = "",
     watch: Watch = unwatched,
     resume: Path | None = None,
 ) -> Fitted:
@@ -90,14 +113,14 @@ def fit_network(
     Args:
         prepared: its inputs.
         config: every setting.
-        ledger: gets what is fitted and chosen.
-        name: what it is called where its progress is shown.
+        unit: what it is called by where its progress is shown.
         watch: shows it.
         resume: folder for the state of context fusion's training while it runs.
     """
     from meldflow.models.networks.training import fit
 
-    division, checkpoints = prepared.division, None
+    division, ledger, checkpoints = prepared.division, prepared.ledger, None
+    name = "" if unit.kind == "whole" else "+".join(unit.modalities)
     untrained = module_of(name_of(config)).untrained(prepared.inputs, config, len(division.classes))
     what = f"training{name and f' on {name}'}, seed {config.seed}"
     with watch(what, config.epochs, "epochs at most") as advance:
@@ -105,116 +128,6 @@ def fit_network(
             file = resume / f"{name or 'all'}-seed-{config.seed}.pt"
             checkpoints = _checkpoints(file, prepared.table, config, ledger)
         return fit(untrained, division, config, ledger, lambda _: advance(1), checkpoints)
-
-
-def fit_and_judge(
-    prepared: Prepared, config: Config, *, watch: Watch = unwatched, resume: Path | None = None
-) -> Fit:
-    """Network and SVM with one seed, judged; see ``fit_network`` for the arguments."""
-    from meldflow.models.judging.svm import fit_svm
-
-    durations = {"inputs": prepared.seconds}
-    clock = time.perf_counter()
-
-    def timed(stage: str) -> None:
-        nonlocal clock
-        now = time.perf_counter()
-        durations[stage] = round(now - clock, 3)
-        clock = now
-
-    division, ledger = prepared.division, prepared.ledger.copy()
-    network = fit_network(prepared, config, ledger, watch=watch, resume=resume)
-    timed("network")
-    machines = len(config.svm_c) * len(config.svm_gamma)
-    with watch(f"fitting the SVM, seed {config.seed}", machines, "machines") as advance:
-        svm = fit_svm(network.fused, division, config, ledger, on_machine=lambda: advance(1))
-    timed("svm")
-    judged, beside = _judge(network, svm, division, ledger)
-    timed("judging")
-    result = SeedResult(
-        seed=config.seed,
-        judged=judged,
-        beside=beside,
-        history=network.history,
-        best_epoch=network.best_epoch,
-        svm_chosen=svm.chosen,
-        svm_grid=svm.grid,
-        attention=_attention(network, division),
-        durations=durations,
-    )
-    return Fit(result=result, network=network, svm=svm, ledger=ledger)
-
-
-def _judge(
-    network: Fitted, svm: Svm, division: Division, ledger: Ledger
-) -> tuple[dict[str, Judgement], dict[str, dict[str, Judgement]]]:
-    """Each classifier's judgement on the protocol's rows, once, and on those beside."""
-    from meldflow.models.judging.metrics import judge, majority
-
-    labels, classes = division.labels, division.classes
-    common = majority(labels[ledger.fit("majority", division.fit)])
-    scores: dict[str, tuple[Callable[[NDArray[np.intp]], NDArray[np.floating]], float]] = {
-        "network": (lambda rows: network.logits[rows], network.temperature),
-        "svm": (lambda rows: svm.scores(network.fused[rows]), svm.temperature),
-    }
-
-    def on(part: NDArray[np.intp]) -> dict[str, Judgement]:
-        found = {
-            name: judge_scores(of, part, division, ledger, name, temperature)
-            for name, (of, temperature) in scores.items()
-        }
-        rows, dev = ledger.judge("majority", part), division.choose
-        found["majority"] = judge(
-            dev=(labels[dev], np.full_like(dev, common)) if len(dev) else None,
-            test=(labels[rows], np.full_like(rows, common)),
-            classes=classes,
-        )
-        return found
-
-    return on(division.judge), {part: on(rows) for part, rows in division.beside.items()}
-
-
-def judge_scores(
-    scores: Callable[[NDArray[np.intp]], NDArray[np.floating]],
-    part: NDArray[np.intp],
-    division: Division,
-    ledger: Ledger,
-    name: str,
-    temperature: float,
-) -> Judgement:
-    """The judgement of a classifier by its scores, on ``part`` and on dev.
-
-    Args:
-        scores: rows → scores of shape (len(rows), k); a class never seen cannot win.
-        part: the rows to judge on.
-        division: all rows by purpose.
-        ledger: gets the use of ``part``.
-        name: what the classifier is called there.
-        temperature: what the scores are divided by before they become probabilities.
-    """
-    from meldflow.models.judging.metrics import class_of, judge, only_seen
-
-    labels, dev, rows = division.labels, division.choose, ledger.judge(name, part)
-    seen = np.unique(labels[division.fit])
-    known = only_seen(scores(rows), seen)
-    return judge(
-        dev=(labels[dev], class_of(only_seen(scores(dev), seen))) if len(dev) else None,
-        test=(labels[rows], class_of(known)),
-        classes=division.classes,
-        scores=known,
-        temperature=temperature,
-    )
-
-
-def _attention(network: Fitted, division: Division) -> Attention:
-    """What the network looked at, on the mean, in the judged rows of each class."""
-    rows, labels = division.judge, division.labels
-    by_class = {
-        label: tuple(network.attention[own].mean(axis=0, dtype=np.float64).round(4).tolist())
-        for i, label in enumerate(division.classes)
-        if len(own := rows[labels[rows] == i])
-    }
-    return Attention(modalities=network.attended, by_class=by_class)
 
 
 def _checkpoints(file: Path, table: FeatureTable, config: Config, ledger: Ledger) -> Checkpoints:

@@ -1,4 +1,7 @@
-"""A training run: a network and the SVM behind it, seed by seed, judged and compared."""
+"""A training run: a network and the SVM behind it, seed by seed, judged and compared.
+
+A plan lists its fits, whoever does them, and concludes from all they gave.
+"""
 
 import shlex
 import time
@@ -15,20 +18,14 @@ from meldflow.models.judging.protocols import Division, Protocol, divide, protoc
 from meldflow.models.judging.records import Comparison, Judgement
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.fusion.config import FusionConfig
-from meldflow.models.running.hardware import describe_hardware, describe_versions
+from meldflow.models.running.hardware import describe_versions
 from meldflow.models.schema.utterances import SPLITS
-from meldflow.models.training.ablations import ablate
+from meldflow.models.training.ablations import ablated, smaller
 from meldflow.models.training.cautions import Situation, cautions, repeated_texts
-from meldflow.models.training.fit import (
-    Fit,
-    Prepared,
-    Watch,
-    fit_and_judge,
-    prepare,
-    unwatched,
-)
+from meldflow.models.training.fit import Unit, fit_unit
 from meldflow.models.training.networks import CONFIGS, Config, name_of
 from meldflow.models.training.result import Ablation, Data, Hard, SeedResult, TrainResult
+from meldflow.models.training.worth import Fit, Watch, unwatched
 
 HARDEST = 20
 """Utterances that a report shows of those that were hardest."""
@@ -93,38 +90,74 @@ def train_and_judge(
     Raises:
         UsageError: the protocol is unknown, or the table lacks what it needs.
     """
-    from meldflow.models.networks.scaling import arrays_of
-
-    started, clock = datetime.now(UTC), time.perf_counter()
-    rules = protocol_named(protocol)
-    prepared = prepare(table, divide(table, rules), config, rules)
-    numbers = range(config.seed, config.seed + seeds)
-    fits = [
-        fit_and_judge(prepared, replace(config, seed=seed), watch=watch, resume=resume)
-        for seed in numbers
-    ]
-    less = list(ablate(prepared, config, numbers, watch)) if ablations else []
-    winner = _winner([fit.result for fit in fits])
-    shown = max(fits, key=lambda fit: fit.result.on_dev(winner))
-    result = replace(
-        _result(prepared, config, fits, shown, winner, less),
-        started=started.isoformat(timespec="seconds"),
-        command=_command(table, config, rules, seeds, ablations=ablations),
-        seconds=round(table.seconds + time.perf_counter() - clock, 3),
+    planned = plan(table, config, protocol=protocol, seeds=seeds, ablations=ablations)
+    return planned.conclude(
+        {
+            unit: fit_unit(
+                table.only(unit.modalities),
+                unit,
+                config,
+                planned.rules,
+                watch=watch,
+                resume=resume,
+            )
+            for unit in planned.units
+        }
     )
-    return Trained(
-        result=result,
-        arrays={
-            "network": shown.network.state,
-            "scalers": arrays_of(prepared.inputs.scalers),
-            "svm": shown.svm.arrays(),
-        },
-        described=_described(prepared, shown),
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a training fits, and when that began."""
+
+    config: Config
+    rules: Protocol
+    seeds: int
+    units: tuple[Unit, ...]
+    started: datetime
+    clock: float
+    """The same by ``time.perf_counter``, as if what was read before had been read since."""
+
+    def conclude(self, found: Mapping[Unit, Fit | Judgement]) -> Trained:
+        """What the training found out, from what each of its ``units`` gave."""
+        each = [(unit, found[unit]) for unit in self.units]  # in whatever order they were done
+        fits = [one for _, one in each if isinstance(one, Fit)]
+        less = list(ablated({unit: one for unit, one in each if isinstance(one, Judgement)}))
+        winner = _winner([fit.result for fit in fits])
+        shown = max(fits, key=lambda fit: fit.result.on_dev(winner))
+        more = len(self.units) > len(fits)
+        result = replace(
+            _result(self.config, fits, shown, winner, less),
+            started=self.started.isoformat(timespec="seconds"),
+            command=_command(shown.table, self.config, self.rules, self.seeds, ablations=more),
+            seconds=round(time.perf_counter() - self.clock, 3),
+        )
+        return Trained(result=result, arrays=shown.arrays, described=shown.described)
+
+
+def plan(
+    table: FeatureTable, config: Config, *, protocol: str, seeds: int, ablations: bool
+) -> Plan:
+    """The fits of a training, for the arguments of ``train_and_judge``; ``table`` may be bare.
+
+    Raises:
+        UsageError: see there.
+    """
+    started, clock, rules = datetime.now(UTC), time.perf_counter(), protocol_named(protocol)
+    divide(table, rules)  # what cannot be done is said before anything is
+    numbers = range(config.seed, config.seed + seeds)
+    whole = [Unit(modalities=tuple(table.arrays), seed=seed) for seed in numbers]
+    return Plan(
+        config=config,
+        rules=rules,
+        seeds=seeds,
+        units=(*whole, *(smaller(table, numbers) if ablations else ())),
+        started=started,
+        clock=clock - table.seconds,
     )
 
 
 def _result(
-    prepared: Prepared,
     config: Config,
     fits: Sequence[Fit],
     shown: Fit,
@@ -132,7 +165,8 @@ def _result(
     less: Sequence[tuple[Ablation, Judgement]],
 ) -> TrainResult:
     """The record: what holds for all seeds, and the details of the shown one."""
-    table, division, rules = prepared.table, prepared.division, prepared.ledger.protocol
+    table, rules = shown.table, shown.ledger.protocol
+    division = divide(table, rules)
     judged = shown.result.judged
     rivals = {**judged, **{record.name: best for record, best in less}}
     return TrainResult(
@@ -143,10 +177,10 @@ def _result(
         classes=division.classes,
         config=config,
         data=_data(table, division),
-        hardware=describe_hardware(shown.network.threads),
+        hardware=shown.hardware,
         versions=describe_versions(),
         read_seconds=round(table.seconds, 3),
-        layers=shown.network.layers,
+        layers=shown.layers,
         seeds=tuple(fit.result for fit in fits),
         winner=winner,
         ablations=tuple(record for record, _ in less),
@@ -205,22 +239,6 @@ def _hardest(judged: Judgement, table: FeatureTable, division: Division) -> tupl
         for i, row in zip(order.tolist(), rows[order].tolist(), strict=True)
         if judged.predicted[i] != division.classes[division.labels[row]]
     )
-
-
-def _described(prepared: Prepared, shown: Fit) -> dict[str, Any]:
-    table, network = prepared.table, shown.network
-    return {
-        **network.described,
-        "arrays": {name: list(paths) for name, paths in table.arrays.items()},
-        "columns": {path: list(names) for path, names in table.columns.items()},
-        "extractors": {name: dict(parameters) for name, parameters in table.parameters.items()},
-        "temperature": network.temperature,
-        "svm": {
-            "c": shown.svm.chosen.c,
-            "gamma": shown.svm.chosen.gamma,
-            "temperature": shown.svm.temperature,
-        },
-    }
 
 
 def _data(table: FeatureTable, division: Division) -> Data:

@@ -174,7 +174,7 @@ class _Partition:
         Raises:
             Exception: what it ended in, where it cost no worker.
         """
-        error = _error(share)
+        error = error_of(share)
         if error is None:
             self._encoded[share] = piece
             self.work.monitor.rows(piece.rows)
@@ -267,7 +267,7 @@ class _Partition:
                 self._add([(share, replace(batch, portions=(portion,)))], apart=True)
 
 
-def _error(share: Share) -> BaseException | None:
+def error_of(share: "Future[Any]") -> BaseException | None:
     """What a share that is done ended in, None where it succeeded.
 
     A future whose scheduler is gone has no exception of its own: it is cancelled.
@@ -278,7 +278,7 @@ def _error(share: Share) -> BaseException | None:
     return error or ConnectionError(f"the connection to the scheduler was lost ({share.status})")
 
 
-def _may_pass(_task: object, run: TaskRun, state: State[Stored]) -> bool:
+def tries_again(_task: object, run: TaskRun, state: State[Any]) -> bool:
     """Whether another try may help."""
     return run.run_count <= retries(state.result(raise_on_failure=False))
 
@@ -288,5 +288,5 @@ partition_task = task(
     task_run_name="partition-{part.partition:04d}",
     cache_policy=NO_CACHE,
     retries=RETRIES,
-    retry_condition_fn=_may_pass,
+    retry_condition_fn=tries_again,
 )(try_partition)

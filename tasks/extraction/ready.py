@@ -57,6 +57,14 @@ def make_room() -> None:
     release_memory()
 
 
+def give_way() -> None:
+    """Gives up every network where memory is short for something else."""
+    with _LOADING:
+        if _is_short():
+            _READY.clear()
+            release_memory()
+
+
 def memory_limit() -> int:
     """Bytes that this worker may take; 0 where it has no limit, or is none."""
     worker = _worker()

@@ -14,8 +14,8 @@ from meldflow.tasks.isolated.decoder import CLIP_TIMEOUT
 from meldflow.tasks.options.fields import (
     DATASET,
     FIXES,
-    THERE,
     Cli,
+    ClusterFile,
     DataSet,
     Lines,
     MaybePath,
@@ -130,9 +130,7 @@ class ExtractOptions(Options):
     """Utterances per partition, the unit of retries; fixed when a store is created."""
     batch: int = Field(8, ge=1, le=256, title="Batch (clips)")
     """Clips decoded and encoded together."""
-    cluster: Annotated[str, Cli(path=True, metavar="FILE")] = Field(
-        "", title="Cluster profile", json_schema_extra={THERE: True}
-    )
+    cluster: ClusterFile = ""
     """A YAML file, by which workers may follow the work (`adaptive`); by default the one that the
     environment variable MELDFLOW_CLUSTER names (meldflow up's), else all cores of the machine."""
 

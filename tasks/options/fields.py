@@ -123,6 +123,11 @@ MaybePath = Annotated[
     WithJsonSchema({"type": "string", THERE: True}),
 ]
 FilePath = Annotated[Path, WithJsonSchema({"type": "string"})]
+ClusterFile = Annotated[
+    str,
+    Cli(path=True, metavar="FILE"),
+    Field(title="Cluster profile", json_schema_extra={THERE: True}),
+]
 ThatExists = Annotated[Path, WithJsonSchema({"type": "string", THERE: True})]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, WithJsonSchema
 
 from meldflow.models.judging.protocols import PROTOCOLS, protocol_named
-from meldflow.tasks.options.fields import Cli, FilePath, Options, store_field
+from meldflow.tasks.options.fields import Cli, ClusterFile, FilePath, Options, store_field
 
 Protocol = Annotated[str, WithJsonSchema({"type": "string", "enum": list(PROTOCOLS)})]
 
@@ -44,7 +44,7 @@ class Training(Options):
     causal: bool = False
     """Context fusion sees only what was said before an utterance, for live use."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
-    """What context fusion trains on."""
+    """What context fusion trains on; on a cluster with GPUs, auto is one of them."""
     # An extraction has a precision too, and `pipeline` takes the options of both.
     precision: Annotated[
         Literal["32-true", "bf16-mixed", "16-mixed"], Cli(flags=("--training-precision",))
@@ -56,16 +56,18 @@ class Training(Options):
         """The network whose features are read."""
         return self.network or protocol_named(self.protocol).network
 
-    def on(self, store: str, snapshot: str) -> TrainOptions:
-        """The same training on a snapshot of a store."""
+    def on(self, store: str, snapshot: str, cluster: str) -> TrainOptions:
+        """The same training on a snapshot of a store, by a cluster's workers."""
         own = self.model_dump(include=set(Training.model_fields))
-        return TrainOptions(**own, store=store, snapshot=snapshot)
+        return TrainOptions(**own, store=store, snapshot=snapshot, cluster=cluster)
 
 
 class _Snapshot(Options):
     store: Annotated[str, Cli(argument=True, path=True)] = store_field()
     snapshot: Annotated[str, Cli(flags=("--ref", "--snapshot"))] = "main"
     """Branch, tag or snapshot id to train on; main is the newest."""
+    cluster: ClusterFile = ""
+    """A YAML file that says which workers fit the networks; by default as in an extraction."""
 
 
 class TrainOptions(Training, _Snapshot):

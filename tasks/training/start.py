@@ -27,7 +27,7 @@ def training_after(options: ExtractOptions) -> Callable[[str], None]:
     def start(snapshot: str) -> None:
         # The training's report and seed are the deployment's; what it trains on is ours.
         pinned = {"store": options.store, "snapshot": snapshot}
-        training = TrainOptions.model_validate({**defaults, **pinned})
+        training = TrainOptions.model_validate({"cluster": options.cluster, **defaults, **pinned})
         run: Any = run_deployment(
             DEPLOYMENT, parameters={"options": training.model_dump(mode="json")}, timeout=0
         )

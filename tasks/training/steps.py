@@ -16,14 +16,13 @@ from meldflow.models.judging.table import FeatureTable
 from meldflow.models.schema.errors import MeldflowError, RunError, UsageError
 from meldflow.models.training.ablations import METRICS
 from meldflow.models.training.result import Spread, TrainResult
-from meldflow.models.training.run import Trained, config_for, train_and_judge
+from meldflow.models.training.run import Plan, Trained, config_for, plan
 from meldflow.models.training.saved import save_model
 from meldflow.storage import Snapshot, history
+from meldflow.tasks.cluster.profile import load_profile
 from meldflow.tasks.options import Training, TrainOptions
-from meldflow.tasks.pages.progress import progress
 from meldflow.tasks.report.page import folder_of, write_report
 from meldflow.tasks.training.mlflow_run import track, where_to
-from meldflow.tasks.training.table import load_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +76,8 @@ class TrainReport:
         return cast(dict[str, Any], to_jsonable_python(found))
 
 
-def fit(table: FeatureTable, options: TrainOptions) -> Trained:
-    """The network and the SVM, fitted and judged under the options' protocol, for each seed.
+def plan_training(table: FeatureTable, options: TrainOptions) -> Plan:
+    """What is to be fitted under the options' protocol, of ``table``, which may be bare.
 
     Raises:
         UsageError: the table's rows do not suffice.
@@ -92,18 +91,16 @@ def fit(table: FeatureTable, options: TrainOptions) -> Trained:
         device=options.device,
         precision=options.precision,
     )
-    return train_and_judge(
+    return plan(
         table,
         config,
         protocol=options.protocol,
         seeds=options.seeds,
         ablations=options.ablations,
-        watch=progress,
-        resume=_checkpoints(options),
     )
 
 
-def _checkpoints(options: TrainOptions) -> Path:
+def checkpoints(options: TrainOptions) -> Path:
     """Where the state of a training is while it runs."""
     return folder_of(options.report, options.protocol) / "checkpoints"
 
@@ -112,9 +109,12 @@ def check_training(options: Training) -> None:
     """Finds what is wrong with the options, and makes the report's folder, before any work.
 
     Raises:
-        UsageError: the protocol is unknown, or the report cannot be written.
+        UsageError: the protocol is unknown, the cluster profile does not describe a cluster, or
+            the report cannot be written.
     """
     protocol_named(options.protocol)
+    if isinstance(options, TrainOptions):
+        load_profile(options.cluster).check()
     directory = options.report
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def report(trained: Trained, options: TrainOptions) -> Path:
     """
     save_model(trained, folder_of(options.report, options.protocol))
     page = write_report(trained.result, options.report)
-    shutil.rmtree(_checkpoints(options), ignore_errors=True)
+    shutil.rmtree(checkpoints(options), ignore_errors=True)
     return page
 
 
@@ -163,7 +163,5 @@ def note_in_mlflow(trained: Trained, page: Path, options: TrainOptions) -> tuple
         return "", f"the run was not tracked in MLflow: {error}"
 
 
-table_task = task(name="read features", cache_policy=NO_CACHE)(load_table)
-fit_task = task(name="fit and judge", cache_policy=NO_CACHE)(fit)
 report_task = task(name="write report", cache_policy=NO_CACHE)(report)
 track_task = task(name="note in MLflow", cache_policy=NO_CACHE)(note_in_mlflow)

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from meldflow.models.judging.table import (
     wanted,
 )
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.schema.features import ArraySpec, parted
+from meldflow.models.schema.features import parted
 from meldflow.models.schema.utterances import EMOTION, TARGETS
 from meldflow.storage import Snapshot
 
@@ -27,11 +28,29 @@ def load_table(
     network: str = "reference",
     modalities: Collection[str] = tuple(MODALITY_ARRAYS),
     target: str = EMOTION.name,
+    *,
+    once: bool = False,
 ) -> FeatureTable:
     """What ``network`` reads of all active utterances that have a label, in memory.
 
     Nothing else is read from the store. Sound comes as ``meldflow.models.judging.table.segments``;
     ``target`` names what the labels are of, in ``meldflow.models.schema.utterances.TARGETS``.
+
+    Raises:
+        UsageError: the labels are not there for any utterance.
+    """
+    started = time.perf_counter()
+    bare = outline(snapshot, network, modalities, target)
+    labelled = np.asarray(snapshot.utterances[target][snapshot.rows()] != "")
+    features = {path: _read(snapshot, path, labelled) for path in bare.covered}
+    seconds = time.perf_counter() - started
+    return replace(bare, features=features, covered={}, seconds=seconds, once=once)
+
+
+def outline(
+    snapshot: Snapshot, network: str, modalities: Collection[str], target: str
+) -> FeatureTable:
+    """The table of ``load_table`` without its features; it is known who was said to have them.
 
     Raises:
         UsageError: the labels are not there for any utterance.
@@ -63,7 +82,8 @@ def load_table(
         speaker=table["speaker"][rows].astype(str),
         text=table["text"][rows],
         label=table[target][rows].astype(str),
-        features={path: _read(snapshot, path, spec, labelled) for path, spec in specs.items()},
+        features={},
+        covered={path: snapshot.lacking(parted(path)[0], rows) == "" for path in specs},
         columns={path: tuple(spec.columns) for path, spec in specs.items()},
         parameters={name: attributes[name]["parameters"] for name in sorted(used)},
         missing={
@@ -78,10 +98,9 @@ def load_table(
     )
 
 
-def _read(
-    snapshot: Snapshot, path: str, spec: ArraySpec, labelled: NDArray[np.bool_]
-) -> NDArray[Any]:
+def _read(snapshot: Snapshot, path: str, labelled: NDArray[np.bool_]) -> NDArray[Any]:
     """One array of the labelled active rows, frames as segments, NaN where there is none."""
+    spec = snapshot.array_spec(*parted(path))
     if spec.rate is None:
         return snapshot.features(*parted(path))[0][labelled]
     place = np.cumsum(labelled) - 1

@@ -16,8 +16,10 @@ from meldflow.models.networks.scaling import finite
 
 SOMEBODY = 0
 """Number of every speaker without a vector of their own."""
-_BLOCK = 512
-"""Utterances standardised at a time: f16 frames must not all become f64."""
+_BLOCK = 32
+"""Utterances standardised at a time: as float32 they stay in a processor's cache."""
+_LEARNED = 512
+"""Utterances that a scaler sees at a time: f16 frames must not all become f64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +134,9 @@ def dialogues(table: FeatureTable, longest: int) -> Iterator[NDArray[np.intp]]:
         yield from (rows[i : i + longest] for i in range(0, len(rows), longest))
 
 
-def _sequence(table: FeatureTable, path: str) -> NDArray[Any]:
-    """The array ``path`` as one sequence per row, shape (n, steps, width)."""
-    values = table.features[path]
+def _sequence(table: FeatureTable, path: str, last: bool = False) -> NDArray[Any]:
+    """The array ``path`` as one sequence per row, shape (n, steps, width); see ``table.taken``."""
+    values = table.taken(path) if last else table.features[path]
     steps = values.shape[1] if path in SEQUENCES else 1
     return values.reshape(len(values), steps, int(np.prod(values.shape[1:])) // max(steps, 1))
 
@@ -147,8 +149,9 @@ def _scaler(
     if not len(usable):
         return None
     scaler = StandardScaler()
-    for block in _blocks(ledger.fit(f"StandardScaler({path})", usable)):
-        steps = finite(values[block]).reshape(-1, values.shape[2])
+    ledger.fit(f"StandardScaler({path})", usable)
+    for start in range(0, len(usable), _LEARNED):
+        steps = finite(values[usable[start : start + _LEARNED]]).reshape(-1, values.shape[2])
         # A column without any value keeps a NaN mean, so that it is 0 in every row.
         with np.errstate(invalid="ignore"):
             scaler.partial_fit(steps[np.isfinite(steps).any(axis=1)])
@@ -159,28 +162,35 @@ def _stream(
     table: FeatureTable, paths: Sequence[str], scalers: Mapping[str, StandardScaler]
 ) -> Stream | None:
     """The arrays of a modality side by side; None if not one of them was ever seen."""
-    held = {path: _sequence(table, path) for path in paths if path in scalers}
+    held = [path for path in paths if path in scalers]
     # What is said of a clip as a whole adds nothing to its frames.
-    held = {path: held[path] for path in held if path in SEQUENCES} or held
+    held = [path for path in held if path in SEQUENCES] or held
     if not held:
         return None
-    most = max(values.shape[1] for values in held.values())
-    parts = [_standardised(values, scalers[path], most) for path, values in held.items()]
-    steps = np.maximum.reduce([_steps(values) for values in held.values()])
-    return Stream(values=np.concatenate(parts, axis=2), steps=steps)
+    shapes = [_sequence(table, path).shape for path in held]
+    n, most = len(table), max(steps for _, steps, _ in shapes)
+    begins = np.cumsum([0, *(width for *_, width in shapes)]).tolist()
+    dtype = np.float16 if all(steps > 1 for _, steps, _ in shapes) else np.float32
+    found, steps = np.zeros((n, most, begins[-1]), dtype), np.zeros(n, np.intp)
+    for path, place in zip(held, map(slice, begins, begins[1:]), strict=True):
+        values = _sequence(table, path, last=True)
+        _standardise(values, scalers[path], found[:, : values.shape[1], place])
+        np.maximum(steps, _steps(values), out=steps)
+    return Stream(values=found, steps=steps)
 
 
-def _standardised(
-    values: NDArray[Any], scaler: StandardScaler, most: int
-) -> NDArray[np.floating[Any]]:
-    """Scaled ``values`` with 0 where there is none, shape (n, most, width)."""
-    n, steps, width = values.shape
-    found = np.zeros((n, most, width), np.float16 if steps > 1 else np.float32)
-    for block in _blocks(np.arange(n, dtype=np.intp)):
-        scaled = scaler.transform(finite(values[block]).reshape(-1, width))
-        scaled = np.clip(np.nan_to_num(scaled, nan=0.0), -_FAR, _FAR)
-        found[block, :steps] = scaled.reshape(len(block), steps, width)
-    return found
+def _standardise(
+    values: NDArray[Any], scaler: StandardScaler, found: NDArray[np.floating[Any]]
+) -> None:
+    """Puts scaled ``values`` into ``found``, 0 where there is none, shape (n, steps, width)."""
+    mean, scale = scaler.mean_.astype(np.float32), scaler.scale_.astype(np.float32)
+    for start in range(0, len(values), _BLOCK):
+        scaled = finite(values[start : start + _BLOCK])
+        scaled -= mean
+        scaled /= scale
+        np.clip(scaled, -_FAR, _FAR, out=scaled)
+        scaled[np.isnan(scaled)] = 0
+        found[start : start + _BLOCK] = scaled
 
 
 _FAR = 30.0
@@ -191,11 +201,7 @@ def _steps(values: NDArray[Any]) -> NDArray[np.intp]:
     """Steps of each row up to the last one that holds a number, shape (n,)."""
     n, steps, _ = values.shape
     valid = np.zeros((n, steps), dtype=bool)
-    for block in _blocks(np.arange(n, dtype=np.intp)):
-        valid[block] = np.isfinite(values[block]).any(axis=2)
+    for start in range(0, n, _BLOCK):
+        valid[start : start + _BLOCK] = np.isfinite(values[start : start + _BLOCK]).any(axis=2)
     last = steps - valid[:, ::-1].argmax(axis=1)
     return np.where(valid.any(axis=1), last, 0).astype(np.intp)
-
-
-def _blocks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    return (rows[i : i + _BLOCK] for i in range(0, len(rows), _BLOCK))

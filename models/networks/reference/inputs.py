@@ -110,9 +110,9 @@ SOURCES: Mapping[str, str] = {
 
 def mean_of_frames(table: FeatureTable) -> NDArray[np.float32]:
     """Mean over each clip's valid frames, shape (n, 2048); NaN for a clip without any."""
-    frames = table.features.get("video/resnet50/features")
-    if frames is None:
+    if "video/resnet50/features" not in table.features:
         return np.full((len(table), 2048), np.nan, dtype=np.float32)
+    frames = table.taken("video/resnet50/features")
     means = np.empty((len(table), frames.shape[2]), dtype=np.float32)
     for start in range(0, len(table), _BLOCK):
         block = np.asarray(frames[start : start + _BLOCK], dtype=np.float32)

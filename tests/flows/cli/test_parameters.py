@@ -77,7 +77,11 @@ TRAINING: dict[str, tuple[str, Any]] = {
     "device": ("--device auto", "auto"),
     "precision": ("--training-precision bf16-mixed", "bf16-mixed"),
 }
-SNAPSHOT = {"store": ("place", str(HERE / "place")), "snapshot": ("--ref paper-1", "paper-1")}
+SNAPSHOT = {
+    "store": ("place", str(HERE / "place")),
+    "snapshot": ("--ref paper-1", "paper-1"),
+    "cluster": ("--cluster c.yaml", str(HERE / "c.yaml")),
+}
 AUDIT = {
     "dataset": ("data", HERE / "data"),
     "annotations_only": ("--annotations-only", True),

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from meldflow.models.judging import svm
 from meldflow.models.judging.protocols import divide, protocol_named
+from meldflow.models.judging.records import Judgement
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks import training
 from meldflow.models.networks.common import Epoch
 from meldflow.models.networks.scaling import arrays_of
 from meldflow.models.schema.utterances import EMOTIONS
-from meldflow.models.training.ablations import ablate
-from meldflow.models.training.fit import prepare, unwatched
+from meldflow.models.training.ablations import ablated, smaller
+from meldflow.models.training.fit import fit_unit, prepare
 from meldflow.models.training.networks import Config
 from meldflow.models.training.result import TrainResult
 from meldflow.models.training.run import config_for, train_and_judge
@@ -178,10 +179,14 @@ def test_labels_of_test_rows_change_no_prediction() -> None:
     given, rules = config("fusion", epochs=2), protocol_named("official")
     predicted: list[list[tuple[str, ...]]] = []
     for table in (TABLE, changed(TABLE, "test", features=False)):
-        prepared = prepare(table, divide(table, rules), given, rules)
-        predicted.append(
-            [best.predicted for _, best in ablate(prepared, given, (0, 1, 2), unwatched)]
-        )
+        judged = {
+            unit: one
+            for unit in smaller(table, (0, 1, 2))
+            if isinstance(
+                one := fit_unit(table.only(unit.modalities), unit, given, rules), Judgement
+            )
+        }
+        predicted.append([best.predicted for _, best in ablated(judged)])
     np.testing.assert_equal(predicted[1], predicted[0])
 
 
@@ -208,7 +213,7 @@ def test_inputs_of_train_rows_are_those_without_the_others(network: str, split: 
     given, rules, rows = config(network), protocol_named("official"), TABLE.rows("train")
 
     def inputs(table: FeatureTable) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32]]:
-        found = prepare(table, divide(table, rules), given, rules).inputs
+        found = prepare(table, given, rules).inputs
         return arrays_of(found.scalers), found.flat()[rows]
 
     np.testing.assert_equal(inputs(changed(TABLE, split)), inputs(TABLE))
@@ -226,7 +231,7 @@ def test_the_svm_alone_sees_the_rows_it_is_fitted_and_chosen_on() -> None:
     other[division.judge] = 100
     found: Fits = []
     for vectors, own in ((fused, division.labels), (other, labels)):
-        ledger = prepare(TABLE, division, given, rules).ledger
+        ledger = prepare(TABLE, given, rules).ledger
         machine = svm.fit_svm(vectors, dataclasses.replace(division, labels=own), given, ledger)
         found.append(
             {

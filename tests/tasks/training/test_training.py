@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import FeatureSpec
 from meldflow.models.schema.utterances import SENTIMENT
+from meldflow.models.training.fit import fit_unit
+from meldflow.models.training.run import Trained
 from meldflow.storage import open_store
 from meldflow.tasks.options import TrainOptions
-from meldflow.tasks.training.steps import TrainReport, check_training, fit, report
+from meldflow.tasks.training.steps import TrainReport, check_training, plan_training, report
 from meldflow.tasks.training.table import load_table
 from tests.models.tables import make_table
 from tests.storage.corpus import corpus, extract, utterance, words_spec
@@ -24,6 +27,17 @@ from tests.storage.corpus import corpus, extract, utterance, words_spec
 
 def options(folder: Path, **more: Any) -> TrainOptions:
     return TrainOptions(store="s", report=folder / "report", **({"epochs": 1} | more))
+
+
+def fit(table: FeatureTable, given: TrainOptions) -> Trained:
+    """What the flow concludes, from fits in this process."""
+    planned = plan_training(table, given)
+    return planned.conclude(
+        {
+            unit: fit_unit(table.only(unit.modalities), unit, planned.config, planned.rules)
+            for unit in planned.units
+        }
+    )
 
 
 def minilm() -> FeatureSpec:
