@@ -1,4 +1,4 @@
-"""Small columns: one value per row, held in memory, written by the committer alone.
+"""Small columns: one value per row, read when they are asked for, written by the committer alone.
 
 The catalogue and the state of every extractor (status, key, checksum, …) are such columns.
 Workers never write them: a fork that shares a chunk with another fork is merged without any
@@ -6,17 +6,26 @@ check, and the loser's values are gone. One writer also allows large chunks, so 
 reads a few objects even at a million rows.
 """
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Self
+from itertools import islice
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import zarr
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from zarr.codecs import ZstdCodec
 
-CHUNK = 4096
-"""Rows per chunk."""
+R = TypeVar("R")
+
+CHUNK = 8_192
+"""Rows per chunk of a new array; an older store has fewer. A chunk costs a millisecond to read,
+whatever it holds, and one that changed is written whole."""
+
+TEXT = np.dtypes.StringDType()
+"""Text in memory: no Python object for each, and nothing is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,85 +38,203 @@ class Column:
     inner: tuple[int, ...] = ()
 
     @property
-    def memory_dtype(self) -> Any:
-        """Text is held as objects: NumPy's fixed-width strings would cut it."""
-        return object if self.dtype == "str" else np.dtype(self.dtype)
+    def memory_dtype(self) -> np.dtype[Any]:
+        """The dtype of its values in memory."""
+        return TEXT if self.dtype == "str" else np.dtype(self.dtype)
+
+    def filled(self, n_rows: int) -> NDArray[Any]:
+        """Unwritten rows."""
+        return np.full((n_rows, *self.inner), self.fill, self.memory_dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Records(Generic[R]):
+    """Rows held as columns; each is made when somebody comes to it, since there may be millions."""
+
+    columns: Mapping[str, NDArray[Any]]
+    """Name → values, shape (n_rows, …)."""
+    make: Callable[[dict[str, Any]], R]
+    """Makes a row of its values."""
+
+    def __len__(self) -> int:
+        return max(map(len, self.columns.values()), default=0)
+
+    def __iter__(self) -> Iterator[R]:
+        for block in (slice(at, at + CHUNK) for at in range(0, len(self), CHUNK)):
+            cells = (one[block].tolist() for one in self.columns.values())
+            for row in zip(*cells, strict=True):
+                yield self.make(dict(zip(self.columns, row, strict=True)))
+
+
+def in_columns(
+    rows: Iterable[R], columns: Callable[[Sequence[R]], dict[str, NDArray[Any]]]
+) -> dict[str, NDArray[Any]]:
+    """The columns of rows that are taken as they come; ``columns`` makes those of some."""
+    found, n, left = columns(()), 0, iter(rows)
+    while block := tuple(islice(left, CHUNK)):
+        for name, own in columns(block).items():
+            if n + len(own) > len(found[name]):  # in place, else all would be there twice
+                more = np.empty((n + 2 * len(own), *own.shape[1:]), own.dtype)
+                found[name] = np.concatenate([found[name], more])
+            found[name][n : n + len(own)] = own
+        n += len(block)
+    return {name: one[:n] for name, one in found.items()}
 
 
 class ColumnTable:
-    """Columns of equal length, read whole and written back by changed chunks."""
+    """Columns of equal length. Of what changed, the chunks are held until they are written."""
 
     def __init__(
-        self, columns: Sequence[Column], arrays: Mapping[str, NDArray[Any]], dimension: str = "row"
+        self,
+        group: zarr.Group | None,
+        columns: Sequence[Column],
+        dimension: str = "row",
+        *,
+        reading: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self._columns = tuple(columns)
-        self._dimension = dimension
-        self._arrays = dict(arrays)
-        self._dirty: dict[str, set[int]] = {column.name: set() for column in columns}
+        """The arrays of ``group``; there are no rows where it, or all of them, are not there.
 
-    @classmethod
-    def read(
-        cls, group: zarr.Group | None, columns: Sequence[Column], dimension: str = "row"
-    ) -> Self:
-        """Reads the arrays of ``group``; there are no rows where it, or all of them, are not there.
-
-        A column that the release which wrote them did not know holds its fill value.
+        A column that the release which wrote them did not know holds its fill value. ``reading``
+        is entered around every read.
         """
-        there: dict[str, zarr.Array[Any]] = {}
+        self._columns = {column.name: column for column in columns}
+        self._dimension, self._reading = dimension, reading
+        self._stored: dict[str, zarr.Array[Any]] = {}
         if group is not None:
-            there = {c.name: array_of(group, c.name) for c in columns if c.name in group}
-        length = max((one.shape[0] for one in there.values()), default=0)
-        arrays = {
-            c.name: np.asarray(there[c.name][:]).astype(c.memory_dtype)
-            if c.name in there
-            else _filled(c, length)
-            for c in columns
-        }
-        return cls(columns, arrays, dimension)
+            self._stored = {name: array_of(group, name) for name in self._columns if name in group}
+        self._length = max((one.shape[0] for one in self._stored.values()), default=0)
+        self._whole: dict[str, NDArray[Any]] = {}
+        self._chunks: dict[tuple[str, int], NDArray[Any]] = {}
+        self._dirty: set[tuple[str, int]] = set()
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """The whole column; change it through ``put`` only."""
-        return self._arrays[name]
+        """The whole column, kept for the next who asks; change it through ``put`` only."""
+        if name not in self._whole:
+            self._whole[name] = self.at(name)
+        return self._whole[name]
 
     def __contains__(self, name: str) -> bool:
-        return name in self._arrays
+        return name in self._columns
 
     def __len__(self) -> int:
-        return len(self._arrays[self._columns[0].name])
+        return self._length
 
-    def copy(self) -> Self:
-        """The same values, which change no more when this table does."""
-        arrays = {name: values.copy() for name, values in self._arrays.items()}
-        return type(self)(self._columns, arrays, self._dimension)
+    def at(self, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """A column's values at ``rows``, or all; those of few chunks are all that is read."""
+        size, parts = self._chunk_rows(name), []
+        if rows is not None and len(rows) <= 2 * size:
+            parts = list(self._by_chunk(name, rows))
+        if rows is None or len(rows) > 2 * size or len(parts) > 2:
+            found = self._span(name, 0, self._length)
+            for number in (number for one, number in self._dirty if one == name):
+                found[number * size : (number + 1) * size] = self._chunks[name, number]
+            return found if rows is None else np.asarray(found[rows])
+        found = self._columns[name].filled(len(rows))
+        for number, entries, places in parts:
+            found[entries] = self._chunk(name, number)[places]
+        return found
+
+    def view(self) -> Self:
+        """The same table; whole columns that are asked of it are let go of with it."""
+        one = copy.copy(self)
+        one._whole = {}
+        return one
 
     def grow(self, n_rows: int) -> None:
         """Appends rows that hold the fill values, up to ``n_rows`` in all."""
-        for column in self._columns:
-            held = self._arrays[column.name]
-            self._arrays[column.name] = np.concatenate([held, _filled(column, n_rows - len(held))])
+        self._length, self._whole = n_rows, {}
+        for (name, number), held in self._chunks.items():
+            more = self._chunk_length(name, number) - len(held)
+            self._chunks[name, number] = np.append(held, self._columns[name].filled(more), axis=0)
 
     def put(self, rows: ArrayLike, values: Mapping[str, ArrayLike]) -> None:
         """Sets ``values`` (one entry per row, or a scalar) at ``rows``."""
         index = np.asarray(rows, dtype=np.int64)
-        chunks = set((index // CHUNK).tolist())
         for name, value in values.items():
-            self._arrays[name][index] = value
-            self._dirty[name] |= chunks
+            column = self._columns[name]
+            given = np.asarray(value, column.memory_dtype)
+            if given.shape[:1] != index.shape:
+                given = np.broadcast_to(given, (len(index), *column.inner))
+            for number, entries, places in self._by_chunk(name, index):
+                self._dirty.add((name, number))  # first, so that it is not let go of
+                self._chunk(name, number)[places] = given[entries]
+            self._whole.pop(name, None)
 
-    def write(self, group: zarr.Group) -> None:
-        """Writes the chunks that changed, into arrays of the table's length: resized, or new."""
-        for column in self._columns:
-            if column.name not in group:
-                dims = (self._dimension, *(f"{column.name}_entry" for _ in column.inner))
+    def forget(self, name: str) -> None:
+        """Drops what changed in a column."""
+        for one in [one for one in self._dirty if one[0] == name]:
+            self._dirty.discard(one)
+            del self._chunks[one]
+
+    def write(self, group: zarr.Group, *names: str) -> None:
+        """Writes the chunks that changed, into arrays of the table's length: resized, or new.
+
+        The table is read from there from then on.
+        """
+        for name in names or self._columns:
+            column = self._columns[name]
+            if name not in group:
+                dims = (self._dimension, *(f"{name}_entry" for _ in column.inner))
                 shape = (len(self), *column.inner)
-                create_column(group, column.name, shape, column.dtype, dims, fill_value=column.fill)
-            array = array_of(group, column.name)
+                create_column(group, name, shape, column.dtype, dims, fill_value=column.fill)
+            size, array = self._chunk_rows(name), array_of(group, name)
             if array.shape[0] != len(self):
                 array.resize((len(self), *column.inner))
-            for chunk in sorted(self._dirty[column.name]):
-                rows = slice(chunk * CHUNK, min((chunk + 1) * CHUNK, len(self)))
-                array[rows] = self._arrays[column.name][rows]
-            self._dirty[column.name].clear()
+            for number in sorted(number for one, number in self._dirty if one == name):
+                held = self._chunks[name, number]
+                array[number * size : number * size + len(held)] = held
+                self._dirty.discard((name, number))
+            self._stored[name] = array
+            self._let_go()
+
+    def _chunk_rows(self, name: str) -> int:
+        return self._stored[name].chunks[0] if name in self._stored else CHUNK
+
+    def _chunk_length(self, name: str, number: int) -> int:
+        size = self._chunk_rows(name)
+        return min(size, self._length - number * size)
+
+    def _by_chunk(
+        self, name: str, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+        """Number of a chunk, which entries of ``rows`` lie in it, and where."""
+        size = self._chunk_rows(name)
+        numbers = rows // size
+        order = np.argsort(numbers, kind="stable")
+        for own in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+            if own.size:
+                number = int(numbers[own[0]])
+                yield number, own, rows[own] - number * size
+
+    def _chunk(self, name: str, number: int) -> NDArray[Any]:
+        """A chunk, to be changed where it is; the last ones are at hand."""
+        key, first = (name, number), number * self._chunk_rows(name)
+        held = self._chunks.get(key)
+        if held is None:
+            read = self._span(name, first, self._chunk_length(name, number))
+            held = self._chunks.setdefault(key, read)
+            self._let_go()
+        return held
+
+    def _let_go(self) -> None:
+        """Keeps the last chunks, as many as there are columns, and what is to be written."""
+        for old in list(self._chunks)[: -len(self._columns)]:
+            if old not in self._dirty:
+                self._chunks.pop(old, None)  # another thread may have done so
+
+    def _span(self, name: str, first: int, n_rows: int) -> NDArray[Any]:
+        """Rows as they are stored, and as if nobody had written them where they are not."""
+        column, stored = self._columns[name], self._stored.get(name)
+        there = 0 if stored is None else min(n_rows, max(0, stored.shape[0] - first))
+        found = column.filled(n_rows if there < n_rows else 0)
+        if stored is None or not there:
+            return found
+        with self._reading():
+            read = np.asarray(stored[first : first + there]).astype(column.memory_dtype, copy=False)
+        if there == n_rows:
+            return read
+        found[:there] = read
+        return found
 
 
 def create_column(
@@ -128,10 +255,6 @@ def create_column(
         dimension_names=dims,
         **others,
     )
-
-
-def _filled(column: Column, n_rows: int) -> NDArray[Any]:
-    return np.full((n_rows, *column.inner), column.fill, column.memory_dtype)
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:

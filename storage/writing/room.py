@@ -37,11 +37,11 @@ def make_room(
         group = layout.create_extractor(root, spec, partition=partition)
     elif dict(group.attrs) != described:
         group.attrs.put(described)
-    state = ColumnTable.read(group, layout.state_columns(spec))
+    state = ColumnTable(group, layout.state_columns(spec))
     ragged = layout.ragged_arrays(spec)
     # First frame and number of frames of each partition's slot.
     slot_columns = [Column(f"{array.name}_slot", "int64", 0, (2,)) for array in ragged]
-    slots = ColumnTable.read(group, slot_columns, "partition")
+    slots = ColumnTable(group, slot_columns, "partition")
     state.grow(n_rows)
     slots.grow(-(-n_rows // partition))
     for array in ragged:

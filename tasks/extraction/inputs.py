@@ -1,9 +1,11 @@
 """What an extraction starts from, as its options say: extractors and utterances."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meldflow.models.clips.options import NVDEC
 from meldflow.models.extractors import registry
@@ -13,13 +15,16 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Reason
 from meldflow.models.schema.utterances import Clip
 from meldflow.storage import open_store
-from meldflow.storage.format.columns import array_of
+from meldflow.storage.format.columns import ColumnTable, array_of
 from meldflow.storage.places import location
 from meldflow.storage.reading.snapshot import Snapshot
 from meldflow.tasks.cluster.profile import load_profile
 from meldflow.tasks.dataset import Intake, check_folder, check_source, take_in, take_in_folder
 from meldflow.tasks.dataset.records import ABSENT, Known
 from meldflow.tasks.options import ExtractOptions
+
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
+_CELLS = ("sha", "size", "mtime_ns", "seconds")
 
 
 def wanted_extractors(options: ExtractOptions) -> tuple[Extractor, ...]:
@@ -67,7 +72,38 @@ def wanted_utterances(options: ExtractOptions, known: Mapping[str, Known]) -> In
     return take_in(options.dataset, known=known, fixes=options.fixes)
 
 
-def known_clips(store: str) -> dict[str, Known]:
+class _KnownClips(Mapping[str, Known]):
+    """Path → what the store has of it, made when somebody asks."""
+
+    def __init__(self, table: ColumnTable, unchanged: NDArray[np.bool_]) -> None:
+        self._table, self._unchanged = table, unchanged
+        hashes = np.fromiter(map(hash, table["clip_path"]), np.int64, len(table))
+        self._rows = np.lexsort((table["active"], hashes))
+        self._hashes = hashes[self._rows]
+
+    def __getitem__(self, path: str) -> Known:
+        first, last = (np.searchsorted(self._hashes, hash(path), side) for side in _SIDES)
+        # Of rows of one file, the active one counts.
+        for row in self._rows[first:last][::-1]:
+            if self._table["clip_path"][row] == path:
+                return Known(self._table["name"][row], self._clip(path, row))
+        raise KeyError(path)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(np.unique(self._table["clip_path"]).tolist())
+
+    def __len__(self) -> int:
+        return len(np.unique(self._table["clip_path"]))
+
+    def _clip(self, path: str, row: int) -> Clip:
+        if not self._unchanged[row]:
+            return ABSENT
+        sha256, *others = (self._table[f"clip_{name}"][row].tolist() for name in _CELLS)
+        size, mtime_ns, seconds = others
+        return Clip(path=path, sha256=bytes(sha256), size=size, mtime_ns=mtime_ns, seconds=seconds)
+
+
+def known_clips(store: str) -> Mapping[str, Known]:
     """Path → what the store has of it; no clip where another run found the file changed."""
     if (snapshot := _published(store)) is None:
         return {}
@@ -78,20 +114,7 @@ def known_clips(store: str) -> dict[str, Known]:
     unchanged = np.logical_and.reduce(
         [table["active"] >= 0, *(r != Reason.CHANGED for r in reasons)]
     )
-    columns = ("clip_path", "clip_sha", "clip_size", "clip_mtime_ns", "clip_seconds")
-    order = np.argsort(table["active"], kind="stable")  # of rows of one file, the active one counts
-    cells = (
-        one[order].tolist() for one in (table["name"], unchanged, *map(table.__getitem__, columns))
-    )
-    return {
-        path: Known(
-            name,
-            Clip(path=path, sha256=bytes(sha), size=size, mtime_ns=mtime, seconds=seconds)
-            if trusted
-            else ABSENT,
-        )
-        for name, trusted, path, sha, size, mtime, seconds in zip(*cells, strict=True)
-    }
+    return _KnownClips(table, unchanged)
 
 
 def check_inputs(options: ExtractOptions) -> None:

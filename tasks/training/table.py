@@ -61,7 +61,7 @@ def load_table(
         dialogue=table["dialogue"][rows],
         utterance=table["utterance"][rows],
         speaker=table["speaker"][rows].astype(str),
-        text=table["text"][rows],
+        text=table["text"][rows].astype(object),
         label=table[target][rows].astype(str),
         features={path: _read(snapshot, path, spec, labelled) for path, spec in specs.items()},
         columns={path: tuple(spec.columns) for path, spec in specs.items()},
