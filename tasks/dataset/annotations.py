@@ -4,9 +4,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS, SPLITS
+from meldflow.storage.format.catalogue import numbered
+from meldflow.storage.format.columns import TEXT, Records
 from meldflow.tasks.dataset.cells import read_table, repair_text, seconds_between
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.records import ABSENT, Row, Table
@@ -65,47 +71,55 @@ def read_source(source: Table) -> Table:
     """
     old = [OPTIONAL["old_dialogue"], OPTIONAL["old_utterance"]] if source.dyadic else []
     wanted = [*FIELDS.values(), *old]
-    _, records = read_table(
+    _, columns = read_table(
         source.file, wanted, OPTIONAL.values(), lambda _: "Is this MELD's *_sent_emo.csv?"
     )
-    rows = read_rows(source.file, records, FIELDS | OPTIONAL, lambda _: source.split)
-    return replace(source, rows=tuple(rows))
+    rows = read_rows(source.file, columns, FIELDS | OPTIONAL, lambda _: source.split)
+    return replace(source, rows=rows)
 
 
 def read_rows(
     file: Path,
-    records: Iterable[Mapping[str, str]],
+    columns: Mapping[str, NDArray[Any]],
     fields: Mapping[str, str],
     split_of: Callable[[str], str],
     *,
     unlabelled: bool = False,
-) -> Iterator[Row]:
-    """The rows of a table.
+) -> Records[Row]:
+    """The rows of a table, all of which have been looked at.
 
     Args:
         file: the table.
-        records: its rows as they are there, column → cell.
+        columns: column → its cells, text, shape (n_rows,).
         fields: field → column, of those columns that may be there.
-        split_of: what a row calls its split → the split.
+        split_of: what a row calls its split, white space around it included → the split.
         unlabelled: whether a row may have no emotion.
 
     Raises:
         UsageError: see ``read_source``; it names the file, the row and the column.
     """
     emotions = (*EMOTIONS, "") if unlabelled else EMOTIONS
-    seen: set[str] = set()
-    for number, record in enumerate(records, start=1):
-        cells = {field: record[name] for field, name in fields.items() if name in record}
-        wrong = _mistake(cells, emotions)
-        row = None if wrong else _row(cells, split_of(cells.get("split", "").strip()))
-        if row is not None and row.id not in seen:
-            seen.add(row.id)
-            yield row
-            continue
-        field, what = wrong or ("utterance", "there twice in this dialogue")
+    held = {field: columns[name] for field, name in fields.items() if name in columns}
+    looked = ((at, _mistake(one, emotions)) for at, one in enumerate(Records(held, dict)))
+    mistakes = ((at, *wrong) for at, wrong in looked if wrong)
+    number, field, what = next(mistakes, (-1, "utterance", "there twice in this dialogue"))
+    number = _repeated(held, split_of) if number < 0 else number
+    if number < len(held[field]):
+        cell = held[field][number]
         raise UsageError(
-            f"annotations {file}, row {number}: {fields[field]} {cells[field]!r} is {what}"
+            f"annotations {file}, row {number + 1}: {fields[field]} {cell!r} is {what}"
         )
+    return Records(held, lambda cells: _row(cells, split_of(cells.get("split", ""))))
+
+
+def _repeated(columns: Mapping[str, NDArray[Any]], split_of: Callable[[str], str]) -> int:
+    """The first row with the utterance of an earlier one; behind the last where there is none."""
+    ids = [np.array([*map(int, columns[one])]) for one in ("dialogue", "utterance")]
+    if "split" in columns:
+        written, which = np.unique(columns["split"], return_inverse=True)
+        ids.append(np.array([*map(split_of, written)], TEXT)[which])
+    _, first = np.unique(numbered(ids), return_index=True)
+    return int(np.setdiff1d(np.arange(len(ids[0]) + 1), first)[0])
 
 
 def other_copies(others: Iterable[Table], tables: Sequence[Table]) -> Iterator[Finding]:

@@ -3,9 +3,12 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
+
+import numpy as np
 
 from meldflow.models.schema.utterances import EMOTIONS
+from meldflow.storage.format.columns import TEXT
 from meldflow.tasks.dataset.cells import is_ambiguous, parse_seconds
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.records import Row, SplitCounts, Table
@@ -115,16 +118,20 @@ def id_gaps(tables: Sequence[Table]) -> Iterator[Finding]:
 
 def duplicate_text(tables: Sequence[Table]) -> Iterator[Finding]:
     """Texts that an earlier split has as well, but for case, spaces and punctuation."""
-    seen: dict[str, Row] = {}
+    known, says = np.array([], TEXT), np.array([], TEXT)  # texts, and who says them first
     for table in tables:
-        words = [(_words(row.text), row) for row in table.rows]
-        for text, row in words:
-            if text in seen:
-                detail = f"says what {seen[text].id} says: {row.text!r}"
+        said = [(_words(row.text), row.id) for row in table.rows]
+        n, (words, ids) = len(known), np.array(said, TEXT).reshape(-1, 2).T
+        # Neither `fromiter` nor `searchsorted`: of text, NumPy 2.4 gets them wrong.
+        known, first, which = np.unique(
+            np.append(known, words), return_index=True, return_inverse=True
+        )
+        again = first[which[n:]] < n
+        for row, at in zip(compress(table.rows, again), first[which[n:]][again], strict=True):
+            if _words(row.text):
+                detail = f"says what {says[at]} says: {row.text!r}"
                 yield _about(row, Kind.DUPLICATE_TEXT, detail, "kept in both splits")
-        for text, row in words:
-            if text:
-                seen.setdefault(text, row)
+        says = np.append(says, ids)[first]
 
 
 def published_counts(tables: Sequence[Table]) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, Field
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.storage.format.columns import Records
 from meldflow.tasks.dataset.cells import seconds_between
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.records import Fix, Row, Table
@@ -44,8 +45,15 @@ class FixList(BaseModel, frozen=True, extra="forbid"):
     def mend(self, table: Table) -> Table:
         """The table with the times that the list corrects."""
         corrections = {one.utterance: one for one in self.entries if one.set}
-        rows = tuple(_mended(row, corrections.get(row.id)) for row in table.rows)
-        return dataclasses.replace(table, rows=rows)
+        rows = table.rows
+        if not corrections or not isinstance(rows, Records):
+            return table
+
+        def mended(cells: dict[str, Any]) -> Row:
+            row = rows.make(cells)
+            return _mended(row, corrections.get(row.id))
+
+        return dataclasses.replace(table, rows=dataclasses.replace(rows, make=mended))
 
     def explain(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """The findings, those that the list knows with its id and decision."""

@@ -5,17 +5,21 @@ import math
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
+import numpy as np
+
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import SPLITS, Utterance
+from meldflow.storage.format.columns import TEXT
 from meldflow.tasks.dataset.annotations import FIELDS as MELD_FIELDS
 from meldflow.tasks.dataset.annotations import read_rows
 from meldflow.tasks.dataset.cells import decode, read_table
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.layout import SPELLINGS
-from meldflow.tasks.dataset.records import ABSENT, Known, Row, Table, Wanted
+from meldflow.tasks.dataset.records import ABSENT, Known, Row, Table, Wanted, parted
 from meldflow.tasks.dataset.tree import Tree, is_folder, other_type
 from meldflow.tasks.pages.text import readable
 
@@ -45,15 +49,21 @@ def read_own(file: Path) -> tuple[Table, ...]:
     """
     if is_folder(file, "dataset") or file.suffix.lower() not in SUFFIXES:
         raise UsageError(f"dataset {file}: is no folder and no {' or '.join(SUFFIXES)} file")
-    _, records = read_table(file, REQUIRED.values(), OPTIONAL.values(), _hint)
-    splits = _understood(file, [record["split"].strip() for record in records])
-    rows: dict[str, list[Row]] = {}
-    for row in read_rows(file, records, REQUIRED | OPTIONAL, splits.__getitem__, unlabelled=True):
-        rows.setdefault(row.split, []).append(row)
-    if not rows:
+    _, columns = read_table(file, REQUIRED.values(), OPTIONAL.values(), _hint)
+    written, which = np.unique(columns["split"], return_inverse=True)
+    splits = _understood(file, map(str.strip, written))
+    rows = read_rows(
+        file, columns, REQUIRED | OPTIONAL, lambda one: splits[one.strip()], unlabelled=True
+    )
+    meant = np.array([splits[one.strip()] for one in written], TEXT)[which]
+    tables = {
+        split: replace(rows, columns={name: one[own] for name, one in rows.columns.items()})
+        for split, own in parted(meant)
+    }
+    if not tables:
         raise UsageError(f"annotations {file}: holds no rows")
-    order = sorted(rows, key=[*SPLITS, *rows].index)
-    return tuple(Table(split=split, file=file, rows=tuple(rows[split])) for split in order)
+    order = sorted(tables, key=[*SPLITS, *tables].index)
+    return tuple(Table(split=split, file=file, rows=tables[split]) for split in order)
 
 
 def _hint(columns: Collection[str]) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from meldflow.models.schema.utterances import EMOTIONS, Clip, Utterance
 from meldflow.storage.format.catalogue import NO_FILE
+from meldflow.storage.format.columns import Records
 from meldflow.tasks.dataset.findings import Finding, Kind
 
 FEW = 5
@@ -67,6 +70,12 @@ class Known(NamedTuple):
     clip: Clip
 
 
+def parted(names: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Each of ``names``, in the order in which they come, and where it stands."""
+    found, first = np.unique(names, return_index=True)
+    yield from ((name, names == name) for name in found[np.argsort(first)].tolist())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitCounts:
     """What an annotation table holds."""
@@ -79,11 +88,13 @@ class SplitCounts:
     @classmethod
     def of(cls, rows: Iterable[tuple[int, str]]) -> SplitCounts:
         """Counts rows, of which each gives its dialogue and its emotion."""
-        labelled = list(rows)
-        emotions = Counter(emotion for _, emotion in labelled)
+        dialogues, emotions = set(), Counter[str]()
+        for dialogue, emotion in rows:
+            dialogues.add(dialogue)
+            emotions[emotion] += 1
         return cls(
-            rows=len(labelled),
-            dialogues=len({dialogue for dialogue, _ in labelled}),
+            rows=emotions.total(),
+            dialogues=len(dialogues),
             emotions=dict.fromkeys(EMOTIONS, 0) | dict(sorted(emotions.items())),
         )
 
@@ -99,7 +110,7 @@ class Table:
 
     split: str
     file: Path
-    rows: tuple[Row, ...] = ()
+    rows: Records[Row] | tuple[Row, ...] = ()
     dyadic: bool = False
     """Whether it is MELD_Dyadic's: other dialogues, made of MELD's utterances."""
 
@@ -141,7 +152,7 @@ class Fix(BaseModel, frozen=True, extra="forbid"):
 class Intake:
     """A catalogue of utterances, and everything that was noticed on the way to it."""
 
-    utterances: tuple[Utterance, ...]
+    utterances: Records[Utterance]
     findings: tuple[Finding, ...]
     files: tuple[Path, ...] = ()
     """The annotation files that were read."""
@@ -153,10 +164,11 @@ class Intake:
     @property
     def splits(self) -> dict[str, SplitCounts]:
         """Split → counts, in the order train, dev, test, others."""
-        rows: dict[str, list[tuple[int, str]]] = {}
-        for one in self.utterances:
-            rows.setdefault(one.split, []).append((one.dialogue, one.emotion))
-        return {split: SplitCounts.of(own) for split, own in rows.items()}
+        labels = [self.utterances.columns[name] for name in ("dialogue", "emotion")]
+        return {
+            split: SplitCounts.of(zip(*(one[own].tolist() for one in labels), strict=True))
+            for split, own in parted(self.utterances.columns["split"])
+        }
 
     @property
     def left_out(self) -> tuple[str, ...]:
