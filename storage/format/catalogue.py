@@ -123,28 +123,18 @@ def _rows(table: ColumnTable, listed: Records[Utterance]) -> NDArray[np.int64]:
     pairs, n = [(table.at(name), listed.columns[name]) for name in KEY], len(table)
     if n <= len(listed) and all((known == new[:n]).all() for known, new in pairs):
         return np.arange(len(listed))  # as ever, and maybe some more
-    code = numbered(list(map(np.concatenate, pairs)))
-    row_of = np.full(code.max() + 1, -1)
-    row_of[code[:n]] = np.arange(n)
-    own = code[n:]
-    new, first = np.unique(own[row_of[own] < 0], return_index=True)
-    row_of[new[np.argsort(first)]] = np.arange(n, n + len(new))
-    return np.asarray(row_of[own])
-
-
-def numbered(columns: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
-    """A number for each entry, shape (n,); where all ``columns`` say the same it is the same."""
-    code = np.zeros(len(columns[0]), np.int64)
-    for one in columns:
-        _, part = np.unique(one, return_inverse=True)
-        # Dense each time, so that no product overflows.
-        _, code = np.unique(code * (part.max(initial=0) + 1) + part, return_inverse=True)
-    return code
+    row_of = {id_: row for row, id_ in enumerate(ids(table))}
+    told = _ids(listed.columns[name] for name in KEY)
+    return np.array([row_of.setdefault(id_, len(row_of)) for id_ in told], dtype=np.int64)
 
 
 def ids(table: ColumnTable) -> list[str]:
     """The id of every row's utterance, e.g. ``train/dia12_utt3``."""
-    return list(map(utterance_id, *(table[name].tolist() for name in KEY)))
+    return _ids(map(table.at, KEY))
+
+
+def _ids(key: Iterable[NDArray[Any]]) -> list[str]:
+    return list(map(utterance_id, *(one.tolist() for one in key)))
 
 
 def text_checksum(text: str) -> bytes:

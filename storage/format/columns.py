@@ -66,19 +66,19 @@ class Records(Generic[R]):
                 yield self.make(dict(zip(self.columns, row, strict=True)))
 
 
+def blocks(rows: Iterable[R]) -> Iterator[tuple[R, ...]]:
+    """The rows, by the thousand, as they come."""
+    left = iter(rows)
+    return iter(lambda: tuple(islice(left, CHUNK)), ())
+
+
 def in_columns(
     rows: Iterable[R], columns: Callable[[Sequence[R]], dict[str, NDArray[Any]]]
 ) -> dict[str, NDArray[Any]]:
     """The columns of rows that are taken as they come; ``columns`` makes those of some."""
-    found, n, left = columns(()), 0, iter(rows)
-    while block := tuple(islice(left, CHUNK)):
-        for name, own in columns(block).items():
-            if n + len(own) > len(found[name]):  # in place, else all would be there twice
-                more = np.empty((n + 2 * len(own), *own.shape[1:]), own.dtype)
-                found[name] = np.concatenate([found[name], more])
-            found[name][n : n + len(own)] = own
-        n += len(block)
-    return {name: one[:n] for name, one in found.items()}
+    parts = [columns(()), *map(columns, blocks(rows))]
+    # One column after the other, else all would be there twice.
+    return {name: np.concatenate([one.pop(name) for one in parts]) for name in tuple(parts[0])}
 
 
 class ColumnTable:
@@ -104,13 +104,18 @@ class ColumnTable:
             self._stored = {name: array_of(group, name) for name in self._columns if name in group}
         self._length = max((one.shape[0] for one in self._stored.values()), default=0)
         self._whole: dict[str, NDArray[Any]] = {}
-        self._chunks: dict[tuple[str, int], NDArray[Any]] = {}
-        self._dirty: set[tuple[str, int]] = set()
+        self._changed: dict[tuple[str, int], NDArray[Any]] = {}
+        self._recent: dict[tuple[str, int], NDArray[Any]] = {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        """The whole column, kept for the next who asks; change it through ``put`` only."""
+        """The whole column, kept for the next who asks; change it through ``put`` only.
+
+        Text comes as the objects that every library knows: NumPy 2.4 gets `fromiter`,
+        `searchsorted` and `astype(str)` of a ``StringDType`` wrong.
+        """
         if name not in self._whole:
-            self._whole[name] = self.at(name)
+            found = self.at(name)
+            self._whole[name] = found.astype(object) if found.dtype == TEXT else found
         return self._whole[name]
 
     def __contains__(self, name: str) -> bool:
@@ -120,19 +125,18 @@ class ColumnTable:
         return self._length
 
     def at(self, name: str, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        """A column's values at ``rows``, or all; those of few chunks are all that is read."""
-        size, parts = self._chunk_rows(name), []
-        if rows is not None and len(rows) <= 2 * size:
-            parts = list(self._by_chunk(name, rows))
-        if rows is None or len(rows) > 2 * size or len(parts) > 2:
-            found = self._span(name, 0, self._length)
-            for number in (number for one, number in self._dirty if one == name):
-                found[number * size : (number + 1) * size] = self._chunks[name, number]
-            return found if rows is None else np.asarray(found[rows])
-        found = self._columns[name].filled(len(rows))
-        for number, entries, places in parts:
-            found[entries] = self._chunk(name, number)[places]
-        return found
+        """A column's values at ``rows``, text as ``TEXT``; of a few rows their chunks are read."""
+        size = self._chunk_rows(name)
+        if rows is not None and len(rows) <= size:
+            found = self._columns[name].filled(len(rows))
+            for number, entries, places in self._by_chunk(name, rows):
+                found[entries] = self._chunk(name, number)[places]
+            return found
+        found = self._span(name, 0, self._length)
+        for (one, number), held in self._changed.items():
+            if one == name:
+                found[number * size : number * size + len(held)] = held
+        return found if rows is None else np.asarray(found[rows])
 
     def view(self) -> Self:
         """The same table; whole columns that are asked of it are let go of with it."""
@@ -142,10 +146,10 @@ class ColumnTable:
 
     def grow(self, n_rows: int) -> None:
         """Appends rows that hold the fill values, up to ``n_rows`` in all."""
-        self._length, self._whole = n_rows, {}
-        for (name, number), held in self._chunks.items():
+        self._length, self._whole, self._recent = n_rows, {}, {}
+        for (name, number), held in self._changed.items():
             more = self._chunk_length(name, number) - len(held)
-            self._chunks[name, number] = np.append(held, self._columns[name].filled(more), axis=0)
+            self._changed[name, number] = np.append(held, self._columns[name].filled(more), axis=0)
 
     def put(self, rows: ArrayLike, values: Mapping[str, ArrayLike]) -> None:
         """Sets ``values`` (one entry per row, or a scalar) at ``rows``."""
@@ -156,15 +160,15 @@ class ColumnTable:
             if given.shape[:1] != index.shape:
                 given = np.broadcast_to(given, (len(index), *column.inner))
             for number, entries, places in self._by_chunk(name, index):
-                self._dirty.add((name, number))  # first, so that it is not let go of
-                self._chunk(name, number)[places] = given[entries]
+                held = self._changed[name, number] = self._chunk(name, number)
+                held[places] = given[entries]
             self._whole.pop(name, None)
 
     def forget(self, name: str) -> None:
         """Drops what changed in a column."""
-        for one in [one for one in self._dirty if one[0] == name]:
-            self._dirty.discard(one)
-            del self._chunks[one]
+        self._changed = {key: held for key, held in self._changed.items() if key[0] != name}
+        self._recent = {}
+        self._whole.pop(name, None)
 
     def write(self, group: zarr.Group, *names: str) -> None:
         """Writes the chunks that changed, into arrays of the table's length: resized, or new.
@@ -180,12 +184,11 @@ class ColumnTable:
             size, array = self._chunk_rows(name), array_of(group, name)
             if array.shape[0] != len(self):
                 array.resize((len(self), *column.inner))
-            for number in sorted(number for one, number in self._dirty if one == name):
-                held = self._chunks[name, number]
-                array[number * size : number * size + len(held)] = held
-                self._dirty.discard((name, number))
+            for key in sorted(key for key in self._changed if key[0] == name):
+                held, first = self._changed[key], key[1] * size
+                array[first : first + len(held)] = held
+                self._keep(key, self._changed.pop(key))
             self._stored[name] = array
-            self._let_go()
 
     def _chunk_rows(self, name: str) -> int:
         return self._stored[name].chunks[0] if name in self._stored else CHUNK
@@ -207,34 +210,28 @@ class ColumnTable:
                 yield number, own, rows[own] - number * size
 
     def _chunk(self, name: str, number: int) -> NDArray[Any]:
-        """A chunk, to be changed where it is; the last ones are at hand."""
+        """A chunk as it is now; the last ones are kept, for whoever comes to their other rows."""
         key, first = (name, number), number * self._chunk_rows(name)
-        held = self._chunks.get(key)
+        held = self._changed.get(key, self._recent.get(key))
         if held is None:
-            read = self._span(name, first, self._chunk_length(name, number))
-            held = self._chunks.setdefault(key, read)
-            self._let_go()
+            held = self._span(name, first, self._chunk_length(name, number))
+            self._keep(key, held)
         return held
 
-    def _let_go(self) -> None:
-        """Keeps the last chunks, as many as there are columns, and what is to be written."""
-        for old in list(self._chunks)[: -len(self._columns)]:
-            if old not in self._dirty:
-                self._chunks.pop(old, None)  # another thread may have done so
+    def _keep(self, key: tuple[str, int], held: NDArray[Any]) -> None:
+        if len(self._recent) >= len(self._columns):
+            self._recent = {}
+        self._recent[key] = held
 
     def _span(self, name: str, first: int, n_rows: int) -> NDArray[Any]:
         """Rows as they are stored, and as if nobody had written them where they are not."""
         column, stored = self._columns[name], self._stored.get(name)
-        there = 0 if stored is None else min(n_rows, max(0, stored.shape[0] - first))
-        found = column.filled(n_rows if there < n_rows else 0)
-        if stored is None or not there:
-            return found
+        if stored is None or first >= stored.shape[0]:
+            return column.filled(n_rows)
         with self._reading():
-            read = np.asarray(stored[first : first + there]).astype(column.memory_dtype, copy=False)
-        if there == n_rows:
-            return read
-        found[:there] = read
-        return found
+            read = np.asarray(stored[first : first + n_rows])
+        read, more = read.astype(column.memory_dtype, copy=False), n_rows - len(read)
+        return np.append(read, column.filled(more), axis=0) if more else read
 
 
 def create_column(

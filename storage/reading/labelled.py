@@ -15,7 +15,6 @@ from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import RaggedArray, read_span
 from meldflow.storage.format.axes import UTTERANCE, Axes, FrameAxis, axes_of, described
-from meldflow.storage.format.columns import TEXT
 from meldflow.storage.reading.pinned import Pinned
 
 
@@ -160,11 +159,7 @@ def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
         "message": (pinned.state(extractor)["message"], {}),
         UTTERANCE: (np.array(pinned.ids, dtype=object), {"long_name": "id of the utterance"}),
     }
-    return {
-        # Text as the objects that people and pandas know.
-        name: xr.Variable((UTTERANCE,), one.astype(object) if one.dtype == TEXT else one, told)
-        for name, (one, told) in columns.items()
-    }
+    return {name: xr.Variable((UTTERANCE,), *one) for name, one in columns.items()}
 
 
 def _coordinates(axes: Axes) -> dict[str, xr.Variable]:

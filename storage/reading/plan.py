@@ -96,7 +96,7 @@ def stale_rows(
     again[failed] = [reason in retry for reason in state.at("reason", failed).tolist()]
     tests = {
         Why.NEVER: state["status"] == NEVER,
-        Why.EXTRACTOR: state["key"] != key,
+        Why.EXTRACTOR: state.at("key") != key,
         SOURCE_CHANGED[modality]: (state["source_sha"] != wanted).any(axis=1),
         Why.RETRY: again,
     }

@@ -17,7 +17,6 @@ from typing import Any
 
 import icechunk
 import numpy as np
-from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import RunError
 from meldflow.models.schema.features import FeatureSpec
@@ -87,12 +86,6 @@ class Run:
         self._facts: dict[Modality, ColumnTable] = {}
         self.entry = RunEntry(root, self.branch, origin)
         self._change: CatalogueChange | None = None
-        self._written = {name: Counter[str]() for name in self._states}
-        """Extractor → rows that have their feature by this run (""), or failed, and why."""
-        if dead:
-            for name, state in self._states.items():
-                self._written[name] = self._reasons(state, np.arange(len(state)))
-        self._continued = dead is not None
 
     @property
     def snapshot(self) -> str:
@@ -106,7 +99,7 @@ class Run:
         group = root.require_group(layout.UTTERANCES)
         listed, settle = listing(utterances), partial(self.utterances.write, group)
         change = self._change = merge_catalogue(self.utterances, listed, self._place.name, settle)
-        if self._continued:  # readers of main want to know what it did before it died as well
+        if self.snapshot != self._base:  # readers of main want to know what it did before it died
             main = layout.utterance_table(root_of(self._repository, "main"))
             self._change = merge_catalogue(main, listed, self._place.name, main.forget)
         for modality in clip_facts.RECORDS:
@@ -137,12 +130,10 @@ class Run:
         self._session.merge(written.fork)
         specs = {spec.name: spec for spec in self._specs}
         for update in written.states:
-            spec, state = specs[update.extractor], self._states[update.extractor]
+            spec = specs[update.extractor]
             sha = self.utterances.at(SOURCE_COLUMN[spec.modality], update.rows)
             made: dict[str, Any] = {"key": spec.key, "run": self.entry.row, "source_sha": sha}
-            self._written[spec.name] -= self._reasons(state, update.rows)
-            self._written[spec.name].update(update.columns["reason"])
-            state.put(update.rows, {**update.columns, **made})
+            self._states[spec.name].put(update.rows, {**update.columns, **made})
         for update in written.ends:
             self._states[update.extractor].put(update.rows, update.columns)
         for modality, shown in written.facts.items():
@@ -179,22 +170,21 @@ class Run:
             besides: rows that do not count, since they are to be tried again.
         """
         rates = []
-        for name, written in self._written.items():
-            reasons = Counter(written)
-            if besides and reasons:
-                again = [part.rows[name] for part in besides.partitions if name in part.rows]
-                rows = np.concatenate([np.empty(0, np.int64), *again])
-                reasons -= self._reasons(self._states[name], rows)
-            tried, extracted = reasons.total(), reasons.pop("", 0)
-            told = dict(reasons.most_common())
-            failed = tried - extracted
-            rates.append(FailureRate(extractor=name, tried=tried, failed=failed, reasons=told))
+        for name, state in self._states.items():
+            tried = np.isin(state.at("run"), self.entry.rows)
+            for part in besides.partitions if besides else ():
+                tried[part.rows.get(name, [])] = False
+            reasons = Counter(state.at("reason", np.flatnonzero(tried)).tolist())
+            del reasons[""]  # of those that have their feature
+            rates.append(
+                FailureRate(
+                    extractor=name,
+                    tried=int(tried.sum()),
+                    failed=reasons.total(),
+                    reasons=dict(reasons.most_common()),
+                )
+            )
         return rates
-
-    def _reasons(self, state: ColumnTable, rows: NDArray[np.int64]) -> Counter[str]:
-        """Why those of ``rows`` failed that this run wrote; empty for those that did not."""
-        own = rows[np.isin(state.at("run", rows), self.entry.rows)]
-        return Counter(state.at("reason", own).tolist())
 
     def publish(self) -> str:
         """Moves ``main`` to the run's last commit and gives its snapshot id.

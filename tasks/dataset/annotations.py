@@ -6,13 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS, SPLITS
-from meldflow.storage.format.catalogue import numbered
-from meldflow.storage.format.columns import TEXT, Records
+from meldflow.storage.format.columns import Records
 from meldflow.tasks.dataset.cells import read_table, repair_text, seconds_between
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.records import ABSENT, Row, Table
@@ -92,7 +90,7 @@ def read_rows(
         file: the table.
         columns: column → its cells, text, shape (n_rows,).
         fields: field → column, of those columns that may be there.
-        split_of: what a row calls its split, white space around it included → the split.
+        split_of: what a row calls its split → the split.
         unlabelled: whether a row may have no emotion.
 
     Raises:
@@ -100,26 +98,18 @@ def read_rows(
     """
     emotions = (*EMOTIONS, "") if unlabelled else EMOTIONS
     held = {field: columns[name] for field, name in fields.items() if name in columns}
-    looked = ((at, _mistake(one, emotions)) for at, one in enumerate(Records(held, dict)))
-    mistakes = ((at, *wrong) for at, wrong in looked if wrong)
-    number, field, what = next(mistakes, (-1, "utterance", "there twice in this dialogue"))
-    number = _repeated(held, split_of) if number < 0 else number
-    if number < len(held[field]):
-        cell = held[field][number]
+    rows = Records(held, lambda cells: _row(cells, split_of(cells.get("split", "").strip())))
+    seen: set[str] = set()
+    for number, cells in enumerate(Records(held, dict), start=1):
+        wrong = _mistake(cells, emotions)
+        if wrong is None and (id_ := rows.make(cells).id) not in seen:
+            seen.add(id_)
+            continue
+        field, what = wrong or ("utterance", "there twice in this dialogue")
         raise UsageError(
-            f"annotations {file}, row {number + 1}: {fields[field]} {cell!r} is {what}"
+            f"annotations {file}, row {number}: {fields[field]} {cells[field]!r} is {what}"
         )
-    return Records(held, lambda cells: _row(cells, split_of(cells.get("split", ""))))
-
-
-def _repeated(columns: Mapping[str, NDArray[Any]], split_of: Callable[[str], str]) -> int:
-    """The first row with the utterance of an earlier one; behind the last where there is none."""
-    ids = [np.array([*map(int, columns[one])]) for one in ("dialogue", "utterance")]
-    if "split" in columns:
-        written, which = np.unique(columns["split"], return_inverse=True)
-        ids.append(np.array([*map(split_of, written)], TEXT)[which])
-    _, first = np.unique(numbered(ids), return_index=True)
-    return int(np.setdiff1d(np.arange(len(ids[0]) + 1), first)[0])
+    return rows
 
 
 def other_copies(others: Iterable[Table], tables: Sequence[Table]) -> Iterator[Finding]:

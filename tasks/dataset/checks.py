@@ -3,12 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import compress, pairwise
-
-import numpy as np
+from itertools import pairwise
 
 from meldflow.models.schema.utterances import EMOTIONS
-from meldflow.storage.format.columns import TEXT
 from meldflow.tasks.dataset.cells import is_ambiguous, parse_seconds
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.records import Row, SplitCounts, Table
@@ -118,20 +115,17 @@ def id_gaps(tables: Sequence[Table]) -> Iterator[Finding]:
 
 def duplicate_text(tables: Sequence[Table]) -> Iterator[Finding]:
     """Texts that an earlier split has as well, but for case, spaces and punctuation."""
-    known, says = np.array([], TEXT), np.array([], TEXT)  # texts, and who says them first
+    seen: dict[str, str] = {}
     for table in tables:
-        said = [(_words(row.text), row.id) for row in table.rows]
-        n, (words, ids) = len(known), np.array(said, TEXT).reshape(-1, 2).T
-        # Neither `fromiter` nor `searchsorted`: of text, NumPy 2.4 gets them wrong.
-        known, first, which = np.unique(
-            np.append(known, words), return_index=True, return_inverse=True
-        )
-        again = first[which[n:]] < n
-        for row, at in zip(compress(table.rows, again), first[which[n:]][again], strict=True):
-            if _words(row.text):
-                detail = f"says what {says[at]} says: {row.text!r}"
+        own: dict[str, str] = {}
+        for row in table.rows:
+            words = _words(row.text)
+            if words in seen:
+                detail = f"says what {seen[words]} says: {row.text!r}"
                 yield _about(row, Kind.DUPLICATE_TEXT, detail, "kept in both splits")
-        says = np.append(says, ids)[first]
+            elif words:
+                own.setdefault(words, row.id)
+        seen |= own
 
 
 def published_counts(tables: Sequence[Table]) -> Iterator[Finding]:

@@ -11,7 +11,6 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +19,7 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Missing, Probe, Reason
 from meldflow.models.schema.utterances import Clip, Utterance
 from meldflow.storage.format.catalogue import NO_FILE, listing
-from meldflow.storage.format.columns import CHUNK, Records
+from meldflow.storage.format.columns import Records, blocks
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.layout import is_recut
 from meldflow.tasks.dataset.records import ABSENT, Known, Wanted
@@ -52,8 +51,7 @@ def take_clips(
     findings: list[Finding] = []
 
     def taken() -> Iterator[Utterance]:
-        left = iter(wanted)
-        while some := tuple(islice(left, CHUNK)):
+        for some in blocks(wanted):
             yield from _taken(some, known, checksums, findings)
 
     return listing(taken()), tuple(findings)

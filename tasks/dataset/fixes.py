@@ -18,7 +18,6 @@ import yaml
 from pydantic import BaseModel, Field
 
 from meldflow.models.schema.errors import UsageError
-from meldflow.storage.format.columns import Records
 from meldflow.tasks.dataset.cells import seconds_between
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.records import Fix, Row, Table
@@ -38,6 +37,8 @@ class FixList(BaseModel, frozen=True, extra="forbid"):
 
     def about(self, tables: Sequence[Table]) -> FixList:
         """Only the entries that speak of these rows."""
+        if not self.entries:
+            return self
         rows = {table.split: sorted(table.rows, key=lambda row: row.key) for table in tables}
         fitting = tuple(one for one in self.entries if _fits(one, rows.get(one.place[0], [])))
         return self.model_copy(update={"entries": fitting})
@@ -45,15 +46,15 @@ class FixList(BaseModel, frozen=True, extra="forbid"):
     def mend(self, table: Table) -> Table:
         """The table with the times that the list corrects."""
         corrections = {one.utterance: one for one in self.entries if one.set}
-        rows = table.rows
-        if not corrections or not isinstance(rows, Records):
+        if not corrections:
             return table
+        made = table.rows.make
 
         def mended(cells: dict[str, Any]) -> Row:
-            row = rows.make(cells)
+            row = made(cells)
             return _mended(row, corrections.get(row.id))
 
-        return dataclasses.replace(table, rows=dataclasses.replace(rows, make=mended))
+        return dataclasses.replace(table, rows=dataclasses.replace(table.rows, make=mended))
 
     def explain(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """The findings, those that the list knows with its id and decision."""

@@ -50,15 +50,12 @@ def read_own(file: Path) -> tuple[Table, ...]:
     if is_folder(file, "dataset") or file.suffix.lower() not in SUFFIXES:
         raise UsageError(f"dataset {file}: is no folder and no {' or '.join(SUFFIXES)} file")
     _, columns = read_table(file, REQUIRED.values(), OPTIONAL.values(), _hint)
-    written, which = np.unique(columns["split"], return_inverse=True)
-    splits = _understood(file, map(str.strip, written))
-    rows = read_rows(
-        file, columns, REQUIRED | OPTIONAL, lambda one: splits[one.strip()], unlabelled=True
-    )
-    meant = np.array([splits[one.strip()] for one in written], TEXT)[which]
+    names = [name.strip() for name in columns["split"].tolist()]
+    splits = _understood(file, dict.fromkeys(names))
+    rows = read_rows(file, columns, REQUIRED | OPTIONAL, splits.__getitem__, unlabelled=True)
     tables = {
         split: replace(rows, columns={name: one[own] for name, one in rows.columns.items()})
-        for split, own in parted(meant)
+        for split, own in parted(np.array([splits[name] for name in names], TEXT))
     }
     if not tables:
         raise UsageError(f"annotations {file}: holds no rows")

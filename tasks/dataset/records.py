@@ -51,6 +51,9 @@ class Row(Utterance):
         return int(self.cells["old_dialogue"]), int(self.cells["old_utterance"])
 
 
+NO_ROWS: Records[Row] = Records({}, lambda cells: Row(**cells))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """An utterance that wants a clip."""
@@ -110,7 +113,7 @@ class Table:
 
     split: str
     file: Path
-    rows: Records[Row] | tuple[Row, ...] = ()
+    rows: Records[Row] = NO_ROWS
     dyadic: bool = False
     """Whether it is MELD_Dyadic's: other dialogues, made of MELD's utterances."""
 

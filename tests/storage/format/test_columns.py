@@ -14,7 +14,7 @@ from zarr.storage import MemoryStore
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage.format import catalogue, layout
-from meldflow.storage.format.catalogue import listing, merge_catalogue, numbered
+from meldflow.storage.format.catalogue import listing, merge_catalogue
 from meldflow.storage.format.columns import CHUNK, TEXT, Column, ColumnTable, Records
 from meldflow.storage.reading.plan import preview
 from meldflow.storage.writing.transaction import open_run
@@ -61,11 +61,11 @@ def test_what_was_put_is_read_before_it_is_written_and_after(group: zarr.Group) 
     assert ColumnTable(group, COLUMNS)["pair"][10:].sum() == 0
 
 
-def test_a_column_keeps_what_was_asked_for_and_no_more_than_a_few_chunks(group: zarr.Group) -> None:
+def test_a_column_keeps_what_was_asked_for_and_no_more_than_a_few_recent(group: zarr.Group) -> None:
     table = written(group, 400)
     for row in range(400):
         table.at("number", np.array([row]))
-    assert len(table._chunks) <= len(COLUMNS)
+    assert len(table._recent) <= len(COLUMNS)
     table.put([1], {"number": 5})
     table.forget("number")
     assert table.at("number", np.array([1])).tolist() == [1]
@@ -74,7 +74,7 @@ def test_a_column_keeps_what_was_asked_for_and_no_more_than_a_few_chunks(group: 
     assert "number" not in table._whole
 
 
-def test_one_reader_of_many_rows_asks_for_few_chunks(
+def test_one_reader_of_many_rows_asks_for_few_recent(
     group: zarr.Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = written(group, 40)
@@ -86,17 +86,9 @@ def test_one_reader_of_many_rows_asks_for_few_chunks(
         return span(name, first, n_rows)
 
     monkeypatch.setattr(table, "_span", counted)
-    table._chunks.clear()
+    table._recent.clear()
     assert table.at("number", np.array([9, 10, 12])).tolist() == [9, 10, 12]
     assert seen == [("number", 8, 4), ("number", 12, 4)]
-
-
-def test_equal_tuples_have_one_number() -> None:
-    names, numbers = np.array(["b", "a", "b", "b"], TEXT), np.array([1, 1, 1, 2])
-    one, two, three, four = numbered([names, numbers]).tolist()
-    assert one == three
-    assert len({one, two, four}) == 3
-    assert numbered([np.array([], TEXT), np.array([])]).size == 0
 
 
 def test_a_listing_gives_back_what_it_was_made_of() -> None:
