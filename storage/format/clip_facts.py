@@ -78,10 +78,10 @@ def decoded_seconds(table: ColumnTable, checksums: NDArray[np.uint8]) -> NDArray
     Returns:
         Seconds, shape (n_rows,).
     """
-    seconds = table["seconds"] + np.nan_to_num(np.maximum(table["start"], 0.0))
+    seconds = table.at("seconds") + np.nan_to_num(np.maximum(table.at("start"), 0.0))
     if "gaps" in table:
-        seconds = seconds + table["gaps"]
-    current = (table["source_sha"] == checksums).all(axis=1) & checksums.any(axis=1)
+        seconds = seconds + table.at("gaps")
+    current = (table.at("source_sha") == checksums).all(axis=1) & checksums.any(axis=1)
     return np.where(current, seconds, np.nan)
 
 

@@ -6,12 +6,11 @@ check, and the loser's values are gone. One writer also allows large chunks, so 
 reads a few objects even at a million rows.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import zarr
@@ -138,17 +137,12 @@ class ColumnTable:
                 found[number * size : number * size + len(held)] = held
         return found if rows is None else np.asarray(found[rows])
 
-    def view(self) -> Self:
-        """The same table; whole columns that are asked of it are let go of with it."""
-        one = copy.copy(self)
-        one._whole = {}
-        return one
-
     def grow(self, n_rows: int) -> None:
         """Appends rows that hold the fill values, up to ``n_rows`` in all."""
         self._length, self._whole, self._recent = n_rows, {}, {}
         for (name, number), held in self._changed.items():
-            more = self._chunk_length(name, number) - len(held)
+            size = self._chunk_rows(name)
+            more = min(size, n_rows - number * size) - len(held)
             self._changed[name, number] = np.append(held, self._columns[name].filled(more), axis=0)
 
     def put(self, rows: ArrayLike, values: Mapping[str, ArrayLike]) -> None:
@@ -156,9 +150,8 @@ class ColumnTable:
         index = np.asarray(rows, dtype=np.int64)
         for name, value in values.items():
             column = self._columns[name]
-            given = np.asarray(value, column.memory_dtype)
-            if given.shape[:1] != index.shape:
-                given = np.broadcast_to(given, (len(index), *column.inner))
+            shape = (len(index), *column.inner)
+            given = np.broadcast_to(np.asarray(value, column.memory_dtype), shape)
             for number, entries, places in self._by_chunk(name, index):
                 held = self._changed[name, number] = self._chunk(name, number)
                 held[places] = given[entries]
@@ -171,10 +164,7 @@ class ColumnTable:
         self._whole.pop(name, None)
 
     def write(self, group: zarr.Group, *names: str) -> None:
-        """Writes the chunks that changed, into arrays of the table's length: resized, or new.
-
-        The table is read from there from then on.
-        """
+        """Writes the chunks that changed into arrays of its length, and reads those from then on."""
         for name in names or self._columns:
             column = self._columns[name]
             if name not in group:
@@ -193,10 +183,6 @@ class ColumnTable:
     def _chunk_rows(self, name: str) -> int:
         return self._stored[name].chunks[0] if name in self._stored else CHUNK
 
-    def _chunk_length(self, name: str, number: int) -> int:
-        size = self._chunk_rows(name)
-        return min(size, self._length - number * size)
-
     def _by_chunk(
         self, name: str, rows: NDArray[np.int64]
     ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
@@ -211,10 +197,10 @@ class ColumnTable:
 
     def _chunk(self, name: str, number: int) -> NDArray[Any]:
         """A chunk as it is now; the last ones are kept, for whoever comes to their other rows."""
-        key, first = (name, number), number * self._chunk_rows(name)
+        key, size = (name, number), self._chunk_rows(name)
         held = self._changed.get(key, self._recent.get(key))
         if held is None:
-            held = self._span(name, first, self._chunk_length(name, number))
+            held = self._span(name, number * size, min(size, self._length - number * size))
             self._keep(key, held)
         return held
 

@@ -91,13 +91,13 @@ def stale_rows(
         key: the extractor's, as it is wanted.
         retry: reasons of failures that are worth another try.
     """
-    wanted, again = utterances[SOURCE_COLUMN[modality]], state["status"] == FAILED
+    wanted, again = utterances[SOURCE_COLUMN[modality]], state.at("status") == FAILED
     failed = np.flatnonzero(again)
     again[failed] = [reason in retry for reason in state.at("reason", failed).tolist()]
     tests = {
-        Why.NEVER: state["status"] == NEVER,
+        Why.NEVER: state.at("status") == NEVER,
         Why.EXTRACTOR: state.at("key") != key,
-        SOURCE_CHANGED[modality]: (state["source_sha"] != wanted).any(axis=1),
+        SOURCE_CHANGED[modality]: (state.at("source_sha") != wanted).any(axis=1),
         Why.RETRY: again,
     }
     left = np.asarray(utterances["active"] == 1, dtype=bool)

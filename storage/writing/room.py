@@ -58,9 +58,9 @@ def make_room(
 
 def longest(utterances: ColumnTable, facts: Iterable[ColumnTable]) -> NDArray[np.float64]:
     """How long every clip may be, seconds: by its row, its header, and what was decoded of it."""
-    said = (utterances["seconds"], utterances["clip_seconds"])
+    said, checksums = map(utterances.at, ("seconds", "clip_seconds")), utterances.at("clip_sha")
     known = [np.where(one > BELIEVED_SECONDS, np.nan, one) for one in said]
-    known += [clip_facts.decoded_seconds(table, utterances["clip_sha"]) for table in facts]
+    known += [clip_facts.decoded_seconds(table, checksums) for table in facts]
     of_clip = np.isfinite(np.stack(known[1:])).any(axis=0)
     most: NDArray[np.float64] = np.nan_to_num(np.stack(known, dtype=np.float64)).max(axis=0)
     most[~of_clip] = np.maximum(most[~of_clip], UNKNOWN_SECONDS)

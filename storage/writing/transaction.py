@@ -104,9 +104,7 @@ class Run:
             self._change = merge_catalogue(main, listed, self._place.name, main.forget)
         for modality in clip_facts.RECORDS:
             self._facts[modality] = clip_facts.make_room(root, modality, len(self.utterances))
-        seconds = room.longest(
-            self.utterances.view(), (table.view() for table in self._facts.values())
-        )
+        seconds = room.longest(self.utterances, self._facts.values())
         for spec in self._specs:
             self._states[spec.name] = room.make_room(root, spec, self.partition, seconds)
         room.lengthen(root, len(self.utterances))
@@ -116,8 +114,10 @@ class Run:
 
     def plan(self, *, retry: Collection[str] = ()) -> Plan:
         """The stale rows, by partition; ``retry`` are reasons of failures to try again."""
-        states = ((spec, self._states[spec.name].view()) for spec in self._specs)
-        return plan(self.utterances.view(), states, partition=self.partition, retry=retry)
+        # A catalogue of its own, whose columns are let go of with it.
+        utterances = layout.utterance_table(root_of(self._repository, self.branch))
+        states = ((spec, self._states[spec.name]) for spec in self._specs)
+        return plan(utterances, states, partition=self.partition, retry=retry)
 
     def fork(self) -> Fork:
         """What the workers of this run write through; one fork serves them all."""

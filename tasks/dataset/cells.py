@@ -121,12 +121,11 @@ def _csv(file: Path, wanted: Collection[str]) -> Columns:
     # As bytes: a StringIO takes four of them for each character.
     source = io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline="")
     del text
-    reader = csv.reader(source, delimiter=delimiter, strict=True)
-    lines = enumerate(filter(None, reader))  # csv gives an empty line as a row without cells
-    _, first = next(lines, (0, []))
-    if not first:
+    # csv gives an empty line as a row without cells.
+    lines = filter(None, csv.reader(source, delimiter=delimiter, strict=True))
+    columns = [name.strip() for name in next(lines, [])]
+    if not columns:
         raise ValueError("it is empty")
-    columns = [name.strip() for name in first]
 
     def cells(some: Sequence[tuple[int, list[str]]]) -> dict[str, NDArray[Any]]:
         for number, row in some:
@@ -135,7 +134,7 @@ def _csv(file: Path, wanted: Collection[str]) -> Columns:
         places = {name: columns.index(name) for name in wanted if name in columns}
         return {name: np.array([row[at] for _, row in some], TEXT) for name, at in places.items()}
 
-    return columns, in_columns(lines, cells)
+    return columns, in_columns(enumerate(lines, start=1), cells)
 
 
 def _parquet(file: Path, wanted: Collection[str]) -> Columns:

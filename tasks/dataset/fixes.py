@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,8 @@ class FixList(BaseModel, frozen=True, extra="forbid"):
         if not corrections:
             return table
         made = table.rows.make
-
-        def mended(cells: dict[str, Any]) -> Row:
-            row = made(cells)
-            return _mended(row, corrections.get(row.id))
-
-        return dataclasses.replace(table, rows=dataclasses.replace(table.rows, make=mended))
+        rows = dataclasses.replace(table.rows, make=lambda cells: _mended(made(cells), corrections))
+        return dataclasses.replace(table, rows=rows)
 
     def explain(self, findings: Iterable[Finding]) -> Iterator[Finding]:
         """The findings, those that the list knows with its id and decision."""
@@ -108,8 +104,8 @@ def _fits(entry: Fix, rows: Sequence[Row]) -> bool:
     return position > 0 and digest(rows[position - 1].text) == entry.text
 
 
-def _mended(row: Row, entry: Fix | None) -> Row:
-    if entry is None:
+def _mended(row: Row, corrections: Mapping[str, Fix]) -> Row:
+    if (entry := corrections.get(row.id)) is None:
         return row
     changes = {FIELDS[column]: change for column, change in entry.set.items()}
     now: Any = {name: one.now for name, one in changes.items() if getattr(row, name) == one.was}

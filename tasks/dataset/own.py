@@ -19,7 +19,7 @@ from meldflow.tasks.dataset.annotations import read_rows
 from meldflow.tasks.dataset.cells import decode, read_table
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.layout import SPELLINGS
-from meldflow.tasks.dataset.records import ABSENT, Known, Row, Table, Wanted, parted
+from meldflow.tasks.dataset.records import ABSENT, Known, Row, Table, Wanted
 from meldflow.tasks.dataset.tree import Tree, is_folder, other_type
 from meldflow.tasks.pages.text import readable
 
@@ -53,9 +53,10 @@ def read_own(file: Path) -> tuple[Table, ...]:
     names = [name.strip() for name in columns["split"].tolist()]
     splits = _understood(file, dict.fromkeys(names))
     rows = read_rows(file, columns, REQUIRED | OPTIONAL, splits.__getitem__, unlabelled=True)
+    held, meant = rows.columns, np.array([splits[name] for name in names], TEXT)
     tables = {
-        split: replace(rows, columns={name: one[own] for name, one in rows.columns.items()})
-        for split, own in parted(np.array([splits[name] for name in names], TEXT))
+        split: replace(rows, columns={name: one[meant == split] for name, one in held.items()})
+        for split in splits.values()
     }
     if not tables:
         raise UsageError(f"annotations {file}: holds no rows")

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from meldflow.models.schema.utterances import EMOTIONS, Clip, Utterance
@@ -73,12 +71,6 @@ class Known(NamedTuple):
     clip: Clip
 
 
-def parted(names: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Each of ``names``, in the order in which they come, and where it stands."""
-    found, first = np.unique(names, return_index=True)
-    yield from ((name, names == name) for name in found[np.argsort(first)].tolist())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitCounts:
     """What an annotation table holds."""
@@ -91,13 +83,11 @@ class SplitCounts:
     @classmethod
     def of(cls, rows: Iterable[tuple[int, str]]) -> SplitCounts:
         """Counts rows, of which each gives its dialogue and its emotion."""
-        dialogues, emotions = set(), Counter[str]()
-        for dialogue, emotion in rows:
-            dialogues.add(dialogue)
-            emotions[emotion] += 1
+        labelled = list(rows)
+        emotions = Counter(emotion for _, emotion in labelled)
         return cls(
-            rows=emotions.total(),
-            dialogues=len(dialogues),
+            rows=len(labelled),
+            dialogues=len({dialogue for dialogue, _ in labelled}),
             emotions=dict.fromkeys(EMOTIONS, 0) | dict(sorted(emotions.items())),
         )
 
@@ -167,11 +157,10 @@ class Intake:
     @property
     def splits(self) -> dict[str, SplitCounts]:
         """Split → counts, in the order train, dev, test, others."""
-        labels = [self.utterances.columns[name] for name in ("dialogue", "emotion")]
-        return {
-            split: SplitCounts.of(zip(*(one[own].tolist() for one in labels), strict=True))
-            for split, own in parted(self.utterances.columns["split"])
-        }
+        rows: dict[str, list[tuple[int, str]]] = {}
+        for one in self.utterances:
+            rows.setdefault(one.split, []).append((one.dialogue, one.emotion))
+        return {split: SplitCounts.of(own) for split, own in rows.items()}
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from prefect.futures import PrefectFuture
 
-from meldflow.models.running.hardware import EXTRACTION_PACKAGES, describe_versions
+from meldflow.models.running import hardware
 from meldflow.models.schema.errors import MeldflowError, RunError
 from meldflow.models.schema.utterances import utterance_id
 from meldflow.storage.format.catalogue import KEY, CatalogueChange
@@ -63,7 +63,7 @@ def origin(options: ExtractOptions) -> dict[str, Any]:
     return {
         "started": now(),  # a run begins before it has found out what there is to do
         "options": options.model_dump(mode="json"),
-        "versions": describe_versions(EXTRACTION_PACKAGES),
+        "versions": hardware.describe_versions(hardware.EXTRACTION_PACKAGES),
     }
 
 
@@ -103,7 +103,7 @@ def run_partitions(
     ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
     waiting, live, lost, last = iter(partitions), 0, list[str](), ""
     limit.check(monitor.failures)
-    gc.collect()
+    hardware.release_memory()
     gc.freeze()  # so that what task runs leave behind, in cycles, is quickly found
     try:
         while True:
@@ -120,7 +120,7 @@ def run_partitions(
             if isinstance(result, Stored):
                 run.merge(result.written)
                 if run.commit_within is None:
-                    gc.collect()
+                    hardware.release_memory()
                 monitor.merged(result)
                 limit.check(monitor.failures)
                 last = ""

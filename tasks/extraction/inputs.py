@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +21,6 @@ from meldflow.tasks.cluster.profile import load_profile
 from meldflow.tasks.dataset import Intake, check_folder, check_source, take_in, take_in_folder
 from meldflow.tasks.dataset.records import ABSENT, Known
 from meldflow.tasks.options import ExtractOptions
-
-_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
-_CELLS = ("sha", "size", "mtime_ns", "seconds")
 
 
 def wanted_extractors(options: ExtractOptions) -> tuple[Extractor, ...]:
@@ -76,31 +72,24 @@ class _KnownClips(Mapping[str, Known]):
     """Path → what the store has of it, made when somebody asks."""
 
     def __init__(self, table: ColumnTable, unchanged: NDArray[np.bool_]) -> None:
-        self._table, self._unchanged = table, unchanged
-        hashes = np.fromiter(map(hash, table["clip_path"]), np.int64, len(table))
-        self._rows = np.lexsort((table["active"], hashes))
-        self._hashes = hashes[self._rows]
+        names = ("name", "clip_sha", "clip_size", "clip_mtime_ns", "clip_seconds")
+        self._columns = list(map(table.at, names))
+        self._unchanged = unchanged
+        order = np.argsort(table.at("active"), kind="stable")  # of one file, the active row counts
+        paths = table.at("clip_path", order).tolist()
+        self._rows = dict(zip(paths, order.tolist(), strict=True))
 
     def __getitem__(self, path: str) -> Known:
-        first, last = (np.searchsorted(self._hashes, hash(path), side) for side in _SIDES)
-        # Of rows of one file, the active one counts.
-        for row in self._rows[first:last][::-1]:
-            if self._table["clip_path"][row] == path:
-                return Known(self._table["name"][row], self._clip(path, row))
-        raise KeyError(path)
+        row = self._rows[path]
+        name, sha, size, mtime, seconds = (one[row : row + 1].tolist()[0] for one in self._columns)
+        clip = Clip(path=path, sha256=bytes(sha), size=size, mtime_ns=mtime, seconds=seconds)
+        return Known(name, clip if self._unchanged[row] else ABSENT)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(np.unique(self._table["clip_path"]).tolist())
+        return iter(self._rows)
 
     def __len__(self) -> int:
-        return len(np.unique(self._table["clip_path"]))
-
-    def _clip(self, path: str, row: int) -> Clip:
-        if not self._unchanged[row]:
-            return ABSENT
-        sha256, *others = (self._table[f"clip_{name}"][row].tolist() for name in _CELLS)
-        size, mtime_ns, seconds = others
-        return Clip(path=path, sha256=bytes(sha256), size=size, mtime_ns=mtime_ns, seconds=seconds)
+        return len(self._rows)
 
 
 def known_clips(store: str) -> Mapping[str, Known]:

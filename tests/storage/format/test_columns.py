@@ -15,7 +15,7 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage.format import catalogue, layout
 from meldflow.storage.format.catalogue import listing, merge_catalogue
-from meldflow.storage.format.columns import CHUNK, TEXT, Column, ColumnTable, Records
+from meldflow.storage.format.columns import CHUNK, Column, ColumnTable, Records
 from meldflow.storage.reading.plan import preview
 from meldflow.storage.writing.transaction import open_run
 from tests.bench.stores.growth import SPECS, corpus
@@ -55,7 +55,7 @@ def test_what_was_put_is_read_before_it_is_written_and_after(group: zarr.Group) 
             table.write(group)
         some = rng.choice(len(held), 5)
         assert table.at("text", some).tolist() == [held[row] for row in some]
-        assert table.at("text").tolist() == table.view()["text"].tolist() == held
+        assert table.at("text").tolist() == table["text"].tolist() == held
     table.write(group)
     assert ColumnTable(group, COLUMNS)["text"].tolist() == held
     assert ColumnTable(group, COLUMNS)["pair"][10:].sum() == 0
@@ -69,9 +69,8 @@ def test_a_column_keeps_what_was_asked_for_and_no_more_than_a_few_recent(group: 
     table.put([1], {"number": 5})
     table.forget("number")
     assert table.at("number", np.array([1])).tolist() == [1]
-    view = table.view()
-    assert view["number"] is view["number"]
-    assert "number" not in table._whole
+    assert table["number"] is table["number"]
+    assert "text" not in table._whole
 
 
 def test_one_reader_of_many_rows_asks_for_few_recent(
