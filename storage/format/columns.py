@@ -164,7 +164,7 @@ class ColumnTable:
         self._whole.pop(name, None)
 
     def write(self, group: zarr.Group, *names: str) -> None:
-        """Writes the chunks that changed into arrays of its length, and reads those from then on."""
+        """Writes the chunks that changed into arrays of its length, read from then on."""
         for name in names or self._columns:
             column = self._columns[name]
             if name not in group:
