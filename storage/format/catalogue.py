@@ -124,17 +124,13 @@ def _rows(table: ColumnTable, listed: Records[Utterance]) -> NDArray[np.int64]:
     if n <= len(listed) and all((known == new[:n]).all() for known, new in pairs):
         return np.arange(len(listed))  # as ever, and maybe some more
     row_of = {id_: row for row, id_ in enumerate(ids(table))}
-    told = _ids(listed.columns[name] for name in KEY)
+    told = map(utterance_id, *(listed.columns[name].tolist() for name in KEY))
     return np.array([row_of.setdefault(id_, len(row_of)) for id_ in told], dtype=np.int64)
 
 
 def ids(table: ColumnTable) -> list[str]:
     """The id of every row's utterance, e.g. ``train/dia12_utt3``."""
-    return _ids(map(table.at, KEY))
-
-
-def _ids(key: Iterable[NDArray[Any]]) -> list[str]:
-    return list(map(utterance_id, *(one.tolist() for one in key)))
+    return list(map(utterance_id, *(table.at(name).tolist() for name in KEY)))
 
 
 def text_checksum(text: str) -> bytes:

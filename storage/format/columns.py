@@ -100,7 +100,9 @@ class ColumnTable:
         self._dimension, self._reading = dimension, reading
         self._stored: dict[str, zarr.Array[Any]] = {}
         if group is not None:
-            self._stored = {name: array_of(group, name) for name in self._columns if name in group}
+            with reading():
+                there = [name for name in self._columns if name in group]
+                self._stored = {name: array_of(group, name) for name in there}
         self._length = max((one.shape[0] for one in self._stored.values()), default=0)
         self._whole: dict[str, NDArray[Any]] = {}
         self._changed: dict[tuple[str, int], NDArray[Any]] = {}
