@@ -75,9 +75,15 @@ def in_columns(
     rows: Iterable[R], columns: Callable[[Sequence[R]], dict[str, NDArray[Any]]]
 ) -> dict[str, NDArray[Any]]:
     """The columns of rows that are taken as they come; ``columns`` makes those of some."""
-    parts = [columns(()), *map(columns, blocks(rows))]
-    # One column after the other, else all would be there twice.
-    return {name: np.concatenate([one.pop(name) for one in parts]) for name in tuple(parts[0])}
+    found, n = columns(()), 0
+    for block in blocks(rows):
+        for name, own in columns(block).items():
+            if n + len(own) > len(found[name]):  # in place, else all would be there twice
+                more = np.empty((n + 2 * len(own), *own.shape[1:]), own.dtype)
+                found[name] = np.concatenate([found[name], more])
+            found[name][n : n + len(own)] = own
+        n += len(block)
+    return {name: one[:n] for name, one in found.items()}
 
 
 class ColumnTable:

@@ -9,7 +9,6 @@ from meldflow.tasks.dataset import own
 from meldflow.tasks.dataset.annotations import find_sources, other_copies, read_source
 from meldflow.tasks.dataset.checks import CHECKS, OWN_CHECKS
 from meldflow.tasks.dataset.clips import no_clips, take_clips
-from meldflow.tasks.dataset.findings import Finding
 from meldflow.tasks.dataset.fixes import NONE, load_fixes
 from meldflow.tasks.dataset.layout import Layout, lay_out, layout_findings
 from meldflow.tasks.dataset.records import Intake, Known, Table
@@ -42,12 +41,12 @@ def take_in(
     fix_list = (load_fixes() if fixes and tree else NONE).about(written)
     tables = tuple(map(fix_list.mend, written))
     layout = lay_out(tree, tables) if tree else own.Beside(source.parent)
-    rows, findings = (row for table in tables for row in table.rows), tuple[Finding, ...]()
-    if clips:
-        wanted = map(layout.wanted, rows)
-        utterances, findings = take_clips(wanted, known=known or {}, checksums=checksums)
-    else:
-        utterances = listing(rows)
+    rows = (row for table in tables for row in table.rows)
+    utterances, findings = (
+        take_clips(map(layout.wanted, rows), known=known or {}, checksums=checksums)
+        if clips
+        else (listing(rows), ())
+    )
     noticed = (
         *other_copies(others, written),
         *(finding for check in (CHECKS if tree else OWN_CHECKS) for finding in check(written)),

@@ -49,9 +49,6 @@ class Row(Utterance):
         return int(self.cells["old_dialogue"]), int(self.cells["old_utterance"])
 
 
-NO_ROWS: Records[Row] = Records({}, lambda cells: Row(**cells))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """An utterance that wants a clip."""
@@ -103,7 +100,7 @@ class Table:
 
     split: str
     file: Path
-    rows: Records[Row] = NO_ROWS
+    rows: Records[Row] = field(default_factory=lambda: Records({}, lambda cells: Row(**cells)))
     dyadic: bool = False
     """Whether it is MELD_Dyadic's: other dialogues, made of MELD's utterances."""
 
