@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import tracemalloc
 from pathlib import Path
 
@@ -59,6 +60,32 @@ def test_what_was_put_is_read_before_it_is_written_and_after(group: zarr.Group) 
     table.write(group)
     assert ColumnTable(group, COLUMNS)["text"].tolist() == held
     assert ColumnTable(group, COLUMNS)["pair"][10:].sum() == 0
+
+
+def test_text_of_any_kind_comes_back_and_as_what_every_library_knows(group: zarr.Group) -> None:
+    words = [
+        "",
+        "a",
+        "a ",
+        "caf\u00e9",
+        "cafe\u0301",
+        "\u6f22\u5b57 \U0001f642",
+        "\n",
+        "long " * 40_000,
+    ]
+    table = ColumnTable(group, COLUMNS)
+    table.grow(2 * len(words))
+    table.put(np.arange(len(words)), {"text": words})
+    table.write(group)
+    for one in (table, ColumnTable(group, COLUMNS)):
+        assert one.at("text", np.arange(len(words))[::-1]).tolist() == words[::-1]
+        assert one["text"].tolist() == words + [""] * len(words)
+        assert one["text"].dtype == object
+        assert one["text"].astype(str).tolist() == one["text"].tolist()
+        assert pickle.loads(pickle.dumps(one["text"])).tolist() == one["text"].tolist()
+        assert np.unique(one["text"]).tolist() == sorted(words)
+        unlike = catalogue.differs(one.at("text"), np.roll(one.at("text"), 1))
+        assert np.flatnonzero(unlike).tolist() == list(range(1, len(words) + 1))
 
 
 def test_a_column_keeps_what_was_asked_for_and_no_more_than_a_few_recent(group: zarr.Group) -> None:
