@@ -28,7 +28,7 @@ from meldflow.storage import open_store
 from meldflow.storage.places.location import exists, open_repository
 from meldflow.storage.writing.partition import Result, write_partition
 from meldflow.storage.writing.transaction import open_run
-from meldflow.tasks.extraction.committing import source_of
+from meldflow.tasks.extraction.committing import sources_of
 from meldflow.tasks.extraction.inputs import wanted_utterances
 from meldflow.tasks.options import ExtractOptions
 from tests import fragile
@@ -328,11 +328,11 @@ def undisturbed(dataset: Path, store: Path, *, partition: int) -> Digests:
     specs = [one.spec for one in fragile.EXTRACTORS]
     with open_run(str(store), specs, partition=partition) as run:
         run.sync(wanted_utterances(options, {}).utterances)
-        source, fork = source_of(run.utterances), run.fork()
+        sources, fork = sources_of(run.utterances), run.fork()
         for part in run.plan().partitions:
             results = {
                 one.spec.name: {
-                    row: Result(record=one.outcome(source(row).text), seconds=0.01)
+                    row: Result(record=one.outcome(sources([row])[0].text), seconds=0.01)
                     for row in part.rows[one.spec.name]
                 }
                 for one in fragile.EXTRACTORS

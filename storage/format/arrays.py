@@ -91,7 +91,7 @@ def open_array(group: zarr.Group, spec: ArraySpec, stale: NDArray[np.bool_]) -> 
     if spec.rate is None:
         return FixedArray(spec=spec, values=values, stale=stale)
     start, row_size = f"{spec.name}_start", f"{spec.name}_row_size"
-    ends = ColumnTable.read(group, [Column(name, "int64", 0) for name in (start, row_size)])
+    ends = ColumnTable(group, [Column(name, "int64", 0) for name in (start, row_size)])
     sizes = np.where(stale, 0, ends[row_size])
     return RaggedArray(spec=spec, values=values, start=ends[start], row_size=sizes)
 

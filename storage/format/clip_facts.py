@@ -49,7 +49,7 @@ def fact_columns(modality: Modality) -> tuple[Column, ...]:
 def make_room(root: zarr.Group, modality: Modality, n_rows: int) -> ColumnTable:
     """The modality's table, created where it is not there, grown to ``n_rows``."""
     group = root.require_group(f"{FACTS}/{modality}")
-    table = ColumnTable.read(group, fact_columns(modality))
+    table = ColumnTable(group, fact_columns(modality))
     table.grow(n_rows)
     table.write(group)
     return table
@@ -61,11 +61,11 @@ def put(table: ColumnTable, facts: Mapping[int, Facts], checksums: NDArray[np.ui
     Args:
         table: a modality's table.
         facts: row → facts of that modality.
-        checksums: of the clips of all rows, shape (n_rows, 32).
+        checksums: of the clips of these rows, shape (n_facts, 32).
     """
-    rows, records = list(facts), [dataclasses.asdict(one) for one in facts.values()]
+    records = [dataclasses.asdict(one) for one in facts.values()]
     values = {name: [record[name] for record in records] for name in records[0]}
-    table.put(rows, values | {"source_sha": checksums[rows]})
+    table.put(list(facts), values | {"source_sha": checksums})
 
 
 def decoded_seconds(table: ColumnTable, checksums: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -78,10 +78,10 @@ def decoded_seconds(table: ColumnTable, checksums: NDArray[np.uint8]) -> NDArray
     Returns:
         Seconds, shape (n_rows,).
     """
-    seconds = table["seconds"] + np.nan_to_num(np.maximum(table["start"], 0.0))
+    seconds = table.at("seconds") + np.nan_to_num(np.maximum(table.at("start"), 0.0))
     if "gaps" in table:
-        seconds = seconds + table["gaps"]
-    current = (table["source_sha"] == checksums).all(axis=1) & checksums.any(axis=1)
+        seconds = seconds + table.at("gaps")
+    current = (table.at("source_sha") == checksums).all(axis=1) & checksums.any(axis=1)
     return np.where(current, seconds, np.nan)
 
 
@@ -102,7 +102,7 @@ def clip_table(
     shown = pd.DataFrame({"clip": utterances["clip_path"][rows]}, index=index)
     checksums = utterances["clip_sha"][rows]
     for modality in RECORDS:
-        stored = ColumnTable.read(group_of(root, f"{FACTS}/{modality}"), fact_columns(modality))
+        stored = ColumnTable(group_of(root, f"{FACTS}/{modality}"), fact_columns(modality))
         source = stored["source_sha"][rows]
         decoded = (source == checksums).all(axis=1) & source.any(axis=1)
         facts = _records(stored, modality, rows[decoded])

@@ -113,16 +113,16 @@ def partition_of(root: zarr.Group) -> int:
     return int(root.attrs["partition"])  # type: ignore[arg-type]
 
 
-def utterance_table(root: zarr.Group | None) -> ColumnTable:
+def utterance_table(root: zarr.Group | None, **others: Any) -> ColumnTable:
     """The catalogue; without rows where there is no store, or nothing was ever published."""
-    return ColumnTable.read(group_in(root, UTTERANCES), UTTERANCE_COLUMNS)
+    return ColumnTable(group_in(root, UTTERANCES), UTTERANCE_COLUMNS, **others)
 
 
 def state_table(root: zarr.Group | None, spec: FeatureSpec) -> ColumnTable:
     """The extractor's state; no rows where its arrays are not there or have to be made anew."""
     group = group_in(root, spec.name)
     held = group if group is not None and fits(group, spec) else None
-    return ColumnTable.read(held, state_columns(spec))
+    return ColumnTable(held, state_columns(spec))
 
 
 def create_extractor(root: zarr.Group, spec: FeatureSpec, *, partition: int) -> zarr.Group:

@@ -97,7 +97,7 @@ class RunEntry:
 
 def read_table(root: zarr.Group) -> ColumnTable:
     """The table as it is stored."""
-    return ColumnTable.read(group_in(root, RUNS), COLUMNS, "run")
+    return ColumnTable(group_in(root, RUNS), COLUMNS, "run")
 
 
 def records(root: zarr.Group) -> tuple[RunRecord, ...]:

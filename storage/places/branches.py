@@ -125,7 +125,7 @@ def unpublished(repository: icechunk.Repository) -> list[Unpublished]:
 def _rows(root: zarr.Group, run: str, extractors: Sequence[str]) -> dict[str, int]:
     found, tries = {}, np.flatnonzero(run_table.read_table(root)["id"] == run)
     for name in extractors:
-        state = ColumnTable.read(group_of(root, name), _WHOSE)
+        state = ColumnTable(group_of(root, name), _WHOSE)
         found[name] = int((np.isin(state["run"], tries) & (state["status"] == OK)).sum())
     return {name: number for name, number in found.items() if number}
 

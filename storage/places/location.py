@@ -19,6 +19,10 @@ release adds a column or a field with a default, and rises where an older one wo
 BETWEEN_TRIES = 2.0
 """Seconds between two tries to take the lock of a busy store."""
 
+REMEMBERED = 250_000
+"""Places of chunks, some 90 bytes each, that Icechunk keeps in memory; every commit lists all those
+of an array anew. By itself it keeps fifteen million. A store of 100,000 utterances has 20,000."""
+
 # Icechunk warns at every open that a local disk is unsafe for concurrent commits; our lock is the
 # answer to it, so the line would only worry people.
 icechunk.set_logs_filter("icechunk=error")
@@ -54,8 +58,9 @@ def open_repository(url: str) -> icechunk.Repository:
     place = place_of(url)
     if not place.holds_store():
         raise UsageError(f"store {place.name}: no store is here; `meldflow extract` creates one")
+    config = icechunk.RepositoryConfig(caching=icechunk.CachingConfig(num_chunk_refs=REMEMBERED))
     with place.explained("cannot be read"):
-        repository = patiently(lambda: icechunk.Repository.open(place.storage()))
+        repository = patiently(lambda: icechunk.Repository.open(place.storage(), config))
         try:
             root = root_of(repository, "main")
         except FileNotFoundError:

@@ -82,7 +82,7 @@ def _changed(
     found: dict[str, tuple[str, ...]] = {}
     names = np.array(list(rows), dtype=object)
     for column in COMPARED:
-        unlike = differs(old.utterances[column][was], new.utterances[column][now])
+        unlike = differs(old.utterances.at(column, was), new.utterances.at(column, now))
         for name in names[unlike].tolist():
             found[name] = (*found.get(name, ()), column)
     return found

@@ -97,8 +97,7 @@ class Pinned:
         """The whole catalogue, one entry per row."""
         if self.is_empty:
             raise UsageError(f"store {self.url}: it is empty; `meldflow extract` fills it")
-        with self.reading():
-            return layout.utterance_table(self.root)
+        return layout.utterance_table(self.root, reading=self.reading)
 
     @cached_property
     def extractors(self) -> tuple[str, ...]:
@@ -187,8 +186,8 @@ class Pinned:
 
     def _state(self, extractor: str) -> tuple[ColumnTable, NDArray[np.bool_]]:
         if extractor not in self._states:
-            with self.reading():
-                state = ColumnTable.read(self.group(extractor), layout.STATE_COLUMNS)
+            columns = layout.STATE_COLUMNS
+            state = ColumnTable(self.group(extractor), columns, reading=self.reading)
             modality, key = (self.attributes(extractor)[name] for name in ("modality", "key"))
             found = stale_rows(self.utterances, state, modality=Modality(modality), key=key)
             del found[Why.NEVER]

@@ -5,7 +5,7 @@ That one comparison gives resume, re-extraction on new data, re-extraction of on
 extractor and, on request, another try at failures. It reads small columns only.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -91,12 +91,14 @@ def stale_rows(
         key: the extractor's, as it is wanted.
         retry: reasons of failures that are worth another try.
     """
-    wanted = utterances[SOURCE_COLUMN[modality]]
+    wanted, again = utterances[SOURCE_COLUMN[modality]], state.at("status") == FAILED
+    failed = np.flatnonzero(again)
+    again[failed] = [reason in retry for reason in state.at("reason", failed).tolist()]
     tests = {
-        Why.NEVER: state["status"] == NEVER,
-        Why.EXTRACTOR: state["key"] != key,
-        SOURCE_CHANGED[modality]: (state["source_sha"] != wanted).any(axis=1),
-        Why.RETRY: (state["status"] == FAILED) & np.isin(state["reason"].astype(str), list(retry)),
+        Why.NEVER: state.at("status") == NEVER,
+        Why.EXTRACTOR: state.at("key") != key,
+        SOURCE_CHANGED[modality]: (state.at("source_sha") != wanted).any(axis=1),
+        Why.RETRY: again,
     }
     left = np.asarray(utterances["active"] == 1, dtype=bool)
     found: dict[Why, NDArray[np.bool_]] = {}
@@ -108,20 +110,17 @@ def stale_rows(
 
 def plan(
     utterances: ColumnTable,
-    states: Mapping[str, ColumnTable],
-    specs: Sequence[FeatureSpec],
+    states: Iterable[tuple[FeatureSpec, ColumnTable]],
     *,
     partition: int,
     retry: Collection[str] = (),
 ) -> Plan:
-    """The stale rows of every extractor in ``specs``, gathered by partition."""
+    """The stale rows of every extractor, gathered by partition; one state is read at a time."""
     work: dict[int, dict[str, NDArray[np.int64]]] = {}
     why: dict[str, dict[Why, int]] = {}
-    for spec in specs:
+    for spec, state in states:
         again = (*retry, Reason.CHANGED)  # whose clip was another by the time it was read
-        found = stale_rows(
-            utterances, states[spec.name], modality=spec.modality, key=spec.key, retry=again
-        )
+        found = stale_rows(utterances, state, modality=spec.modality, key=spec.key, retry=again)
         counts = {reason: int(rows.sum()) for reason, rows in found.items() if rows.any()}
         if counts:
             why[spec.name] = counts
@@ -136,7 +135,7 @@ def plan(
 def preview(
     url: str,
     specs: Sequence[FeatureSpec],
-    utterances: Sequence[Utterance],
+    utterances: Iterable[Utterance],
     *,
     partition: int = 64,
     retry: Collection[str] = (),
@@ -162,9 +161,17 @@ def preview(
             partition = layout.partition_of(root)
         else:
             place.check_vacant()
-        catalogue = layout.utterance_table(root)
-        states = {spec.name: layout.state_table(root, spec) for spec in specs}
-    change = merge_catalogue(catalogue, utterances, url)
-    for state in states.values():
-        state.grow(len(catalogue))
-    return change, plan(catalogue, states, specs, partition=partition, retry=retry)
+        catalogue, needed = layout.utterance_table(root), {"active", *SOURCE_COLUMN.values()}
+
+        def settle(name: str) -> None:
+            if name not in needed:
+                catalogue.forget(name)
+
+        def states() -> Iterator[tuple[FeatureSpec, ColumnTable]]:
+            for spec in specs:
+                state = layout.state_table(root, spec)
+                state.grow(len(catalogue))
+                yield spec, state
+
+        change = merge_catalogue(catalogue, utterances, url, settle)
+        return change, plan(catalogue, states(), partition=partition, retry=retry)

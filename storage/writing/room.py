@@ -37,11 +37,11 @@ def make_room(
         group = layout.create_extractor(root, spec, partition=partition)
     elif dict(group.attrs) != described:
         group.attrs.put(described)
-    state = ColumnTable.read(group, layout.state_columns(spec))
+    state = ColumnTable(group, layout.state_columns(spec))
     ragged = layout.ragged_arrays(spec)
     # First frame and number of frames of each partition's slot.
     slot_columns = [Column(f"{array.name}_slot", "int64", 0, (2,)) for array in ragged]
-    slots = ColumnTable.read(group, slot_columns, "partition")
+    slots = ColumnTable(group, slot_columns, "partition")
     state.grow(n_rows)
     slots.grow(-(-n_rows // partition))
     for array in ragged:
@@ -58,9 +58,9 @@ def make_room(
 
 def longest(utterances: ColumnTable, facts: Iterable[ColumnTable]) -> NDArray[np.float64]:
     """How long every clip may be, seconds: by its row, its header, and what was decoded of it."""
-    said = (utterances["seconds"], utterances["clip_seconds"])
+    said, checksums = map(utterances.at, ("seconds", "clip_seconds")), utterances.at("clip_sha")
     known = [np.where(one > BELIEVED_SECONDS, np.nan, one) for one in said]
-    known += [clip_facts.decoded_seconds(table, utterances["clip_sha"]) for table in facts]
+    known += [clip_facts.decoded_seconds(table, checksums) for table in facts]
     of_clip = np.isfinite(np.stack(known[1:])).any(axis=0)
     most: NDArray[np.float64] = np.nan_to_num(np.stack(known, dtype=np.float64)).max(axis=0)
     most[~of_clip] = np.maximum(most[~of_clip], UNKNOWN_SECONDS)

@@ -10,8 +10,9 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import icechunk
@@ -22,7 +23,7 @@ from meldflow.models.schema.features import FeatureSpec
 from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage.format import clip_facts, layout
-from meldflow.storage.format.catalogue import CatalogueChange, change_between, merge_catalogue
+from meldflow.storage.format.catalogue import CatalogueChange, listing, merge_catalogue
 from meldflow.storage.format.columns import ColumnTable, group_of
 from meldflow.storage.format.run_table import RunEntry
 from meldflow.storage.places import branches, location
@@ -84,18 +85,23 @@ class Run:
         self._states = {spec.name: layout.state_table(root, spec) for spec in specs}
         self._facts: dict[Modality, ColumnTable] = {}
         self.entry = RunEntry(root, self.branch, origin)
+        self._change: CatalogueChange | None = None
 
     @property
     def snapshot(self) -> str:
         """Id of the run's last commit."""
         return self._tip(self.branch)
 
-    def sync(self, utterances: Sequence[Utterance]) -> CatalogueChange:
+    def sync(self, utterances: Iterable[Utterance]) -> CatalogueChange:
         """Brings the catalogue up to date and makes room for every new row."""
         session = self._write()
         root = open_root(session, "r+")
-        change = merge_catalogue(self.utterances, utterances, self._place.name)
-        self.utterances.write(root.require_group(layout.UTTERANCES))
+        group = root.require_group(layout.UTTERANCES)
+        listed, settle = listing(utterances), partial(self.utterances.write, group)
+        change = self._change = merge_catalogue(self.utterances, listed, self._place.name, settle)
+        if self.snapshot != self._base:  # readers of main want to know what it did before it died
+            main = layout.utterance_table(root_of(self._repository, "main"))
+            self._change = merge_catalogue(main, listed, self._place.name, main.forget)
         for modality in clip_facts.RECORDS:
             self._facts[modality] = clip_facts.make_room(root, modality, len(self.utterances))
         seconds = room.longest(self.utterances, self._facts.values())
@@ -108,9 +114,10 @@ class Run:
 
     def plan(self, *, retry: Collection[str] = ()) -> Plan:
         """The stale rows, by partition; ``retry`` are reasons of failures to try again."""
-        return plan(
-            self.utterances, self._states, self._specs, partition=self.partition, retry=retry
-        )
+        # A catalogue of its own, whose columns are let go of with it.
+        utterances = layout.utterance_table(root_of(self._repository, self.branch))
+        states = ((spec, self._states[spec.name]) for spec in self._specs)
+        return plan(utterances, states, partition=self.partition, retry=retry)
 
     def fork(self) -> Fork:
         """What the workers of this run write through; one fork serves them all."""
@@ -124,14 +131,15 @@ class Run:
         specs = {spec.name: spec for spec in self._specs}
         for update in written.states:
             spec = specs[update.extractor]
-            sha = self.utterances[SOURCE_COLUMN[spec.modality]][update.rows]
+            sha = self.utterances.at(SOURCE_COLUMN[spec.modality], update.rows)
             made: dict[str, Any] = {"key": spec.key, "run": self.entry.row, "source_sha": sha}
             self._states[spec.name].put(update.rows, {**update.columns, **made})
         for update in written.ends:
             self._states[update.extractor].put(update.rows, update.columns)
         for modality, shown in written.facts.items():
             if shown:
-                clip_facts.put(self._facts[modality], shown, self.utterances["clip_sha"])
+                checksums = self.utterances.at("clip_sha", np.array(list(shown)))
+                clip_facts.put(self._facts[modality], shown, checksums)
         self._pending += 1
         if self._pending >= COMMIT_PARTITIONS or self.commit_within == 0:
             self.commit()
@@ -162,15 +170,15 @@ class Run:
             besides: rows that do not count, since they are to be tried again.
         """
         rates = []
-        for spec in self._specs:
-            state = self._states[spec.name]
-            tried = np.isin(state["run"], self.entry.rows)
+        for name, state in self._states.items():
+            tried = np.isin(state.at("run"), self.entry.rows)
             for part in besides.partitions if besides else ():
-                tried[list(part.rows.get(spec.name, ()))] = False
-            reasons = Counter(str(r) for r in state["reason"][tried] if r)
+                tried[part.rows.get(name, [])] = False
+            reasons = Counter(state.at("reason", np.flatnonzero(tried)).tolist())
+            del reasons[""]  # of those that have their feature
             rates.append(
                 FailureRate(
-                    extractor=spec.name,
+                    extractor=name,
                     tried=int(tried.sum()),
                     failed=reasons.total(),
                     reasons=dict(reasons.most_common()),
@@ -212,10 +220,7 @@ class Run:
             for one in self.failure_rates()
             if one.tried
         )
-        # Against main, since a resumed run finds what it did before it died.
-        before = layout.utterance_table(root_of(self._repository, "main"))
-        change = change_between(before, self.utterances)
-        summary = "; ".join(filter(None, (str(change), rates)))
+        summary = "; ".join(filter(None, (str(self._change or ""), rates)))
         self.entry.finish(summary)
         self._commit(self._write(), summary, published=True)
 

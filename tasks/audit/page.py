@@ -1,7 +1,6 @@
 """The audit's report: what is wrong with a data set, and what is done about it."""
 
 import shlex
-from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from meldflow.models.files import write_atomically
 from meldflow.models.running.hardware import describe_versions
 from meldflow.models.schema.utterances import Utterance
+from meldflow.storage.format.columns import Records
 from meldflow.tasks.audit.stock import AuditReport, overview
 from meldflow.tasks.dataset.checks import PUBLISHED
 from meldflow.tasks.pages.document import render_document
@@ -74,10 +74,10 @@ def _command(report: AuditReport) -> str:
     return shlex.join(["meldflow", "audit", str(options.dataset), *given, "--html", "audit.html"])
 
 
-def known_seconds(utterances: Sequence[Utterance]) -> NDArray[np.float64]:
+def known_seconds(utterances: Records[Utterance]) -> NDArray[np.float64]:
     """Seconds by row and by header, shape (n, 2), where both say something."""
-    both = [(one.seconds, one.clip.seconds) for one in utterances]
-    pairs: NDArray[np.float64] = np.array(both).reshape(-1, 2)
+    both = [utterances.columns[name] for name in ("seconds", "clip_seconds")]
+    pairs: NDArray[np.float64] = np.stack(both, axis=1)
     return pairs[np.isfinite(pairs).all(axis=1)]
 
 

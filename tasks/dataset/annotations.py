@@ -4,9 +4,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS, SPLITS
+from meldflow.storage.format.columns import Records
 from meldflow.tasks.dataset.cells import read_table, repair_text, seconds_between
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.records import ABSENT, Row, Table
@@ -65,26 +69,26 @@ def read_source(source: Table) -> Table:
     """
     old = [OPTIONAL["old_dialogue"], OPTIONAL["old_utterance"]] if source.dyadic else []
     wanted = [*FIELDS.values(), *old]
-    _, records = read_table(
+    _, columns = read_table(
         source.file, wanted, OPTIONAL.values(), lambda _: "Is this MELD's *_sent_emo.csv?"
     )
-    rows = read_rows(source.file, records, FIELDS | OPTIONAL, lambda _: source.split)
-    return replace(source, rows=tuple(rows))
+    rows = read_rows(source.file, columns, FIELDS | OPTIONAL, lambda _: source.split)
+    return replace(source, rows=rows)
 
 
 def read_rows(
     file: Path,
-    records: Iterable[Mapping[str, str]],
+    columns: Mapping[str, NDArray[Any]],
     fields: Mapping[str, str],
     split_of: Callable[[str], str],
     *,
     unlabelled: bool = False,
-) -> Iterator[Row]:
-    """The rows of a table.
+) -> Records[Row]:
+    """The rows of a table, all of which have been looked at.
 
     Args:
         file: the table.
-        records: its rows as they are there, column → cell.
+        columns: column → its cells, text, shape (n_rows,).
         fields: field → column, of those columns that may be there.
         split_of: what a row calls its split → the split.
         unlabelled: whether a row may have no emotion.
@@ -93,19 +97,19 @@ def read_rows(
         UsageError: see ``read_source``; it names the file, the row and the column.
     """
     emotions = (*EMOTIONS, "") if unlabelled else EMOTIONS
+    held = {field: columns[name] for field, name in fields.items() if name in columns}
+    rows = Records(held, lambda cells: _row(cells, split_of(cells.get("split", "").strip())))
     seen: set[str] = set()
-    for number, record in enumerate(records, start=1):
-        cells = {field: record[name] for field, name in fields.items() if name in record}
+    for number, cells in enumerate(Records(held, dict), start=1):
         wrong = _mistake(cells, emotions)
-        row = None if wrong else _row(cells, split_of(cells.get("split", "").strip()))
-        if row is not None and row.id not in seen:
-            seen.add(row.id)
-            yield row
+        if wrong is None and (id_ := rows.make(cells).id) not in seen:
+            seen.add(id_)
             continue
         field, what = wrong or ("utterance", "there twice in this dialogue")
         raise UsageError(
             f"annotations {file}, row {number}: {fields[field]} {cells[field]!r} is {what}"
         )
+    return rows
 
 
 def other_copies(others: Iterable[Table], tables: Sequence[Table]) -> Iterator[Finding]:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.storage.format.catalogue import listing
 from meldflow.tasks.dataset import own
 from meldflow.tasks.dataset.annotations import find_sources, other_copies, read_source
 from meldflow.tasks.dataset.checks import CHECKS, OWN_CHECKS
 from meldflow.tasks.dataset.clips import no_clips, take_clips
-from meldflow.tasks.dataset.findings import Finding
 from meldflow.tasks.dataset.fixes import NONE, load_fixes
 from meldflow.tasks.dataset.layout import Layout, lay_out, layout_findings
 from meldflow.tasks.dataset.records import Intake, Known, Table
@@ -41,10 +41,12 @@ def take_in(
     fix_list = (load_fixes() if fixes and tree else NONE).about(written)
     tables = tuple(map(fix_list.mend, written))
     layout = lay_out(tree, tables) if tree else own.Beside(source.parent)
-    wanted = [layout.wanted(row) for table in tables for row in table.rows]
-    utterances, findings = tuple(one.utterance for one in wanted), tuple[Finding, ...]()
-    if clips:
-        utterances, findings = take_clips(wanted, known=known or {}, checksums=checksums)
+    rows = (row for table in tables for row in table.rows)
+    utterances, findings = (
+        take_clips(map(layout.wanted, rows), known=known or {}, checksums=checksums)
+        if clips
+        else (listing(rows), ())
+    )
     noticed = (
         *other_copies(others, written),
         *(finding for check in (CHECKS if tree else OWN_CHECKS) for finding in check(written)),
@@ -82,7 +84,7 @@ def take_in_folder(folder: Path, *, known: Mapping[str, Known] | None = None) ->
     texts = {file: own.read_text(file) for file in dict.fromkeys(beside.values())}
     names = own.name_clips(files, folder, known)
     said = [texts[beside[file]][0] if file in beside else "" for file in files]
-    utterances, findings = take_clips(list(map(own.clip_wanted, names, said, files)), known=known)
+    utterances, findings = take_clips(map(own.clip_wanted, names, said, files), known=known)
     garbled = (finding for _, finding in texts.values() if finding)
     return Intake(
         utterances=utterances,

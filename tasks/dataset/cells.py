@@ -5,12 +5,16 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from meldflow.models.schema.errors import UsageError
+from meldflow.storage.format.columns import TEXT, in_columns
 
 DELIMITERS = (",", ";", "\t")
 """What may stand between the columns of a CSV file; the header line decides."""
@@ -35,8 +39,8 @@ def read_table(
     required: Collection[str] = (),
     optional: Collection[str] = (),
     hint: Callable[[Collection[str]], str] = lambda columns: "",
-) -> tuple[list[str], list[dict[str, str]]]:
-    """The names of all columns of a CSV or Parquet file, and its rows: column → cell.
+) -> "Columns":
+    """The names of all columns of a CSV or Parquet file, and the cells of those that are wanted.
 
     A missing value is an empty cell, bytes are UTF-8, a number without a fraction is a whole one.
 
@@ -61,8 +65,7 @@ def read_table(
         raise UsageError(f"{about}: no column {', '.join(missing)}; found {found}. {hint(columns)}")
     if twice := [name for name in wanted if columns.count(name) > 1]:
         raise UsageError(f"{about}: has more than one column {', '.join(twice)}")
-    rows = zip(*values.values(), strict=True)
-    return columns, [dict(zip(values, row, strict=True)) for row in rows]
+    return columns, values
 
 
 def decode(data: bytes, encoding: str = "utf-8") -> str:
@@ -107,24 +110,31 @@ def repair_text(text: str) -> str:
     return text.translate(_REPAIR)
 
 
-Columns: TypeAlias = tuple[list[str], dict[str, list[str]]]
-"""Names of all columns, and the cells of those that were asked for."""
+Columns: TypeAlias = tuple[list[str], dict[str, NDArray[Any]]]
+"""Names of all columns, and the cells of those that were asked for, text, shape (n_rows,)."""
 
 
 def _csv(file: Path, wanted: Collection[str]) -> Columns:
     text = decode(file.read_bytes())
     header = re.split("[\r\n]", text, maxsplit=1)[0]
     delimiter = max(DELIMITERS, key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    lines = list(filter(None, reader))  # csv gives an empty line as a row without cells
-    if not lines:
+    # As bytes: a StringIO takes four of them for each character.
+    source = io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8", newline="")
+    del text
+    # csv gives an empty line as a row without cells.
+    lines = filter(None, csv.reader(source, delimiter=delimiter, strict=True))
+    columns = [name.strip() for name in next(lines, [])]
+    if not columns:
         raise ValueError("it is empty")
-    columns, rows = [name.strip() for name in lines[0]], lines[1:]
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(columns):
-            raise ValueError(f"row {number}: {len(row)} cells under {len(columns)} columns")
-    places = [(name, columns.index(name)) for name in wanted if name in columns]
-    return columns, {name: [row[place] for row in rows] for name, place in places}
+
+    def cells(some: Sequence[tuple[int, list[str]]]) -> dict[str, NDArray[Any]]:
+        for number, row in some:
+            if len(row) != len(columns):
+                raise ValueError(f"row {number}: {len(row)} cells under {len(columns)} columns")
+        places = {name: columns.index(name) for name in wanted if name in columns}
+        return {name: np.array([row[at] for _, row in some], TEXT) for name, at in places.items()}
+
+    return columns, in_columns(enumerate(lines, start=1), cells)
 
 
 def _parquet(file: Path, wanted: Collection[str]) -> Columns:
@@ -137,9 +147,9 @@ def _parquet(file: Path, wanted: Collection[str]) -> Columns:
     return columns, {name: _cells(name, column) for name, column in pairs}
 
 
-def _cells(name: str, column: Any) -> list[str]:
+def _cells(name: str, column: Any) -> NDArray[Any]:
     try:
-        return list(map(_cell, column.to_pylist()))
+        return np.array(list(map(_cell, column.to_pylist())), TEXT)
     except (TypeError, UnicodeDecodeError) as error:
         raise ValueError(f"column {name} holds {column.type}, not UTF-8 or numbers") from error
 

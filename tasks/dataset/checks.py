@@ -115,16 +115,17 @@ def id_gaps(tables: Sequence[Table]) -> Iterator[Finding]:
 
 def duplicate_text(tables: Sequence[Table]) -> Iterator[Finding]:
     """Texts that an earlier split has as well, but for case, spaces and punctuation."""
-    seen: dict[str, Row] = {}
+    seen: dict[str, str] = {}
     for table in tables:
-        words = [(_words(row.text), row) for row in table.rows]
-        for text, row in words:
-            if text in seen:
-                detail = f"says what {seen[text].id} says: {row.text!r}"
+        own: dict[str, str] = {}
+        for row in table.rows:
+            words = _words(row.text)
+            if words in seen:
+                detail = f"says what {seen[words]} says: {row.text!r}"
                 yield _about(row, Kind.DUPLICATE_TEXT, detail, "kept in both splits")
-        for text, row in words:
-            if text:
-                seen.setdefault(text, row)
+            elif words:
+                own.setdefault(words, row.id)
+        seen |= own
 
 
 def published_counts(tables: Sequence[Table]) -> Iterator[Finding]:

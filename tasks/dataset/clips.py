@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,7 +18,8 @@ from meldflow.models.files import checksum
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Missing, Probe, Reason
 from meldflow.models.schema.utterances import Clip, Utterance
-from meldflow.storage.format.catalogue import NO_FILE
+from meldflow.storage.format.catalogue import NO_FILE, listing
+from meldflow.storage.format.columns import Records, blocks
 from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.layout import is_recut
 from meldflow.tasks.dataset.records import ABSENT, Known, Wanted
@@ -37,8 +39,8 @@ Header: TypeAlias = float | Missing
 
 
 def take_clips(
-    wanted: Sequence[Wanted], *, known: Mapping[str, Known], checksums: bool = True
-) -> tuple[tuple[Utterance, ...], tuple[Finding, ...]]:
+    wanted: Iterable[Wanted], *, known: Mapping[str, Known], checksums: bool = True
+) -> tuple[Records[Utterance], tuple[Finding, ...]]:
     """The utterances with their clips, which are chosen, read and checked, and what is to be said.
 
     ``known``: path → what the store has of it; ``checksums``: whether the chosen files are hashed.
@@ -46,21 +48,31 @@ def take_clips(
     Raises:
         UsageError: a path is not valid Unicode, so that no store can keep it.
     """
+    findings: list[Finding] = []
+
+    def taken() -> Iterator[Utterance]:
+        for some in blocks(wanted):
+            yield from _taken(some, known, checksums, findings)
+
+    return listing(taken()), tuple(findings)
+
+
+def _taken(
+    wanted: Sequence[Wanted], known: Mapping[str, Known], checksums: bool, findings: list[Finding]
+) -> Iterator[Utterance]:
+    """``take_clips`` of some, whose files are looked at together; adds to ``findings``."""
     paths = dict.fromkeys(_absolute(path) for one in wanted for path in one.candidates)
     files = {path: _look(path, known.get(path)) for path in paths}
     headers = _read_headers(files)
     chosen = [_choose(one, headers) for one in wanted]
     digests = _hash(dict.fromkeys(filter(None, chosen)), files) if checksums else {}
-    utterances: list[Utterance] = []
-    findings: list[Finding] = []
     for one, path in zip(wanted, chosen, strict=True):
         if path is not None:
             clip = _clip(path, files[path], headers[path], digests.get(path))
         else:
             clip = dataclasses.replace(ABSENT, path=_absolute(one.expected) if one.expected else "")
-        utterances.append(dataclasses.replace(one.utterance, clip=clip))
         findings += _findings(one, path, headers)
-    return tuple(utterances), tuple(findings)
+        yield dataclasses.replace(one.utterance, clip=clip)
 
 
 def no_clips(files: Iterable[Path], known: Mapping[str, Known]) -> dict[Path, str]:
@@ -175,6 +187,7 @@ def _findings(wanted: Wanted, path: str | None, headers: Mapping[str, Header]) -
         yield finding(Kind.DURATION_DIFFERS, detail, "the whole clip is used")
 
 
+@cache  # one text for all
 def _without(reason: Reason) -> str:
     return f"its sound and pictures end as {reason.value}, its text is used"
 

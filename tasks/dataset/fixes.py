@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class FixList(BaseModel, frozen=True, extra="forbid"):
 
     def about(self, tables: Sequence[Table]) -> FixList:
         """Only the entries that speak of these rows."""
+        if not self.entries:
+            return self
         rows = {table.split: sorted(table.rows, key=lambda row: row.key) for table in tables}
         fitting = tuple(one for one in self.entries if _fits(one, rows.get(one.place[0], [])))
         return self.model_copy(update={"entries": fitting})
@@ -44,7 +46,10 @@ class FixList(BaseModel, frozen=True, extra="forbid"):
     def mend(self, table: Table) -> Table:
         """The table with the times that the list corrects."""
         corrections = {one.utterance: one for one in self.entries if one.set}
-        rows = tuple(_mended(row, corrections.get(row.id)) for row in table.rows)
+        if not corrections:
+            return table
+        made = table.rows.make
+        rows = dataclasses.replace(table.rows, make=lambda cells: _mended(made(cells), corrections))
         return dataclasses.replace(table, rows=rows)
 
     def explain(self, findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -99,8 +104,8 @@ def _fits(entry: Fix, rows: Sequence[Row]) -> bool:
     return position > 0 and digest(rows[position - 1].text) == entry.text
 
 
-def _mended(row: Row, entry: Fix | None) -> Row:
-    if entry is None:
+def _mended(row: Row, corrections: Mapping[str, Fix]) -> Row:
+    if (entry := corrections.get(row.id)) is None:
         return row
     changes = {FIELDS[column]: change for column, change in entry.set.items()}
     now: Any = {name: one.now for name, one in changes.items() if getattr(row, name) == one.was}

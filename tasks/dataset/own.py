@@ -5,11 +5,15 @@ import math
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
+import numpy as np
+
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import SPLITS, Utterance
+from meldflow.storage.format.columns import TEXT
 from meldflow.tasks.dataset.annotations import FIELDS as MELD_FIELDS
 from meldflow.tasks.dataset.annotations import read_rows
 from meldflow.tasks.dataset.cells import decode, read_table
@@ -45,15 +49,19 @@ def read_own(file: Path) -> tuple[Table, ...]:
     """
     if is_folder(file, "dataset") or file.suffix.lower() not in SUFFIXES:
         raise UsageError(f"dataset {file}: is no folder and no {' or '.join(SUFFIXES)} file")
-    _, records = read_table(file, REQUIRED.values(), OPTIONAL.values(), _hint)
-    splits = _understood(file, [record["split"].strip() for record in records])
-    rows: dict[str, list[Row]] = {}
-    for row in read_rows(file, records, REQUIRED | OPTIONAL, splits.__getitem__, unlabelled=True):
-        rows.setdefault(row.split, []).append(row)
-    if not rows:
+    _, columns = read_table(file, REQUIRED.values(), OPTIONAL.values(), _hint)
+    names = [name.strip() for name in columns["split"].tolist()]
+    splits = _understood(file, dict.fromkeys(names))
+    rows = read_rows(file, columns, REQUIRED | OPTIONAL, splits.__getitem__, unlabelled=True)
+    held, meant = rows.columns, np.array([splits[name] for name in names], TEXT)
+    tables = {
+        split: replace(rows, columns={name: one[meant == split] for name, one in held.items()})
+        for split in splits.values()
+    }
+    if not tables:
         raise UsageError(f"annotations {file}: holds no rows")
-    order = sorted(rows, key=[*SPLITS, *rows].index)
-    return tuple(Table(split=split, file=file, rows=tuple(rows[split])) for split in order)
+    order = sorted(tables, key=[*SPLITS, *tables].index)
+    return tuple(Table(split=split, file=file, rows=tables[split]) for split in order)
 
 
 def _hint(columns: Collection[str]) -> str:

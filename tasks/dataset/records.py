@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from meldflow.models.schema.utterances import EMOTIONS, Clip, Utterance
 from meldflow.storage.format.catalogue import NO_FILE
+from meldflow.storage.format.columns import Records
 from meldflow.tasks.dataset.findings import Finding, Kind
 
 FEW = 5
@@ -99,7 +100,7 @@ class Table:
 
     split: str
     file: Path
-    rows: tuple[Row, ...] = ()
+    rows: Records[Row] = field(default_factory=lambda: Records({}, lambda cells: Row(**cells)))
     dyadic: bool = False
     """Whether it is MELD_Dyadic's: other dialogues, made of MELD's utterances."""
 
@@ -141,7 +142,7 @@ class Fix(BaseModel, frozen=True, extra="forbid"):
 class Intake:
     """A catalogue of utterances, and everything that was noticed on the way to it."""
 
-    utterances: tuple[Utterance, ...]
+    utterances: Records[Utterance]
     findings: tuple[Finding, ...]
     files: tuple[Path, ...] = ()
     """The annotation files that were read."""

@@ -1,23 +1,26 @@
 """Around the partitions of an extraction: what goes in, what is committed, what is said."""
 
-from collections.abc import Callable, Iterable, Mapping
+import gc
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
 
+import numpy as np
 from prefect.futures import PrefectFuture
 
-from meldflow.models.running.hardware import EXTRACTION_PACKAGES, describe_versions
+from meldflow.models.running import hardware
 from meldflow.models.schema.errors import MeldflowError, RunError
-from meldflow.storage.format.catalogue import CatalogueChange, ids
+from meldflow.models.schema.utterances import utterance_id
+from meldflow.storage.format.catalogue import KEY, CatalogueChange
 from meldflow.storage.format.columns import ColumnTable
 from meldflow.storage.format.run_table import now
 from meldflow.storage.reading.plan import PartitionPlan
 from meldflow.storage.writing.transaction import FailureRate, Run
 from meldflow.tasks.extraction.counts import Effort, Monitor
 from meldflow.tasks.extraction.failures import FailureLimit, alike, cause
-from meldflow.tasks.extraction.payloads import Source, Stored
+from meldflow.tasks.extraction.payloads import Source, Sources, Stored
 from meldflow.tasks.options import ExtractOptions
 
 LOOK_SECONDS = 1.0
@@ -60,20 +63,22 @@ def origin(options: ExtractOptions) -> dict[str, Any]:
     return {
         "started": now(),  # a run begins before it has found out what there is to do
         "options": options.model_dump(mode="json"),
-        "versions": describe_versions(EXTRACTION_PACKAGES),
+        "versions": hardware.describe_versions(hardware.EXTRACTION_PACKAGES),
     }
 
 
-def source_of(utterances: ColumnTable) -> Callable[[int], Source]:
-    """Row → what a worker needs of it; made when it is asked for, since there may be a million."""
-    names = ids(utterances)
-    clips, texts, checksums = (utterances[name] for name in ("clip_path", "text", "clip_sha"))
+def sources_of(utterances: ColumnTable) -> Sources:
+    """What workers need of rows; read when it is asked for, since there may be a million."""
 
-    def source(row: int) -> Source:
-        sha256 = checksums[row].tobytes()
-        return Source(row=row, id=names[row], clip=clips[row], text=texts[row], sha256=sha256)
+    def sources(rows: Sequence[int]) -> tuple[Source, ...]:
+        names, asked = (*KEY, "clip_path", "text", "clip_sha"), np.array(rows, dtype=np.int64)
+        cells = (utterances.at(name, asked).tolist() for name in names)
+        return tuple(
+            Source(row=row, id=utterance_id(*key), clip=clip, text=text, sha256=bytes(sha))
+            for row, *key, clip, text, sha in zip(rows, *cells, strict=True)
+        )
 
-    return source
+    return sources
 
 
 def run_partitions(
@@ -98,6 +103,8 @@ def run_partitions(
     ended: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
     waiting, live, lost, last = iter(partitions), 0, list[str](), ""
     limit.check(monitor.failures)
+    hardware.release_memory()
+    gc.freeze()  # so that what task runs leave behind, in cycles, is quickly found
     try:
         while True:
             # One that waits for its next try leaves its place to another, up to as many again.
@@ -112,6 +119,8 @@ def run_partitions(
             live, result = live - 1, partition.result(raise_on_failure=False)
             if isinstance(result, Stored):
                 run.merge(result.written)
+                if run.commit_within is None:
+                    hardware.release_memory()
                 monitor.merged(result)
                 limit.check(monitor.failures)
                 last = ""
@@ -123,6 +132,7 @@ def run_partitions(
                     break  # whatever comes next would end so, too
                 last = lost[-1]
     finally:
+        gc.unfreeze()
         run.commit()
     if lost:
         raise RunError(

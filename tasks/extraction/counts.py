@@ -15,7 +15,7 @@ from typing import TypeVar
 from meldflow.models.schema.media import Reason
 from meldflow.storage.format.layout import FAILED
 from meldflow.storage.reading.snapshot import FailedRow
-from meldflow.tasks.extraction.payloads import Source, Stored
+from meldflow.tasks.extraction.payloads import Sources, Stored
 
 K = TypeVar("K")
 N = TypeVar("N", int, float)
@@ -89,7 +89,7 @@ class Monitor:
         advance: Callable[[int], None],
         *,
         partitions: int = 0,
-        source: Callable[[int], Source] | None = None,
+        sources: Sources | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         """Starts counting.
@@ -99,12 +99,12 @@ class Monitor:
             advance: told of every number of features that were extracted; less than nothing when
                 some are lost.
             partitions: how many there are to do.
-            source: row → what the person is told of it; without it, failures are only counted.
+            sources: what the person is told of rows; without it, failures are only counted.
             tell: told, in a line, what the person should not have to look for.
         """
         self._lock = threading.Lock()
         self._advance = advance
-        self._source = source
+        self._sources = sources
         self._tell = tell
         self.started = time.monotonic()
         self._pace: deque[tuple[float, int]] = deque([(self.started, 0)])
@@ -234,8 +234,8 @@ class Monitor:
 
     def _failed(self, extractor: str, row: int, reason: str, message: str) -> None:
         self.failures[extractor, reason] += 1
-        if self._source is not None and len(self.failed) < KEEP_FAILED:
-            source = self._source(row)
+        if self._sources is not None and len(self.failed) < KEEP_FAILED:
+            (source,) = self._sources([row])
             self.failed.append(
                 FailedRow(
                     id=source.id,

@@ -1,9 +1,10 @@
 """What an extraction starts from, as its options say: extractors and utterances."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meldflow.models.clips.options import NVDEC
 from meldflow.models.extractors import registry
@@ -13,7 +14,7 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Reason
 from meldflow.models.schema.utterances import Clip
 from meldflow.storage import open_store
-from meldflow.storage.format.columns import array_of
+from meldflow.storage.format.columns import ColumnTable, array_of
 from meldflow.storage.places import location
 from meldflow.storage.reading.snapshot import Snapshot
 from meldflow.tasks.cluster.profile import load_profile
@@ -67,7 +68,31 @@ def wanted_utterances(options: ExtractOptions, known: Mapping[str, Known]) -> In
     return take_in(options.dataset, known=known, fixes=options.fixes)
 
 
-def known_clips(store: str) -> dict[str, Known]:
+class _KnownClips(Mapping[str, Known]):
+    """Path → what the store has of it, made when somebody asks."""
+
+    def __init__(self, table: ColumnTable, unchanged: NDArray[np.bool_]) -> None:
+        names = ("name", "clip_sha", "clip_size", "clip_mtime_ns", "clip_seconds")
+        self._columns = list(map(table.at, names))
+        self._unchanged = unchanged
+        order = np.argsort(table.at("active"), kind="stable")  # of one file, the active row counts
+        paths = table.at("clip_path", order).tolist()
+        self._rows = dict(zip(paths, order.tolist(), strict=True))
+
+    def __getitem__(self, path: str) -> Known:
+        row = self._rows[path]
+        name, sha, size, mtime, seconds = (one[row : row + 1].tolist()[0] for one in self._columns)
+        clip = Clip(path=path, sha256=bytes(sha), size=size, mtime_ns=mtime, seconds=seconds)
+        return Known(name, clip if self._unchanged[row] else ABSENT)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def known_clips(store: str) -> Mapping[str, Known]:
     """Path → what the store has of it; no clip where another run found the file changed."""
     if (snapshot := _published(store)) is None:
         return {}
@@ -78,20 +103,7 @@ def known_clips(store: str) -> dict[str, Known]:
     unchanged = np.logical_and.reduce(
         [table["active"] >= 0, *(r != Reason.CHANGED for r in reasons)]
     )
-    columns = ("clip_path", "clip_sha", "clip_size", "clip_mtime_ns", "clip_seconds")
-    order = np.argsort(table["active"], kind="stable")  # of rows of one file, the active one counts
-    cells = (
-        one[order].tolist() for one in (table["name"], unchanged, *map(table.__getitem__, columns))
-    )
-    return {
-        path: Known(
-            name,
-            Clip(path=path, sha256=bytes(sha), size=size, mtime_ns=mtime, seconds=seconds)
-            if trusted
-            else ABSENT,
-        )
-        for name, trusted, path, sha, size, mtime, seconds in zip(*cells, strict=True)
-    }
+    return _KnownClips(table, unchanged)
 
 
 def check_inputs(options: ExtractOptions) -> None:

@@ -25,7 +25,7 @@ from meldflow.tasks.cluster.connection import Cluster
 from meldflow.tasks.cluster.environment import ROLES, resources
 from meldflow.tasks.extraction import stages
 from meldflow.tasks.extraction.apart import encode_apart
-from meldflow.tasks.extraction.committing import source_of
+from meldflow.tasks.extraction.committing import sources_of
 from meldflow.tasks.extraction.counts import Monitor
 from meldflow.tasks.extraction.failures import COSTLY, RETRIES, cause, pause, retries
 from meldflow.tasks.extraction.hanging import is_stuck
@@ -54,7 +54,7 @@ class Extraction:
         monitor: Monitor,
     ) -> None:
         self.fork = run.fork()
-        self.source = source_of(run.utterances)
+        self.sources = sources_of(run.utterances)
         self.partition_size = run.partition
         self.run = run.branch
         self.options = options
@@ -136,7 +136,7 @@ class _Partition:
         self.part = part
         self.client = client
         self._mark = task_mark(work.run, part.partition)
-        lots = batches(part, work.extractors, work.source, work.options.batch)
+        lots = batches(part, work.extractors, work.sources, work.options.batch)
         self._missing = [_Piece(one) for one in lots]
         self._under_way: dict[Share, _Piece] = {}
         self._encoded: dict[Share, _Piece] = {}

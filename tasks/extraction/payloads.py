@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
@@ -30,6 +30,10 @@ class Source:
     text: str
     sha256: bytes = NO_FILE
     """Of the clip, when it was listed; ``NO_FILE`` where it could not be read."""
+
+
+Sources: TypeAlias = Callable[[Sequence[int]], tuple[Source, ...]]
+"""Rows → what workers need to know of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,7 @@ class Stored:
 def batches(
     part: PartitionPlan,
     extractors: Sequence[Extractor],
-    source: Callable[[int], Source],
+    known: Sources,
     size: int,
 ) -> Iterator[ClipBatch]:
     """The batches of a partition, such that every clip is decoded once by the same options.
@@ -123,7 +127,7 @@ def batches(
         rows = sorted(set().union(*wanted.values()))
         step = len(rows) if options is None else size
         for first in range(0, len(rows), step):
-            sources = tuple(map(source, rows[first : first + step]))
+            sources = known(rows[first : first + step])
             own = {
                 one: tuple(s for s in sources if s.row in stale) for one, stale in wanted.items()
             }

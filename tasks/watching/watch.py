@@ -16,7 +16,7 @@ from meldflow.storage.reading.plan import Plan
 from meldflow.storage.writing.transaction import FailureRate, Run
 from meldflow.tasks.cluster.connection import Cluster
 from meldflow.tasks.cluster.messages import watch_losses
-from meldflow.tasks.extraction.committing import source_of
+from meldflow.tasks.extraction.committing import sources_of
 from meldflow.tasks.extraction.counts import Effort, Monitor, Progress
 from meldflow.tasks.extraction.failures import cause
 from meldflow.tasks.extraction.payloads import partition_of_task
@@ -96,9 +96,9 @@ class Watch:
         planned = plan.stale()
         self._utterances = plan.n_utterances
         with progress("extracting", sum(planned.values()), "features") as advance:
-            source = source_of(self._run.utterances)
+            sources = sources_of(self._run.utterances)
             monitor = self._monitor = Monitor(
-                planned, advance, partitions=len(plan.partitions), source=source, tell=self._tell
+                planned, advance, partitions=len(plan.partitions), sources=sources, tell=self._tell
             )
             watch_losses(cluster, self._lost)
             dashboard = cluster.dashboard

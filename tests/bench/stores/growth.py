@@ -23,6 +23,8 @@ from meldflow.models.schema.features import ArraySpec, FeatureSpec, Record, Weig
 from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import Utterance
 from meldflow.storage import history, open_store
+from meldflow.storage.format.catalogue import listing
+from meldflow.storage.format.columns import Records
 from meldflow.storage.reading.difference import diff
 from meldflow.storage.reading.plan import preview
 from meldflow.storage.writing.transaction import open_run
@@ -51,12 +53,12 @@ VALUES: Mapping[str, Record] = {
 }
 
 
-def corpus(n: int, *, take: str = "") -> list[Utterance]:
+def corpus(n: int, *, take: str = "") -> Records[Utterance]:
     """``n`` utterances of distinct content; of the first ``CHANGED``, ``take`` names the clip."""
-    return [utterance(number, take if number < CHANGED else "") for number in range(n)]
+    return listing(utterance(number, take if number < CHANGED else "") for number in range(n))
 
 
-def _run(url: str, utterances: Sequence[Utterance], *, fills: bool = True) -> Callable[[], object]:
+def _run(url: str, utterances: Records[Utterance], *, fills: bool = True) -> Callable[[], object]:
     def run() -> None:
         with open_run(url, SPECS, partition=PARTITION) as run:
             run.sync(utterances)
@@ -67,7 +69,7 @@ def _run(url: str, utterances: Sequence[Utterance], *, fills: bool = True) -> Ca
     return run
 
 
-def _planned(url: str, utterances: Sequence[Utterance]) -> Callable[[], object]:
+def _planned(url: str, utterances: Records[Utterance]) -> Callable[[], object]:
     return lambda: preview(url, SPECS, utterances)
 
 

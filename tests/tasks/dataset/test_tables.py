@@ -237,7 +237,7 @@ def test_a_clip_is_found_however_its_name_is_written(
         (tmp_path / "mine.csv").write_text(as_csv(table), encoding="utf-8")
         intake = take_in(tmp_path / "mine.csv")
         assert not intake.findings
-        assert Path(intake.utterances[0].clip.path) == clip
+        assert Path(next(iter(intake.utterances)).clip.path) == clip
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from meldflow.models.schema.media import Audio, Media, Missing, Modality, Reason
 from meldflow.storage import open_store
 from meldflow.storage.writing.transaction import open_run
 from meldflow.tasks.dataset import take_in_folder
-from meldflow.tasks.extraction.committing import source_of
+from meldflow.tasks.extraction.committing import sources_of
 from meldflow.tasks.extraction.hanging import LAST_WORDS, HungError
 from meldflow.tasks.extraction.inputs import known_clips
 from meldflow.tasks.extraction.payloads import Portion, Source
@@ -191,7 +191,7 @@ def test_what_is_stored_is_what_was_hashed(tmp_path: Path, later: int) -> None:
         with open_run(store, [loud.spec], partition=4) as run:
             run.sync(listed)
             for part in run.plan().partitions:
-                sources = tuple(map(source_of(run.utterances), part.rows["audio/loud"].tolist()))
+                sources = sources_of(run.utterances)(part.rows["audio/loud"].tolist())
                 portions = [Portion(extractor=loud, sources=sources)]
                 one = load_and_encode(sources, portions, loud.decoding, "cpu", 60.0)
                 written = write(run.fork(), part.partition, [one], [loud.spec], 4)

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -56,13 +57,16 @@ def stored(partition: int, reasons: list[str]) -> Stored:
     )
 
 
-def source(row: int) -> Source:
-    return Source(row=row, id=f"train/dia0_utt{row}", clip=f"/clips/{row}.mp4", text="")
+def sources(rows: Sequence[int]) -> tuple[Source, ...]:
+    return tuple(
+        Source(row=row, id=f"train/dia0_utt{row}", clip=f"/clips/{row}.mp4", text="")
+        for row in rows
+    )
 
 
 def test_a_partition_that_is_tried_again_counts_once() -> None:
     told: list[int] = []
-    monitor = Monitor({"audio/voice": 8}, told.append, partitions=2, source=source)
+    monitor = Monitor({"audio/voice": 8}, told.append, partitions=2, sources=sources)
     monitor.rows(3)
     with monitor.retrying(0, "OSError: no route", 2.0):
         assert monitor.waiting == 1
@@ -94,7 +98,7 @@ def test_a_partition_that_is_tried_again_counts_once() -> None:
 
 
 def test_failed_rows_are_counted_without_end_and_kept_to_a_limit() -> None:
-    monitor = Monitor({"audio/voice": 10_000}, lambda _: None, source=source)
+    monitor = Monitor({"audio/voice": 10_000}, lambda _: None, sources=sources)
     for partition in range(10):
         monitor.merged(stored(partition, ["silent"] * 100))
     failures, rows = monitor.failed_rows()
