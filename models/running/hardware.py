@@ -133,7 +133,7 @@ def is_gpu_lost() -> bool:
 def single_threaded() -> Iterator[None]:
     """Numerical libraries compute with one thread inside: results have the same bits everywhere."""
     import torch
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -245,20 +245,37 @@ def store(
 
 @bench_commands.command(
     epilog=example(
-        "python -m tests.bench train", "python -m tests.bench train --utterances 1000 --json"
+        "python -m tests.bench train",
+        "python -m tests.bench train --network fusion --seeds 3 --ablations --json",
     )
 )
 def train(
     utterances: Annotated[
         int, typer.Option(min=100, help="Utterances of the store; MELD's number by default.")
     ] = 13_708,
+    network: Annotated[
+        list[str] | None, typer.Option(help="May be given several times; by default both.")
+    ] = None,
+    modalities: Annotated[str, typer.Option(metavar="NAME,…")] = "audio,text,video",
+    seeds: Annotated[int, typer.Option(min=1, help="Fits of all modalities.")] = 2,
+    ablations: Annotated[bool, typer.Option(help="Fit smaller choices of them as well.")] = False,
+    workers: Annotated[
+        str, typer.Option(help="How many, one number after another.", metavar="N,N,…")
+    ] = "1,2",
     as_json: Json = False,
 ) -> None:
-    """How long both networks train on a store of MELD's size, and in how much memory.
+    """How long a training takes at MELD's size, on how many workers, and in how much memory.
 
-    Real trainings under Prefect, to convergence, one seed on texts alone, reading and report
-    included; on noise with some emotion in it.
+    Real trainings under Prefect on Dask's workers, to convergence, reading and report included; on
+    noise with some emotion in it.
     """
-    from tests.bench.stores.training import measure
+    from tests.bench.stores.training import NETWORKS, Work, measure
 
-    shown("train", as_json, partial(measure, utterances))
+    work = Work(
+        networks=network or NETWORKS,
+        modalities=modalities.split(","),
+        seeds=seeds,
+        ablations=ablations,
+        workers=numbers("--workers", workers),
+    )
+    shown("train", as_json, partial(measure, utterances, work=work))

@@ -46,9 +46,11 @@ def test_bench_store_measures_every_operation_and_way(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_bench_train_measures_both_networks(tmp_path: Path) -> None:
-    found = command.measured("train", "--utterances", "600", cwd=tmp_path)
+    few = ("--utterances", "600", "--seeds", "1", "--workers", "1")
+    found = command.measured("train", *few, cwd=tmp_path)
     assert [one["network"] for one in found["costs"]] == list(training.NETWORKS)
     for one in found["costs"]:
         assert 0 < sum(one["stages"].values()) < one["seconds"]
         assert one["epochs"] > 0
         assert one["peak_mb"] > 100
+        assert (one["workers"], one["fits"]) == (1, 1)
