@@ -7,7 +7,7 @@ READY := .venv/ready
 # Python 3.12 and later get the newer zarr and Icechunk from the lock.
 NEWER_PYTHON ?= python3.12
 NEWER := .venv-newer/bin
-STORE_PACKAGES := boto3 dask flask flask-cors hypothesis icechunk moto numpy obstore pandas pyarrow \
+STORE_PACKAGES := boto3 dask flask flask-cors hypothesis icechunk moto numpy obstore pandas psutil pyarrow \
 	pydantic pytest pytest-timeout rich xarray zarr
 MELDFLOW := $(BIN)/meldflow
 
