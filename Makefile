@@ -54,7 +54,8 @@ test-newer: $(READY) ## Run the store's tests with the newer zarr and Icechunk, 
 		set -e; \
 		test -d .venv-newer || $(NEWER_PYTHON) -m venv .venv-newer; \
 		$(BIN)/uv pip install --quiet --python $(NEWER)/python --constraint requirements.lock $(STORE_PACKAGES); \
-		PYTHONPATH=src $(NEWER)/python -m pytest -m "not slow" tests/storage; \
+		$(BIN)/uv pip install --quiet --python $(NEWER)/python --no-deps --editable .; \
+		$(NEWER)/python -m pytest -m "not slow" tests/storage; \
 		MELDFLOW_NEWER_PYTHON=$(NEWER)/python $(BIN)/python -m pytest tests/storage/test_stacks.py; \
 	fi
 
