@@ -11,8 +11,8 @@ import pytest
 from meldflow.storage.places import location
 from tests.paths import ROOT
 
-ABORTED = -6
-"""SIGABRT: what a thread of Icechunk's does to a process that ends under it."""
+ENDED = {-6, -11}
+"""SIGABRT or SIGSEGV: what a thread of Icechunk's does to a process that ends under it."""
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="such threads hang there, and harm nobody")
@@ -23,4 +23,4 @@ def test_a_process_may_end_while_icechunk_wakes_the_event_loop(tmp_path: Path, c
     script = f"from tests.storage.places import leaver; leaver.main({store!r}, cured={cured})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "read\n"
-    assert done.returncode == (0 if cured else ABORTED), done.stderr
+    assert done.returncode in ({0} if cured else ENDED), done.stderr

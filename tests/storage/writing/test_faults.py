@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,8 @@ from tests.storage.states import PARTITION, state
 from tests.storage.truth import Digests, stored_rows, true_rows
 
 SEED = 3
-REFERENCES = "refs" if version("icechunk").startswith("1.") else "repo"
-FOLDERS = ("chunks", "manifests", REFERENCES, "snapshots", "transactions")
-"""What Icechunk keeps in a store."""
+FOLDERS = ("chunks", "manifests", "refs", "snapshots", "transactions")
+"""What Icechunk keeps in a store; newer ones write the layout of the older, which all can read."""
 
 
 @pytest.fixture(scope="module")
