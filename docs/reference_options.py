@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from meldflow.flows.cli.app import commands
 from meldflow.flows.cli.main import app
 from meldflow.models.extractors import registry
 
@@ -26,15 +27,6 @@ def page() -> str:
         lines += [f"### meldflow {name}", "", command.help or "", "", *_options(command)]
         lines += ["```console", *re.findall(r"`(meldflow [^`]*)`", command.epilog or ""), "```", ""]
     return "\n".join([*lines, *_extractors()])
-
-
-def commands(below: Any, *words: str) -> Iterator[tuple[str, Any]]:
-    """What is typed → a command, of all below one; a group of commands is none itself."""
-    for name, command in below.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, *words, name)
-        else:
-            yield " ".join((*words, name)), command
 
 
 def _options(command: Any) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The command line's application, and what its commands share."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import wraps
 from importlib.metadata import version
@@ -107,3 +107,12 @@ def _meldflow(
     ] = False,
 ) -> None:
     """Multimodal features of the MELD clips, extracted on a cluster, versioned and judged."""
+
+
+def commands(below: Any, *words: str) -> Iterator[tuple[str, Any]]:
+    """What is typed → a command, of all below one; a group of commands is none itself."""
+    for name, command in below.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *words, name)
+        else:
+            yield " ".join((*words, name)), command

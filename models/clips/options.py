@@ -9,7 +9,6 @@ MAX_ASPECT = 16.0
 CPU, NVDEC = DECODERS = ("cpu", "nvdec")
 """What decodes pictures: FFmpeg's own decoders, or a GPU's where it has one for the stream."""
 
-
 EVERY, REFERENCE = CANDIDATES = ("all", "reference")
 """Pictures that are scored: every one, or only those that another is coded from."""
 
@@ -38,7 +37,7 @@ class DecodeOptions:
     of all damage that it meets."""
     candidates: str = EVERY
     """A name in ``CANDIDATES``; part of the key where it is not all. Pictures that nothing refers
-    to can be passed over for half the time or less, and are never chosen then."""
+    to can be passed over, which takes less time, and are never chosen then."""
     version: int = 3
     """Raised by the author when the same options give other values."""
 

@@ -19,23 +19,13 @@ from prefect.events.schemas.automations import EventTrigger
 from typer.testing import CliRunner
 
 from meldflow.flows.cli import main
-from meldflow.flows.cli.app import app
+from meldflow.flows.cli.app import app, commands
 from meldflow.flows.cli.parameters import spread_reasons
 from meldflow.flows.serving.site.zombies import zombies
 from meldflow.storage.places import location
 from meldflow.tasks.demo.script import COLUMNS
 
 NEWER = location.SCHEMA + 1
-
-
-def commands(below: Any, *words: str) -> Iterator[tuple[str, Any]]:
-    """What is typed → a command; of a group, those in it."""
-    for name, command in below.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, *words, name)
-        else:
-            yield " ".join((*words, name)), command
-
 
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
