@@ -116,24 +116,6 @@ class Child:
         return code
 
 
-def ask_once(module: str, function: str, arguments: tuple[Any, ...], seconds: float) -> Any:
-    """What a function gives in a child that is started for it, and ended.
-
-    Raises:
-        RunError: it raised, died, or took longer.
-    """
-    child = Child.start(module)
-    try:
-        answer = child.ask(function, arguments, seconds)
-    except (EOFError, OSError, TimeoutError) as error:
-        raise RunError(f"{module}.{function}: no answer ({type(error).__name__})") from error
-    finally:
-        child.end()
-    if isinstance(answer, Raised):
-        raise RunError(f"{module}.{function}: {answer.line}")
-    return answer
-
-
 def serve(connection: Connection[Any, Any], module: str, memory: int) -> None:
     """The child's life: one answer per request, until the parent is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,19 +1,15 @@
 """The run report's figures: how fast it went, how loaded the workers were."""
 
-import base64
-import io
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from PIL import Image
 
-from meldflow.tasks.pages.panels import Panel, render
+from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import duration
 from meldflow.tasks.pages.themes import LINE_STYLES, Theme
 from meldflow.tasks.watching.load import SCHEDULER
@@ -32,56 +28,6 @@ class Strip(Panel):
     def size(self) -> tuple[float, float]:
         """Width and height, inches."""
         return SIZE
-
-
-def draw(
-    load: Mapping[str, NDArray[np.generic]], pace: Sequence[tuple[float, int]], planned: int
-) -> tuple[list[dict[Hashable, Any]], list[tuple[str, str]]]:
-    """How busy each worker was, the scheduler first, and what is seen of a run.
-
-    Args:
-        load: what ``LoadSeries.columns`` gives.
-        pace: seconds and features done.
-        planned: features to be done.
-
-    Returns:
-        Rows of the table of workers; of each picture its words and its address.
-    """
-    table = pd.DataFrame(dict(load))
-    panels = _panels(table, pace, planned)
-    return _workers(table), [(panel.alt, picture(panel)) for panel in panels]
-
-
-def _panels(load: pd.DataFrame, pace: Sequence[tuple[float, int]], planned: int) -> Iterator[Panel]:
-    if len(pace) > 1 and planned:
-        yield pace_panel(pace, planned)
-    if not load.empty and load["seconds"].nunique() > 1:
-        yield from load_panels(load)
-
-
-def _workers(load: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    if load.empty:
-        return []
-    told = (
-        load.assign(at_work=load["executing"] > 0)
-        .groupby("worker")
-        .agg(
-            cpu=("cpu", "mean"),
-            most_cpu=("cpu", "max"),
-            most_memory=("memory", "max"),
-            at_work=("at_work", "mean"),
-        )
-    )
-    return told.loc[in_order(told.index)].reset_index().to_dict("records")
-
-
-def picture(panel: Panel) -> str:
-    """A panel as the address of an image, for Markdown."""
-    buffer = io.BytesIO()
-    # With a palette it has a third of the size, for it is a row in a data base.
-    drawn = Image.open(io.BytesIO(render((panel,))))
-    drawn.convert("RGB").quantize(64).save(buffer, "png", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def pace_panel(points: Sequence[tuple[float, int]], planned: int) -> Panel:

@@ -1,24 +1,23 @@
 """The report of a run, as the Markdown that the Prefect UI shows, its figures inside."""
 
-from collections.abc import Mapping, Sequence
+import base64
+import io
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from meldflow.storage.writing.transaction import FailureRate
 from meldflow.tasks.extraction.counts import Progress
-from meldflow.tasks.isolated.child import ask_once
+from meldflow.tasks.pages.panels import Panel, render
 from meldflow.tasks.pages.templates import template
 from meldflow.tasks.pages.text import duration
+from meldflow.tasks.watching.panels import in_order, load_panels, pace_panel
 from meldflow.tasks.watching.words import code, how_far, size, text, times, trouble
-
-DRAWS = "meldflow.tasks.watching.panels"
-"""Where the figures are drawn, in a process of its own: pandas and Matplotlib would take 96 MB in
-that of the flow, for good, and a fifth of what a run of a hundred thousand utterances needs."""
-
-DRAW_SECONDS = 25.0
 
 MAX_WORKERS = 32
 """Workers that the table of loads lists, the scheduler first."""
@@ -53,19 +52,16 @@ class RunReport:
 
 
 def markdown(report: RunReport) -> str:
-    """The report.
-
-    Raises:
-        RunError: its figures could not be drawn.
-    """
-    workers, pictures = _drawn(report)
+    """The report."""
+    load = pd.DataFrame(dict(report.load))
     return template("watching/report.md.j2", text, code, size, duration, times).render(
         report=report,
         headline=headline(report),
         done=report.progress,
-        workers=workers,
+        workers=[] if load.empty else _workers(load),
         max_workers=MAX_WORKERS,
-        pictures=pictures,
+        panels=list(_panels(report, load)),
+        picture=picture,
         how_far=how_far,
         trouble=trouble,
     )
@@ -85,9 +81,32 @@ def headline(report: RunReport) -> str:
     )
 
 
-def _drawn(report: RunReport) -> Any:
-    """See ``panels.draw``; nothing where there is nothing to draw."""
-    if not report.pace and not len(report.load.get("seconds", ())):
-        return (), ()
-    planned = report.progress.planned if report.progress is not None else 0
-    return ask_once(DRAWS, "draw", (dict(report.load), report.pace, planned), DRAW_SECONDS)
+def _workers(load: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """How busy each worker was, the scheduler first."""
+    told = (
+        load.assign(at_work=load["executing"] > 0)
+        .groupby("worker")
+        .agg(
+            cpu=("cpu", "mean"),
+            most_cpu=("cpu", "max"),
+            most_memory=("memory", "max"),
+            at_work=("at_work", "mean"),
+        )
+    )
+    return told.loc[in_order(told.index)].reset_index().to_dict("records")
+
+
+def _panels(report: RunReport, load: pd.DataFrame) -> Iterator[Panel]:
+    if len(report.pace) > 1 and report.progress is not None:
+        yield pace_panel(report.pace, report.progress.planned)
+    if not load.empty and load["seconds"].nunique() > 1:
+        yield from load_panels(load)
+
+
+def picture(panel: Panel) -> str:
+    """A panel as the address of an image, for Markdown."""
+    buffer = io.BytesIO()
+    # With a palette it has a third of the size, for it is a row in a data base.
+    drawn = Image.open(io.BytesIO(render((panel,))))
+    drawn.convert("RGB").quantize(64).save(buffer, "png", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

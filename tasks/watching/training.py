@@ -11,7 +11,7 @@ from meldflow.tasks.report.pieces.compared import ablations_table, comparisons_t
 from meldflow.tasks.report.pieces.scores import over_seeds_table
 from meldflow.tasks.watching.artifacts import Artifacts
 from meldflow.tasks.watching.beat import once
-from meldflow.tasks.watching.panels import picture
+from meldflow.tasks.watching.report import picture
 from meldflow.tasks.watching.words import code, text
 
 SCORES = "train-scores"

@@ -33,7 +33,6 @@ from meldflow.tasks.watching.artifacts import (
 )
 from meldflow.tasks.watching.beat import Beat, once
 from meldflow.tasks.watching.load import LoadSeries, WorkerLoad
-from meldflow.tasks.watching.report import RunReport, headline, markdown
 from meldflow.tasks.watching.workers import MeasureChildren, exchange
 
 SAMPLE_SECONDS = 5.0
@@ -181,6 +180,8 @@ class Watch:
             shown.markdown(FAILED, each, FAILED_WORDS)
 
     def _report(self, shown: Artifacts, rates: Sequence[FailureRate], why: str) -> None:
+        from meldflow.tasks.watching.report import RunReport, headline, markdown  # which draws
+
         stopped = why == STOPPED
         report = RunReport(
             store=self._run.url,
