@@ -25,7 +25,6 @@ from prefect.client.schemas.actions import (
 )
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.events.schemas.automations import AutomationCore
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import Flow, load_flow_from_entrypoint
@@ -35,8 +34,8 @@ from prefect.workers.process import ProcessWorker
 from pydantic import BaseModel, ConfigDict, Field
 
 from meldflow.flows.serving.defaults import Defaults
+from meldflow.flows.serving.site.automations import register_automation, register_zombies
 from meldflow.flows.serving.site.settings import ALIVE
-from meldflow.flows.serving.site.zombies import register_zombies
 from meldflow.flows.serving.steps import stand_apart
 from meldflow.models.extractors.registry import catalogue
 
@@ -171,12 +170,7 @@ def _register_triggers(
         trigger.set_deployment_id(deployment.id)
         automation = trigger.as_automation()
         automation.owner_resource = f"prefect.deployment.{deployment.id}"
-        there = known.get(automation.name)
-        if there is None:
-            client.create_automation(automation)
-            continue
-        own = automation.model_dump(exclude={"owner_resource"}) | {"enabled": there.enabled}
-        client.update_automation(there.id, AutomationCore.model_validate(own))
+        register_automation(client, automation, known.get(automation.name))
 
 
 def _with_defaults(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

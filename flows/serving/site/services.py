@@ -57,6 +57,8 @@ class Service:
     """Whether it does its work; asked again and again after a start."""
     stop_seconds: float = 15.0
     """How long it may take to end when asked to."""
+    ends_last: bool = False
+    """Whether what it has started is asked to end before itself, within that time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +241,7 @@ def prefect_worker(site: Site) -> Service:
         log=site.home.log("prefect-worker"),
         is_ready=lambda: _has_polled(site, name),
         stop_seconds=45.0,  # a flow run that is stopped commits first
+        ends_last=True,  # it kills its flow runs, which then say to nobody that they are over
     )
 
 

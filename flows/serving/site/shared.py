@@ -74,7 +74,7 @@ def _started(home: Home) -> str:
             raise RunError(f"prefect server: it did not start ({last_line(log)}); its log: {log}")
         time.sleep(0.1)
     if keeper is not None:
-        from meldflow.flows.serving.site.zombies import register_zombies  # and Prefect's client
+        from meldflow.flows.serving.site.automations import register_zombies  # and Prefect's client
 
         with client_of(api) as client:
             register_zombies(client)

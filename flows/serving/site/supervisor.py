@@ -97,7 +97,11 @@ class Supervisor:
         while self._batches:
             batch = self._batches.pop()
             seconds = max(one.service.stop_seconds for one in batch)
-            stop([one.process for one in batch], seconds)
+            deadline = time.monotonic() + seconds
+            for one in batch:
+                if one.service.ends_last:
+                    _end_children(one.process, seconds)
+            stop([one.process for one in batch], max(0.0, deadline - time.monotonic()))
 
     @property
     def _running(self) -> list[_Running]:
@@ -181,6 +185,16 @@ def last_line(log: Path) -> str:
 
 def _launch(service: Service) -> subprocess.Popen[bytes]:
     return start(service.command, service.environment, service.log)
+
+
+def _end_children(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Asks what a process has started to end, and waits until it has."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        children = psutil.Process(process.pid).children()
+        for one in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.terminate()
+        psutil.wait_procs(children, timeout=seconds)
 
 
 def _families(processes: Sequence[subprocess.Popen[bytes]]) -> set[psutil.Process]:

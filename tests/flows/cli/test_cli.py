@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from meldflow.flows.cli import main
 from meldflow.flows.cli.app import app, commands
 from meldflow.flows.cli.parameters import spread_reasons
-from meldflow.flows.serving.site.zombies import zombies
+from meldflow.flows.serving.site.automations import zombies
 from meldflow.storage.places import location
 from meldflow.tasks.demo.script import COLUMNS
 
