@@ -1,7 +1,8 @@
 """How loaded the workers are, over time: bounded, however long a run and however many workers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,3 +61,51 @@ class LoadSeries:
             name: np.array([getattr(one, name) for _, one in rows], dtype=np.float32)
             for name in MEASURES
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadTable:
+    """The same as tables, a row per time and a column per worker.
+
+    By NumPy: pandas would take 69 MB of the process of a run, for good.
+    """
+
+    seconds: NDArray[np.float64]
+    """Since the start of the run, shape (times,)."""
+    workers: Sequence[str]
+    """As people count, the scheduler first."""
+    measures: Mapping[str, NDArray[np.float32]]
+    """Measure → shape (times, workers); NaN where a worker was not there."""
+
+    @classmethod
+    def of(cls, columns: Mapping[str, NDArray[np.generic]]) -> Self:
+        """That of ``LoadSeries.columns``; nothing is one of no times."""
+        given: dict[str, Any] = dict.fromkeys(("seconds", "worker", *MEASURES), ()) | dict(columns)
+        seconds, rows = np.unique(np.asarray(given["seconds"], float), return_inverse=True)
+        workers = in_order(set(given["worker"]))
+        place = {name: number for number, name in enumerate(workers)}
+        at = [place[name] for name in given["worker"]]
+        measures = {}
+        for name in MEASURES:
+            table = measures[name] = np.full((len(seconds), len(workers)), np.nan, np.float32)
+            table[rows, at] = given[name]
+        return cls(seconds=seconds, workers=workers, measures=measures)
+
+    def __getitem__(self, measure: str) -> NDArray[np.float32]:
+        return self.measures[measure]
+
+    @property
+    def own(self) -> Self:
+        """Without the scheduler, and without times at which it was alone."""
+        kept = [number for number, name in enumerate(self.workers) if name != SCHEDULER]
+        there = ~np.isnan(self["cpu"][:, kept]).all(axis=1)
+        return type(self)(
+            seconds=self.seconds[there],
+            workers=[self.workers[number] for number in kept],
+            measures={name: table[there][:, kept] for name, table in self.measures.items()},
+        )
+
+
+def in_order(workers: Iterable[str]) -> list[str]:
+    """Names of workers as people count, the scheduler first."""
+    return sorted(workers, key=lambda name: (name != SCHEDULER, len(name), name))

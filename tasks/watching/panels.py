@@ -1,10 +1,9 @@
 """The run report's figures: how fast it went, how loaded the workers were."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from meldflow.tasks.pages.panels import Panel
 from meldflow.tasks.pages.text import duration
 from meldflow.tasks.pages.themes import LINE_STYLES, Theme
-from meldflow.tasks.watching.load import SCHEDULER
+from meldflow.tasks.watching.load import SCHEDULER, LoadTable
 
 SIZE = (7.0, 2.7)
 """Inches: text stays readable in the column that the Prefect UI has for it."""
@@ -48,64 +47,57 @@ def pace_panel(points: Sequence[tuple[float, int]], planned: int) -> Panel:
     )
 
 
-def load_panels(load: pd.DataFrame) -> tuple[Panel, ...]:
-    """CPU, memory, and tasks at hand, by worker over time, of ``LoadSeries.columns``."""
-    cpu = _panel(_by_worker(load, "cpu"), "CPU", "% of a core")
-    memory = _panel(_by_worker(load, "memory") / 1e9, "memory", "GB")
+def load_panels(load: LoadTable) -> tuple[Panel, ...]:
+    """CPU, memory, and tasks at hand, by worker over time."""
+    cpu = _panel(load, "cpu", 1, "CPU", "% of a core")
+    memory = _panel(load, "memory", 1e9, "memory", "GB")
     return cpu, memory, _tasks_panel(load)
 
 
-def _panel(values: pd.DataFrame, what: str, unit: str) -> Panel:
-    own = values.drop(columns=SCHEDULER, errors="ignore")
+def _panel(load: LoadTable, measure: str, scale: float, what: str, unit: str) -> Panel:
+    own = load.own
+    values = own[measure] / scale
 
     def draw(axes: Axes, theme: Theme) -> None:
-        times = _times(axes, values.index.to_numpy())
-        if own.shape[1] > NAMED:
-            colour, middle = theme.models["network"], f"median of {own.shape[1]:,} workers"
-            low, high = own.min(axis=1), own.max(axis=1)
+        times = _times(axes, own.seconds)
+        if len(own.workers) > NAMED:
+            colour, middle = theme.models["network"], f"median of {len(own.workers):,} workers"
+            low, high = np.nanmin(values, axis=1), np.nanmax(values, axis=1)
             axes.fill_between(times, low, high, color=colour, alpha=0.2, linewidth=0)
-            axes.plot(times, own.median(axis=1), color=colour, label=middle)
+            axes.plot(times, np.nanmedian(values, axis=1), color=colour, label=middle)
         else:
-            for name, colour, style in zip(own, theme.emotions[1:] * 2, LINE_STYLES, strict=False):
-                axes.plot(times, own[name], color=colour, linestyle=style, label=name)
-        if SCHEDULER in values:
-            axes.plot(times, values[SCHEDULER], color=theme.faint, linewidth=1.3, label=SCHEDULER)
+            look = zip(own.workers, values.T, theme.emotions[1:] * 2, LINE_STYLES, strict=False)
+            for name, of_one, colour, style in look:
+                axes.plot(times, of_one, color=colour, linestyle=style, label=name)
+        if SCHEDULER in load.workers:
+            line = load[measure][:, load.workers.index(SCHEDULER)] / scale
+            times = _times(axes, load.seconds)
+            axes.plot(times, line, color=theme.faint, linewidth=1.3, label=SCHEDULER)
         _frame(axes, f"{what}, {unit}")
 
-    mean = np.nanmean(own) if own.size else 0.0
+    mean = np.nanmean(values) if values.size else 0.0
     return Strip(
         title=f"{what[0].upper()}{what[1:]}: {mean:,.3g} {unit} per worker on average",
-        alt=f"{what}, {unit} of {own.shape[1]:,} workers over time, {mean:,.3g} on average.",
+        alt=f"{what}, {unit} of {len(own.workers):,} workers over time, {mean:,.3g} on average.",
         draw=draw,
     )
 
 
-def _tasks_panel(load: pd.DataFrame) -> Panel:
-    tasks = load.groupby("seconds")[["executing", "waiting"]].sum()
+def _tasks_panel(load: LoadTable) -> Panel:
+    executing, waiting = (np.nansum(load[name], axis=1) for name in ("executing", "waiting"))
 
     def draw(axes: Axes, theme: Theme) -> None:
-        times, colours = _times(axes, tasks.index.to_numpy()), theme.models
-        axes.plot(times, tasks["executing"], color=colours["network"], label="executing")
-        axes.plot(times, tasks["waiting"], color=colours["svm"], linestyle="--", label="waiting")
+        times, colours = _times(axes, load.seconds), theme.models
+        axes.plot(times, executing, color=colours["network"], label="executing")
+        axes.plot(times, waiting, color=colours["svm"], linestyle="--", label="waiting")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         _frame(axes, "tasks")
 
     return Strip(
         title="Tasks on all workers",
-        alt=f"Tasks over time: {tasks['executing'].mean():.1f} executing on average.",
+        alt=f"Tasks over time: {executing.mean():.1f} executing on average.",
         draw=draw,
     )
-
-
-def in_order(workers: Iterable[str]) -> list[str]:
-    """Names of workers as people count, the scheduler first."""
-    return sorted(workers, key=lambda name: (name != SCHEDULER, len(name), name))
-
-
-def _by_worker(load: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """A row per time, a column per worker; NaN where a worker was not there."""
-    table = load.pivot_table(values=measure, index="seconds", columns="worker")
-    return table[in_order(table.columns)]
 
 
 def _times(axes: Axes, seconds: NDArray[np.float64]) -> NDArray[np.float64]:

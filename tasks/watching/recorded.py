@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-import pandas as pd
+import numpy as np
 
 from meldflow.storage import Snapshot
-from meldflow.tasks.watching.load import MEASURES, SCHEDULER
+from meldflow.tasks.watching.load import LoadTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +62,14 @@ def _seconds(started: str, finished: str) -> float | None:
 
 
 def _load(snapshot: Snapshot, run: int) -> LoadSummary | None:
-    load = pd.DataFrame(snapshot.attached(run, "load"), columns=["seconds", "worker", *MEASURES])
-    own = load[load["worker"] != SCHEDULER]
-    if own.empty:
+    load = LoadTable.of(snapshot.attached(run, "load"))
+    own = load.own
+    if not own.workers:
         return None
     return LoadSummary(
-        workers=own["worker"].nunique(),
-        cpu_mean=round(float(own["cpu"].mean()), 1),
-        cpu_max=round(float(own["cpu"].max()), 1),
-        memory_max=float(own["memory"].max()),
-        executing_mean=round(float(own["executing"].sum()) / load["seconds"].nunique(), 2),
+        workers=len(own.workers),
+        cpu_mean=round(float(np.nanmean(own["cpu"])), 1),
+        cpu_max=round(float(np.nanmax(own["cpu"])), 1),
+        memory_max=float(np.nanmax(own["memory"])),
+        executing_mean=round(float(np.nansum(own["executing"])) / len(load.seconds), 2),
     )

@@ -2,12 +2,11 @@
 
 import base64
 import io
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,7 +15,8 @@ from meldflow.tasks.extraction.counts import Progress
 from meldflow.tasks.pages.panels import Panel, render
 from meldflow.tasks.pages.templates import template
 from meldflow.tasks.pages.text import duration
-from meldflow.tasks.watching.panels import in_order, load_panels, pace_panel
+from meldflow.tasks.watching.load import LoadTable
+from meldflow.tasks.watching.panels import load_panels, pace_panel
 from meldflow.tasks.watching.words import code, how_far, size, text, times, trouble
 
 MAX_WORKERS = 32
@@ -53,12 +53,12 @@ class RunReport:
 
 def markdown(report: RunReport) -> str:
     """The report."""
-    load = pd.DataFrame(dict(report.load))
+    load = LoadTable.of(report.load)
     return template("watching/report.md.j2", text, code, size, duration, times).render(
         report=report,
         headline=headline(report),
         done=report.progress,
-        workers=[] if load.empty else _workers(load),
+        workers=_workers(load),
         max_workers=MAX_WORKERS,
         panels=list(_panels(report, load)),
         picture=picture,
@@ -81,25 +81,26 @@ def headline(report: RunReport) -> str:
     )
 
 
-def _workers(load: pd.DataFrame) -> list[dict[Hashable, Any]]:
+def _workers(load: LoadTable) -> list[dict[str, Any]]:
     """How busy each worker was, the scheduler first."""
-    told = (
-        load.assign(at_work=load["executing"] > 0)
-        .groupby("worker")
-        .agg(
-            cpu=("cpu", "mean"),
-            most_cpu=("cpu", "max"),
-            most_memory=("memory", "max"),
-            at_work=("at_work", "mean"),
-        )
-    )
-    return told.loc[in_order(told.index)].reset_index().to_dict("records")
+    cpu, memory, executing = (load[name].T for name in ("cpu", "memory", "executing"))
+    at_work = np.where(np.isnan(executing), np.nan, executing > 0)
+    return [
+        {
+            "worker": name,
+            "cpu": np.nanmean(cpu[n]),
+            "most_cpu": np.nanmax(cpu[n]),
+            "most_memory": np.nanmax(memory[n]),
+            "at_work": np.nanmean(at_work[n]),
+        }
+        for n, name in enumerate(load.workers)
+    ]
 
 
-def _panels(report: RunReport, load: pd.DataFrame) -> Iterator[Panel]:
+def _panels(report: RunReport, load: LoadTable) -> Iterator[Panel]:
     if len(report.pace) > 1 and report.progress is not None:
         yield pace_panel(report.pace, report.progress.planned)
-    if not load.empty and load["seconds"].nunique() > 1:
+    if len(load.seconds) > 1:
         yield from load_panels(load)
 
 
