@@ -75,6 +75,7 @@ class Account:
 
     def finish(self, job: int, seconds: float = 240) -> str:
         wait_until(lambda: bool(self.slurm.ending(job)), seconds, "the job is over")
+        assert not list(self.folder.glob("tmp/meldflow-*")), "the job's home is still there"
         return self.slurm.ending(job)
 
 
@@ -98,7 +99,9 @@ def account_of(slurm: Slurm, folder: Path, python: str, *identity: str) -> Accou
         "MELDFLOW_CLUSTER": str(folder / "slurm.yaml"),
         "COLUMNS": "200",
         "LANG": "C.UTF-8",
+        "TMPDIR": str(folder / "tmp"),
     }
+    (folder / "tmp").mkdir(mode=0o777)
     user = User(identity=identity, environment=environment)
     account = Account(slurm=slurm, user=user, folder=folder)
     account.profile()
@@ -179,6 +182,7 @@ def test_a_flow_that_is_cancelled_takes_its_workers_along(root: Account) -> None
     root.until(lambda: committed(root.store) > 0, job, "rows are committed")
     root.slurm.cancel(job)
     wait_until(lambda: not root.slurm.queue(), 45, "all jobs are gone")
+    root.finish(job)
     again = root.submit(dataset)
     assert root.finish(again) == "COMPLETED", root.said(again)
     assert "resumed" in root.said(again)
