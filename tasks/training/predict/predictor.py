@@ -1,21 +1,77 @@
-"""A trained model with its own extractors, built again from what the model keeps of them."""
+"""A trained model with its own extractors, built again from what the model keeps of them.
+
+Features of other weights, parameters or versions are other numbers, which the model would answer
+for without a word; so a key that differs from the model's is an error.
+"""
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
+from meldflow.models.clips.options import DecodeOptions
+from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.judging.protocols import PROTOCOLS
 from meldflow.models.judging.table import FeatureTable, extractor_of
+from meldflow.models.running.computing import Computing
 from meldflow.models.schema.errors import RunError, UsageError
 from meldflow.models.schema.media import Missing, Modality
 from meldflow.models.schema.utterances import TARGETS, Target
 from meldflow.models.training.saved import DAMAGE, SavedModel, damaged, load_model
 from meldflow.tasks.pages.templates import template
-from meldflow.tasks.training.predict.extractors import rebuilt
 from meldflow.tasks.training.predict.features import Say, extract, table_of
 from meldflow.tasks.training.predict.records import Given, Prediction, check_given, listed, why
+
+
+def rebuilt(name: str, key: str, weights: str, parameters: Mapping[str, Any]) -> Extractor:
+    """The extractor as it was in training.
+
+    Raises:
+        UsageError: it cannot be had.
+    """
+    if weights == "folder":
+        raise UsageError(
+            f"{name}: the model was trained with weights of your own, revision "
+            f"{key.rpartition('+')[2]}; name them: --weights {name}=PATH"
+        )
+    weights = "pretrained" if weights == "none" else weights  # which it then does not look for
+    own, decoding = _settable(name, parameters)
+    (built,) = registry.build([name], {}, weights, {name: own}, decoding)
+    computing = Computing.of(parameters)
+    if computing is not None:
+        if why := computing.refusal("cpu"):
+            raise UsageError(f"{name}: the model's features were computed by {computing}: {why}")
+        built = replace(built, computing=computing)
+    if built.spec.key != key:
+        raise UsageError(_differs(name, key, built.spec.key))
+    return built
+
+
+def _settable(name: str, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of the parameters in a key those that can be set: on the extractor, and for decoding."""
+    (plain,) = registry.build([name], {}, "random")
+    own = {one.name for one in fields(plain)} - {"weights", "loaded", "decoding", "computing"}
+    shared = {one.name for one in fields(DecodeOptions)} - {"version"}
+    as_given = {
+        one: tuple(value) if isinstance(value, list) else value for one, value in parameters.items()
+    }
+    return (
+        {one: value for one, value in as_given.items() if one in own},
+        {one: value for one, value in as_given.items() if one in shared - own},
+    )
+
+
+def _differs(name: str, trained: str, here: str) -> str:
+    """Why a key is not the model's, and what to do about it."""
+    line = f"{name}: the model was trained on {trained}, here it would be {here}"
+    if trained.rpartition("+")[0] == here.rpartition("+")[0]:
+        return f"{line}, with other weights; name the right ones: --weights {name}=PATH"
+    return (
+        f"{line}, another version or other parameters of the extractor; extract and train anew, "
+        "or use the release of meldflow that the model was trained with"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,8 @@ from meldflow.models.extractors.registry import names
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Missing, Reason, Video
 from meldflow.tasks.inspection.as_json import to_json
-from meldflow.tasks.inspection.figures import FILES, envelope
 from meldflow.tasks.inspection.inspect import Inspection, look_into
-from meldflow.tasks.inspection.page import check_page, render_page, write
+from meldflow.tasks.inspection.page import FILES, check_page, envelope, render_page, write
 from meldflow.tasks.inspection.rows import cautions, facts, title
 from meldflow.tasks.pages.text import readable
 from tests.media import Film, Track, noise, tone

@@ -30,11 +30,12 @@ from meldflow.tasks.report.page import (
     explanation,
     folder_of,
     headline,
+    load_result,
+    record_of,
     render_page,
     write_report,
 )
 from meldflow.tasks.report.pieces import FIGURES
-from meldflow.tasks.report.results import load_result, record_of
 from meldflow.tasks.watching import training as watching
 from meldflow.tasks.watching.artifacts import Artifacts
 from tests.models.tables import make_table
