@@ -21,9 +21,7 @@ def synth(directory: Directory, dialogues: Dialogues = 20, seed: Seed = 0) -> An
     """Write a demo data set in MELD's shape: drawn faces, synthetic voices, fitting words."""
     from meldflow.tasks.demo.dataset import synthesise
 
-    with results.counting("drawing clips") as on_clip:
-        summary = synthesise(directory, dialogues=dialogues, seed=seed, on_clip=on_clip)
-    return Answer(summary, results.show_synth)
+    return Answer(synthesise(directory, dialogues=dialogues, seed=seed), results.show_synth)
 
 
 @command(

@@ -65,8 +65,7 @@ def demo(
     """
     from meldflow.tasks.demo.dataset import synthesise
 
-    with results.counting("drawing clips") as on_clip:
-        summary = synthesise(directory / "data", dialogues=dialogues, seed=seed, on_clip=on_clip)
+    summary = synthesise(directory / "data", dialogues=dialogues, seed=seed)
     extraction = Extraction(
         dataset=directory / "data",
         store=str(directory / "store"),

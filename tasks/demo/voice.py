@@ -1,11 +1,11 @@
-"""The voices of the demo: glottal pulses through formant resonators, shaped by the emotion."""
+"""The voices of the demo: pulses through formant resonators, shaped by the emotion."""
 
 import itertools
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter, sosfilt
+from scipy.signal import lfilter, sawtooth, sosfilt
 
 from meldflow.tasks.demo.material import Speaker, Style
 
@@ -44,8 +44,11 @@ def speak(
     lengths, margin = rng.lognormal(0, 0.25, count), min(round(MARGIN * RATE), size // 5)
     steps = np.concatenate([[0.0], np.cumsum(lengths)]) / lengths.sum()
     edges = np.round(margin + steps * (size - 2 * margin)).astype(np.int64)
-    pitch = _pitch(speaker, style, edges, size, rng)
-    source = (1 - style.breath) * _pulses(pitch) + 0.5 * style.breath * rng.normal(0, 1, size)
+    melody = rng.normal(0, style.accent, count) + style.contour * np.linspace(-0.5, 0.5, count)
+    tune = np.interp(np.arange(size), (edges[:-1] + edges[1:]) / 2, melody)
+    pitch = speaker.pitch * 2 ** ((style.pitch + rng.normal(0, 0.8) + tune) / 12)
+    pulses = sawtooth(2 * np.pi * np.cumsum(pitch) / RATE)
+    source = (1 - style.breath) * pulses + 0.3 * style.breath * rng.normal(0, 1, size)
     sound, envelope, state = np.zeros(size), np.zeros(size), np.zeros((3, 2))
     for first, last in itertools.pairwise(edges.tolist()):
         loud = np.clip(rng.normal(1, 0.6 * style.stress), 0.25, 1.9)
@@ -74,29 +77,6 @@ def mix(voice: Signal, rng: np.random.Generator, *, surround: bool) -> NDArray[n
         lean = rng.uniform(0.85, 1.15)
         sound += voice[:, None] * (lean, 2 - lean)
     return np.asarray(np.clip(sound, -0.99, 0.99), dtype=np.float32)
-
-
-def _pitch(
-    speaker: Speaker, style: Style, edges: NDArray[np.int64], size: int, rng: np.random.Generator
-) -> Signal:
-    """Fundamental frequency at every sample, Hz."""
-    time, centres = np.arange(size), (edges[:-1] + edges[1:]) / 2
-    semitones = np.interp(time, centres, rng.normal(0, style.accent, len(centres)))
-    semitones += np.interp(time, edges[[0, -1]], (-style.contour / 2, style.contour / 2))
-    semitones += style.tremor * np.sin(2 * np.pi * 7 * time / RATE + rng.uniform(0, 6))
-    semitones += style.pitch + rng.normal(0, 0.8)
-    jitter = rng.normal(0, 3 * style.jitter, size // 120 + 2)
-    unsteady = 1 + np.interp(time / 120, np.arange(len(jitter)), jitter)
-    return np.asarray(speaker.pitch * 2 ** (semitones / 12) * unsteady, dtype=np.float64)
-
-
-def _pulses(pitch: Signal) -> Signal:
-    """Differentiated glottal flow with an open quotient of 0.6, unit variance."""
-    phase = np.cumsum(pitch / RATE) % 1.0
-    opening, closing = np.clip(phase / 0.4, 0, 1), np.clip((phase - 0.4) / 0.2, 0, 1)
-    flow = 0.5 * (1 - np.cos(np.pi * opening)) * np.cos(0.5 * np.pi * closing)
-    pulses = np.diff(flow, prepend=flow[0])
-    return np.asarray(pulses / (pulses.std() + 1e-9), dtype=np.float64)
 
 
 def _resonators(formants: Signal) -> Signal:
