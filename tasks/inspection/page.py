@@ -27,7 +27,7 @@ Drawn: TypeAlias = tuple[Panel, ...] | Missing
 _BINS = 1500
 """Columns of a waveform: about as many as the picture has pixels."""
 _PER_PANEL = 6
-"""Frames on a panel of the page: two of them stand side by side, or one below the other."""
+"""Frames on a panel: two of them stand side by side, or one below the other."""
 _CAPTION = 0.42
 """Height of the two lines below a frame, inches."""
 _FINE: Mapping[str, Any] = {"linewidth": 1.3, "markersize": 2.5}
@@ -58,31 +58,22 @@ def entropy_figure(found: Inspection) -> Drawn:
     return (Panel(title, alt, draw, aspect=2.9),)
 
 
-def page_sheet(found: Inspection) -> Drawn:
+def contact_sheet(found: Inspection) -> Drawn:
     """The chosen frames two in a row, on panels that a phone shows one below the other."""
     video = found.media.video
     if isinstance(video, Missing):
         return video
     order = range(len(video.index))
-    parts = [order[begin : begin + _PER_PANEL] for begin in order[::_PER_PANEL]]
-    return tuple(_sheet(video, part, columns=min(2, len(part)), wide=False) for part in parts)
+    return tuple(_sheet(video, order[begin : begin + _PER_PANEL]) for begin in order[::_PER_PANEL])
 
 
-def file_sheet(found: Inspection) -> Drawn:
-    """The chosen frames five in a row, on one panel."""
-    video = found.media.video
-    if isinstance(video, Missing):
-        return video
-    return (_sheet(video, range(len(video.index)), columns=5, wide=True),)
-
-
-def _sheet(video: Video, chosen: Sequence[int], *, columns: int, wide: bool) -> Panel:
+def _sheet(video: Video, chosen: Sequence[int]) -> Panel:
     """The ``chosen`` of the kept frames, row by row; a frame's width is one unit."""
     _, height, width, _ = video.frames.shape
+    columns = min(2, len(chosen))
     tall, rows = height / width, math.ceil(len(chosen) / columns)
     across = columns * (1 + _GAP) - _GAP
-    inches = PANEL[0] * (2 if wide else 1)
-    cell = tall + _CAPTION * across / inches
+    cell = tall + _CAPTION * across / PANEL[0]
 
     def draw(axes: Axes, theme: Theme) -> None:
         for place, one in enumerate(chosen):
@@ -94,10 +85,9 @@ def _sheet(video: Video, chosen: Sequence[int], *, columns: int, wide: bool) -> 
         axes.set(xlim=(0, across), ylim=(rows * cell, 0), anchor="NW")
         axes.axis("off")
 
-    natural = across / (rows * cell)
-    aspect = max(natural, WIDE_FROM) if wide else min(natural, WIDE_FROM - 0.01)
     captions = (_caption(video, one).replace("\n", ": ") for one in chosen)
-    return Panel("", "; ".join(captions), draw, aspect)
+    narrow = min(across / (rows * cell), WIDE_FROM - 0.01)
+    return Panel("", "; ".join(captions), draw, narrow)
 
 
 def _caption(video: Video, one: int) -> str:
@@ -163,12 +153,10 @@ def envelope(
 
 FIGURES: Mapping[str, Callable[[Inspection], Drawn]] = {
     "entropy": entropy_figure,
-    "frames": page_sheet,
+    "frames": contact_sheet,
     "sound": sound_figure,
 }
-"""Name → the figure on the page."""
-FILES: Mapping[str, Callable[[Inspection], Drawn]] = {**FIGURES, "frames": file_sheet}
-"""Stem of a PNG file → the figure in it."""
+"""Name → the figure, on the page and in a PNG file."""
 
 
 def panels(name: str, drawn: Drawn) -> tuple[Panel, ...]:
@@ -206,7 +194,7 @@ def write(found: Inspection, *, page: Path | None, figures: Path | None) -> tupl
     """
     files: dict[Path, bytes] = {}
     if figures is not None:
-        for name, draw in FILES.items():
+        for name, draw in FIGURES.items():
             files[figures / f"{name}.png"] = render(panels(name, draw(found)))
     if page is not None:
         files[page] = render_page(found).encode()

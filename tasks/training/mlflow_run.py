@@ -20,7 +20,7 @@ from meldflow.models.judging.records import JUDGED
 from meldflow.models.schema.errors import RunError
 from meldflow.models.training.ablations import METRICS
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.isolated.child import Child, Raised
+from meldflow.tasks.isolated.child import Child, RaisedError
 
 if TYPE_CHECKING:
     from meldflow.models.training.run import Trained
@@ -84,18 +84,16 @@ def track(trained: Trained, report_page: Path, model_folder: Path, where: str) -
     """
     if not where:
         return ""
-    child = Child.start(__name__)
     given = (trained.result, report_page.absolute(), model_folder.absolute(), where)
     try:
-        answer = child.ask("log", given, LIMIT)
+        with Child(__name__) as child:
+            answer = child.ask("log", given, LIMIT)
     except TimeoutError:
         raise RunError(f"{public(where)} did not take it within {LIMIT:g} s") from None
-    except (EOFError, OSError):
-        raise RunError(f"the process for it died ({child.death(child.end())})") from None
-    finally:
-        child.end()
-    if isinstance(answer, Raised):
-        raise RunError(_one_line(answer.line, where))
+    except ChildProcessError as died:
+        raise RunError(f"the process for it died ({died})") from None
+    except RaisedError as error:
+        raise RunError(_one_line(str(error), where)) from None
     return f"{public(where).rstrip('/')}/{answer}" if _is_server(where) else public(where) + answer
 
 

@@ -18,7 +18,7 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Missing, Reason, Video
 from meldflow.tasks.inspection.as_json import to_json
 from meldflow.tasks.inspection.inspect import Inspection, look_into
-from meldflow.tasks.inspection.page import FILES, check_page, envelope, render_page, write
+from meldflow.tasks.inspection.page import FIGURES, check_page, envelope, render_page, write
 from meldflow.tasks.inspection.rows import cautions, facts, title
 from meldflow.tasks.pages.text import readable
 from tests.media import Film, Track, noise, tone
@@ -136,7 +136,7 @@ def test_sound_alone_and_pictures_alone(tmp_path: Path) -> None:
     assert cautions(seen) == ("The clip has 4 frames: 6 of 10 rows of features are masked.",)
     for one in (heard, seen):
         pictures = drawn(one, tmp_path)
-        assert set(pictures) == set(FILES)
+        assert set(pictures) == set(FIGURES)
         for picture in pictures.values():
             not_blank(picture)
 
