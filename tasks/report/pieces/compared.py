@@ -13,24 +13,17 @@ from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.panels import PANEL, Panel
 from meldflow.tasks.pages.text import DASH, signed, spread
 from meldflow.tasks.pages.themes import Theme
+from meldflow.tasks.report.pieces import naming
 from meldflow.tasks.report.pieces.classes import confusion_panel
-from meldflow.tasks.report.pieces.naming import (
-    choice_name,
-    choices,
-    model_name,
-    over_seeds,
-    rules,
-    spoken,
-)
 from meldflow.tasks.report.pieces.scores import MEASURES
 
 
 def comparisons_table(result: TrainResult) -> Table:
     """The chosen model against every other on the same utterances; p is McNemar's."""
-    model = spoken(result, result.winner)
+    model = naming.spoken(result, result.winner)
     rows: list[Row] = [
         (
-            choice_name(one.other, result),
+            naming.choice_name(one.other, result),
             Cell(signed(one.difference), f"{signed(one.low)} to {signed(one.high)}"),
             f"{one.only_one:,}",
             f"{one.only_other:,}",
@@ -49,7 +42,7 @@ def comparisons_table(result: TrainResult) -> Table:
 
 def ablations_table(result: TrainResult) -> Table:
     """What is lost without a modality, or without the network."""
-    lines, part = choices(result) if result.ablations else (), rules(result).judge
+    lines, part = naming.choices(result) if result.ablations else (), naming.rules(result).judge
     on_dev = ["weighted_f1"] if any(one.line.dev for one in lines) else []
     rows: list[Row] = [
         (
@@ -73,7 +66,7 @@ def ablation_panels(result: TrainResult) -> tuple[Panel, ...]:
     """Weighted F1 of every choice of modalities, of the whole and of the majority."""
     if not result.ablations:
         return ()
-    lines, part = choices(result), rules(result).judge
+    lines, part = naming.choices(result), naming.rules(result).judge
     means = np.array([one.line.test["weighted_f1"].mean for one in lines])
     sds = np.array([one.line.test["weighted_f1"].sd or 0.0 for one in lines])
 
@@ -109,7 +102,7 @@ def _two_lines(name: str) -> str:
 
 def in_order(result: TrainResult, others: Mapping[str, TrainResult]) -> list[TrainResult]:
     """The results by all protocols, those that are none last."""
-    return sorted([result, *others.values()], key=lambda one: bool(rules(one).wrong))
+    return sorted([result, *others.values()], key=lambda one: bool(naming.rules(one).wrong))
 
 
 def protocols_table(results: list[TrainResult]) -> Table:
@@ -117,13 +110,16 @@ def protocols_table(results: list[TrainResult]) -> Table:
     columns = [
         (result, name, part)
         for result in results
-        for name, part in [(rules(result).judge, JUDGED), *((b, b) for b in result.shown.beside)]
+        for name, part in [
+            (naming.rules(result).judge, JUDGED),
+            *((b, b) for b in result.shown.beside),
+        ]
     ]
     return Table(
         "Weighted F1, mean over each protocol's seeds; small print: accuracy, macro F1",
         ("Model", *(f"{result.protocol}, on {name}" for result, name, _ in columns)),
         [
-            (model_name(model), *(_cell(result, model, part) for result, _, part in columns))
+            (naming.model_name(model), *(_cell(result, model, part) for result, _, part in columns))
             for model in results[0].judged
         ],
     )
@@ -131,21 +127,23 @@ def protocols_table(results: list[TrainResult]) -> Table:
 
 def _cell(result: TrainResult, model: str, part: str) -> Cell:
     """A classifier's figures on a part of the rows."""
-    score = over_seeds(result, model, "weighted_f1", part)
+    score = naming.over_seeds(result, model, "weighted_f1", part)
     if score is None:
         return Cell(DASH)
-    beside = (spread(over_seeds(result, model, one, part)) for one in ("accuracy", "macro_f1"))
+    beside = (
+        spread(naming.over_seeds(result, model, one, part)) for one in ("accuracy", "macro_f1")
+    )
     return Cell(spread(score), ", ".join(beside), score.mean)
 
 
 def protocol_panels(result: TrainResult) -> tuple[Panel, ...]:
     """The chosen classifier's confusions on its protocol's rows and on those beside."""
-    shown, name = result.shown, spoken(result, result.winner)
+    shown, name = result.shown, naming.spoken(result, result.winner)
     if not shown.beside:
         return ()
     return tuple(
         confusion_panel(
             f"{name[:1].upper()}{name[1:]} on {part}", judged[result.winner], result.classes
         )
-        for part, judged in {rules(result).judge: shown.judged, **shown.beside}.items()
+        for part, judged in {naming.rules(result).judge: shown.judged, **shown.beside}.items()
     )
