@@ -15,11 +15,7 @@ from meldflow.tasks.cluster.connection import MAX_WIDTH, open_cluster
 from meldflow.tasks.cluster.messages import worker_logs
 from meldflow.tasks.cluster.profile import load_profile
 from meldflow.tasks.cluster.versions import describe_workers
-from meldflow.tasks.extraction.committing import (
-    ExtractReport,
-    origin,
-    run_partitions,
-)
+from meldflow.tasks.extraction.committing import ExtractReport, origin, run_partitions
 from meldflow.tasks.extraction.failures import FailureLimit, check_failures
 from meldflow.tasks.extraction.inputs import known_clips, wanted_extractors, wanted_utterances
 from meldflow.tasks.extraction.partition import Extraction, partition_task

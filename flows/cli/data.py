@@ -72,9 +72,9 @@ def inspect(
 ) -> Answer:
     """Look into one clip: what an extraction would see of it, and why not more."""
     from meldflow.flows.cli.screen.clip import show_inspection
-    from meldflow.tasks.inspection.as_json import to_json
     from meldflow.tasks.inspection.inspect import look_into
     from meldflow.tasks.inspection.page import check_page, write
+    from meldflow.tasks.inspection.rows import to_json
 
     if html is not None:
         check_page(html)

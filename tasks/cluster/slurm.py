@@ -187,11 +187,7 @@ class Slurm(Profile):
         return specs
 
     def _spec(
-        self,
-        jobs: Jobs,
-        roles: Sequence[str],
-        processes: int = 1,
-        directives: Sequence[str] = (),
+        self, jobs: Jobs, roles: Sequence[str], processes: int = 1, directives: Sequence[str] = ()
     ) -> dict[str, Any]:
         variables = environment.worker_environment(jobs.threads)
         exports = [f"export {name}={shlex.quote(one)}" for name, one in variables.items()]

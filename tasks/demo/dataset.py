@@ -38,11 +38,7 @@ class SynthSummary:
 
 
 def synthesise(
-    directory: Path,
-    *,
-    dialogues: int,
-    seed: int,
-    processes: int | None = None,
+    directory: Path, *, dialogues: int, seed: int, processes: int | None = None
 ) -> SynthSummary:
     """Write a demo data set below ``directory``.
 

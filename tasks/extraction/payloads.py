@@ -108,10 +108,7 @@ class Stored:
 
 
 def batches(
-    part: PartitionPlan,
-    extractors: Sequence[Extractor],
-    known: Sources,
-    size: int,
+    part: PartitionPlan, extractors: Sequence[Extractor], known: Sources, size: int
 ) -> Iterator[ClipBatch]:
     """The batches of a partition, such that every clip is decoded once by the same options.
 

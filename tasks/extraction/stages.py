@@ -135,10 +135,7 @@ def write(
 
 
 def _load(
-    source: Source,
-    modalities: Collection[Modality],
-    options: DecodeOptions | None,
-    timeout: float,
+    source: Source, modalities: Collection[Modality], options: DecodeOptions | None, timeout: float
 ) -> Loaded:
     started, cpu = time.perf_counter(), WORKER_CPU()
 

@@ -22,13 +22,7 @@ from meldflow.tasks.pages.document import render_document
 from meldflow.tasks.pages.panels import Panel, render
 from meldflow.tasks.pages.templates import template
 from meldflow.tasks.pages.text import spread
-from meldflow.tasks.report.pieces import (
-    FIGURES,
-    classes,
-    compared,
-    naming,
-    scores,
-)
+from meldflow.tasks.report.pieces import FIGURES, classes, compared, naming, scores
 
 RESULT = "official"
 """The protocol whose report is what a reader finds first."""

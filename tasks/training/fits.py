@@ -114,12 +114,7 @@ class Fits:
 
 
 def fit_here(
-    snapshot: Snapshot,
-    planned: Plan,
-    unit: Unit,
-    options: TrainOptions,
-    resume: Path,
-    mark: str,
+    snapshot: Snapshot, planned: Plan, unit: Unit, options: TrainOptions, resume: Path, mark: str
 ) -> Found:
     """Does a fit on this worker; one that nobody waits for any more ends with its epoch.
 

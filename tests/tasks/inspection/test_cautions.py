@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meldflow.tasks.inspection.as_json import to_json
 from meldflow.tasks.inspection.inspect import look_into
-from meldflow.tasks.inspection.rows import cautions, facts
+from meldflow.tasks.inspection.rows import cautions, facts, to_json
 from tests.media import Film, Track, noise, tone, write
 
 

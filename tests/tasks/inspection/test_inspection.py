@@ -16,10 +16,9 @@ from PIL import Image
 from meldflow.models.extractors.registry import names
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Missing, Reason, Video
-from meldflow.tasks.inspection.as_json import to_json
 from meldflow.tasks.inspection.inspect import Inspection, look_into
 from meldflow.tasks.inspection.page import FIGURES, check_page, envelope, render_page, write
-from meldflow.tasks.inspection.rows import cautions, facts, title
+from meldflow.tasks.inspection.rows import cautions, facts, title, to_json
 from meldflow.tasks.pages.text import readable
 from tests.media import Film, Track, noise, tone
 from tests.media import write as write_clip
