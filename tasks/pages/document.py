@@ -4,8 +4,8 @@ import base64
 from collections.abc import Mapping
 
 from meldflow.tasks.pages import templates, text
-from meldflow.tasks.pages.blocks import Cell
 from meldflow.tasks.pages.panels import DPI, Panel, render
+from meldflow.tasks.pages.text import Cell
 from meldflow.tasks.pages.themes import THEMES
 
 

@@ -5,9 +5,8 @@ from matplotlib.axes import Axes
 
 from meldflow.models.judging.records import BINS, Judgement, Reliability
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.panels import Panel
-from meldflow.tasks.pages.text import DASH, fraction
+from meldflow.tasks.pages.text import DASH, Cell, Row, Table, fraction
 from meldflow.tasks.pages.themes import LINE_STYLES, Theme
 from meldflow.tasks.report.pieces.naming import classifiers, model_name, rules
 

@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 
 from meldflow.models.judging.records import JUDGED
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Cell, Row, Table
 from meldflow.tasks.pages.panels import PANEL, Panel
-from meldflow.tasks.pages.text import DASH, signed, spread
+from meldflow.tasks.pages.text import DASH, Cell, Row, Table, signed, spread
 from meldflow.tasks.pages.themes import Theme
 from meldflow.tasks.report.pieces import naming
 from meldflow.tasks.report.pieces.classes import confusion_panel
@@ -43,15 +42,15 @@ def comparisons_table(result: TrainResult) -> Table:
 def ablations_table(result: TrainResult) -> Table:
     """What is lost without a modality, or without the network."""
     lines, part = naming.choices(result) if result.ablations else (), naming.rules(result).judge
-    on_dev = ["weighted_f1"] if any(one.line.dev for one in lines) else []
+    on_dev = ["weighted_f1"] if any(one.dev for one in lines) else []
     rows: list[Row] = [
         (
-            Cell(line.name, strong=model == result.winner and whole),
-            *(spread(line.dev.get(measure)) for measure in on_dev),
-            *(spread(line.test.get(measure)) for measure in MEASURES),
-            str(line.seeds) if model != "majority" else DASH,
+            Cell(one.name, strong=one.model == result.winner and one.whole),
+            *(spread(one.dev.get(measure)) for measure in on_dev),
+            *(spread(one.test.get(measure)) for measure in MEASURES),
+            str(one.seeds) if one.model != "majority" else DASH,
         )
-        for model, whole, line in lines
+        for one in lines
     ]
     head = (
         "Goes on",
@@ -67,8 +66,8 @@ def ablation_panels(result: TrainResult) -> tuple[Panel, ...]:
     if not result.ablations:
         return ()
     lines, part = naming.choices(result), naming.rules(result).judge
-    means = np.array([one.line.test["weighted_f1"].mean for one in lines])
-    sds = np.array([one.line.test["weighted_f1"].sd or 0.0 for one in lines])
+    means = np.array([one.test["weighted_f1"].mean for one in lines])
+    sds = np.array([one.test["weighted_f1"].sd or 0.0 for one in lines])
 
     def draw(axes: Axes, theme: Theme) -> None:
         places = np.arange(len(lines))
@@ -81,14 +80,14 @@ def ablation_panels(result: TrainResult) -> tuple[Panel, ...]:
         axes.errorbar(means[told], places[told], xerr=sds[told], elinewidth=1.3, **style)
         for place, mean, sd in zip(places, means, sds, strict=True):
             axes.text(mean + sd + 0.012, float(place), f"{mean:.3f}", va="center", fontsize=9)
-        axes.set_yticks(places, [_two_lines(one.line.name) for one in lines])
+        axes.set_yticks(places, [_two_lines(one.name) for one in lines])
         axes.invert_yaxis()
         axes.set(xlim=(0, min(1.12, float((means + sds).max()) * 1.12 + 0.06)))
         axes.set_xlabel(f"weighted F1 on {part}, mean over the seeds")
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
 
-    told = ", ".join(f"{one.line.name} {mean:.2f}" for one, mean in zip(lines, means, strict=True))
+    told = ", ".join(f"{one.name} {mean:.2f}" for one, mean in zip(lines, means, strict=True))
     alt = f"Weighted F1 on {part} by what the model goes on: {told}."
     height = max(3.5, 0.42 * len(lines) + 1.2)
     return (Panel("Weighted F1 by what it goes on", alt, draw, PANEL[0] / height),)
