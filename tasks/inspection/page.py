@@ -16,8 +16,7 @@ from meldflow.models.schema.media import Missing, Video
 from meldflow.tasks.inspection import rows
 from meldflow.tasks.inspection.inspect import Inspection
 from meldflow.tasks.inspection.rows import why
-from meldflow.tasks.pages.document import render_document
-from meldflow.tasks.pages.panels import PANEL, WIDE_FROM, Panel, render
+from meldflow.tasks.pages.panels import PANEL, WIDE_FROM, Panel, render, render_document
 from meldflow.tasks.pages.text import readable
 from meldflow.tasks.pages.themes import Theme
 

@@ -18,8 +18,7 @@ from meldflow.models.files import write_atomically
 from meldflow.models.judging.protocols import PROTOCOLS
 from meldflow.models.schema.utterances import SPLITS, TARGETS
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.document import render_document
-from meldflow.tasks.pages.panels import Panel, render
+from meldflow.tasks.pages.panels import Panel, render, render_document
 from meldflow.tasks.pages.templates import template
 from meldflow.tasks.pages.text import spread
 from meldflow.tasks.report.pieces import FIGURES, classes, compared, naming, scores
