@@ -199,7 +199,7 @@ class Monitor:
             )
 
     def totals(self) -> dict[tuple[str, tuple[str, ...]], float]:
-        """Counter and labels → its value, by the names of ``tasks.watching.load.COUNTERS``.
+        """Counter and labels → its value, by the names of ``tasks.watching.workers.COUNTERS``.
 
         All are there from the start: Prometheus sees no growth of a series that begins with it.
         """
