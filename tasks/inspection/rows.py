@@ -42,12 +42,8 @@ def title(found: Inspection) -> str:
     return f"{good.capitalize()} can be used; {''.join(lost)} cannot: {reasons}"
 
 
-def cautions(found: Inspection) -> tuple[str, ...]:
+def cautions(found: Inspection) -> Iterator[str]:
     """What to know before trusting the clip, each in a sentence: damage, and times that part."""
-    return tuple(_cautions(found))
-
-
-def _cautions(found: Inspection) -> Iterator[str]:
     delay, sound, video = found.delay, found.audio_facts, found.media.video
     for what, facts in (("audio", found.audio_facts), ("video", found.video_facts)):
         if facts.damaged:
@@ -210,7 +206,7 @@ def to_json(found: Inspection) -> dict[str, Any]:
         },
         "chosen_frames": _chosen(media.video),
         "features": {name: _outcome(one) for name, one in found.outcomes.items()},
-        "warnings": cautions(found),
+        "warnings": [*cautions(found)],
     }
     return {key: _known(value) for key, value in whole.items()}
 
