@@ -82,9 +82,7 @@ class Child:
             RunError: no child starts.
         """
         if not self.runs:
-            self.restarts += (
-                self._process is not None
-            )  # it died since, which is not this one's doing
+            self.restarts += self._process is not None  # dead by no doing of this question
             self.close()
             self._start()
         try:
@@ -118,10 +116,8 @@ class Child:
         return too_much if code == os.EX_OSERR else how_it_ended(code)
 
     def _start(self) -> None:
-        """Not by ``multiprocessing``: Dask's workers are daemons, which may have no children by it.
-
-        It would import the parent's main module as well.
-        """
+        # Not by `multiprocessing`: Dask's workers are daemons, which may have no children by it,
+        # and it would import the parent's main module.
         self._connection, theirs = Pipe()
         with theirs:
             arguments = (str(theirs.fileno()), self._module, str(self._memory))

@@ -22,7 +22,7 @@ from meldflow.models.networks.common import Layer
 from meldflow.models.schema.utterances import SENTIMENT
 from meldflow.models.training.result import Attention, Caution, Hard, TrainResult
 from meldflow.models.training.run import config_for, train_and_judge
-from meldflow.tasks.pages import document
+from meldflow.tasks.pages import panels
 from meldflow.tasks.pages.panels import render
 from meldflow.tasks.pages.text import duration, spread
 from meldflow.tasks.pages.themes import THEMES
@@ -137,7 +137,7 @@ def both(
 
 
 def draw_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(document, "_drawn", lambda _: {"light": "", "dark": ""})
+    patch.setattr(panels, "_pictures", lambda _: {"light": "", "dark": ""})
 
 
 @pytest.fixture
