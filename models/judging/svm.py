@@ -98,15 +98,17 @@ def fit_svm(
     Raises:
         LeakError: ``division`` and ``ledger`` disagree.
     """
-    fit_rows = ledger.fit_svm(f"StandardScaler({name})", division.fit_svm)
-    ledger.fit_svm(f"SVC(rbf, {name})", division.fit_svm)
+    fit_rows = ledger.enter("fit_svm", f"StandardScaler({name})", division.fit_svm)
+    ledger.enter("fit_svm", f"SVC(rbf, {name})", division.fit_svm)
     scaler = StandardScaler().fit(fused[fit_rows])
     train = scaler.transform(fused[fit_rows])
     near = euclidean_distances(train, squared=True)
     labels, classes = division.labels, len(division.classes)
     far = None
     if len(division.choose):
-        rows = ledger.choose(f"SVC(rbf, {name}): C, gamma and temperature", division.choose)
+        rows = ledger.enter(
+            "choose", f"SVC(rbf, {name}): C, gamma and temperature", division.choose
+        )
         far = euclidean_distances(scaler.transform(fused[rows]), train, squared=True)
     truth = labels[division.choose]
     tried: list[tuple[Candidate, SVC, NDArray[np.float64] | None]] = []

@@ -111,9 +111,9 @@ def fit(
         torch.manual_seed(config.seed)
         network = untrained.make()
         name = type(network).__name__
-        ledger.fit(name, division.fit)
+        ledger.enter("fit", name, division.fit)
         if len(choose_rows):
-            ledger.choose(f"{name}: epoch and temperature", choose_rows)
+            ledger.enter("choose", f"{name}: epoch and temperature", choose_rows)
         trainer = _Trainer(network.to(device), untrained.view, division, config)
         progress = trainer.run(on_epoch, checkpoints)
     said = trainer.ask(np.arange(len(labels), dtype=np.intp))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,15 +17,7 @@ from meldflow.models.judging.protocols import Ledger, Protocol, divide
 from meldflow.models.judging.records import Judgement
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.training.networks import Config, module_of, name_of
-from meldflow.models.training.worth import (
-    Fit,
-    Prepared,
-    Watch,
-    judge_scores,
-    judge_svm,
-    judge_whole,
-    unwatched,
-)
+from meldflow.models.training.worth import Fit, Prepared, judge_svm, judge_whole
 
 if TYPE_CHECKING:
     from meldflow.models.networks.checkpoint import Checkpoints
@@ -55,7 +48,7 @@ def fit_unit(
     config: Config,
     rules: Protocol,
     *,
-    watch: Watch = unwatched,
+    step: Callable[[], None] = lambda: None,
     resume: Path | None = None,
 ) -> Fit | Judgement:
     """What one unit gives: a model where it is whole, else how it was judged.
@@ -65,8 +58,9 @@ def fit_unit(
         unit: which one.
         config: every setting, for whatever seed.
         rules: the protocol.
-        watch: shows how far it has come.
-        resume: folder for the state of context fusion's training while it runs.
+        step: called after each epoch of a network, and each machine of an SVM.
+        resume: folder for the state of context fusion's training while it runs; one that this very
+            fit left there is gone on from.
 
     Raises:
         UsageError: the table lacks what the protocol needs.
@@ -74,16 +68,14 @@ def fit_unit(
     settings = replace(config, seed=unit.seed)
     prepared = prepare(table, settings, rules)
     if unit.kind == "svm":
-        return judge_svm(prepared, settings, watch)
+        return judge_svm(prepared, settings, step)
     clock = time.perf_counter()
-    network = fit_network(prepared, settings, unit, watch=watch, resume=resume)
+    network = _network(prepared, settings, unit, step, resume)
     seconds = round(time.perf_counter() - clock, 3)
     scalers, prepared.inputs = prepared.inputs.scalers, None
     if unit.kind == "whole":
-        return judge_whole(prepared, network, seconds, scalers, settings, watch)
-    scores, part = network.logits.__getitem__, prepared.division.judge
-    ledger, warmth = prepared.ledger, network.temperature
-    return judge_scores(scores, part, prepared.division, ledger, "network", warmth)
+        return judge_whole(prepared, network, seconds, scalers, settings, step)
+    return prepared.judge("network", network.logits.__getitem__, network.temperature)
 
 
 def prepare(table: FeatureTable, config: Config, rules: Protocol) -> Prepared:
@@ -100,34 +92,19 @@ def prepare(table: FeatureTable, config: Config, rules: Protocol) -> Prepared:
     )
 
 
-def fit_network(
-    prepared: Prepared,
-    config: Config,
-    unit: Unit,
-    *,
-    watch: Watch = unwatched,
-    resume: Path | None = None,
+def _network(
+    prepared: Prepared, config: Config, unit: Unit, step: Callable[[], None], resume: Path | None
 ) -> Fitted:
-    """The network with one seed.
-
-    Args:
-        prepared: its inputs.
-        config: every setting.
-        unit: what it is called by where its progress is shown.
-        watch: shows it.
-        resume: folder for the state of context fusion's training while it runs.
-    """
+    """The network with the seed of ``config``."""
     from meldflow.models.networks.training import fit
 
     division, ledger, checkpoints = prepared.division, prepared.ledger, None
-    name = "" if unit.kind == "whole" else "+".join(unit.modalities)
     untrained = module_of(name_of(config)).untrained(prepared.inputs, config, len(division.classes))
-    what = f"training{name and f' on {name}'}, seed {config.seed}"
-    with watch(what, config.epochs, "epochs at most") as advance:
-        if resume is not None and config.RESUMES:
-            file = resume / f"{name or 'all'}-seed-{config.seed}.pt"
-            checkpoints = _checkpoints(file, prepared.table, config, ledger)
-        return fit(untrained, division, config, ledger, lambda _: advance(1), checkpoints)
+    if resume is not None and config.RESUMES:
+        name = "all" if unit.kind == "whole" else "+".join(unit.modalities)
+        file = resume / f"{name}-seed-{config.seed}.pt"
+        checkpoints = _checkpoints(file, prepared.table, config, ledger)
+    return fit(untrained, division, config, ledger, lambda _: step(), checkpoints)
 
 
 def _checkpoints(file: Path, table: FeatureTable, config: Config, ledger: Ledger) -> Checkpoints:

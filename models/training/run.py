@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,10 @@ from meldflow.models.running.hardware import describe_versions
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.ablations import ablated, smaller
 from meldflow.models.training.cautions import Situation, cautions, repeated_texts
-from meldflow.models.training.fit import Unit, fit_unit
+from meldflow.models.training.fit import Unit
 from meldflow.models.training.networks import CONFIGS, Config, name_of
 from meldflow.models.training.result import Ablation, Data, Hard, SeedResult, TrainResult
-from meldflow.models.training.worth import Fit, Watch, unwatched
+from meldflow.models.training.worth import Fit
 
 HARDEST = 20
 """Utterances that a report shows of those that were hardest."""
@@ -65,47 +64,6 @@ def config_for(
     return kind(**{**rules.settings, **settings, **bound, "seed": seed})
 
 
-def train_and_judge(
-    table: FeatureTable,
-    config: Config,
-    *,
-    protocol: str = "official",
-    seeds: int = 1,
-    ablations: bool = False,
-    watch: Watch = unwatched,
-    resume: Path | None = None,
-) -> Trained:
-    """Fit, choose and judge under ``protocol``, once per seed.
-
-    Args:
-        table: a pinned snapshot in memory.
-        config: every setting; its type says which network, its seed is the first one.
-        protocol: a name of ``meldflow.models.judging.protocols.PROTOCOLS``.
-        seeds: how many seeds, one after another.
-        ablations: whether the same is done with less to go on, for comparison.
-        watch: shows how far each step has come.
-        resume: folder that holds the state of context fusion's training while it runs; one
-            that this very run left there is gone on from.
-
-    Raises:
-        UsageError: the protocol is unknown, or the table lacks what it needs.
-    """
-    planned = plan(table, config, protocol=protocol, seeds=seeds, ablations=ablations)
-    return planned.conclude(
-        {
-            unit: fit_unit(
-                table.only(unit.modalities),
-                unit,
-                config,
-                planned.rules,
-                watch=watch,
-                resume=resume,
-            )
-            for unit in planned.units
-        }
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a training fits, and when that began."""
@@ -138,10 +96,17 @@ class Plan:
 def plan(
     table: FeatureTable, config: Config, *, protocol: str, seeds: int, ablations: bool
 ) -> Plan:
-    """The fits of a training, for the arguments of ``train_and_judge``; ``table`` may be bare.
+    """The fits of a training, each for ``fit_unit``.
+
+    Args:
+        table: a pinned snapshot; it may be bare.
+        config: every setting; its type says which network, its seed is the first one.
+        protocol: a name of ``meldflow.models.judging.protocols.PROTOCOLS``.
+        seeds: how many seeds.
+        ablations: whether the same is done with less to go on, for comparison.
 
     Raises:
-        UsageError: see there.
+        UsageError: the protocol is unknown, or the table lacks what it needs.
     """
     started, clock, rules = datetime.now(UTC), time.perf_counter(), protocol_named(protocol)
     divide(table, rules)  # what cannot be done is said before anything is
@@ -188,9 +153,9 @@ def _result(
         test_truth=tuple(division.classes[i] for i in division.labels[division.judge]),
         comparisons=_comparisons(rivals, winner, division),
         hardest=_hardest(judged[winner], table, division),
-        fitted=tuple(shown.ledger.fitted),
-        chosen=tuple(shown.ledger.chosen),
-        judgements=tuple(shown.ledger.judged),
+        fitted=tuple(shown.ledger.uses["fit"]),
+        chosen=tuple(shown.ledger.uses["choose"]),
+        judgements=tuple(shown.ledger.uses["judge"]),
         warnings=cautions(
             Situation(table=table, protocol=rules, division=division, judged=judged, winner=winner)
         ),

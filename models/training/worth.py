@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,14 +22,8 @@ if TYPE_CHECKING:
     from meldflow.models.judging.svm import Svm
     from meldflow.models.networks.common import Fitted
 
-Watch: TypeAlias = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
-"""What is done, how much of it, in which unit → what is told each amount done."""
-
-
-def unwatched(what: str, total: int, unit: str) -> AbstractContextManager[Callable[[int], None]]:
-    """A ``Watch`` that shows nothing."""
-    del what, total, unit
-    return nullcontext(lambda _: None)
+Scores: TypeAlias = Callable[[NDArray[np.intp]], NDArray[np.floating]]
+"""What a classifier says of rows: shape (len(rows), k); a class never seen cannot win."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,6 +40,35 @@ class Prepared:
     once the network is fitted: what comes after it needs the memory."""
     seconds: float
     """How long it took."""
+
+    def judge(
+        self, name: str, scores: Scores, temperature: float, part: NDArray[np.intp] | None = None
+    ) -> Judgement:
+        """The judgement of a classifier by its scores, on dev and on the judged rows.
+
+        Args:
+            name: what the ledger calls it.
+            scores: what it says.
+            temperature: what the scores are divided by before they become probabilities.
+            part: the rows to judge on; None for the protocol's.
+        """
+        from meldflow.models.judging.metrics import class_of, judge, only_seen
+
+        division = self.division
+        rows = self.ledger.enter("judge", name, division.judge if part is None else part)
+        labels, dev, seen = (
+            division.labels,
+            division.choose,
+            np.unique(division.labels[division.fit]),
+        )
+        known = only_seen(scores(rows), seen)
+        return judge(
+            dev=(labels[dev], class_of(only_seen(scores(dev), seen))) if len(dev) else None,
+            test=(labels[rows], class_of(known)),
+            classes=division.classes,
+            scores=known,
+            temperature=temperature,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,17 +87,13 @@ class Fit:
     ledger: Ledger
 
 
-def judge_svm(prepared: Prepared, config: Config, watch: Watch) -> Judgement:
+def judge_svm(prepared: Prepared, config: Config, step: Callable[[], None]) -> Judgement:
     """The SVM on the frozen features themselves, judged."""
     from meldflow.models.judging.svm import fit_svm
 
-    division, ledger, flat = prepared.division, prepared.ledger, prepared.inputs.flat()
-    prepared.inputs = None
-    machines = len(config.svm_c) * len(config.svm_gamma)
-    with watch("fitting the SVM without a network", machines, "machines") as advance:
-        svm = fit_svm(flat, division, config, ledger, "features", on_machine=lambda: advance(1))
-    scores, warmth = (lambda rows: svm.scores(flat[rows])), svm.temperature
-    return judge_scores(scores, division.judge, division, ledger, "svm", warmth)
+    flat, prepared.inputs = prepared.inputs.flat(), None
+    svm = fit_svm(flat, prepared.division, config, prepared.ledger, "features", step)
+    return prepared.judge("svm", lambda rows: svm.scores(flat[rows]), svm.temperature)
 
 
 def judge_whole(
@@ -84,28 +102,23 @@ def judge_whole(
     seconds: float,
     scalers: Mapping[str, Any],
     config: Config,
-    watch: Watch,
+    step: Callable[[], None],
 ) -> Fit:
     """The SVM behind a network that was fitted in so many seconds, and both of them judged."""
     from meldflow.models.judging.svm import fit_svm
     from meldflow.models.networks.scaling import arrays_of
 
-    durations = {"inputs": prepared.seconds, "network": seconds}
-    clock = time.perf_counter()
-
-    def timed(stage: str) -> None:
-        nonlocal clock
-        now = time.perf_counter()
-        durations[stage] = round(now - clock, 3)
-        clock = now
-
-    division, ledger = prepared.division, prepared.ledger
-    machines = len(config.svm_c) * len(config.svm_gamma)
-    with watch(f"fitting the SVM, seed {config.seed}", machines, "machines") as advance:
-        svm = fit_svm(network.fused, division, config, ledger, on_machine=lambda: advance(1))
-    timed("svm")
-    judged, beside = _judge(network, svm, division, ledger)
-    timed("judging")
+    division, ledger, table = prepared.division, prepared.ledger, prepared.table
+    began = time.perf_counter()
+    svm = fit_svm(network.fused, division, config, ledger, on_machine=step)
+    fitted = time.perf_counter()
+    judged, beside = _judge(network, svm, prepared)
+    durations = {
+        "inputs": prepared.seconds,
+        "network": seconds,
+        "svm": round(fitted - began, 3),
+        "judging": round(time.perf_counter() - fitted, 3),
+    }
     result = SeedResult(
         seed=config.seed,
         judged=judged,
@@ -117,7 +130,6 @@ def judge_whole(
         attention=_attention(network, division),
         durations=durations,
     )
-    table = prepared.table
     return Fit(
         result=result,
         table=table,
@@ -141,64 +153,30 @@ def judge_whole(
 
 
 def _judge(
-    network: Fitted, svm: Svm, division: Division, ledger: Ledger
+    network: Fitted, svm: Svm, prepared: Prepared
 ) -> tuple[dict[str, Judgement], dict[str, dict[str, Judgement]]]:
     """Each classifier's judgement on the protocol's rows, once, and on those beside."""
     from meldflow.models.judging.metrics import judge, majority
 
-    labels, classes = division.labels, division.classes
-    common = majority(labels[ledger.fit("majority", division.fit)])
-    scores: dict[str, tuple[Callable[[NDArray[np.intp]], NDArray[np.floating]], float]] = {
-        "network": (lambda rows: network.logits[rows], network.temperature),
-        "svm": (lambda rows: svm.scores(network.fused[rows]), svm.temperature),
-    }
+    division, ledger = prepared.division, prepared.ledger
+    labels, dev = division.labels, division.choose
+    common = majority(labels[ledger.enter("fit", "majority", division.fit)])
 
     def on(part: NDArray[np.intp]) -> dict[str, Judgement]:
-        found = {
-            name: judge_scores(of, part, division, ledger, name, temperature)
-            for name, (of, temperature) in scores.items()
+        by_scores: dict[str, tuple[Scores, float]] = {
+            "network": (network.logits.__getitem__, network.temperature),
+            "svm": (lambda rows: svm.scores(network.fused[rows]), svm.temperature),
         }
-        rows, dev = ledger.judge("majority", part), division.choose
+        found = {name: prepared.judge(name, *one, part) for name, one in by_scores.items()}
+        rows = ledger.enter("judge", "majority", part)
         found["majority"] = judge(
             dev=(labels[dev], np.full_like(dev, common)) if len(dev) else None,
             test=(labels[rows], np.full_like(rows, common)),
-            classes=classes,
+            classes=division.classes,
         )
         return found
 
     return on(division.judge), {part: on(rows) for part, rows in division.beside.items()}
-
-
-def judge_scores(
-    scores: Callable[[NDArray[np.intp]], NDArray[np.floating]],
-    part: NDArray[np.intp],
-    division: Division,
-    ledger: Ledger,
-    name: str,
-    temperature: float,
-) -> Judgement:
-    """The judgement of a classifier by its scores, on ``part`` and on dev.
-
-    Args:
-        scores: rows → scores of shape (len(rows), k); a class never seen cannot win.
-        part: the rows to judge on.
-        division: all rows by purpose.
-        ledger: gets the use of ``part``.
-        name: what the classifier is called there.
-        temperature: what the scores are divided by before they become probabilities.
-    """
-    from meldflow.models.judging.metrics import class_of, judge, only_seen
-
-    labels, dev, rows = division.labels, division.choose, ledger.judge(name, part)
-    seen = np.unique(labels[division.fit])
-    known = only_seen(scores(rows), seen)
-    return judge(
-        dev=(labels[dev], class_of(only_seen(scores(dev), seen))) if len(dev) else None,
-        test=(labels[rows], class_of(known)),
-        classes=division.classes,
-        scores=known,
-        temperature=temperature,
-    )
 
 
 def _attention(network: Fitted, division: Division) -> Attention:

@@ -66,7 +66,7 @@ def prepare(
     for name, values in raw.items():
         usable = rows[np.isfinite(values[rows]).any(axis=1)]
         if len(usable):
-            ledger.fit(f"StandardScaler({SOURCES[name]})", usable)
+            ledger.enter("fit", f"StandardScaler({SOURCES[name]})", usable)
             # A column without any value keeps a NaN mean, so that it is 0 in every row.
             with np.errstate(invalid="ignore"):
                 scalers[name] = StandardScaler().fit(finite(values[usable]))

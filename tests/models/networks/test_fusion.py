@@ -242,7 +242,7 @@ def test_a_protocol_that_chooses_nothing_keeps_the_last_epoch() -> None:
     found = fitted(table, CONFIG, ledger, leaky)
     assert found.best_epoch == len(found.history) == CONFIG.epochs
     assert {epoch.dev_weighted_f1 for epoch in found.history} == {None}
-    assert (found.temperature, ledger.chosen) == (1.0, [])
+    assert (found.temperature, ledger.uses["choose"]) == (1.0, [])
 
 
 def test_what_was_saved_for_other_modalities_fits_again() -> None:
@@ -264,11 +264,11 @@ def test_everything_fitted_or_chosen_is_in_the_ledger() -> None:
     table = make_table()
     ledger = ledger_of(table)
     fitted(table, CONFIG, ledger)
-    assert {use.split for use in ledger.fitted} == {"train"}
-    named = {use.object for use in ledger.fitted}
+    assert {use.split for use in ledger.uses["fit"]} == {"train"}
+    named = {use.object for use in ledger.uses["fit"]}
     assert {"FusionNetwork", "speakers with a vector of their own"} <= named
-    assert [use.object for use in ledger.chosen] == ["FusionNetwork: epoch and temperature"]
-    assert not ledger.judged
+    assert [use.object for use in ledger.uses["choose"]] == ["FusionNetwork: epoch and temperature"]
+    assert not ledger.uses["judge"]
 
 
 def test_segments_keep_100_ms_and_cap_long_clips() -> None:

@@ -111,7 +111,7 @@ def test_absent_extractor_gives_zeros_and_no_scaler() -> None:
     table = make_table(without=("audio/librosa", "video/resnet50"))
     ledger = ledger_of(table)
     inputs = prepare(table, table.rows("train"), ledger, SEEDED)
-    assert [use.object for use in ledger.fitted] == [
+    assert [use.object for use in ledger.uses["fit"]] == [
         "StandardScaler(audio/wav2vec2/mean)",
         "StandardScaler(text/minilm/embedding)",
     ]
@@ -177,11 +177,11 @@ def test_fitting_outside_train_raises(split: str) -> None:
 def test_ledger_judges_once_and_chooses_on_dev_only() -> None:
     table = make_table()
     ledger = ledger_of(table)
-    ledger.judge("svm", table.rows("test"))
+    ledger.enter("judge", "svm", table.rows("test"))
     with pytest.raises(LeakError, match="once"):
-        ledger.judge("svm", table.rows("test"))
+        ledger.enter("judge", "svm", table.rows("test"))
     with pytest.raises(LeakError, match="may choose on dev"):
-        ledger.choose("epoch", table.rows("test"))
+        ledger.enter("choose", "epoch", table.rows("test"))
 
 
 def test_same_seed_same_bits_and_global_state_untouched() -> None:
