@@ -61,7 +61,7 @@ def _extractor(
         _column(group, name, values, UTTERANCE)
     for name, dim, along, told in axes.coordinates():
         if isinstance(along, FrameAxis):
-            along = along.seconds(0, along.size)
+            along = along[:,]
         _column(group, name, along, dim, told)
     lengths = {array.spec.name: len(selection.rows) for array in one.arrays}
     lengths |= {name: int(size.sum()) for name, size in sizes.items()}
