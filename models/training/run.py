@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from meldflow.models.judging.protocols import Division, Protocol, divide, protocol_named
 from meldflow.models.judging.records import Comparison, Judgement
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.running.hardware import describe_versions
+from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.ablations import ablated, smaller
 from meldflow.models.training.cautions import Situation, cautions, repeated_texts
@@ -61,7 +63,12 @@ def config_for(
     known = set(kind.__dataclass_fields__)
     settings = {name: value for name, value in more.items() if name in known}
     bound = {} if epochs is None else {"epochs": epochs}
-    return kind(**{**rules.settings, **settings, **bound, "seed": seed})
+    try:
+        return kind(**{**rules.settings, **settings, **bound, "seed": seed})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise UsageError(f"training: {name} is {first['input']!r}: {first['msg']}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,7 +113,7 @@ def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr
 
 
 def _lazy(array: _Pieces | FrameAxis, chunks: Any, name: Any) -> da.Array:
-    return da.from_array(array, chunks, name, fancy=False)  # type: ignore[no-untyped-call]
+    return da.from_array(array, chunks, name, fancy=False)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:

@@ -225,11 +225,7 @@ def build(
     described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> tuple[torch.nn.Module, Callable[[FeatureTable], View]]:
     """The network that a saved model describes; see ``meldflow.models.training.networks``."""
-    given: dict[str, Any] = {
-        name: tuple(one) if isinstance(one, list) else one
-        for name, one in described["config"].items()
-    }
-    config, scalers = FusionConfig(**given), scalers_of(arrays)
+    config, scalers = FusionConfig(**described["config"]), scalers_of(arrays)
     shapes = {name: (steps, width) for name, (steps, width) in described["shapes"].items()}
     speakers = tuple(described["speakers"])
 

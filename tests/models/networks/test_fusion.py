@@ -21,6 +21,7 @@ from meldflow.models.networks.fusion.network import FusionNetwork, dialogues_of,
 from meldflow.models.networks.fusion.network import untrained as untrained_network
 from meldflow.models.networks.training import fit
 from meldflow.models.schema.errors import UsageError
+from meldflow.models.training.run import config_for
 from tests.models.tables import make_table
 
 CONFIG = FusionConfig(epochs=3, width=16, heads=2, speaker_width=4, batch_size=4)
@@ -298,4 +299,4 @@ def test_only_what_is_needed_is_asked_for() -> None:
 )
 def test_settings_out_of_range_are_named(field: str, value: Any) -> None:
     with pytest.raises(UsageError, match=field):
-        FusionConfig(**{field: value})
+        config_for("official", "fusion", **{field: value})

@@ -32,6 +32,7 @@ from meldflow.models.networks.reference.network import (
 from meldflow.models.networks.training import fit
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS
+from meldflow.models.training.run import config_for
 from tests.models.tables import STATS, make_table
 
 QUICK = ReferenceConfig(epochs=2, batch_size=32)
@@ -238,7 +239,7 @@ def test_class_weights(kind: str, ratio: float) -> None:
 )
 def test_config_names_the_bad_setting(setting: str, value: Any) -> None:
     with pytest.raises(UsageError, match=setting):
-        ReferenceConfig(**{setting: value})
+        config_for("official", "reference", **{setting: value})
 
 
 def test_table_refuses_columns_of_different_lengths() -> None:
