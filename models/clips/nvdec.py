@@ -82,10 +82,6 @@ def kept(stream: Any, options: DecodeOptions) -> Iterator[Nvdec | None]:
 
     It is kept from clip to clip: a new one takes 60 ms, and half a second where 14 processes make
     theirs at once.
-
-    Args:
-        stream: an ``av`` video stream, or None.
-        options: how to decode.
     """
     header = stream.codec_context if stream is not None else None
     if header is None or header.codec.canonical_name not in _CODECS:

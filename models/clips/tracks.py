@@ -145,12 +145,9 @@ def pump(clock: Clock, tracks: list[Track[Any]]) -> None:
 
 
 def finished(track: Track[Any] | Missing, facts: StreamFacts | None, *, strict: bool) -> Any:
-    """What the sink made of the stream, or why nothing came.
+    """What the sink made of a stream after its last packet, or why nothing came.
 
-    Args:
-        track: the stream, after its last packet.
-        facts: what is known of it by now.
-        strict: whether a damaged stream is refused.
+    ``facts`` is what is known of it by now; if ``strict``, a damaged one is refused.
     """
     if isinstance(track, Missing):
         return track

@@ -3,9 +3,9 @@
 Sources: Cortes & Vapnik 1995; Chang & Lin 2011 (LIBSVM, one against one).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +21,6 @@ from meldflow.models.judging.saved_svm import margins
 
 _ROWS = 256
 """Rows of a kernel computed at a time."""
-
-
-class Grid(Protocol):
-    """The candidates; any network's settings hold them."""
-
-    @property
-    def svm_c(self) -> tuple[float, ...]:
-        """Candidates for C."""
-
-    @property
-    def svm_gamma(self) -> tuple[float, ...]:
-        """Candidates for gamma as multiples of 1 / n_inputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +59,7 @@ class Svm:
 def fit_svm(
     fused: NDArray[np.float32],
     division: Division,
-    config: Grid,
+    grid: tuple[Sequence[float], Sequence[float]],
     ledger: Ledger,
     name: str = "fused",
     on_machine: Callable[[], None] = lambda: None,
@@ -90,7 +78,8 @@ def fit_svm(
     Args:
         fused: the network's vectors of every row, shape (n, width).
         division: rows by purpose, and labels.
-        config: holds the grid; where the protocol chooses nothing, one candidate.
+        grid: candidates for C, and for gamma as multiples of 1 / width; where the protocol chooses
+            nothing, one of each.
         ledger: gets an entry for the scaler, the machine and what is chosen.
         name: what the vectors are called there.
         on_machine: called after each candidate.
@@ -112,7 +101,7 @@ def fit_svm(
         far = euclidean_distances(scaler.transform(fused[rows]), train, squared=True)
     truth = labels[division.choose]
     tried: list[tuple[Candidate, SVC, NDArray[np.float64] | None]] = []
-    for c, gamma, machine in _machines(near, labels[fit_rows], config, fused.shape[1]):
+    for c, gamma, machine in _machines(near, labels[fit_rows], grid, fused.shape[1]):
         scores = None if far is None else _scores(machine, np.exp(-gamma * far), classes)
         f1 = None if scores is None else weighted_f1(truth, class_of(scores))
         tried.append((Candidate(c=c, gamma=gamma, dev_weighted_f1=f1), machine, scores))
@@ -130,15 +119,18 @@ def fit_svm(
 
 
 def _machines(
-    near: NDArray[np.floating[Any]], labels: NDArray[np.intp], config: Grid, width: int
+    near: NDArray[np.floating[Any]],
+    labels: NDArray[np.intp],
+    grid: tuple[Sequence[float], Sequence[float]],
+    width: int,
 ) -> Iterator[tuple[float, float, SVC]]:
     """C, gamma and the fitted machine of each candidate, from squared distances of rows."""
-    for multiple in sorted(config.svm_gamma):
+    for multiple in sorted(grid[1]):
         gamma = multiple / width
         kernel = np.empty(near.shape)  # as LIBSVM takes it: it would make a copy of another one
         for start in range(0, len(near), _ROWS):
             kernel[start : start + _ROWS] = np.exp(-gamma * near[start : start + _ROWS])
-        for c in sorted(config.svm_c):
+        for c in sorted(grid[0]):
             machine = SVC(
                 C=c,
                 kernel="precomputed",

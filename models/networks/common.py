@@ -73,6 +73,11 @@ class TrainConfig:
     """Whether the network's state is kept after each epoch: 90 MB per seed of the reference
     network, which is trained in minutes."""
 
+    @property
+    def grid(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The candidates for C and gamma."""
+        return self.svm_c, self.svm_gamma
+
     def rate(self, done: int) -> float:
         """The learning rate of the epoch after ``done`` ones."""
         del done

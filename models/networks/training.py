@@ -43,16 +43,9 @@ class View:
     def ask(
         self, network: nn.Module, rows: Rows, n: int, precision: str = "32-true"
     ) -> Output[NDArray[np.float32]]:
-        """What ``network`` says of the groups that hold any of ``rows``, without dropout.
+        """What ``network``, where it is, says of the groups that hold any of ``rows``.
 
-        Args:
-            network: on the device that computes.
-            rows: those that are asked for.
-            n: rows of the table.
-            precision: what is computed with.
-
-        Returns:
-            arrays of n rows, by row of the table; 0 in those of other groups.
+        Without dropout. In arrays of ``n`` rows, those of the table; 0 in those of other groups.
         """
         network.eval()
         device = next(network.parameters()).device

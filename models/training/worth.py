@@ -44,13 +44,10 @@ class Prepared:
     def judge(
         self, name: str, scores: Scores, temperature: float, part: NDArray[np.intp] | None = None
     ) -> Judgement:
-        """The judgement of a classifier by its scores, on dev and on the judged rows.
+        """The judgement of a classifier by its scores, on dev and on ``part``.
 
-        Args:
-            name: what the ledger calls it.
-            scores: what it says.
-            temperature: what the scores are divided by before they become probabilities.
-            part: the rows to judge on; None for the protocol's.
+        By default that are the rows that the protocol judges on. What scores are divided by before
+        they become probabilities is the temperature.
         """
         from meldflow.models.judging.metrics import class_of, judge, only_seen
 
@@ -92,7 +89,7 @@ def judge_svm(prepared: Prepared, config: Config, step: Callable[[], None]) -> J
     from meldflow.models.judging.svm import fit_svm
 
     flat, prepared.inputs = prepared.inputs.flat(), None
-    svm = fit_svm(flat, prepared.division, config, prepared.ledger, "features", step)
+    svm = fit_svm(flat, prepared.division, config.grid, prepared.ledger, "features", step)
     return prepared.judge("svm", lambda rows: svm.scores(flat[rows]), svm.temperature)
 
 
@@ -110,7 +107,7 @@ def judge_whole(
 
     division, ledger, table = prepared.division, prepared.ledger, prepared.table
     began = time.perf_counter()
-    svm = fit_svm(network.fused, division, config, ledger, on_machine=step)
+    svm = fit_svm(network.fused, division, config.grid, ledger, on_machine=step)
     fitted = time.perf_counter()
     judged, beside = _judge(network, svm, prepared)
     durations = {

@@ -59,10 +59,9 @@ def _extractor(
     group = root.create_group(one.name, attributes=attributes)
     for name, values in {UTTERANCE: ids, **state}.items():
         _column(group, name, values, UTTERANCE)
-    for name, dim, along, told in axes.coordinates():
-        if isinstance(along, FrameAxis):
-            along = along[:,]
-        _column(group, name, along, dim, told)
+    for name, dim, along, about in axes.coordinates():
+        values = along[:,] if isinstance(along, FrameAxis) else along
+        _column(group, name, values, dim, about)
     for array in one.arrays:
         spec, size = array.spec, sizes.get(array.spec.name)
         length = len(selection.rows) if size is None else int(size.sum())
@@ -70,8 +69,8 @@ def _extractor(
         # Where the feature is missing, an integer array holds what no value can be.
         is_marked = size is None and np.dtype(spec.dtype).kind == "i"
         mark = {"_FillValue": int(np.iinfo(spec.dtype).min)} if is_marked else {}
-        dims, told = axes.dims[spec.name], described(spec) | mark
-        stored = layout.create_features(group, spec, length, shard, dims, told)
+        told: dict[str, Any] = {**described(spec), **mark}
+        stored = layout.create_features(group, spec, length, shard, axes.dims[spec.name], told)
         written = 0
         for block in _shards(array, one, selection, shard, mark.get("_FillValue"), advance):
             stored[written : written + len(block)] = block

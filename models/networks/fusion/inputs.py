@@ -78,11 +78,7 @@ def prepare(
 ) -> Inputs:
     """Inputs of every row of ``table``; scalers and the list of speakers see ``rows`` only.
 
-    Args:
-        table: features of all splits.
-        rows: the rows to fit on; the ledger refuses any that the protocol does not fit on.
-        ledger: gets one entry per fitted scaler and one for the speakers.
-        config: says which speakers get a vector, and how long a dialogue may be.
+    Each fitted scaler is entered into the ledger, and so are the speakers.
 
     Raises:
         LeakError: ``rows`` holds a row outside the protocol's fit split.

@@ -136,7 +136,7 @@ def clouds(classes: list[int], n: int = 30) -> tuple[np.ndarray, Division, Ledge
 @pytest.mark.parametrize("classes", [[0, 4], [0, 1, 6], list(range(7))])
 def test_svm_separates_clouds_whatever_the_number_of_classes(classes: Any) -> None:
     fused, division, ledger = clouds(classes)
-    svm = fit_svm(fused, division, ReferenceConfig(), ledger)
+    svm = fit_svm(fused, division, ReferenceConfig().grid, ledger)
     truth = division.labels[division.judge]
     scores = svm.scores(fused[division.judge])
     assert scores.shape == (30, 7)
@@ -146,7 +146,7 @@ def test_svm_separates_clouds_whatever_the_number_of_classes(classes: Any) -> No
 
 def test_svm_is_fitted_on_train_and_chosen_on_dev() -> None:
     fused, division, ledger = clouds([0, 1, 2])
-    svm = fit_svm(fused, division, ReferenceConfig(svm_c=(1, 10), svm_gamma=(0.1, 1)), ledger)
+    svm = fit_svm(fused, division, ReferenceConfig(svm_c=(1, 10), svm_gamma=(0.1, 1)).grid, ledger)
     assert {(use.object, use.split, use.rows) for use in ledger.uses["fit"]} == {
         ("StandardScaler(fused)", "train", 30),
         ("SVC(rbf, fused)", "train", 30),
@@ -157,13 +157,13 @@ def test_svm_is_fitted_on_train_and_chosen_on_dev() -> None:
     assert svm.machine.shape_fit_ == (30, 30)
     wrong = replace(division, fit_svm=division.choose)
     with pytest.raises(LeakError):
-        fit_svm(fused, wrong, ReferenceConfig(), ledger)
+        fit_svm(fused, wrong, ReferenceConfig().grid, ledger)
 
 
 def test_svm_is_scikit_learns_rbf_machine() -> None:
     fused, division, ledger = clouds(list(range(7)))
     fused += np.random.default_rng(1).normal(scale=9, size=fused.shape).astype("f4")
-    svm = fit_svm(fused, division, ReferenceConfig(svm_c=(2,), svm_gamma=(0.5,)), ledger)
+    svm = fit_svm(fused, division, ReferenceConfig(svm_c=(2,), svm_gamma=(0.5,)).grid, ledger)
     plain = SVC(C=2, gamma=0.5 / 512, class_weight="balanced", decision_function_shape="ovo")
     plain.fit(svm.scaler.transform(fused[division.fit]), division.labels[division.fit])
     test = fused[division.judge]
@@ -181,7 +181,7 @@ def test_a_saved_machine_says_what_the_fitted_one_does() -> None:
     for classes in ([0, 4], [0, 1, 6], list(range(7))):
         fused, division, ledger = clouds(classes)
         fused += np.random.default_rng(1).normal(scale=9, size=fused.shape).astype("f4")
-        svm = fit_svm(fused, division, ReferenceConfig(), ledger)
+        svm = fit_svm(fused, division, ReferenceConfig().grid, ledger)
         saved = SavedSvm(
             arrays=svm.arrays(),
             gamma=svm.chosen.gamma,
@@ -194,7 +194,7 @@ def test_a_saved_machine_says_what_the_fitted_one_does() -> None:
 def test_probabilities_of_the_svm_are_chosen_on_dev_and_as_sure_as_right() -> None:
     fused, division, ledger = clouds(list(range(7)), n=300)
     fused += np.random.default_rng(1).normal(scale=25, size=fused.shape).astype("f4")
-    svm = fit_svm(fused, division, ReferenceConfig(svm_c=(1,), svm_gamma=(0.1,)), ledger)
+    svm = fit_svm(fused, division, ReferenceConfig(svm_c=(1,), svm_gamma=(0.1,)).grid, ledger)
     assert [use.split for use in ledger.uses["choose"]] == ["dev"]
     rows = division.judge
     plain, _ = reliability(svm.scores(fused[rows]), division.labels[rows], 1.0)

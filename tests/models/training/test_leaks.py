@@ -232,7 +232,9 @@ def test_the_svm_alone_sees_the_rows_it_is_fitted_and_chosen_on() -> None:
     found: Fits = []
     for vectors, own in ((fused, division.labels), (other, labels)):
         ledger = prepare(TABLE, given, rules).ledger
-        machine = svm.fit_svm(vectors, dataclasses.replace(division, labels=own), given, ledger)
+        machine = svm.fit_svm(
+            vectors, dataclasses.replace(division, labels=own), given.grid, ledger
+        )
         found.append(
             {
                 **machine.arrays(),
