@@ -89,7 +89,7 @@ def clip_table(
         decoded = (source == checksums).all(axis=1) & source.any(axis=1)
         held = {name: stored[name][rows[decoded]].tolist() for name in _names(modality)}
         facts = pd.DataFrame(held, index=index[decoded])
-        record = RECORDS[modality]
-        facts["damage"] = [record(**one).damage for one in facts.to_dict("records")]  # type: ignore[misc]
+        rows_of = (dict(zip(held, one, strict=True)) for one in zip(*held.values(), strict=True))
+        facts["damage"] = [RECORDS[modality](**one).damage for one in rows_of]
         shown = shown.join(facts.add_prefix(f"{modality}_"))
     return shown

@@ -65,11 +65,7 @@ COLUMN_OF = {"number": "utterance"}
 
 
 def dataset(pinned: Pinned, extractor: str) -> xr.Dataset:
-    """The arrays of ``extractor`` with the labels of their utterances; no feature is read.
-
-    Raises:
-        UsageError: the store has no such extractor.
-    """
+    """The arrays of ``extractor`` with the labels of their utterances: ``Snapshot.dataset``."""
     attributes = pinned.attributes(extractor)
     specs = layout.array_specs(attributes)
     stored = {name: pinned.array(extractor, name) for name in specs}
@@ -90,7 +86,7 @@ def dataset(pinned: Pinned, extractor: str) -> xr.Dataset:
 
 
 def tree(pinned: Pinned) -> xr.DataTree:
-    """The data sets of all extractors, each at its own name; no feature is read."""
+    """The data sets of all extractors, each at its own name: ``Snapshot.tree``."""
     nodes = {name: dataset(pinned, name) for name in pinned.extractors}
     # The labels are with each extractor: the root's ``text`` is the modality.
     root = xr.Dataset(attrs={"store": pinned.url, "snapshot": pinned.id})
