@@ -159,13 +159,10 @@ class Fitted:
     """Parameters of the best epoch, by their torch names."""
     history: tuple[Epoch, ...]
     best_epoch: int
-    logits: NDArray[np.float32]
-    """Shape (n, k)."""
-    fused: NDArray[np.float32]
-    """What the SVM sees, shape (n, width)."""
-    attention: NDArray[np.float32]
-    """How much each of ``attended`` counts, rows sum to 1, shape (n, len(attended))."""
+    said: Output[NDArray[np.float32]]
+    """What it says of every row of the table."""
     attended: tuple[str, ...]
+    """What its attention is over."""
     layers: tuple[Layer, ...]
     threads: int
     """Threads that torch computed with; another number may round differently."""

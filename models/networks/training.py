@@ -78,7 +78,7 @@ def fit(
     division: Division,
     config: TrainConfig,
     ledger: Ledger,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: Callable[[Epoch], object] = lambda _: None,
     checkpoints: Checkpoints | None = None,
 ) -> Fitted:
     """The network at its best epoch on dev, applied to every row.
@@ -114,9 +114,7 @@ def fit(
         state={name: value.cpu().numpy() for name, value in progress.best.items()},
         history=progress.history,
         best_epoch=best(progress.history).epoch,
-        logits=said.logits,
-        fused=said.fused,
-        attention=said.attention,
+        said=said,
         attended=untrained.attended,
         layers=layers_of(network),
         threads=torch.get_num_threads(),
@@ -172,9 +170,7 @@ class _Trainer:
         # Gradients of float16 vanish unless the loss is scaled.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "16-mixed")
 
-    def run(
-        self, on_epoch: Callable[[Epoch], None] | None, checkpoints: Checkpoints | None
-    ) -> Progress:
+    def run(self, on_epoch: Callable[[Epoch], object], checkpoints: Checkpoints | None) -> Progress:
         """Train until dev stops improving; the best epoch's parameters are left in place.
 
         Without rows to choose on, all epochs are run and the last one is kept.
@@ -200,8 +196,7 @@ class _Trainer:
                 seconds=time.perf_counter() - started,
             )
             progress = progress.after(epoch, self.network)
-            if on_epoch is not None:
-                on_epoch(epoch)
+            on_epoch(epoch)
             if checkpoints is not None:
                 checkpoints.save(progress, parts, order)
         self.network.load_state_dict(progress.best)

@@ -75,7 +75,7 @@ def fit_unit(
     scalers, prepared.inputs = prepared.inputs.scalers, None
     if unit.kind == "whole":
         return judge_whole(prepared, network, seconds, scalers, settings, step)
-    return prepared.judge("network", network.logits.__getitem__, network.temperature)
+    return prepared.judge("network", network.said.logits.__getitem__, network.temperature)
 
 
 def prepare(table: FeatureTable, config: Config, rules: Protocol) -> Prepared:

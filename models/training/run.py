@@ -6,7 +6,7 @@ A plan lists its fits, whoever does them, and concludes from all they gave.
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -77,7 +77,6 @@ class Plan:
 
     config: Config
     rules: Protocol
-    seeds: int
     units: tuple[Unit, ...]
     started: datetime
     clock: float
@@ -90,13 +89,7 @@ class Plan:
         less = list(ablated({unit: one for unit, one in each if isinstance(one, Judgement)}))
         winner = _winner([fit.result for fit in fits])
         shown = max(fits, key=lambda fit: fit.result.on_dev(winner))
-        more = len(self.units) > len(fits)
-        result = replace(
-            _result(self.config, fits, shown, winner, less),
-            started=self.started.isoformat(timespec="seconds"),
-            command=_command(shown.table, self.config, self.rules, self.seeds, ablations=more),
-            seconds=round(time.perf_counter() - self.clock, 3),
-        )
+        result = _result(self, fits, shown, winner, less)
         return Trained(result=result, arrays=shown.arrays, described=shown.described)
 
 
@@ -122,7 +115,6 @@ def plan(
     return Plan(
         config=config,
         rules=rules,
-        seeds=seeds,
         units=(*whole, *(smaller(table, numbers) if ablations else ())),
         started=started,
         clock=clock - table.seconds,
@@ -130,19 +122,21 @@ def plan(
 
 
 def _result(
-    config: Config,
+    planned: Plan,
     fits: Sequence[Fit],
     shown: Fit,
     winner: str,
     less: Sequence[tuple[Ablation, Judgement]],
 ) -> TrainResult:
     """The record: what holds for all seeds, and the details of the shown one."""
-    table, rules = shown.table, shown.ledger.protocol
-    division = divide(table, rules)
+    table, config, rules = shown.table, planned.config, planned.rules
+    division, ablations = divide(table, rules), len(planned.units) > len(fits)
     judged = shown.result.judged
     rivals = {**judged, **{record.name: best for record, best in less}}
     return TrainResult(
         protocol=rules.name,
+        started=planned.started.isoformat(timespec="seconds"),
+        command=_command(table, config, rules, len(fits), ablations=ablations),
         network=name_of(config),
         modalities=tuple(table.arrays),
         target=table.target.name,
@@ -166,6 +160,7 @@ def _result(
         warnings=cautions(
             Situation(table=table, protocol=rules, division=division, judged=judged, winner=winner)
         ),
+        seconds=round(time.perf_counter() - planned.clock, 3),
     )
 
 

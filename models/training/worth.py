@@ -107,7 +107,7 @@ def judge_whole(
 
     division, ledger, table = prepared.division, prepared.ledger, prepared.table
     began = time.perf_counter()
-    svm = fit_svm(network.fused, division, config.grid, ledger, on_machine=step)
+    svm = fit_svm(network.said.fused, division, config.grid, ledger, on_machine=step)
     fitted = time.perf_counter()
     judged, beside = _judge(network, svm, prepared)
     durations = {
@@ -161,8 +161,8 @@ def _judge(
 
     def on(part: NDArray[np.intp]) -> dict[str, Judgement]:
         by_scores: dict[str, tuple[Scores, float]] = {
-            "network": (network.logits.__getitem__, network.temperature),
-            "svm": (lambda rows: svm.scores(network.fused[rows]), svm.temperature),
+            "network": (network.said.logits.__getitem__, network.temperature),
+            "svm": (lambda rows: svm.scores(network.said.fused[rows]), svm.temperature),
         }
         found = {name: prepared.judge(name, *one, part) for name, one in by_scores.items()}
         rows = ledger.enter("judge", "majority", part)
@@ -180,7 +180,7 @@ def _attention(network: Fitted, division: Division) -> Attention:
     """What the network looked at, on the mean, in the judged rows of each class."""
     rows, labels = division.judge, division.labels
     by_class = {
-        label: tuple(network.attention[own].mean(axis=0, dtype=np.float64).round(4).tolist())
+        label: tuple(network.said.attention[own].mean(axis=0, dtype=np.float64).round(4).tolist())
         for i, label in enumerate(division.classes)
         if len(own := rows[labels[rows] == i])
     }

@@ -6,31 +6,23 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from meldflow.models.networks.common import (
-    STRICT,
-    BatchSize,
-    Candidates,
-    Count,
-    Dropped,
-    Rate,
-    TrainConfig,
-)
+from meldflow.models.networks import common
 from meldflow.models.schema.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class FusionConfig(TrainConfig):
+@dataclass(frozen=True, slots=True, kw_only=True, config=common.STRICT)
+class FusionConfig(common.TrainConfig):
     """Everything that changes a result, besides the features themselves.
 
     The defaults were chosen on MELD's dev split with text alone; ``docs/text-result.md`` says
     what was tried.
     """
 
-    batch_size: BatchSize = 32
-    learning_rate: Rate = 5e-4
-    decay: Count = 20
+    batch_size: common.BatchSize = 32
+    learning_rate: common.Rate = 5e-4
+    decay: common.Count = 20
     """Epochs over which the learning rate falls to next to nothing."""
-    patience: Count = 6
+    patience: common.Count = 6
     width: Annotated[int, Field(ge=2, le=8192)] = 192
     """Length of every modality's vector and of the dialogue's state."""
     heads: Annotated[int, Field(ge=1, le=64)] = 4
@@ -41,16 +33,16 @@ class FusionConfig(TrainConfig):
     """Who speaks a smaller share of the fit rows is somebody, without a vector of their own."""
     causal: bool = False
     """Whether an utterance sees only what was said before it, for live use."""
-    input_dropout: Dropped = 0.2
+    input_dropout: common.Dropped = 0.2
     """On the standardised features."""
-    dropout: Dropped = 0.4
+    dropout: common.Dropped = 0.4
     """On the modalities' vectors, the dialogue's state and the attention weights."""
-    modality_dropout: Dropped = 0.15
+    modality_dropout: common.Dropped = 0.15
     """How often a modality of an utterance is taken away in training, never the last one."""
-    longest: Count = 64
+    longest: common.Count = 64
     """Longer dialogues are cut into pieces of so many utterances."""
-    svm_c: Candidates = (0.3, 1.0, 3.0)
-    svm_gamma: Candidates = (0.1,)
+    svm_c: common.Candidates = (0.3, 1.0, 3.0)
+    svm_gamma: common.Candidates = (0.1,)
 
     RESUMES: ClassVar[bool] = True
 

@@ -142,8 +142,8 @@ def test_seeds_repeat_to_the_bit_and_leave_the_callers_random_state_alone() -> N
     table, state = make_table(missing=0.1), torch.get_rng_state()
     one, other = fitted(table), fitted(table)
     assert torch.equal(torch.get_rng_state(), state)
-    np.testing.assert_array_equal(one.logits, other.logits)
-    assert not np.array_equal(one.logits, fitted(table, replace(CONFIG, seed=1)).logits)
+    np.testing.assert_array_equal(one.said.logits, other.said.logits)
+    assert not np.array_equal(one.said.logits, fitted(table, replace(CONFIG, seed=1)).said.logits)
 
 
 def test_resumed_equals_uninterrupted() -> None:
@@ -159,8 +159,8 @@ def test_resumed_equals_uninterrupted() -> None:
         on_epoch=epochs.append,
     )
     assert [epoch.epoch for epoch in epochs] == [2, 3]
-    np.testing.assert_array_equal(resumed.logits, whole.logits)
-    np.testing.assert_array_equal(resumed.fused, whole.fused)
+    np.testing.assert_array_equal(resumed.said.logits, whole.said.logits)
+    np.testing.assert_array_equal(resumed.said.fused, whole.said.fused)
 
 
 @pytest.mark.parametrize("damage", ["other", "cut", "empty"])
@@ -178,15 +178,15 @@ def test_training_learns_what_is_there() -> None:
     table = make_table()
     found = fitted(table, replace(CONFIG, epochs=20, width=32))
     division = divide(table, OFFICIAL)
-    guessed = found.logits[division.choose].argmax(axis=1)
+    guessed = found.said.logits[division.choose].argmax(axis=1)
     assert (guessed == division.labels[division.choose]).mean() > 0.8
-    assert found.fused.shape == (len(table), 2 * 32 + 4)
+    assert found.said.fused.shape == (len(table), 2 * 32 + 4)
 
 
 @pytest.mark.parametrize("without", [("text/minilm",), ("audio/wav2vec2", "audio/librosa")])
 def test_a_modality_that_is_not_there_is_left_out(without: tuple[str, ...]) -> None:
     found = fitted(make_table(without=without), replace(CONFIG, epochs=1))
-    assert np.isfinite(found.logits).all()
+    assert np.isfinite(found.said.logits).all()
 
 
 def test_nan_and_infinity_in_a_feature_never_reach_the_network() -> None:
@@ -196,7 +196,7 @@ def test_nan_and_infinity_in_a_feature_never_reach_the_network() -> None:
     broken = replace(table, features={**table.features, "audio/wav2vec2/mean": values})
     inputs = prepared(broken)
     assert all(np.isfinite(stream.values).all() for stream in inputs.streams.values())
-    assert np.isfinite(fitted(broken, replace(CONFIG, epochs=1)).logits).all()
+    assert np.isfinite(fitted(broken, replace(CONFIG, epochs=1)).said.logits).all()
 
 
 def test_speakers_are_those_who_often_speak_in_train() -> None:
@@ -231,7 +231,8 @@ def test_a_device_that_is_not_there_is_one_line() -> None:
 def test_mixed_precision_learns_nearly_the_same(precision: Precision) -> None:
     config = replace(CONFIG, epochs=1)
     exact, mixed = (
-        fitted(make_table(), one).logits for one in (config, replace(config, precision=precision))
+        fitted(make_table(), one).said.logits
+        for one in (config, replace(config, precision=precision))
     )
     assert 0 < np.abs(exact - mixed).max() < 0.05
 

@@ -51,7 +51,7 @@ def fitted(
     table: FeatureTable,
     division: Division,
     config: ReferenceConfig,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: Callable[[Epoch], object] = lambda _: None,
 ) -> Fitted:
     new = untrained(prepared(table), config, len(division.classes))
     return fit(new, division, config, ledger_of(table), on_epoch)
@@ -195,11 +195,11 @@ def test_same_seed_same_bits_and_global_state_untouched() -> None:
         for config in (QUICK, QUICK, replace(QUICK, seed=1))
     ]
     assert torch.equal(before, torch.random.get_rng_state())
-    np.testing.assert_array_equal(runs[0].logits, runs[1].logits)
-    np.testing.assert_array_equal(runs[0].fused, runs[1].fused)
-    assert not np.array_equal(runs[0].logits, runs[2].logits)
+    np.testing.assert_array_equal(runs[0].said.logits, runs[1].said.logits)
+    np.testing.assert_array_equal(runs[0].said.fused, runs[1].said.fused)
+    assert not np.array_equal(runs[0].said.logits, runs[2].said.logits)
     assert [epoch.epoch for epoch in seen] == [1, 2] * 3
-    np.testing.assert_allclose(np.exp(log_probabilities(runs[0].logits, 2.0)).sum(axis=1), 1)
+    np.testing.assert_allclose(np.exp(log_probabilities(runs[0].said.logits, 2.0)).sum(axis=1), 1)
 
 
 def test_best_epoch_is_restored_and_patience_ends_training() -> None:
@@ -209,7 +209,7 @@ def test_best_epoch_is_restored_and_patience_ends_training() -> None:
     found = fitted(table, division, config)
     assert len(found.history) < 30
     assert found.best_epoch == len(found.history) - 1
-    predicted = found.logits[division.choose].argmax(axis=1)
+    predicted = found.said.logits[division.choose].argmax(axis=1)
     from sklearn.metrics import f1_score
 
     f1 = f1_score(division.labels[division.choose], predicted, average="weighted", zero_division=0)
