@@ -23,10 +23,9 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.ablations import ablated, smaller
 from meldflow.models.training.cautions import Situation, cautions, repeated_texts
-from meldflow.models.training.fit import Unit
+from meldflow.models.training.fit import Fit, Unit
 from meldflow.models.training.networks import CONFIGS, Config, name_of
 from meldflow.models.training.result import Ablation, Data, Hard, SeedResult, TrainResult
-from meldflow.models.training.worth import Fit
 
 HARDEST = 20
 """Utterances that a report shows of those that were hardest."""

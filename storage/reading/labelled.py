@@ -2,11 +2,11 @@
 
 from typing import Any, Self
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from xarray.namedarray.parallelcompat import guess_chunkmanager
 
 from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.format import layout
@@ -108,8 +108,9 @@ def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr
     return xr.Variable(dims, _lazy(pieces, (chunks, *spec.shape), named), described(spec))
 
 
-def _lazy(array: _Pieces | FrameAxis, chunks: Any, name: Any) -> da.Array:
-    return da.from_array(array, chunks, name, fancy=False)  # type: ignore[no-untyped-call, no-any-return]
+def _lazy(array: Any, chunks: Any, name: Any) -> Any:
+    """The array as one of Dask's, by which xarray computes later."""
+    return guess_chunkmanager("dask").from_array(array, chunks, name=name, fancy=False)
 
 
 def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:

@@ -24,9 +24,8 @@ from prefect.states import Cancelled
 from meldflow.models.judging.records import Judgement
 from meldflow.models.running.hardware import single_threaded
 from meldflow.models.schema.errors import MeldflowError, RunError
-from meldflow.models.training.fit import Unit, fit_unit
+from meldflow.models.training.fit import Fit, Unit, fit_unit
 from meldflow.models.training.run import Plan, Trained
-from meldflow.models.training.worth import Fit
 from meldflow.storage import Snapshot
 from meldflow.storage.places.place import place_of
 from meldflow.tasks.cluster.connection import Cluster

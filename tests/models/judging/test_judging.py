@@ -34,8 +34,7 @@ from meldflow.models.judging.protocols import (
     divide,
     protocol_named,
 )
-from meldflow.models.judging.saved_svm import SavedSvm
-from meldflow.models.judging.svm import fit_svm
+from meldflow.models.judging.svm import SavedSvm, fit_svm
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.schema.errors import UsageError
