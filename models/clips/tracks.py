@@ -158,7 +158,7 @@ def finished(track: Track[Any] | Missing, facts: StreamFacts | None, *, strict: 
         return Missing(reason=Reason.ENCRYPTED, message=f"the {kind} stream is encrypted")
     if not track.frames:
         return Missing(reason=Reason.DECODE_ERROR, message=_nothing(track))
-    if strict and facts is not None and facts.damaged:
+    if strict and facts is not None and facts.damage:
         return Missing(reason=Reason.DECODE_ERROR, message=f"damaged: {facts.damage}")
     try:
         return track.sink.finish()

@@ -16,7 +16,10 @@ from meldflow.storage.reading.pinned import Pinned
 
 
 class _Pieces:
-    """Parts of a stored array, one after another, as an array: Dask reads each by itself."""
+    """Parts of a stored array, one after another, as an array: of Dask, each is a chunk.
+
+    What is asked for at once is never of two pieces.
+    """
 
     def __init__(self, values: zarr.Array[Any], bounds: NDArray[np.int64]) -> None:
         """The pieces of ``values`` between ``bounds``, shape (n_pieces, 2): first and last + 1."""
@@ -98,12 +101,12 @@ def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr
     stored, dims = pinned.array(extractor, spec.name), axes.dims[spec.name]
     if isinstance(stored, RaggedArray):
         pieces = _Pieces.of(stored)
-        chunks = tuple(pieces.sizes.tolist()) or (0,)
     else:
         n_rows = len(pinned.utterances)
-        pieces = _Pieces(stored.values, np.array([[0, n_rows]]))
-        starts = range(0, n_rows, pinned.partition)
-        chunks = tuple(min(pinned.partition, n_rows - start) for start in starts)
+        starts = np.arange(0, n_rows, pinned.partition)
+        stops = np.minimum(starts + pinned.partition, n_rows)
+        pieces = _Pieces(stored.values, np.stack([starts, stops], axis=1))
+    chunks = tuple(pieces.sizes.tolist()) or (0,)
     named = f"{pinned.id}/{extractor}/{spec.name}"
     return xr.Variable(dims, _lazy(pieces, (chunks, *spec.shape), named), described(spec))
 
