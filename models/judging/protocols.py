@@ -136,16 +136,15 @@ class Ledger:
             LeakError: a row lies outside the parts that the protocol has for that purpose, or
                 ``name`` was judged on the part before.
         """
-        verb, beside = purpose.partition("_")[0], self.protocol.beside if purpose == "judge" else ()
-        parts = list(filter(None, (getattr(self.protocol, purpose), *beside)))
+        verb = purpose.partition("_")[0]
+        beside = self.protocol.beside if verb == "judge" else ()
+        parts = [part for part in (getattr(self.protocol, purpose), *beside) if part]
         for part in parts:
             if np.isin(rows, PARTS[part](self.split)).all():
-                use = Use(object=name, split=part, rows=len(rows))
-                if verb == "judge" and (name, part) in {
-                    (o.object, o.split) for o in self.uses[verb]
-                }:
+                before = {(use.object, use.split) for use in self.uses[verb]}
+                if verb == "judge" and (name, part) in before:
                     raise LeakError(f"{name} was judged on {part} already; once is the rule")
-                self.uses[verb].append(use)
+                self.uses[verb].append(Use(object=name, split=part, rows=len(rows)))
                 return rows
         given = ", ".join(sorted(set(self.split[rows].tolist())))
         allowed = f"may {verb} on {' or '.join(parts)} rows only" if parts else "chooses nothing"

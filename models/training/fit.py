@@ -73,18 +73,15 @@ class Prepared:
     ) -> Judgement:
         """The judgement of a classifier by its scores, on dev and on ``part``.
 
-        By default that are the rows that the protocol judges on. What scores are divided by before
-        they become probabilities is the temperature.
+        ``part`` is by default what the protocol judges on; ``temperature`` is what the scores are
+        divided by before they become probabilities.
         """
         from meldflow.models.judging.metrics import class_of, judge, only_seen
 
         division = self.division
         rows = self.ledger.enter("judge", name, division.judge if part is None else part)
-        labels, dev, seen = (
-            division.labels,
-            division.choose,
-            np.unique(division.labels[division.fit]),
-        )
+        labels, dev = division.labels, division.choose
+        seen = np.unique(labels[division.fit])
         known = only_seen(scores(rows), seen)
         return judge(
             dev=(labels[dev], class_of(only_seen(scores(dev), seen))) if len(dev) else None,
