@@ -46,7 +46,7 @@ def cautions(found: Inspection) -> Iterator[str]:
     """What to know before trusting the clip, each in a sentence: damage, and times that part."""
     delay, sound, video = found.delay, found.audio_facts, found.media.video
     for what, facts in (("audio", found.audio_facts), ("video", found.video_facts)):
-        if facts.damaged:
+        if facts.damage:
             yield f"The {what} stream is damaged: {readable(facts.damage)}."
     if delay >= NOTABLE:
         yield f"The sound starts {delay:.3f} s late: silence stands before it."
@@ -129,7 +129,7 @@ def _times(facts: StreamFacts) -> dict[str, str]:
 def _damage(facts: StreamFacts) -> str:
     if math.isnan(facts.seconds):
         return DASH
-    return readable(facts.damage) if facts.damaged else "none found"
+    return readable(facts.damage or "none found")
 
 
 def _given(one: Audio | Video | str | Missing, found: Inspection) -> str:
