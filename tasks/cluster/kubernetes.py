@@ -182,7 +182,12 @@ class Kubernetes(Profile):
         if self.tls:  # the operator would say tcp
             where = f"tls://{name}-scheduler:8786"
             container["env"].append({"name": "DASK_SCHEDULER_ADDRESS", "value": where})
-        manifest["spec"] = self._pod(container) | {"nodeSelector": dict(workers.node_selector)}
+        # Nodes with GPUs usually turn away whatever does not ask for one.
+        tolerated = [{"key": one, "operator": "Exists"} for one in devices or ()]
+        manifest["spec"] = self._pod(container) | {
+            "nodeSelector": dict(workers.node_selector),
+            "tolerations": tolerated,
+        }
         manifest["spec"]["volumes"] += [
             {"name": one.claim, "persistentVolumeClaim": {"claimName": one.claim}}
             for one in self.volumes
