@@ -98,7 +98,7 @@ class Export(Options):
     store: Annotated[str, Cli(argument=True)]
     """The feature store: a folder, or s3://bucket/name."""
     format: Annotated[str, Cli(metavar="FORMAT")]
-    """zarr, parquet or mmsa."""
+    """zarr, parquet, mertools or mmsa."""
     to: Annotated[Path, Cli(metavar="PATH")]
     """A path that does not exist yet."""
     ref: Annotated[str, Cli(flags=("--ref", "--snapshot"))] = "main"
@@ -113,6 +113,7 @@ class Export(Options):
     STORE,
     "meldflow export store --format zarr --to features.zarr",
     "meldflow export store --format parquet --to features --only text/minilm",
+    "meldflow export store --format mertools --to meld-process",
     "meldflow export store --format mmsa --to meld.pkl --only audio/wav2vec2 "
     "--only video/resnet50 --only text/minilm",
 )

@@ -29,7 +29,6 @@ This is MMSA's unaligned form: every modality keeps its own steps, up to the mea
 standard deviations, as MMSA-FET does it. The aligned form takes the times of the words.
 """
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +40,7 @@ from numpy.typing import NDArray
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Modality
 from meldflow.models.schema.utterances import EMOTIONS
+from meldflow.storage.exports.pickles import PortablePickler
 from meldflow.storage.exports.selection import Advance, Exported, Outcome, Selection
 from meldflow.storage.format.arrays import FeatureArray, RaggedArray, by_partition
 from meldflow.storage.format.columns import ColumnTable
@@ -69,7 +69,7 @@ def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
     features = {modality: _feature(kept, one) for modality, one in chosen.items()}
     splits = {SPLITS[of]: _one_split(kept, rows, features, advance) for of, rows in parts.items()}
     with target.open("xb") as file:
-        _Pickler(file, protocol=4).dump(splits)
+        PortablePickler(file, protocol=4).dump(splits)
     details = {
         NAMES[modality]: one.describe(kept.snapshot.ids) for modality, one in features.items()
     }
@@ -136,20 +136,6 @@ class _Feature:
         self.n_undefined += int(undefined.sum())
         kept[undefined] = 0
         return np.asarray(kept)
-
-
-class _Pickler(pickle.Pickler):
-    """Writes arrays through ``numpy.ndarray`` and ``numpy.dtype`` alone.
-
-    NumPy's own way names a function of ``numpy._core``, which NumPy 1 does not have, and the
-    trainers of the community are often run with that.
-    """
-
-    def reducer_override(self, array: Any) -> Any:
-        if not isinstance(array, np.ndarray):
-            return NotImplemented
-        state = (1, array.shape, array.dtype, False, array.tobytes())
-        return np.ndarray, ((0,), array.dtype), state
 
 
 def _one_per_modality(selection: Selection) -> dict[Modality, Exported]:

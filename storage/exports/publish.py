@@ -97,7 +97,7 @@ def _runs(selection: Selection) -> list[dict[str, Any]]:
 
 Writer: TypeAlias = Callable[[Selection, Path, Advance], Outcome]
 
-FORMATS: Mapping[str, bool] = {"zarr": False, "parquet": False, "mmsa": True}
+FORMATS: Mapping[str, bool] = {"zarr": False, "parquet": False, "mertools": False, "mmsa": True}
 """Name of a format, and of the module that has its ``write`` → whether that gives one file."""
 
 
