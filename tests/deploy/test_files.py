@@ -64,8 +64,8 @@ def lines() -> dict[tuple[str, ...], str]:
             if line and line[0] in PROGRAMS:
                 found[tuple(line)] = file.name
     script = (DEPLOY / "slurm" / "extract.sbatch").read_text()
-    (last,) = re.findall(r"^exec (.*)$", script, re.MULTILINE)
-    return found | {tuple(last.replace(' "${@:3}"', "").split()): "extract.sbatch"}
+    (flow,) = re.findall(r"^(meldflow .*) &$", script, re.MULTILINE)
+    return found | {tuple(flow.split()): "extract.sbatch"}
 
 
 def told_of_the_database(password: str) -> dict[str, dict[str, str]]:
