@@ -60,7 +60,7 @@ def _show(found: dict[str, str]) -> None:
 
 
 def _sources(only: list[str] | None) -> dict[str, Any]:
-    from meldflow.models.extractors.registry import EXTRACTORS, named
+    from meldflow.models.extractors.entries import EXTRACTORS, named
 
     kinds = {name: named(name).load() for name in only or EXTRACTORS}
     return {name: kind.published for name, kind in kinds.items() if kind.published}

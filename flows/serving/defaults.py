@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from meldflow.models.extractors import registry
+from meldflow.models.extractors.entries import named
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.options import UNBOUND, WEIGHTS, ExtractOptions, Options, Training, is_options
 
@@ -40,7 +41,7 @@ def make_defaults(given: Mapping[str, Any]) -> Defaults:
         ValidationError: something is not of the form that it has to be of.
     """
     for name in given.get("only", ()):
-        registry.named(name)
+        named(name)
     weights = given.get("weights", WEIGHTS[0])
     if weights not in WEIGHTS:
         raise UsageError(

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from meldflow.models.clips.decode import decode
 from meldflow.models.extractors.contract import Extractor
+from meldflow.models.extractors.images.extractor import _random as resnet50
 from meldflow.models.extractors.registry import build
-from meldflow.models.extractors.resnet50.extractor import _random as resnet50
 from meldflow.models.schema.media import Audio, Media, Missing, Video
 from meldflow.models.weights.find import seed
 from meldflow.models.weights.load import seeded

@@ -23,7 +23,7 @@ from meldflow.tasks.pages.text import readable
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from meldflow.models.extractors.registry import Entry
+    from meldflow.models.extractors.entries import Entry
     from meldflow.storage import Snapshot
     from meldflow.storage.exports import ExportReport
     from meldflow.storage.history import State

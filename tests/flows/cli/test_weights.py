@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from meldflow.models.extractors.registry import build
-from meldflow.models.extractors.wav2vec2.extractor import Wav2Vec2
+from meldflow.models.extractors.speech.extractor import Wav2Vec2
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.weights.find import check, find
 from meldflow.models.weights.shared import SUMS, VARIABLE

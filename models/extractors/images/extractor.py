@@ -109,7 +109,7 @@ class ResNet50(Extractor):
 
     def load(self, device: str) -> Any:
         """The network without its classifier."""
-        from meldflow.models.extractors.resnet50.pooled import Pooled
+        from meldflow.models.extractors.images.pooled import Pooled
 
         shape = (self.crop, self.crop, 3)
         example = [np.zeros((2, *shape), np.uint8)]

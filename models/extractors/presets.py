@@ -1,0 +1,41 @@
+"""Encoders that can be had by name alone: a line each, and the packages that bring weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+KINDS: Mapping[str, str] = {
+    "audio/speech": "meldflow.models.extractors.speech.extractor:Speech",
+}
+"""Family → ``module:Class``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """An instance of a family, whoever declared it."""
+
+    kind: str
+    checkpoint: str
+    """A name on the hub, or a folder."""
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    """What random weights are made of where the checkpoint is not there."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Those that differ from the family's defaults."""
+
+
+def _base(model_type: str) -> dict[str, Any]:
+    """The size that most published encoders have."""
+    return {"model_type": model_type, "hidden_size": 768, "num_hidden_layers": 12}
+
+
+PRESETS: Mapping[str, Preset] = {
+    "audio/wavlm": Preset("audio/speech", "microsoft/wavlm-base-plus", _base("wavlm")),
+    "audio/wavlm-large": Preset("audio/speech", "microsoft/wavlm-large"),
+    "audio/hubert": Preset("audio/speech", "facebook/hubert-base-ls960", _base("hubert")),
+    "audio/hubert-large": Preset("audio/speech", "facebook/hubert-large-ll60k"),
+    "audio/data2vec": Preset(
+        "audio/speech", "facebook/data2vec-audio-base", _base("data2vec-audio")
+    ),
+    "audio/wav2vec2-robust": Preset("audio/speech", "facebook/wav2vec2-large-robust"),
+}
+"""Name → what it is."""

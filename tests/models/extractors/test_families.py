@@ -1,0 +1,240 @@
+"""Every family of encoders, on small random networks that their libraries saved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from meldflow import testing
+from meldflow.models.extractors.encoder import Encoder
+from meldflow.models.extractors.registry import build
+from meldflow.models.running.computing import Computing
+from meldflow.models.schema.errors import UsageError
+from meldflow.models.schema.features import Features
+from meldflow.models.schema.media import Missing
+from tests.models import checkpoints
+from tests.models.inputs import media, speech
+
+Get = Callable[[str], Encoder]
+
+
+@pytest.fixture(scope="module")
+def get(tmp_path_factory: pytest.TempPathFactory) -> Get:
+    """Instances of small networks, set up, each made once."""
+    made: dict[str, Encoder] = {}
+
+    def of(name: str) -> Encoder:
+        if name not in made:
+            folder = checkpoints.speech(tmp_path_factory.mktemp(name), name)
+            made[name] = declared(f"audio/own-{name}", "audio/speech", folder).setup()
+        return made[name]
+
+    return of
+
+
+def declared(name: str, kind: str, folder: Path | str, **parameters: Any) -> Encoder:
+    (one,) = build(None, {}, parameters={name: parameters}, instances={name: f"{kind} {folder}"})
+    assert isinstance(one, Encoder)
+    return one
+
+
+def found(extractor: Encoder, *given: Any) -> list[Features]:
+    records = extractor.encode(given)
+    assert not any(isinstance(one, Missing) for one in records)
+    return records  # type: ignore[return-value]
+
+
+ALL = tuple(checkpoints.SPEECH)
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    one: {"layers": (1, 3), "window_seconds": 20.0, "overlap_seconds": 1.0}
+    for one in checkpoints.SPEECH
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("law", testing.LAWS)
+def test_the_laws(name: str, law: testing.Law, get: Get) -> None:
+    law(get(name), testing.example_media())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_parameters_count(name: str, get: Get) -> None:
+    testing.parameters(**PARAMETERS[name])(get(name), testing.example_media()[2:4])
+
+
+# Speech
+
+
+@pytest.fixture
+def _batches_on_a_cpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: a CPU would be given most clips alone."""
+    monkeypatch.setattr("meldflow.models.extractors.speech.extractor._SECONDS_ON_CPU", 240)
+
+
+def theirs(extractor: Encoder, samples: Any, layers: tuple[int, ...]) -> Any:
+    """What transformers gives for a clip alone, from the folder by its own loaders."""
+    import torch
+    from transformers import AutoFeatureExtractor, AutoModel
+
+    folder = Path(extractor.weights.location).parent
+    prepared = AutoFeatureExtractor.from_pretrained(folder)(
+        samples, sampling_rate=16000, return_tensors="pt"
+    )
+    model = AutoModel.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        given = model(**prepared, output_hidden_states=True)
+    states = [*given.hidden_states[:-1], given.last_hidden_state]
+    return torch.stack([states[layer][0] for layer in layers]).mean(0).numpy()
+
+
+@pytest.mark.usefixtures("_batches_on_a_cpu_too")
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("name", checkpoints.SPEECH)
+def test_speech_in_a_batch_equals_transformers_one_by_one(
+    name: str, backend: str, get: Get
+) -> None:
+    lengths = (400, 719, 720, 8000, 33333)
+    sounds = [speech(n, seed) for seed, n in enumerate(lengths)]
+    for layers in ((3,), (0, 1)):
+        chosen = replace(get(name), layers=layers, computing=Computing(backend=backend)).setup()  # type: ignore[call-arg]
+        records = found(chosen, *map(media, sounds))
+        for sound, record in zip(sounds, records, strict=True):
+            expected = theirs(chosen, sound.samples, layers)
+            np.testing.assert_allclose(record["frames"], expected, rtol=0, atol=1e-4)
+            np.testing.assert_allclose(record["mean"], expected.mean(0), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", checkpoints.SPEECH)
+def test_long_sound_in_windows_is_almost_as_in_one_piece(name: str, get: Get) -> None:
+    sound = speech(112000, 1)
+    sound.samples[:48000] *= 0.1  # windows of their own loudness
+    (whole,) = found(get(name), media(sound))
+    small = replace(get(name), window_seconds=5.0)  # type: ignore[call-arg]
+    (cut,) = found(small, media(sound))
+    one, other = whole["frames"], cut["frames"]
+    cosines = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+    assert cosines.min() > 0.99
+
+
+def test_sound_is_normalised_where_the_checkpoint_says_so(tmp_path: Path, get: Get) -> None:
+    folder = checkpoints.speech(tmp_path, "wavlm-large", do_normalize=False)
+    plain = declared("audio/wavlm-large", "audio/speech", folder).setup()
+    sound = media(speech(8000))
+    (one,), (other,) = found(plain, sound), found(get("wavlm-large"), sound)
+    assert np.abs(one["frames"] - other["frames"]).max() > 1e-3
+    expected = theirs(plain, speech(8000).samples, (3,))
+    np.testing.assert_allclose(one["frames"], expected, rtol=0, atol=1e-4)
+    assert plain.weights.revision == get("wavlm-large").weights.revision
+    assert plain.spec.key != get("wavlm-large").spec.key  # what lies beside is part of it
+
+
+def test_other_convolutions_are_refused(tmp_path: Path) -> None:
+    changes = checkpoints.EARS | {"conv_stride": [5, 2, 2, 2, 2, 2, 1]}
+    checkpoints.network(tmp_path, "hubert", checkpoints.SMALL | changes)
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    with pytest.raises(UsageError, match="has other convolutions"):
+        declared("audio/other", "audio/speech", tmp_path).setup()
+
+
+# What can be declared
+
+
+def test_random_weights_of_a_folder_and_of_a_preset(tmp_path: Path) -> None:
+    folder = checkpoints.speech(tmp_path, "hubert")
+    (one,) = build(["audio/own"], {}, "random", instances={"audio/own": f"audio/speech {folder}"})
+    assert one.spec.weights.kind == "random"
+    (record,) = one.setup().extract([media(speech(8000))])
+    assert not isinstance(record, Missing)
+    assert record["mean"].shape == (24,)
+    (preset,) = build(["audio/wavlm"], {}, "random")
+    assert preset.spec.array("mean").shape == (768,)
+
+
+@pytest.mark.parametrize(
+    ("instances", "says"),
+    [
+        ({"audio/x": "audio/speach m"}, "extractor audio/x: give a kind (audio/speech"),
+        ({"audio/x": "audio/speech"}, "and a checkpoint, a name on the hub or a folder"),
+        (
+            {"text/x": "audio/speech m"},
+            "extractor text/x: a audio/speech is called audio/SOMETHING",
+        ),
+        ({"audio/librosa": "audio/speech m"}, "audio/librosa: the name is taken, by meldflow"),
+        ({"audio/x": "audio/speech /no/where"}, "/no/where: weights=/no/where is no path"),
+        ({"audio/x": "audio/speech a/b"}, "no pretrained weights of a/b; looked in: hub cache"),
+    ],
+)
+def test_what_cannot_be_declared(instances: dict[str, str], says: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        build(None, {}, instances=instances)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_that_is_not_there_says_how_to_get_it() -> None:
+    with pytest.raises(UsageError, match="meldflow weights fetch FOLDER"):
+        build(["audio/wavlm"], {})
+    with pytest.raises(UsageError, match=r"audio/wavlm-large: random weights .* need its config"):
+        build(["audio/wavlm-large"], {}, "random")
+
+
+def test_files_beside_the_weights_are_looked_at_again(tmp_path: Path) -> None:
+    one = declared("audio/x", "audio/speech", checkpoints.speech(tmp_path, "hubert"))
+    settings = tmp_path / "preprocessor_config.json"
+    settings.write_text(json.dumps({"do_normalize": False}))
+    with pytest.raises(UsageError, match="holds other files than were found"):
+        one.setup()
+    settings.unlink()
+    with pytest.raises(UsageError, match="holds no preprocessor_config"):
+        declared("audio/x", "audio/speech", tmp_path)
+
+
+def test_impossible_layers(tmp_path: Path) -> None:
+    folder = checkpoints.speech(tmp_path, "hubert")
+    with pytest.raises(UsageError, match="layers must be some of 0 to 3"):
+        declared("audio/x", "audio/speech", folder, layers=(4,))
+
+
+KEYS: dict[str, tuple[dict[str, Any], str]] = {
+    "audio/wav2vec2": ({}, "audio/wav2vec2@2#f0eaba3f9276+random-0"),
+    "audio/librosa": ({}, "audio/librosa@2#aaa262e350d1+none"),
+    "video/resnet50": ({}, "video/resnet50@1#54675dd5fbb6+random-0"),
+    "text/minilm": ({}, "text/minilm@2#647177e93f8c+random-0"),
+    "audio/wav2vec2 of its own": (
+        {"layers": (6, 12), "window_seconds": 20.0, "overlap_seconds": 1.0},
+        "audio/wav2vec2@2#64795457d03d+random-0",
+    ),
+    "video/resnet50 of its own": (
+        {"crop": 192, "short_side": 232},
+        "video/resnet50@1#56d7ea80bd40+random-0",
+    ),
+    "text/minilm of its own": ({"max_tokens": 128}, "text/minilm@2#a363fed094cd+random-0"),
+}
+"""As stores have them since version 0.2."""
+
+
+@pytest.mark.parametrize("which", KEYS)
+def test_keys_of_what_is_published_stay(which: str) -> None:
+    parameters, key = KEYS[which]
+    name = which.partition(" ")[0]
+    (one,) = build([name], {}, "random", {name: parameters})
+    assert one.spec.key == key
+
+
+def test_keys_by_another_backend_stay() -> None:
+    computing = Computing(backend="openvino", precision="bf16")
+    speech, pictures = build(["audio/wav2vec2", "video/resnet50"], {}, "random")
+    assert replace(speech, computing=computing).spec.key == (
+        "audio/wav2vec2@2#20040ebdb691+random-0"
+    )
+    nvdec = replace(pictures.decoding, decoder="nvdec")  # type: ignore[type-var]
+    assert replace(pictures, computing=computing, decoding=nvdec).spec.key == (
+        "video/resnet50@1#05bc7c9d3d2b+random-0"
+    )
