@@ -134,10 +134,13 @@ class Entry:
         return f"{self.name} has: {some or 'none'}"
 
     @property
+    def presets(self) -> dict[str, str]:
+        """Of a family: the extractors that are there by name, and their checkpoints."""
+        return {name: one.checkpoint for name, one in PRESETS.items() if one.kind == self.name}
+
+    @property
     def summary(self) -> str:
-        """What it is an instance of, or the first sentence of its class's docstring."""
-        if self.instance is not None:
-            return f"{self.instance.checkpoint} as {self.instance.kind}"
+        """The first sentence of its class's docstring."""
         return " ".join((inspect.getdoc(self.load()) or "").partition("\n\n")[0].split())
 
     def to_json(self) -> dict[str, Any]:
@@ -147,6 +150,7 @@ class Entry:
             "name": self.name,
             "origin": self.origin,
             "summary": self.summary,
+            "presets": self.presets,
             "parameters": [
                 {name: getattr(one, name) for name in shown} for one in self.parameters().values()
             ],
@@ -182,6 +186,11 @@ def known(instances: Mapping[str, str] | None = None) -> dict[str, Entry]:
         if name != said:
             found[name] = _declared(name, said, found)
     return found
+
+
+def families() -> tuple[Entry, ...]:
+    """What instances are declared of, as if each were an extractor."""
+    return tuple(Entry(name=kind, target=target, origin="a kind") for kind, target in KINDS.items())
 
 
 def _declared(name: str, said: str, found: Mapping[str, Entry]) -> Entry:

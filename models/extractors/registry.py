@@ -16,6 +16,7 @@ from meldflow.models.extractors.contract import Extractor
 from meldflow.models.extractors.entries import (
     EXTRACTORS,
     Entry,
+    families,
     known,
     named,
     warn,
@@ -85,8 +86,9 @@ def usable(weights: str) -> tuple[Extractor, ...]:
 
 
 def catalogue() -> tuple[tuple[Entry, tuple[Parameter, ...]], ...]:
-    """Every extractor and what can be set on it; each that is of no use costs a line."""
-    return _each(known().values(), lambda entry: (entry, tuple(entry.parameters().values())))
+    """Extractors and families, and what can be set on them; one that is of no use costs a line."""
+    own = [entry for entry in known().values() if entry.instance is None]
+    return _each([*own, *families()], lambda one: (one, tuple(one.parameters().values())))
 
 
 def _each(entries: Iterable[Entry], make: Callable[[Entry], T]) -> tuple[T, ...]:

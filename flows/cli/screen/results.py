@@ -199,7 +199,8 @@ def show_extractors(entries: Sequence[Entry]) -> None:
     """Where each comes from, and what can be set on it."""
     for entry in entries:
         out.print(f"{entry.name}  ({entry.origin})", style="bold", markup=False)
-        for line in (entry.summary, *map(str, entry.parameters().values())):
+        presets = (f"{name}: {checkpoint}" for name, checkpoint in entry.presets.items())
+        for line in (entry.summary, *map(str, entry.parameters().values()), *presets):
             out.print(f"  {line}", markup=False)
 
 
