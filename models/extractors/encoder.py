@@ -124,6 +124,11 @@ class Encoder(Extractor):
                 return int(config[name])
         raise UsageError(f"{model}: its {CONFIG} has no {names[0]}, so it is no {cls.kind}")
 
+    @property
+    def folder(self) -> Path:
+        """Where its checkpoint lies."""
+        return Path(self.weights.location).parent
+
     def settings(self) -> dict[str, Any]:
         """The files beside the weights, by name, which are still those that were found.
 
@@ -132,10 +137,9 @@ class Encoder(Extractor):
         """
         if self.checkpoint.architecture:
             return {CONFIG: dict(self.checkpoint.architecture)}
-        folder = Path(self.weights.location).parent
-        settings, digest = _read(folder, self.beside)
+        settings, digest = _read(self.folder, self.beside)
         if digest != self.checkpoint.key.get("config", digest):
-            raise UsageError(f"{self.checkpoint.name}: {folder} holds other files than were found")
+            raise UsageError(f"{self.folder} holds other files than were found")
         return settings
 
     def transformer(self, kind: Any = None) -> Any:
@@ -153,9 +157,7 @@ class Encoder(Extractor):
         if self.checkpoint.architecture:
             config = AutoConfig.for_model(**self.checkpoint.architecture)
         else:
-            config = AutoConfig.from_pretrained(
-                Path(self.weights.location).parent, trust_remote_code=False
-            )
+            config = AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
         make = kind.from_config if kind is AutoModel else kind._from_config
         return seeded(number, lambda: make(config)).eval()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 KINDS: Mapping[str, str] = {
     "audio/speech": "meldflow.models.extractors.speech.extractor:Speech",
+    "text/encoder": "meldflow.models.extractors.text:Texts",
 }
 """Family → ``module:Class``."""
 
@@ -37,5 +38,11 @@ PRESETS: Mapping[str, Preset] = {
         "audio/speech", "facebook/data2vec-audio-base", _base("data2vec-audio")
     ),
     "audio/wav2vec2-robust": Preset("audio/speech", "facebook/wav2vec2-large-robust"),
+    "text/roberta": Preset("text/encoder", "FacebookAI/roberta-base"),
+    "text/bert": Preset("text/encoder", "google-bert/bert-base-uncased"),
+    "text/mpnet": Preset(
+        "text/encoder", "sentence-transformers/all-mpnet-base-v2", parameters={"unit_length": True}
+    ),
+    "text/e5": Preset("text/encoder", "intfloat/e5-base-v2", parameters={"unit_length": True}),
 }
 """Name → what it is."""

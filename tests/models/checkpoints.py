@@ -48,6 +48,38 @@ def speech(folder: Path, name: str, *, do_normalize: bool = True) -> Path:
     return folder
 
 
+LETTERS = {"vocab_size": 300, "max_position_embeddings": 80, "pad_token_id": 1}
+
+TEXT: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("bert", SMALL | LETTERS),
+    "roberta": ("roberta", SMALL | LETTERS),
+    "mpnet": ("mpnet", SMALL | LETTERS),
+    "distilbert": (
+        "distilbert",
+        LETTERS | {"dim": 24, "n_layers": 3, "n_heads": 2, "hidden_dim": 32},
+    ),
+}
+
+
+def text(folder: Path, name: str) -> Path:
+    """A text encoder, and a tokenizer that knows bytes."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    kind, changes = TEXT[name]
+    network(folder, kind, changes)
+    special = ["<s>", "<pad>", "</s>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate([*special, *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
 def network(folder: Path, kind: str, changes: dict[str, Any], model: Any = None) -> Any:
     """A network of transformers with random weights, saved."""
     from transformers import AutoConfig, AutoModel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,11 @@ def get(tmp_path_factory: pytest.TempPathFactory) -> Get:
 
     def of(name: str) -> Encoder:
         if name not in made:
-            folder = checkpoints.speech(tmp_path_factory.mktemp(name), name)
-            made[name] = declared(f"audio/own-{name}", "audio/speech", folder).setup()
+            kind, make = next(
+                (kind, make) for kind, (names, make) in FAMILIES.items() if name in names
+            )
+            folder = make(tmp_path_factory.mktemp(name), name)
+            made[name] = declared(f"{kind.partition('/')[0]}/own-{name}", kind, folder).setup()
         return made[name]
 
     return of
@@ -50,11 +53,18 @@ def found(extractor: Encoder, *given: Any) -> list[Features]:
     return records  # type: ignore[return-value]
 
 
-ALL = tuple(checkpoints.SPEECH)
+FAMILIES: dict[str, tuple[Collection[str], Callable[[Path, str], Path]]] = {
+    "audio/speech": (checkpoints.SPEECH, checkpoints.speech),
+    "text/encoder": (checkpoints.TEXT, checkpoints.text),
+}
+ALL = [name for names, _ in FAMILIES.values() for name in names]
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     one: {"layers": (1, 3), "window_seconds": 20.0, "overlap_seconds": 1.0}
     for one in checkpoints.SPEECH
+} | {
+    one: {"layers": (0, 2), "max_tokens": 20, "pooling": "cls", "unit_length": True}
+    for one in checkpoints.TEXT
 }
 
 
@@ -141,6 +151,61 @@ def test_other_convolutions_are_refused(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text("{}")
     with pytest.raises(UsageError, match="has other convolutions"):
         declared("audio/other", "audio/speech", tmp_path).setup()
+
+
+# Text
+
+TEXTS = (
+    "You must be joking!",
+    "no",
+    "Hey, where’s Phoebe’s ‘thing’?",
+    "Oh my God. " * 20,
+    "\u200b",
+)
+
+
+@pytest.mark.parametrize("name", checkpoints.TEXT)
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_texts_in_a_batch_equal_transformers_one_by_one(name: str, pooling: str, get: Get) -> None:
+    import torch
+    from transformers import AutoModel, PreTrainedTokenizerFast
+
+    extractor = replace(get(name), pooling=pooling)  # type: ignore[call-arg]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(extractor.folder / "tokenizer.json"))
+    model = AutoModel.from_pretrained(extractor.folder).eval()
+    records = found(extractor, *(media(text=one) for one in TEXTS))
+    for text, record in zip(TEXTS, records, strict=True):
+        most = extractor.max_tokens  # type: ignore[attr-defined]
+        given = tokenizer(text, return_tensors="pt", truncation=True, max_length=most)
+        with torch.inference_mode():
+            states = model(input_ids=given["input_ids"], output_hidden_states=True).hidden_states
+        last = states[-1][0]
+        expected = last[0] if pooling == "cls" else last.mean(0)
+        np.testing.assert_allclose(record["embedding"], expected, rtol=0, atol=1e-5)
+        words = torch.stack([one[0, 1:-1].mean(0) for one in states])
+        np.testing.assert_allclose(record["layers"], words, rtol=0, atol=1e-3)
+
+
+def test_a_text_is_cut_where_the_network_s_positions_end(get: Get) -> None:
+    assert get("bert").max_tokens == 80  # type: ignore[attr-defined]
+    assert get("roberta").max_tokens == 78  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="max_tokens is 79, not 78"):
+        replace(get("roberta"), max_tokens=79, loaded=None).setup()  # type: ignore[call-arg]
+
+
+def test_unit_length_and_layers_of_texts(get: Get) -> None:
+    chosen = replace(get("mpnet"), unit_length=True, layers=(1,))  # type: ignore[call-arg]
+    (one,), (all_layers,) = found(chosen, media(text="no")), found(get("mpnet"), media(text="no"))
+    assert np.linalg.norm(one["embedding"]) == pytest.approx(1, abs=1e-6)
+    np.testing.assert_array_equal(one["layers"][0], all_layers["layers"][1])
+
+
+def test_a_network_that_writes_is_no_encoder(tmp_path: Path) -> None:
+    checkpoints.text(tmp_path, "bert")
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"is_encoder_decoder": True}))
+    with pytest.raises(UsageError, match="a bert is no encoder of text alone"):
+        declared("text/x", "text/encoder", tmp_path)
 
 
 # What can be declared
