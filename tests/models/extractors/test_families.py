@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from meldflow import testing
 from meldflow.models.extractors.encoder import Encoder
@@ -19,7 +20,7 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import Features
 from meldflow.models.schema.media import Missing
 from tests.models import checkpoints
-from tests.models.inputs import media, speech
+from tests.models.inputs import film, media, speech
 
 Get = Callable[[str], Encoder]
 
@@ -55,17 +56,22 @@ def found(extractor: Encoder, *given: Any) -> list[Features]:
 
 FAMILIES: dict[str, tuple[Collection[str], Callable[[Path, str], Path]]] = {
     "audio/speech": (checkpoints.SPEECH, checkpoints.speech),
+    "video/image": (checkpoints.IMAGES, checkpoints.images),
     "text/encoder": (checkpoints.TEXT, checkpoints.text),
 }
 ALL = [name for names, _ in FAMILIES.values() for name in names]
 
-PARAMETERS: dict[str, dict[str, Any]] = {
-    one: {"layers": (1, 3), "window_seconds": 20.0, "overlap_seconds": 1.0}
-    for one in checkpoints.SPEECH
-} | {
-    one: {"layers": (0, 2), "max_tokens": 20, "pooling": "cls", "unit_length": True}
-    for one in checkpoints.TEXT
-}
+PARAMETERS: dict[str, dict[str, Any]] = (
+    {
+        one: {"layers": (1, 3), "window_seconds": 20.0, "overlap_seconds": 1.0}
+        for one in checkpoints.SPEECH
+    }
+    | {
+        one: {"layers": (0, 2), "max_tokens": 20, "pooling": "cls", "unit_length": True}
+        for one in checkpoints.TEXT
+    }
+    | {one: {"layers": (0, 2), "crop": 32, "short_side": 64} for one in checkpoints.IMAGES}
+)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -151,6 +157,81 @@ def test_other_convolutions_are_refused(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text("{}")
     with pytest.raises(UsageError, match="has other convolutions"):
         declared("audio/other", "audio/speech", tmp_path).setup()
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("layers", [(), (1, 3)])
+@pytest.mark.parametrize("name", checkpoints.IMAGES)
+def test_pictures_equal_transformers_one_by_one(
+    name: str, layers: tuple[int, ...], backend: str, get: Get
+) -> None:
+    import torch
+    import transformers
+    from torchvision.transforms import functional
+
+    chosen = replace(get(name), layers=layers, computing=Computing(backend=backend)).setup()  # type: ignore[call-arg]
+    assert chosen.decoding is not None
+    assert chosen.decoding.short_side == 56
+    kind = transformers.CLIPVisionModel if name == "clip" else transformers.AutoModel
+    model = kind.from_pretrained(chosen.folder).eval()
+    pictures = film(3, 56, 80, seed=4)
+    (record,) = found(chosen, media(video=pictures))
+    for row, frame in zip(record["features"], pictures.frames, strict=False):
+        pixels = functional.to_tensor(functional.center_crop(Image.fromarray(frame), [48]))
+        pixels = functional.normalize(pixels, [0.48, 0.46, 0.41], [0.27, 0.26, 0.28])
+        with torch.inference_mode():
+            given = model(pixels[None], output_hidden_states=True)
+        expected = given.last_hidden_state[0, 0] if name == "vit" else given.pooler_output[0]
+        if layers:
+            expected = sum(given.hidden_states[one][0, 0] for one in layers) / len(layers)
+        np.testing.assert_allclose(row, expected, rtol=0, atol=1e-4)
+
+
+def test_pictures_of_another_size_than_a_network_was_trained_on(get: Get) -> None:
+    for name in checkpoints.IMAGES:
+        wide = replace(get(name), short_side=80, crop=80).setup()  # type: ignore[call-arg]
+        (record,) = found(wide, media(video=film(1, 80, 100)))
+        assert np.isfinite(record["features"][0]).all()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "vit_b_16"])
+def test_torchvision_s_networks(name: str, tmp_path: Path) -> None:
+    import torch
+    from torchvision import models
+
+    from meldflow.models.weights.load import seeded
+
+    weights = models.get_model_weights(name).IMAGENET1K_V1
+    network = seeded(3, lambda: models.get_model(name)).eval()
+    torch.save(network.state_dict(), tmp_path / "mine.pth")
+    instances = {"video/x": f"video/image torchvision/{name}-IMAGENET1K_V1"}
+    (one,) = build(None, {}, str(tmp_path / "mine.pth"), instances=instances)
+    frames = film(2, 256, 300)
+    assert isinstance(one, Encoder)
+    (record,) = found(one.setup(), media(video=frames))
+    seen: list[Any] = []
+    *_, last = (part for part in network.modules() if isinstance(part, torch.nn.Linear))
+    last.register_forward_pre_hook(lambda _, given: seen.append(given[0][0].numpy()))
+    for row, frame in zip(record["features"], frames.frames, strict=False):
+        with torch.inference_mode():
+            steps = weights.transforms(resize_size=256)
+            network(steps(torch.from_numpy(frame).permute(2, 0, 1))[None])
+        np.testing.assert_allclose(row, seen.pop(), rtol=0, atol=1e-4)
+
+
+def test_networks_that_torchvision_has_not() -> None:
+    for model in ("torchvision/resnet51-IMAGENET1K_V1", "torchvision/resnet18-X"):
+        with pytest.raises(UsageError, match="torchvision has no such weights"):
+            declared("video/x", "video/image", model)
+
+
+def test_layers_where_there_are_none() -> None:
+    instances = {"video/x": "video/image torchvision/resnet18-IMAGENET1K_V1"}
+    with pytest.raises(UsageError, match="video/x has no layers to choose from"):
+        build(None, {}, "random", {"video/x": {"layers": (0,)}}, instances=instances)
 
 
 # Text
