@@ -6,6 +6,7 @@ from typing import Any
 
 KINDS: Mapping[str, str] = {
     "audio/speech": "meldflow.models.extractors.speech.extractor:Speech",
+    "audio/whisper": "meldflow.models.extractors.speech.whisper:Whisper",
     "video/image": "meldflow.models.extractors.images.extractor:Images",
     "text/encoder": "meldflow.models.extractors.text:Texts",
 }
@@ -39,6 +40,9 @@ PRESETS: Mapping[str, Preset] = {
         "audio/speech", "facebook/data2vec-audio-base", _base("data2vec-audio")
     ),
     "audio/wav2vec2-robust": Preset("audio/speech", "facebook/wav2vec2-large-robust"),
+    "audio/whisper-tiny": Preset("audio/whisper", "openai/whisper-tiny.en"),
+    "audio/whisper-base": Preset("audio/whisper", "openai/whisper-base"),
+    "audio/whisper-large": Preset("audio/whisper", "openai/whisper-large-v3"),
     "video/clip": Preset("video/image", "openai/clip-vit-base-patch32"),
     "video/clip-large": Preset("video/image", "openai/clip-vit-large-patch14"),
     "video/dinov2": Preset("video/image", "facebook/dinov2-base"),

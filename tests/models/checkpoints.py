@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import struct
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from meldflow.models.weights.load import quiet, seeded
 
@@ -46,6 +48,31 @@ def speech(folder: Path, name: str, *, do_normalize: bool = True) -> Path:
     kind, changes = SPEECH[name]
     network(folder, kind, SMALL | changes)
     Wav2Vec2FeatureExtractor(do_normalize=do_normalize).save_pretrained(folder)
+    return folder
+
+
+WHISPER = {
+    "d_model": 24,
+    "encoder_layers": 3,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32,
+    "vocab_size": 60,
+    "pad_token_id": 1,
+    "bos_token_id": 1,
+    "eos_token_id": 1,
+    "decoder_start_token_id": 1,
+}
+
+
+def whisper(folder: Path, name: str = "whisper") -> Path:
+    """Whisper and what prepares its input."""
+    from transformers import WhisperFeatureExtractor
+
+    network(folder, name, WHISPER)
+    WhisperFeatureExtractor().save_pretrained(folder)
     return folder
 
 
@@ -117,4 +144,55 @@ def network(folder: Path, kind: str, changes: dict[str, Any], model: Any = None)
     return made
 
 
-Maker = Callable[..., Path]
+FUSED: dict[str, str] = {
+    "self_attention/linear_0": "self_attn.q_proj self_attn.k_proj self_attn.v_proj",
+    "self_attention/linear_1": "self_attn.out_proj",
+    "self_attention/layer_norm": "self_attn_layer_norm",
+    "attention/linear_0": "encoder_attn.q_proj",
+    "attention/linear_1": "encoder_attn.k_proj encoder_attn.v_proj",
+    "attention/linear_2": "encoder_attn.out_proj",
+    "attention/layer_norm": "encoder_attn_layer_norm",
+    "ffn/layer_norm": "final_layer_norm",
+    "ffn/linear_0": "fc1",
+    "ffn/linear_1": "fc2",
+}
+"""CTranslate2's name within a layer → transformers'."""
+SIDES = {
+    "embeddings": "embed_tokens",
+    "position_encodings": "embed_positions",
+    "conv1": "conv1",
+    "conv2": "conv2",
+    "layer_norm": "layer_norm",
+}
+
+
+def write_ctranslate2(file: Path, model: Any) -> None:
+    """A ``WhisperModel`` as CTranslate2 keeps it, in half precision."""
+    state = {name: one.numpy() for name, one in model.state_dict().items()}
+    written: dict[str, Any] = {"encoder/num_heads": np.array(2, np.int16)}
+    for side, layers in (("encoder", 3), ("decoder", 2)):
+        places = [(f"{side}/", f"{side}.", SIDES)]
+        places += [(f"{side}/layer_{n}/", f"{side}.layers.{n}.", FUSED) for n in range(layers)]
+        for theirs, ours, names in places:
+            for name, several in names.items():
+                for end in ("weight", "bias"):
+                    parts = [
+                        state.get(f"{ours}{one}.{end}", np.zeros(24))
+                        for one in several.split()
+                        if f"{ours}{several.split()[-1]}.{end}" in state
+                    ]
+                    if parts:
+                        norm = {"weight": "gamma", "bias": "beta"} if "norm" in name else {}
+                        norm |= {"weight": "encodings"} if name == "position_encodings" else {}
+                        whole = np.concatenate(parts).astype(np.float16)
+                        written[f"{theirs}{name}/{norm.get(end, end)}"] = whole
+    kinds = {"float16": 4, "int16": 2}
+    out = struct.pack("<I", 6) + _text("WhisperSpec") + struct.pack("<II", 3, len(written))
+    for name, values in sorted(written.items()):
+        out += _text(name) + struct.pack(f"<B{values.ndim}I", values.ndim, *values.shape)
+        out += struct.pack("<BI", kinds[str(values.dtype)], values.nbytes) + values.tobytes()
+    file.write_bytes(out)
+
+
+def _text(words: str) -> bytes:
+    return struct.pack("<H", len(words) + 1) + words.encode() + b"\0"

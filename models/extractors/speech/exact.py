@@ -85,6 +85,30 @@ class Exact(nn.Module):
         return hidden
 
 
+class Listening(nn.Module):
+    """Mean of some hidden states of Whisper's encoder."""
+
+    def __init__(self, encoder: Any, layers: Sequence[int]) -> None:
+        """Takes an encoder over; ``layers`` as of ``Exact``."""
+        super().__init__()
+        self.encoder, self.layers, self.depth = encoder, tuple(layers), len(encoder.layers)
+        encoder.layers = encoder.layers[: self.layers[-1]]
+
+    def forward(self, spectra: Tensor) -> Tensor:
+        """Spectra (n_waves, n_bands, n_steps) → hidden states (n_waves, n_steps / 2, width)."""
+        encoder, gelu = self.encoder, nn.functional.gelu
+        hidden = gelu(encoder.conv2(gelu(encoder.conv1(spectra.to(encoder.conv1.weight.dtype)))))
+        hidden = hidden.transpose(1, 2)
+        hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
+        total = hidden if 0 in self.layers else torch.zeros_like(hidden)
+        for number, layer in enumerate(encoder.layers, start=1):
+            hidden = layer(hidden, None)
+            if number in self.layers:
+                total = total + (encoder.layer_norm(hidden) if number == self.depth else hidden)
+        mean: Tensor = total / len(self.layers)
+        return mean
+
+
 def pads(model: Any) -> bool:
     """Whether clips of different lengths may share a batch: WavLM's attention takes no mask."""
     return model.config.model_type != "wavlm"  # type: ignore[no-any-return]

@@ -52,6 +52,8 @@ class Loaded(NamedTuple):
     """Whether clips of different lengths may share a batch."""
     normalised: bool
     """Whether sound is brought to unit variance first, as the network was trained."""
+    least: int = 0
+    """Samples that a shorter window counts for, since it is filled up to as many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +144,7 @@ class Speech(Encoder):
 
     def encode(self, media: Sequence[Media]) -> list[Features | Missing]:
         """Frames and mean of every clip; ``too_short`` below 400 samples (25 ms)."""
-        front, network, pads, normalised = self.loaded
+        front, network, pads, normalised, _ = self.loaded
         clips = [one.audio.samples for one in media if not isinstance(one.audio, Missing)]
         cut: list[Window] = []
         known: dict[int, NDArray[np.float32]] = {}
@@ -179,7 +181,7 @@ class Speech(Encoder):
             if batch:
                 longest = batch[0].samples.size
                 unlike = not self.loaded.pads and window.samples.size != longest
-                if unlike or (len(batch) + 1) * longest > budget:
+                if unlike or (len(batch) + 1) * max(longest, self.loaded.least) > budget:
                     yield batch
                     batch = []
             batch.append(window)

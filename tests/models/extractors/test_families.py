@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,13 @@ from PIL import Image
 
 from meldflow import testing
 from meldflow.models.extractors.encoder import Encoder
+from meldflow.models.extractors.grid import frames_in
 from meldflow.models.extractors.registry import build
 from meldflow.models.running.computing import Computing
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import Features
 from meldflow.models.schema.media import Missing
+from meldflow.models.weights.ctranslate2 import whisper_state
 from tests.models import checkpoints
 from tests.models.inputs import film, media, speech
 
@@ -56,6 +59,7 @@ def found(extractor: Encoder, *given: Any) -> list[Features]:
 
 FAMILIES: dict[str, tuple[Collection[str], Callable[[Path, str], Path]]] = {
     "audio/speech": (checkpoints.SPEECH, checkpoints.speech),
+    "audio/whisper": (("whisper",), checkpoints.whisper),
     "video/image": (checkpoints.IMAGES, checkpoints.images),
     "text/encoder": (checkpoints.TEXT, checkpoints.text),
 }
@@ -65,6 +69,14 @@ PARAMETERS: dict[str, dict[str, Any]] = (
     {
         one: {"layers": (1, 3), "window_seconds": 20.0, "overlap_seconds": 1.0}
         for one in checkpoints.SPEECH
+    }
+    | {
+        "whisper": {
+            "layers": (1, 3),
+            "padded": False,
+            "window_seconds": 20.0,
+            "overlap_seconds": 1.0,
+        }
     }
     | {
         one: {"layers": (0, 2), "max_tokens": 20, "pooling": "cls", "unit_length": True}
@@ -157,6 +169,82 @@ def test_other_convolutions_are_refused(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text("{}")
     with pytest.raises(UsageError, match="has other convolutions"):
         declared("audio/other", "audio/speech", tmp_path).setup()
+
+
+# Whisper
+
+
+def their_whisper(extractor: Encoder, samples: Any, layer: int) -> Any:
+    """What transformers gives for a clip alone, filled up to 30 s; the rows of the sound."""
+    import torch
+    from transformers import WhisperFeatureExtractor, WhisperModel
+
+    prepare = WhisperFeatureExtractor.from_pretrained(extractor.folder)
+    spectra = prepare(samples, sampling_rate=16000, return_tensors="pt").input_features
+    model = WhisperModel.from_pretrained(extractor.folder).eval()
+    with torch.inference_mode():
+        states = model.encoder(spectra, output_hidden_states=True).hidden_states
+    return states[layer][0, : frames_in(samples.size)].numpy()
+
+
+@pytest.mark.usefixtures("_batches_on_a_cpu_too")
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("layer", [3, 1])
+def test_whisper_in_a_batch_equals_transformers_one_by_one(
+    layer: int, backend: str, get: Get
+) -> None:
+    sounds = [speech(n, seed) for seed, n in enumerate((400, 8000, 33333, 479_999))]
+    computing = Computing(backend=backend)
+    chosen = replace(get("whisper"), layers=(layer,), computing=computing).setup()  # type: ignore[call-arg]
+    for sound, record in zip(sounds, found(chosen, *map(media, sounds)), strict=True):
+        expected = their_whisper(chosen, sound.samples, layer)[:1499]
+        np.testing.assert_allclose(record["frames"][:1499], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_whisper_on_the_sound_alone_is_something_else(backend: str, get: Get) -> None:
+    sounds = [speech(n, seed) for seed, n in enumerate((400, 8000, 8000, 33333))]
+    computing = Computing(backend=backend)
+    short = replace(get("whisper"), padded=False, computing=computing).setup()  # type: ignore[call-arg]
+    together = found(short, *map(media, sounds))
+    for sound, record in zip(sounds, together, strict=True):
+        (alone,), (one,) = found(short, media(sound)), found(get("whisper"), media(sound))
+        np.testing.assert_allclose(record["frames"], alone["frames"], rtol=0, atol=1e-5)
+        assert record["frames"].shape == one["frames"].shape
+        assert np.abs(record["frames"] - one["frames"]).max() > 1e-3
+
+
+def test_long_sound_goes_through_whisper_in_windows_of_30_seconds(get: Get) -> None:
+    sound = speech(40 * 16000, 1)
+    (cut,) = found(get("whisper"), media(sound))
+    assert len(cut["frames"]) == frames_in(sound.samples.size)
+    own = their_whisper(get("whisper"), sound.samples[: 30 * 16000], 3)
+    np.testing.assert_allclose(cut["frames"][:999], own[:999], rtol=0, atol=1e-4)
+    later = their_whisper(get("whisper"), sound.samples[-479_760:], 3)
+    np.testing.assert_allclose(cut["frames"][999:], later[499:], rtol=0, atol=1e-4)
+
+
+def test_ctranslate2_s_file_holds_the_same_network(tmp_path: Path) -> None:
+    folder = checkpoints.whisper(tmp_path)
+    model = declared("audio/x", "audio/whisper", folder).network()  # type: ignore[attr-defined]
+    checkpoints.write_ctranslate2(tmp_path / "model.bin", model)
+    state = whisper_state(tmp_path / "model.bin")
+    expected = model.state_dict()
+    assert set(state) == set(expected)
+    for name, values in state.items():
+        half = expected[name].numpy().astype(np.float16).astype(np.float32)
+        np.testing.assert_array_equal(values, half)
+
+
+def test_files_that_are_no_such_network_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "model.bin"
+    file.write_bytes(b"PK\x03\x04")
+    with pytest.raises(UsageError, match="is damaged, or its weights are compressed"):
+        whisper_state(file)
+    spec = b"TransformerSpec\0"
+    file.write_bytes(struct.pack("<IH", 6, len(spec)) + spec)
+    with pytest.raises(UsageError, match="holds 'TransformerSpec' in version 6"):
+        whisper_state(file)
 
 
 # Pictures
