@@ -28,6 +28,9 @@ _SEQUENCE_ARRAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 """The arrays that context fusion reads, by modality: the first of each that a store has."""
 
+_PREFERRED = ("frames", "features", "layers", "embedding", "mean", "stats")
+"""Of an extractor that somebody names, what context fusion reads: the first of these it has."""
+
 SEQUENCES = frozenset({"audio/wav2vec2/frames", "audio/librosa/frames", "video/resnet50/features"})
 """The arrays whose first axis after the row is time."""
 
@@ -41,7 +44,10 @@ SEGMENTS = 32
 
 
 def wanted(
-    network: str, modalities: Collection[str], held: Collection[str]
+    network: str,
+    modalities: Collection[str],
+    held: Collection[str],
+    extractors: Collection[str] = (),
 ) -> dict[str, tuple[str, ...]]:
     """The arrays that a network reads of a store, by modality.
 
@@ -49,7 +55,13 @@ def wanted(
         network: ``reference`` or ``fusion``.
         modalities: those to use.
         held: the arrays that the store has, as ``extractor/array``.
+        extractors: those to read instead of meldflow's own, for context fusion.
+
+    Raises:
+        UsageError: the store has not one of ``extractors``, or the network reads others alone.
     """
+    if extractors:
+        return _chosen(network, modalities, held, extractors)
     if network == "reference":
         return {name: paths for name, paths in MODALITY_ARRAYS.items() if name in modalities}
     return {
@@ -57,6 +69,24 @@ def wanted(
         for name, choices in _SEQUENCE_ARRAYS.items()
         if name in modalities
     }
+
+
+def _chosen(
+    network: str, modalities: Collection[str], held: Collection[str], extractors: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    if network == "reference":
+        raise UsageError("the reference network reads the extractors of its paper alone")
+    found: dict[str, tuple[str, ...]] = {}
+    for name in dict.fromkeys(extractors):
+        own = [path for path in sorted(held) if extractor_of(path) == name]
+        if not own:
+            there = ", ".join(sorted(set(map(extractor_of, held)))) or "nothing"
+            raise UsageError(f"no {name} in the store, which has {there}")
+        best = [path for one in _PREFERRED if (path := f"{name}/{one}") in own]
+        modality = name.partition("/")[0]
+        if modality in modalities:
+            found[modality] = (*found.get(modality, ()), *(best[:1] or own))
+    return found
 
 
 def extractor_of(path: str) -> str:
@@ -120,6 +150,10 @@ class FeatureTable:
     """Extractor → reason → number of utterances without its feature."""
     undefined: Collection[str] = UNDEFINED
     """``extractor/array`` of those in which NaN says that something is undefined there."""
+    sequences: Collection[str] = SEQUENCES
+    """``extractor/array`` of those whose first axis after the row is time."""
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+    """Extractor → the public name of its network, or its folder."""
     arrays: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MODALITY_ARRAYS)
     """Modality → the arrays that were asked for, whether or not the store has them."""
     target: Target = EMOTION

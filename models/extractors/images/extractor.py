@@ -137,9 +137,8 @@ class Images(Encoder):
         """The network without its classifier."""
         from meldflow.models.extractors.images.pooled import Pooled
 
-        settings = self.settings()
-        how, shape = prepared(settings), (self.crop, self.crop, 3)
-        module = Pooled(network(self, settings[CONFIG]), how.mean, how.std)
+        how, shape = prepared(self.settings()), (self.crop, self.crop, 3)
+        module = Pooled(network(self, self.layers, self.crop), how.mean, how.std)
         example = [np.zeros((2, *shape), np.uint8)]
         return ready(module.eval(), self.computing, device, example, [(-1, *shape)])
 

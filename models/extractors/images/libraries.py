@@ -5,18 +5,15 @@ of torchvision or timm is asked for.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import floor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from meldflow.models.extractors.encoder import CONFIG, INPUTS
+from meldflow.models.extractors.encoder import CONFIG, INPUTS, Encoder
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.weights.find import seed
 from meldflow.models.weights.load import fill, seeded
 from meldflow.models.weights.sources import PublishedModel
-
-if TYPE_CHECKING:
-    from meldflow.models.extractors.images.extractor import Images
 
 TORCHVISION = "torchvision"
 _RESIDUAL_SCALE = 0.25
@@ -59,30 +56,40 @@ def _side(size: Any) -> int:
     return int(size if isinstance(size, int) else next(iter(size.values())))
 
 
-def network(extractor: "Images", config: Mapping[str, Any]) -> Any:
-    """Pixels (n, 3, side, side) → features (n, width), in eval mode and fp32 on the CPU."""
-    kind = next(one for one in _NETWORKS if one in config)
-    return _NETWORKS[kind](extractor, config).eval()
+def network(extractor: Encoder, layers: Sequence[int], side: int) -> Any:
+    """Pixels (n, 3, side, side) → features (n, width), in eval mode and fp32 on the CPU.
+
+    Args:
+        extractor: whose network it is.
+        layers: hidden states whose first tokens are averaged, of transformers.
+        side: of the pictures, pixels.
+    """
+    config = extractor.settings()[CONFIG]
+    if "model_type" in config:
+        return _of_transformers(extractor, config, layers, side).eval()
+    return (_of_torchvision if TORCHVISION in config else _of_timm)(extractor, config).eval()
 
 
-def _of_transformers(extractor: "Images", config: Mapping[str, Any]) -> Any:
+def _of_transformers(
+    extractor: Encoder, config: Mapping[str, Any], layers: Sequence[int], side: int
+) -> Any:
     import transformers
 
     from meldflow.models.extractors.images.pooled import Vision
 
     kind = _VISION.get(config["model_type"])
     model = extractor.transformer(getattr(transformers, kind) if kind else None)
-    return Vision(model, extractor.layers, extractor.crop)
+    return Vision(model, layers, side)
 
 
-def _of_timm(extractor: "Images", config: Mapping[str, Any]) -> Any:
+def _of_timm(extractor: Encoder, config: Mapping[str, Any]) -> Any:
     timm = _imported("timm")
     model = filled(extractor, lambda: timm.create_model(config["architecture"]), config)
     model.reset_classifier(0)
     return model
 
 
-def _of_torchvision(extractor: "Images", config: Mapping[str, Any]) -> Any:
+def _of_torchvision(extractor: Encoder, config: Mapping[str, Any]) -> Any:
     from torch import nn
     from torchvision import models
 
@@ -93,14 +100,6 @@ def _of_torchvision(extractor: "Images", config: Mapping[str, Any]) -> Any:
     if isinstance(model, models.ResNet):
         _fold(model)
     return model
-
-
-_NETWORKS: Mapping[str, Callable[["Images", Mapping[str, Any]], Any]] = {
-    "model_type": _of_transformers,
-    TORCHVISION: _of_torchvision,
-    "architecture": _of_timm,
-}
-"""What is in a configuration → what builds the network."""
 
 
 def published(model: str) -> PublishedModel:
@@ -137,7 +136,7 @@ def published(model: str) -> PublishedModel:
     )
 
 
-def filled(extractor: "Images", make: Callable[[], Any], config: Mapping[str, Any]) -> Any:
+def filled(extractor: Encoder, make: Callable[[], Any], config: Mapping[str, Any]) -> Any:
     """What ``make`` gives, with the extractor's weights."""
     number = seed(extractor.weights)
     if number is not None:

@@ -11,24 +11,30 @@ from typing import Any
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
+from meldflow.models.extractors.entries import Entry, known, named
 from meldflow.models.running.computing import Computing
 from meldflow.models.schema.errors import UsageError
 
 
-def rebuilt(name: str, key: str, weights: str, parameters: Mapping[str, Any]) -> Extractor:
-    """The extractor as it was in training.
+def rebuilt(
+    name: str, key: str, weights: str, parameters: Mapping[str, Any], checkpoint: str = ""
+) -> Extractor:
+    """The extractor as it was in training; ``checkpoint`` is that of an instance.
 
     Raises:
         UsageError: it cannot be had.
     """
-    if weights == "folder":
+    kind = parameters.get("kind")
+    instances = {name: f"{kind} {checkpoint}"} if kind and checkpoint else {}
+    if weights == "folder" and not instances:
         raise UsageError(
             f"{name}: the model was trained with weights of your own, revision "
             f"{key.rpartition('+')[2]}; name them: --weights {name}=PATH"
         )
-    weights = "pretrained" if weights == "none" else weights  # which it then does not look for
-    own, decoding = _settable(name, parameters)
-    (built,) = registry.build([name], {}, weights, {name: own}, decoding)
+    # Of one without weights it looks for none, and an instance's folder is its checkpoint.
+    weights = "pretrained" if weights in ("none", "folder") else weights
+    own, decoding = settable(named(name, known(instances)), parameters)
+    (built,) = registry.build([name], {}, weights, {name: own}, decoding, instances)
     computing = Computing.of(parameters)
     if computing is not None:
         if why := computing.refusal("cpu"):
@@ -39,17 +45,13 @@ def rebuilt(name: str, key: str, weights: str, parameters: Mapping[str, Any]) ->
     return built
 
 
-def _settable(name: str, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def settable(entry: Entry, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Of the parameters in a key those that can be set: on the extractor, and for decoding."""
-    (plain,) = registry.build([name], {}, "random")
-    own = {one.name for one in fields(plain)} - {"weights", "loaded", "decoding", "computing"}
-    shared = {one.name for one in fields(DecodeOptions)} - {"version"}
-    as_given = {
-        one: tuple(value) if isinstance(value, list) else value for one, value in parameters.items()
-    }
+    own = set(entry.parameters())
+    shared = {one.name for one in fields(DecodeOptions)} - {"version"} - own
     return (
-        {one: value for one, value in as_given.items() if one in own},
-        {one: value for one, value in as_given.items() if one in shared - own},
+        {one: value for one, value in parameters.items() if one in own},
+        {one: value for one, value in parameters.items() if one in shared},
     )
 
 

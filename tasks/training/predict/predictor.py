@@ -128,6 +128,7 @@ def load_predictor(
         trained = [name for name in used if name in keys]
         had = {name: str(described["weights"][name]) for name in trained}
         parameters = {name: dict(described.get("extractors", {}).get(name, {})) for name in trained}
+        checkpoints = dict(described.get("checkpoints", {}))
         if model.winner not in ("network", "svm"):
             raise ValueError(f"winner is {model.winner!r}")
     except DAMAGE as error:
@@ -136,7 +137,13 @@ def load_predictor(
         if name not in trained:
             raise UsageError(f"--weights: the model does not use {name}; it uses {listed(trained)}")
     extractors = tuple(
-        rebuilt(name, keys[name], given.get(name) or weights or had[name], parameters[name])
+        rebuilt(
+            name,
+            keys[name],
+            given.get(name) or weights or had[name],
+            parameters[name],
+            checkpoints.get(name, ""),
+        )
         for name in trained
     )
     return Predictor(

@@ -80,6 +80,7 @@ TRAINING: dict[str, tuple[str, Any]] = {
     "protocol": ("--protocol leaky-80-20", "leaky-80-20"),
     "network": ("--network reference", "reference"),
     "modalities": ("--modalities text,audio", ("text", "audio")),
+    "extractors": ("--extractors text/a,audio/b", ("text/a", "audio/b")),
     "target": ("--target sentiment", "sentiment"),
     "seed": ("--seed 3", 3),
     "seeds": ("--seeds 2", 2),
