@@ -59,11 +59,30 @@ def plan(options: ExtractOptions) -> Answer:
     )
 
 
-@command(FEATURES, "meldflow extractors", "meldflow extractors --json")
-def extractors() -> Answer:
-    """List the extractors, where they come from, and the parameters that `--set` sets."""
-    from meldflow.models.extractors.registry import catalogue
+@command(
+    FEATURES,
+    "meldflow extractors",
+    "meldflow extractors --json",
+    "meldflow extractors --of store > extractors.yaml",
+)
+def extractors(
+    of: Annotated[
+        str | None, typer.Option("--of", help="A store: its own, as a file of extractors.")
+    ] = None,
+    snapshot: Ref = "main",
+) -> Answer:
+    """List the extractors, where they come from, and the parameters that `--set` sets.
 
+    Of a store, those that it holds, as `extract --extractors-file` takes them.
+    """
+    from meldflow.models.extractors.registry import catalogue, declared
+    from meldflow.storage import open_store
+
+    if of is not None:
+        opened = open_store(of, snapshot)
+        held = {name: opened.attributes(name) for name in opened.extractors}
+        found = {name: declared(name, one) for name, one in held.items()}
+        return Answer(found, partial(results.show_declared, opened.id, held))
     return Answer([entry for entry, _ in catalogue()], results.show_extractors)
 
 

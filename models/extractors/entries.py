@@ -7,10 +7,11 @@ import inspect
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import Distribution, entry_points
 from typing import Any
 
+from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.extractors.encoder import Encoder
 from meldflow.models.extractors.parameters import Parameter, parameters_of
@@ -126,6 +127,14 @@ class Entry:
             return parameters[name].read(given)
         except ValueError as error:
             raise UsageError(f"{self.name}.{error}, not {given!r}. {self.settable}") from error
+
+    def parted(self, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Of the parameters in a key those that can be set: its own, and those of decoding."""
+        own, decoding = self.parameters(), [one.name for one in fields(DecodeOptions)]
+        return (
+            {one: value for one, value in parameters.items() if one in own},
+            {one: parameters[one] for one in decoding if one in parameters.keys() - own.keys()},
+        )
 
     @property
     def settable(self) -> str:

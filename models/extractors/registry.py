@@ -22,6 +22,7 @@ from meldflow.models.extractors.entries import (
     warn,
 )
 from meldflow.models.extractors.parameters import Parameter
+from meldflow.models.extractors.presets import KINDS
 from meldflow.models.schema.errors import UsageError
 
 T = TypeVar("T")
@@ -101,6 +102,22 @@ def _each(entries: Iterable[Entry], make: Callable[[Entry], T]) -> tuple[T, ...]
                 raise
             warn(str(error))
     return tuple(found)
+
+
+def declared(name: str, described: Mapping[str, Any]) -> dict[str, Any]:
+    """An extractor of a store as a file of extractors declares it, so that it can be had again.
+
+    Args:
+        name: its own.
+        described: what the store says of it.
+    """
+    parameters, weights = dict(described["parameters"]), described["weights"]
+    kind, entries = str(parameters.get("kind", "")), known()
+    said = {"kind": kind, "checkpoint": weights.get("model", "")} if kind else {}
+    if weights["kind"] == "random":
+        said |= {"weights": "random"}
+    entry = Entry(name=name, target=KINDS[kind]) if kind in KINDS else entries.get(name)
+    return said | (entry.parted(parameters)[0] if entry else parameters)
 
 
 def read_parameters(

@@ -5,13 +5,12 @@ for without a word; so a key that differs from the model's is an error.
 """
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
-from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
-from meldflow.models.extractors.entries import Entry, known, named
+from meldflow.models.extractors.entries import known, named
 from meldflow.models.running.computing import Computing
 from meldflow.models.schema.errors import UsageError
 
@@ -33,7 +32,7 @@ def rebuilt(
         )
     # Of one without weights it looks for none, and an instance's folder is its checkpoint.
     weights = "pretrained" if weights in ("none", "folder") else weights
-    own, decoding = settable(named(name, known(instances)), parameters)
+    own, decoding = named(name, known(instances)).parted(parameters)
     (built,) = registry.build([name], {}, weights, {name: own}, decoding, instances)
     computing = Computing.of(parameters)
     if computing is not None:
@@ -43,16 +42,6 @@ def rebuilt(
     if built.spec.key != key:
         raise UsageError(_differs(name, key, built.spec.key))
     return built
-
-
-def settable(entry: Entry, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Of the parameters in a key those that can be set: on the extractor, and for decoding."""
-    own = set(entry.parameters())
-    shared = {one.name for one in fields(DecodeOptions)} - {"version"} - own
-    return (
-        {one: value for one, value in parameters.items() if one in own},
-        {one: value for one, value in parameters.items() if one in shared},
-    )
 
 
 def _differs(name: str, trained: str, here: str) -> str:
