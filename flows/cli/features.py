@@ -82,7 +82,7 @@ def extractors(
         opened = open_store(of, snapshot)
         held = {name: opened.attributes(name) for name in opened.extractors}
         found = {name: declared(name, one) for name, one in held.items()}
-        return Answer(found, partial(results.show_declared, opened.id, held))
+        return Answer(found, partial(shown.show_declared, opened.id, held))
     return Answer([entry for entry, _ in catalogue()], results.show_extractors)
 
 

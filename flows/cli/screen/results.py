@@ -204,24 +204,6 @@ def show_extractors(entries: Sequence[Entry]) -> None:
             out.print(f"  {line}", markup=False)
 
 
-def show_declared(
-    snapshot: str, held: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """The extractors of a store as a file, with the options that have to stand beside it."""
-    from meldflow.tasks.options.declared import as_file
-
-    shared = {
-        f"--{one.replace('_', '-')} {value}"
-        for extractor in held.values()
-        for one, value in extractor["parameters"].items()
-        if one in ("backend", "precision", "decoder", "candidates", "max_seconds")
-    }
-    strict = any(one["parameters"].get("strict") for one in held.values())
-    flags = " ".join(sorted(shared | ({"--strict"} if strict else set())))
-    out.print(f"# snapshot {snapshot}; extract with {flags}", markup=False, soft_wrap=True)
-    out.print(as_file(found), markup=False, soft_wrap=True, end="")
-
-
 def show_status(left: Sequence[State], snapshot: Snapshot) -> None:
     """Utterances by split, extractor and state; then what runs did and did not publish."""
     table = Table(

@@ -19,6 +19,7 @@ from meldflow.models.extractors.speech.extractor import Loaded, Speech
 from meldflow.models.extractors.speech.opening import Wave
 from meldflow.models.weights.ctranslate2 import whisper_state
 from meldflow.models.weights.find import check, seed
+from meldflow.models.weights.load import quiet
 
 _PIECE = 480_000
 """Samples of 30 seconds."""
@@ -34,7 +35,8 @@ class Whisper(Speech):
     padded: bool = True
     """Whether sound is filled up to 30 seconds with silence, as Whisper was trained."""
     window_seconds: Annotated[float, Gt(0), Le(30)] = 30.0
-    """Longer clips go through the network in windows of this length."""
+    """Longer clips go through the network in windows of this length. Behind a seam frames are other
+    ones: those of the last layer depend on when in the 30 seconds something is said."""
     overlap_seconds: Annotated[float, Ge(0)] = 5.0
     """What neighbouring windows share at least."""
 
@@ -45,6 +47,7 @@ class Whisper(Speech):
         import torch
         from transformers import AutoConfig, AutoModel
 
+        quiet()
         config = AutoConfig.for_model(**self.settings()[CONFIG])
         with torch.device("meta"):
             model = AutoModel.from_config(config)
