@@ -42,6 +42,8 @@ class Checkpoint:
     """Raised by the author when the same parameters give other values."""
     architecture: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What ``config.json`` would say, where none lies beside the weights."""
+    beside: tuple[str, ...] = ()
+    """Files beside the weights that decide the values."""
     key: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What it adds to the parameters: its family, and a digest of the files beside the weights."""
 
@@ -116,6 +118,7 @@ class Encoder(Extractor):
             width=width,
             depth=depth,
             architecture={} if beside else source.architecture,
+            beside=beside,
             key={"kind": cls.kind, "config": digest or _digest([json.dumps(settings).encode()])},
         )
         chosen = {**cls.suggested(settings), **parameters}
@@ -143,7 +146,7 @@ class Encoder(Extractor):
         """
         if self.checkpoint.architecture:
             return {CONFIG: dict(self.checkpoint.architecture)}
-        settings, digest = _read(self.folder, self.beside)
+        settings, digest = _read(self.folder, self.checkpoint.beside)
         if digest != self.checkpoint.key.get("config", digest):
             raise UsageError(f"{self.folder} holds other files than were found")
         return settings

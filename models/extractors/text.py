@@ -32,7 +32,7 @@ _SOURCE = PublishedModel(
     hub=True,
     architecture={"model_type": "bert", "hidden_size": 384, "num_hidden_layers": 6},
 )
-_MINILM = Checkpoint(name="text/minilm", version=2, width=384, depth=6)
+_MINILM = Checkpoint(name="text/minilm", version=2, width=384, depth=6, beside=(CONFIG, _TOKENIZER))
 _TOKENS_ON_CPU = 256
 """Padded tokens per forward pass."""
 _BYTES_PER_TOKEN = 20_000

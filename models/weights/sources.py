@@ -120,6 +120,7 @@ def _downloaded(source: PublishedModel) -> tuple[Path | None, str]:
     if not (source.hub or source.url):
         return None, ""
     from huggingface_hub import constants
+    from huggingface_hub.errors import RemoteEntryNotFoundError
     from huggingface_hub.utils import logging as said_by_the_hub
 
     if constants.HF_HUB_OFFLINE:
@@ -128,8 +129,11 @@ def _downloaded(source: PublishedModel) -> tuple[Path | None, str]:
     # Without a network it would report every try; what we say at the end is enough.
     said_by_the_hub.set_verbosity_error()
     try:
+        for name in source.files if source.hub else ():
+            with contextlib.suppress(RemoteEntryNotFoundError):  # older models have another
+                return _from_hub(source, name), ""
         if source.hub:
-            return _from_hub(source, source.files[0]), ""
+            return None, f"has not {', '.join(source.beside)} and {' or '.join(source.files)}"
         # Into torch's cache; ``torch.hub`` would wait for a dead network for minutes.
         with urllib.request.urlopen(source.url, timeout=10) as reply:
             return write_atomically(_torch_cache() / source.files[0], reply.read()), ""

@@ -21,7 +21,7 @@ from meldflow.models.extractors.registry import build
 from meldflow.models.extractors.speech.whisper import Whisper
 from meldflow.models.running.computing import Computing
 from meldflow.models.schema.media import Audio, Missing, Video
-from meldflow.models.weights.load import fill
+from meldflow.models.weights.load import fill, seeded
 from meldflow.models.weights.sources import PACKAGED, package_folder
 from tests.models.inputs import media, real
 
@@ -173,6 +173,30 @@ def test_pictures_have_their_classes_and_the_library_s_own_features(
     np.testing.assert_allclose(own, expected, rtol=0, atol=1e-4)
     right, among = CLASSES[name]
     assert right in scores[0].topk(among).indices
+
+
+def test_a_network_that_timm_saved(tmp_path: Path) -> None:
+    """As on the hub: weights and a configuration, nothing else."""
+    import json
+
+    timm = pytest.importorskip("timm", reason="timm is not installed: uv pip install --group real")
+    from safetensors.torch import save_file
+
+    network = seeded(3, lambda: timm.create_model("resnet18")).eval()
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    pictures = {"input_size": [3, 64, 64], "crop_pct": 0.5, "mean": [0.5] * 3, "std": [0.25] * 3}
+    said = {"architecture": "resnet18", "num_features": 512, "pretrained_cfg": pictures}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    (one,) = build(None, {}, instances={"video/x": f"video/image {tmp_path}"})
+    assert isinstance(one, Images)
+    assert (one.short_side, one.crop) == (128, 64)
+    frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    (record,) = replace(one, short_side=64).setup().encode([media(video=film_of(frame))])
+    assert not isinstance(record, Missing)
+    with torch.inference_mode():
+        pixels = (torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255 - 0.5) / 0.25
+        expected = network.forward_head(network.forward_features(pixels), pre_logits=True)
+    np.testing.assert_allclose(record["features"][:1], expected, rtol=0, atol=1e-4)
 
 
 def film_of(pixels: NDArray[np.uint8]) -> Video:
