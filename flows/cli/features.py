@@ -63,7 +63,7 @@ def plan(options: ExtractOptions) -> Answer:
     FEATURES,
     "meldflow extractors",
     "meldflow extractors --json",
-    "meldflow extractors --of store > extractors.yaml",
+    "meldflow extractors --of store",
 )
 def extractors(
     of: Annotated[
