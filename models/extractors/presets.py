@@ -20,10 +20,13 @@ class Preset:
     kind: str
     checkpoint: str
     """A name on the hub, or a folder."""
-    architecture: Mapping[str, Any] = field(default_factory=dict)
-    """What random weights are made of where the checkpoint is not there."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Those that differ from the family's defaults."""
+    architecture: Mapping[str, Any] = field(default_factory=dict)
+    """What random weights are made of where the checkpoint is not there."""
+
+
+_UNIT = {"unit_length": True}
 
 
 def _base(model_type: str) -> dict[str, Any]:
@@ -32,12 +35,12 @@ def _base(model_type: str) -> dict[str, Any]:
 
 
 PRESETS: Mapping[str, Preset] = {
-    "audio/wavlm": Preset("audio/speech", "microsoft/wavlm-base-plus", _base("wavlm")),
+    "audio/wavlm": Preset("audio/speech", "microsoft/wavlm-base-plus", {}, _base("wavlm")),
     "audio/wavlm-large": Preset("audio/speech", "microsoft/wavlm-large"),
-    "audio/hubert": Preset("audio/speech", "facebook/hubert-base-ls960", _base("hubert")),
+    "audio/hubert": Preset("audio/speech", "facebook/hubert-base-ls960", {}, _base("hubert")),
     "audio/hubert-large": Preset("audio/speech", "facebook/hubert-large-ll60k"),
     "audio/data2vec": Preset(
-        "audio/speech", "facebook/data2vec-audio-base", _base("data2vec-audio")
+        "audio/speech", "facebook/data2vec-audio-base", {}, _base("data2vec-audio")
     ),
     "audio/wav2vec2-robust": Preset("audio/speech", "facebook/wav2vec2-large-robust"),
     "audio/whisper-tiny": Preset("audio/whisper", "openai/whisper-tiny.en"),
@@ -51,9 +54,7 @@ PRESETS: Mapping[str, Preset] = {
     "video/efficientnet-v2": Preset("video/image", "torchvision/efficientnet_v2_s-IMAGENET1K_V1"),
     "text/roberta": Preset("text/encoder", "FacebookAI/roberta-base"),
     "text/bert": Preset("text/encoder", "google-bert/bert-base-uncased"),
-    "text/mpnet": Preset(
-        "text/encoder", "sentence-transformers/all-mpnet-base-v2", parameters={"unit_length": True}
-    ),
-    "text/e5": Preset("text/encoder", "intfloat/e5-base-v2", parameters={"unit_length": True}),
+    "text/mpnet": Preset("text/encoder", "sentence-transformers/all-mpnet-base-v2", _UNIT),
+    "text/e5": Preset("text/encoder", "intfloat/e5-base-v2", _UNIT),
 }
 """Name → what it is."""

@@ -18,18 +18,9 @@ MODALITY_ARRAYS: Mapping[str, tuple[str, ...]] = {
 }
 """The arrays that the reference network reads, by modality; a path is ``extractor/array``."""
 
-_SEQUENCE_ARRAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "audio": (
-        ("audio/wav2vec2/frames", "audio/wav2vec2/mean"),
-        ("audio/librosa/frames", "audio/librosa/stats"),
-    ),
-    "video": (("video/resnet50/features",),),
-    "text": (("text/minilm/layers", "text/minilm/embedding"),),
-}
-"""The arrays that context fusion reads, by modality: the first of each that a store has."""
-
+_OURS = ("audio/wav2vec2", "audio/librosa", "video/resnet50", "text/minilm")
 _PREFERRED = ("frames", "features", "layers", "embedding", "mean", "stats")
-"""Of an extractor that somebody names, what context fusion reads: the first of these it has."""
+"""What context fusion reads of an extractor: the first of these that the store has."""
 
 SEQUENCES = frozenset({"audio/wav2vec2/frames", "audio/librosa/frames", "video/resnet50/features"})
 """The arrays whose first axis after the row is time."""
@@ -60,29 +51,16 @@ def wanted(
     Raises:
         UsageError: the store has not one of ``extractors``, or the network reads others alone.
     """
-    if extractors:
-        return _chosen(network, modalities, held, extractors)
     if network == "reference":
+        if extractors:
+            raise UsageError("the reference network reads the extractors of its paper alone")
         return {name: paths for name, paths in MODALITY_ARRAYS.items() if name in modalities}
-    return {
-        name: tuple(next((one for one in some if one in held), some[0]) for some in choices)
-        for name, choices in _SEQUENCE_ARRAYS.items()
-        if name in modalities
-    }
-
-
-def _chosen(
-    network: str, modalities: Collection[str], held: Collection[str], extractors: Collection[str]
-) -> dict[str, tuple[str, ...]]:
-    if network == "reference":
-        raise UsageError("the reference network reads the extractors of its paper alone")
-    found: dict[str, tuple[str, ...]] = {}
-    for name in dict.fromkeys(extractors):
-        own = [path for path in sorted(held) if extractor_of(path) == name]
-        if not own:
-            there = ", ".join(sorted(set(map(extractor_of, held)))) or "nothing"
-            raise UsageError(f"no {name} in the store, which has {there}")
-        best = [path for one in _PREFERRED if (path := f"{name}/{one}") in own]
+    known, found = sorted(set(map(extractor_of, held))), dict[str, tuple[str, ...]]()
+    for name in dict.fromkeys(extractors or _OURS):
+        if extractors and name not in known:
+            raise UsageError(f"no {name} in the store, which has {', '.join(known) or 'nothing'}")
+        best = [path for one in _PREFERRED if (path := f"{name}/{one}") in held]
+        own = [path for path in sorted(held) if extractor_of(path) == name] or [f"{name}/frames"]
         modality = name.partition("/")[0]
         if modality in modalities:
             found[modality] = (*found.get(modality, ()), *(best[:1] or own))

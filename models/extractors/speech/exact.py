@@ -62,18 +62,16 @@ class Exact(nn.Module):
         hidden = hidden + self._position(hidden, there)
         if not self.stable:
             hidden = self.encoder.layer_norm(hidden)
-        total = hidden if 0 in self.layers else torch.zeros_like(hidden)
-        bias = None  # of relative positions, which WavLM's first layer finds for all of them
-        for number, layer in enumerate(self.encoder.layers, start=1):
+        states, bias = [hidden], None  # of positions, which WavLM's first layer finds for all
+        for layer in self.encoder.layers:
             if self.gated:
                 hidden, bias = layer(hidden, position_bias=bias)
             else:
                 hidden = layer(hidden, attention_mask=valid[:, None, None, :])
-            if number in self.layers:
-                last = self.stable and number == self.depth
-                total = total + (self.encoder.layer_norm(hidden) if last else hidden)
-        mean: Tensor = total / len(self.layers)
-        return mean
+            states.append(hidden)
+        if self.stable and len(states) > self.depth:
+            states[-1] = self.encoder.layer_norm(hidden)
+        return _mean([states[one] for one in self.layers])
 
     def _position(self, hidden: Tensor, there: Tensor) -> Tensor:
         """What the positional convolutions give; data2vec's are several, one after another."""
@@ -100,13 +98,15 @@ class Listening(nn.Module):
         hidden = gelu(encoder.conv2(gelu(encoder.conv1(spectra.to(encoder.conv1.weight.dtype)))))
         hidden = hidden.transpose(1, 2)
         hidden = hidden + encoder.embed_positions.weight[: hidden.shape[1]]
-        total = hidden if 0 in self.layers else torch.zeros_like(hidden)
-        for number, layer in enumerate(encoder.layers, start=1):
-            hidden = layer(hidden, None)
-            if number in self.layers:
-                total = total + (encoder.layer_norm(hidden) if number == self.depth else hidden)
-        mean: Tensor = total / len(self.layers)
-        return mean
+        states = [hidden]
+        states += [hidden := layer(hidden, None) for layer in encoder.layers]
+        if len(states) > self.depth:
+            states[-1] = encoder.layer_norm(hidden)
+        return _mean([states[one] for one in self.layers])
+
+
+def _mean(states: Sequence[Tensor]) -> Tensor:
+    return sum(states, start=torch.zeros_like(states[0])) / len(states)
 
 
 def pads(model: Any) -> bool:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.encoder import CONFIG, INPUTS, Checkpoint, Encoder
 from meldflow.models.extractors.grid import FRAME, frames_in
-from meldflow.models.extractors.speech.opening import Front, Opening, Steps
+from meldflow.models.extractors.speech.opening import Opening, Steps
 from meldflow.models.extractors.speech.windows import Window, stitch, windows
 from meldflow.models.running.backends import Network, ready, room
 from meldflow.models.running.computing import Computing
@@ -46,7 +46,7 @@ _GRID = {"conv_kernel": [10, 3, 3, 3, 3, 2, 2], "conv_stride": [5, 2, 2, 2, 2, 2
 class Loaded(NamedTuple):
     """What goes through a speech encoder, and how."""
 
-    front: Front
+    front: Steps
     network: Network
     pads: bool
     """Whether clips of different lengths may share a batch."""
@@ -137,7 +137,7 @@ class Speech(Encoder):
         network = self._ready(front, Exact(model, self.layers), device)
         return Loaded(front, network, pads(model), inputs.get("do_normalize", True))
 
-    def _ready(self, front: Front, module: Any, device: str) -> Network:
+    def _ready(self, front: Steps, module: Any, device: str) -> Network:
         waves = [np.zeros(16000, np.float32)] * 2
         example = front.inputs([(wave, front.prepared(wave)) for wave in waves])
         return ready(module, self.computing, device, example, front.shapes)

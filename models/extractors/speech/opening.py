@@ -13,7 +13,7 @@ with each window's own, frames had a cosine of 0.85 with those of one pass
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,32 +29,21 @@ Wave = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Sound, and what was ``prepared`` of the clip that it is of."""
 
 
-class Front(Protocol):
-    """What turns sound into the inputs of a network."""
-
-    def prepared(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What has to be known of a clip as a whole, however it is cut into windows."""
-
-    def inputs(self, waves: Sequence[Wave], step: int = 1) -> list[NDArray[Any]]:
-        """The waves as one batch, padded to a multiple of ``step`` samples."""
+@dataclass(frozen=True)
+class Steps:
+    """Of a network that normalises each step by itself: upper bits and rest of every sample."""
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """What the inputs are like, with -1 where it varies."""
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """Of a network that normalises each step by itself: nothing is known of a clip beforehand."""
-
-    shapes: ClassVar[list[tuple[int, ...]]] = [(-1, -1), (-1, -1), (-1,)]
+        return [(-1, -1), (-1, -1), (-1,)]
 
     def prepared(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Nothing."""
+        """What has to be known of a clip as a whole, however it is cut into windows: nothing."""
         return clip[:0]
 
     def inputs(self, waves: Sequence[Wave], step: int = 1) -> list[NDArray[Any]]:
-        """Upper bits and rest of every sample, zero past a wave's end, and the waves' frames.
+        """The waves as one batch, padded to a multiple of ``step`` samples; their frames last.
 
         Returns:
             Two arrays of shape (n_waves, n_samples), fp32, and one of shape (n_waves,), int64.
@@ -66,8 +55,8 @@ class Steps:
         return [*_halves(sound), np.array([frames_in(wave.size) for wave, _ in waves], np.int64)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+@dataclass(frozen=True, kw_only=True)
+class Opening(Steps):
     """A first convolution (one channel in) and its norm."""
 
     kernels: NDArray[np.float64]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from meldflow.models.extractors.encoder import CONFIG, INPUTS
 from meldflow.models.extractors.speech.extractor import Loaded, Speech
-from meldflow.models.extractors.speech.opening import Wave
+from meldflow.models.extractors.speech.opening import Steps, Wave
 from meldflow.models.weights.ctranslate2 import whisper_state
 from meldflow.models.weights.find import check, seed
 from meldflow.models.weights.load import quiet
@@ -69,8 +69,8 @@ class Whisper(Speech):
         return Loaded(front, network, pads=self.padded, normalised=False, least=least)
 
 
-@dataclass(frozen=True, slots=True)
-class Mel:
+@dataclass(frozen=True)
+class Mel(Steps):
     """Log-mel spectra, as transformers makes them of each window."""
 
     extractor: Any
@@ -80,10 +80,6 @@ class Mel:
     def shapes(self) -> list[tuple[int, ...]]:
         """Of the spectra; see ``inputs``."""
         return [(-1, self.extractor.feature_size, 3000 if self.padded else -1)]
-
-    def prepared(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Nothing."""
-        return clip[:0]
 
     def inputs(self, waves: Sequence[Wave], step: int = 1) -> list[NDArray[Any]]:
         """Spectra, shape (n_waves, n_bands, n_steps), fp32."""
