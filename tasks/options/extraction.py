@@ -154,8 +154,15 @@ class ExtractOptions(Options):
     def _chosen_of_what_is_declared(self) -> Self:
         """A form offers names that are known alone; so what is chosen becomes what is declared."""
         if self.only and self.instances:
-            chosen = {name: self.instances.get(name, name) for name in self.only}
-            self.__dict__.update(only=(), instances=chosen)
+            left = self.instances.keys() - {*self.only}
+            self.__dict__.update(
+                instances={name: self.instances.get(name, name) for name in self.only},
+                weights_of={x: w for x, w in self.weights_of.items() if x not in left},
+                parameters={
+                    x: v for x, v in self.parameters.items() if x.rpartition(".")[0] not in left
+                },
+                only=(),
+            )
         return self
 
     @model_validator(mode="after")

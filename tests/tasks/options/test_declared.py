@@ -67,9 +67,17 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
 
 def test_what_is_chosen_of_a_file_is_all_that_runs() -> None:
-    given = {"dataset": ".", "store": ".", "instances": ["audio/a=audio/speech b/c", "text/d=x y"]}
+    given: dict[str, Any] = {
+        "dataset": ".",
+        "store": ".",
+        "instances": ["audio/a=audio/speech b/c", "text/d=x y"],
+    }
     assert list(ExtractOptions.model_validate(given).instances) == ["audio/a", "text/d"]
+    given["parameters"] = {"audio/a.layers": "1", "text/d.layers": "2", "audio/librosa.f0": "pyin"}
+    given["weights_of"] = {"text/d": "random"}
     some = ExtractOptions.model_validate({**given, "only": ["audio/librosa", "audio/a"]})
+    assert some.parameters == {"audio/a.layers": "1", "audio/librosa.f0": "pyin"}
+    assert some.weights_of == {}
     assert (some.only, some.instances) == (
         (),
         {"audio/librosa": "audio/librosa", "audio/a": "audio/speech b/c"},
