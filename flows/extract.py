@@ -10,16 +10,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from meldflow.flows.serving.names import run_name
 from meldflow.models.extractors.registry import packages
+from meldflow.models.running import hardware
 from meldflow.storage.writing.transaction import open_run
 from meldflow.tasks.cluster.connection import MAX_WIDTH, open_cluster
 from meldflow.tasks.cluster.messages import worker_logs
 from meldflow.tasks.cluster.profile import load_profile
 from meldflow.tasks.cluster.versions import describe_workers
-from meldflow.tasks.extraction.committing import (
-    ExtractReport,
-    origin,
-    run_partitions,
-)
+from meldflow.tasks.extraction.committing import ExtractReport, origin, run_partitions
 from meldflow.tasks.extraction.failures import FailureLimit, check_failures
 from meldflow.tasks.extraction.inputs import known_clips, wanted_extractors, wanted_utterances
 from meldflow.tasks.extraction.partition import Extraction, partition_task
@@ -44,6 +41,7 @@ def extract(options: ExtractOptions) -> ExtractReport:
         RunError: partitions were lost, or too many rows failed; ``main`` has not moved.
     """
     logger, started = get_run_logger(), time.monotonic()
+    hardware.share_arena()
     about, profile = origin(options), load_profile(options.cluster)
     extractors = wanted_extractors(options)
     specs = [extractor.spec for extractor in extractors]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor, distributed
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import IterableDataset, get_worker_info
 
 from meldflow.models.schema.errors import UsageError
@@ -168,22 +169,11 @@ class PartitionStream(IterableDataset[FeatureRow]):
         return 0, 1
 
     def _dealt(self, worker: tuple[int, int]) -> list[int]:
-        order = shuffled(list(self.partitions.sizes()), seed=self.seed, epoch=self.epoch)
-        return deal(deal(order, *self._rank()), *worker)
-
-
-def shuffled(partitions: Sequence[int], *, seed: int, epoch: int) -> list[int]:
-    """``partitions`` in the order of an epoch, the same for every rank and worker."""
-    random = np.random.default_rng([seed, epoch])
-    return [int(partition) for partition in random.permutation(sorted(partitions))]
-
-
-def deal(partitions: Sequence[int], number: int, of: int) -> list[int]:
-    """The part of ``partitions`` that receiver ``number`` (from 0) of ``of`` gets.
-
-    Dealt like cards: each is given once, and nobody gets two more than another.
-    """
-    return list(partitions[number::of])
+        """Partitions in their order, dealt like cards: nobody gets two more than another."""
+        random = np.random.default_rng([self.seed, self.epoch])
+        order = random.permutation(sorted(self.partitions.sizes()))
+        (rank, world_size), (number, of) = self._rank(), worker
+        return [int(one) for one in order[rank::world_size][number::of]]
 
 
 def pad(rows: Sequence[FeatureRow], arrays: Mapping[str, ArraySpec]) -> Batch:
@@ -195,21 +185,17 @@ def pad(rows: Sequence[FeatureRow], arrays: Mapping[str, ArraySpec]) -> Batch:
     """
     values, present, lengths, masks = (dict[str, Tensor]() for _ in range(4))
     for path, spec in arrays.items():
-        found, dtype = [row.arrays.get(path) for row in rows], np.dtype(spec.dtype)
-        frames: tuple[int, ...] = ()
-        if spec.rate is not None:
-            sizes = np.array([0 if one is None else len(one) for one in found], dtype=np.int64)
-            frames = (int(sizes.max(initial=0)),)
-            lengths[path] = torch.from_numpy(sizes)
-            masks[path] = torch.from_numpy(np.arange(*frames) < sizes[:, None])
-        padded = np.zeros((len(rows), *frames, *spec.shape), dtype)
-        for i, value in enumerate(found):
-            if value is None:
-                padded[i] = np.nan if dtype.kind == "f" else 0
-            else:
-                padded[(i, slice(len(value))) if frames else i] = value
-        values[path] = torch.from_numpy(padded)
-        present[path] = torch.tensor([one is not None for one in found])
+        frames = () if spec.rate is None else (0,)
+        none = np.zeros((*frames, *spec.shape), spec.dtype)
+        found = [torch.from_numpy(np.asarray(row.arrays.get(path, none))) for row in rows]
+        present[path] = torch.tensor([path in row.arrays for row in rows])
+        if frames:
+            lengths[path] = torch.tensor([len(one) for one in found])
+            masks[path] = torch.arange(max(map(len, found))) < lengths[path][:, None]
+        padded = pad_sequence(found, batch_first=True) if frames else torch.stack(found)
+        if padded.is_floating_point():
+            padded[~present[path]] = torch.nan
+        values[path] = padded
     return Batch(
         ids=[row.id for row in rows],
         rows=torch.tensor([row.row for row in rows]),

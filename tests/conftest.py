@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +41,24 @@ def _home(common: Path) -> Iterator[None]:
         except BlockingIOError:
             return  # others go on
         end_servers(home)
+
+
+ON_WORKERS = (
+    "tests/flows/cli/test_clips.py",
+    *(f"tests/flows/test_{name}.py" for name in ("prefect", "real_clips", "resume", "watch")),
+)
+"""Files whose runs share a Dask cluster (fixture ``workers``): one process tests them all, so that
+networks are loaded by one cluster alone."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hands out tests by file, and those ``ON_WORKERS`` as if they were one."""
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "workers" if file in ON_WORKERS else file
+
+    return Scheduling(config, log)

@@ -21,9 +21,7 @@ def synth(directory: Directory, dialogues: Dialogues = 20, seed: Seed = 0) -> An
     """Write a demo data set in MELD's shape: drawn faces, synthetic voices, fitting words."""
     from meldflow.tasks.demo.dataset import synthesise
 
-    with results.counting("drawing clips") as on_clip:
-        summary = synthesise(directory, dialogues=dialogues, seed=seed, on_clip=on_clip)
-    return Answer(summary, results.show_synth)
+    return Answer(synthesise(directory, dialogues=dialogues, seed=seed), results.show_synth)
 
 
 @command(
@@ -74,9 +72,9 @@ def inspect(
 ) -> Answer:
     """Look into one clip: what an extraction would see of it, and why not more."""
     from meldflow.flows.cli.screen.clip import show_inspection
-    from meldflow.tasks.inspection.as_json import to_json
     from meldflow.tasks.inspection.inspect import look_into
     from meldflow.tasks.inspection.page import check_page, write
+    from meldflow.tasks.inspection.rows import to_json
 
     if html is not None:
         check_page(html)

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 # isort: off
 # In the order of the help.
-from meldflow.flows.cli import data, features, weights, store, training, serve, watch  # noqa: F401
+from meldflow.flows.cli import data, features, store, training, serve, watch  # noqa: F401
 
 # isort: on
 from meldflow.flows.cli.app import app

@@ -68,8 +68,7 @@ def demo(
     from meldflow.tasks.demo.dataset import synthesise
 
     chosen: dict[str, Any] = read_declared([*map(str, declared)]) if declared else {}
-    with results.counting("drawing clips") as on_clip:
-        summary = synthesise(directory / "data", dialogues=dialogues, seed=seed, on_clip=on_clip)
+    summary = synthesise(directory / "data", dialogues=dialogues, seed=seed)
     extraction = Extraction(
         dataset=directory / "data",
         store=str(directory / "store"),

@@ -41,11 +41,8 @@ def open_container(file: Nameless, max_pixels: int) -> Any:
     """The container in ``file``, for reading.
 
     FFmpeg decodes a few pictures while it looks at the streams, unless it is told to skip them:
-    nine tenths of the time. Where the header tells all, they are skipped.
-
-    Args:
-        file: the clip.
-        max_pixels: of a picture; FFmpeg allocates nothing for a larger one.
+    nine tenths of the time. Where the header tells all, they are skipped. It allocates nothing for
+    a picture of more than ``max_pixels``.
 
     Raises:
         av.FFmpegError: the bytes are none that FFmpeg knows, or are damaged.

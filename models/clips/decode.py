@@ -136,7 +136,7 @@ def _doubtful(decoded: Decoded) -> bool:
     """Whether a card may have made other pictures of a stream than a CPU would."""
     video, facts = decoded.video, decoded.video_facts
     refused = isinstance(video, Missing) and video.reason == Reason.DECODE_ERROR
-    return refused or (facts is not None and facts.damaged)
+    return refused or (facts is not None and facts.damage != "")
 
 
 def _refuse(path: str | os.PathLike[str]) -> Missing | None:

@@ -82,23 +82,12 @@ def kept(stream: Any, options: DecodeOptions) -> Iterator[Nvdec | None]:
 
     It is kept from clip to clip: a new one takes 60 ms, and half a second where 14 processes make
     theirs at once.
-
-    Args:
-        stream: an ``av`` video stream, or None.
-        options: how to decode.
     """
-    header = stream.codec_context if stream is not None else None
-    if header is None or header.codec.canonical_name not in _CODECS:
-        yield None
-        return
-    kind = (
-        header.codec.canonical_name,
-        header.width,
-        header.height,
-        options.max_pixels,
-        options.skipped,
-    )
-    context = _context(*kind)
+    header: Any = None if stream is None else stream.codec_context
+    codec, context = header.codec.canonical_name if header is not None else "", None
+    if codec in _CODECS:
+        size = header.width, header.height
+        context = _context(codec, *size, options.max_pixels, options.skipped)
     if context is None:
         yield None
         return

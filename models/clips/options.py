@@ -30,7 +30,7 @@ class DecodeOptions:
     max_pixels: int = 4096 * 2304
     """A larger picture is a ``decode_error``: its frames would not fit in a worker's memory."""
     strict: bool = False
-    """Whether a damaged stream (``StreamFacts.damaged``) is a ``decode_error``; otherwise what
+    """Whether a damaged stream (``StreamFacts.damage``) is a ``decode_error``; otherwise what
     could be decoded of it is kept. Always part of the parameters."""
     decoder: str = CPU
     """A name in ``DECODERS``; part of the key where it is not the CPU, since a card does not tell

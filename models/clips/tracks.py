@@ -145,12 +145,9 @@ def pump(clock: Clock, tracks: list[Track[Any]]) -> None:
 
 
 def finished(track: Track[Any] | Missing, facts: StreamFacts | None, *, strict: bool) -> Any:
-    """What the sink made of the stream, or why nothing came.
+    """What the sink made of a stream after its last packet, or why nothing came.
 
-    Args:
-        track: the stream, after its last packet.
-        facts: what is known of it by now.
-        strict: whether a damaged stream is refused.
+    ``facts`` is what is known of it by now; if ``strict``, a damaged one is refused.
     """
     if isinstance(track, Missing):
         return track
@@ -161,7 +158,7 @@ def finished(track: Track[Any] | Missing, facts: StreamFacts | None, *, strict: 
         return Missing(reason=Reason.ENCRYPTED, message=f"the {kind} stream is encrypted")
     if not track.frames:
         return Missing(reason=Reason.DECODE_ERROR, message=_nothing(track))
-    if strict and facts is not None and facts.damaged:
+    if strict and facts is not None and facts.damage:
         return Missing(reason=Reason.DECODE_ERROR, message=f"damaged: {facts.damage}")
     try:
         return track.sink.finish()

@@ -50,13 +50,8 @@ def reliability(
 ) -> tuple[Reliability, NDArray[np.float64]]:
     """How sure a classifier is against how often it is right, and what it thought of the truth.
 
-    Args:
-        scores: of the judged rows, shape (n, k).
-        truth: their classes, shape (n,).
-        temperature: what the scores are divided by.
-
-    Returns:
-        The reliability, and the probability of each row's true class, shape (n,).
+    Of ``scores`` of shape (n, k), over their temperature, and classes of shape (n,): the
+    reliability, and the probability of each row's true class, shape (n,).
     """
     likely = np.exp(log_probabilities(scores, temperature))
     sure, right = likely.max(axis=1), likely.argmax(axis=1) == truth

@@ -1,4 +1,7 @@
-"""What predictions are worth, always over all classes of the target in their fixed order."""
+"""What predictions are worth, always over all ``classes`` of the target in their fixed order.
+
+Truths and predictions are positions in those, shape (n,).
+"""
 
 from collections.abc import Sequence
 
@@ -23,13 +26,7 @@ _CURVE_POINTS = 200
 
 
 def score(truth: NDArray[np.intp], predicted: NDArray[np.intp], classes: Sequence[str]) -> Scores:
-    """Accuracy, precision, recall and F1; a class never predicted counts as 0.
-
-    Args:
-        truth: positions in ``classes``, shape (n,).
-        predicted: likewise.
-        classes: all of the target.
-    """
+    """Accuracy, precision, recall and F1; a class never predicted counts as 0."""
     means = {}
     for average in ("weighted", "macro"):
         found = precision_recall_fscore_support(
@@ -91,12 +88,6 @@ def compare(
 
     An utterance is drawn with what both said of it, so that what makes both fail does not
     count as a difference. The remark on independence in ``interval`` holds here too.
-
-    Args:
-        names: what the two are called.
-        truth: positions in ``classes``, shape (n,).
-        predicted: what each said, likewise.
-        classes: all of the target.
     """
     one, other = predicted
     k = len(classes)
@@ -142,12 +133,9 @@ def by_class(matrix: NDArray[np.int64], classes: Sequence[str]) -> tuple[ClassSc
 def roc(
     truth: NDArray[np.intp], scores: NDArray[np.floating], classes: Sequence[str]
 ) -> tuple[Curve, ...]:
-    """One-versus-rest curves; no AUC where it is undefined.
+    """One-versus-rest curves of ``scores``, shape (n, k); no AUC where it is undefined.
 
-    Args:
-        truth: positions in ``classes``, shape (n,).
-        scores: higher means likelier, shape (n, k); a column of NaN has no curve.
-        classes: all of the target.
+    Higher means likelier; a column of NaN has no curve.
     """
     return tuple(_curve(label, truth == i, scores[:, i]) for i, label in enumerate(classes))
 

@@ -1,8 +1,9 @@
 """Which rows a model is fitted on, chosen on and judged on, and a guard that keeps to it."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from meldflow.models.judging.table import FeatureTable
 from meldflow.models.schema.errors import MeldflowError, UsageError
 
 Rows = NDArray[np.intp]
+
+Purpose: TypeAlias = Literal["fit", "fit_svm", "choose", "judge"]
+"""What rows are used for: fields of a ``Protocol`` and of a ``Division``."""
 
 LEAKY_SEED = 42
 """Of the published division of the training rows."""
@@ -122,59 +126,28 @@ class Ledger:
     protocol: Protocol
     split: NDArray[Any]
     """Split of every row of the table, shape (n,)."""
-    fitted: list[Use] = field(default_factory=list)
-    chosen: list[Use] = field(default_factory=list)
-    judged: list[Use] = field(default_factory=list)
+    uses: dict[str, list[Use]] = field(default_factory=lambda: defaultdict(list))
+    """``fit``, ``choose`` or ``judge`` → what was entered, in order."""
 
-    def fit(self, name: str, rows: Rows) -> Rows:
-        """``rows``, entered as those that ``name`` is fitted on.
-
-        Raises:
-            LeakError: a row lies outside the part that the protocol fits on.
-        """
-        return self._enter("fit", self.fitted, name, rows, (self.protocol.fit,))
-
-    def fit_svm(self, name: str, rows: Rows) -> Rows:
-        """The same for what stands behind the network.
+    def enter(self, purpose: Purpose, name: str, rows: Rows) -> Rows:
+        """``rows``, entered as those that ``name`` is fitted, chosen or judged on.
 
         Raises:
-            LeakError: a row lies outside the part that the protocol fits the SVM on.
+            LeakError: a row lies outside the parts that the protocol has for that purpose, or
+                ``name`` was judged on the part before.
         """
-        return self._enter("fit", self.fitted, name, rows, (self.protocol.fit_svm,))
-
-    def choose(self, name: str, rows: Rows) -> Rows:
-        """``rows``, entered as those that ``name`` is chosen on.
-
-        Raises:
-            LeakError: a row lies outside the part that the protocol chooses on.
-        """
-        parts = (self.protocol.choose,) if self.protocol.choose else ()
-        return self._enter("choose", self.chosen, name, rows, parts)
-
-    def judge(self, name: str, rows: Rows) -> Rows:
-        """``rows``, entered as those that ``name`` is judged on.
-
-        Raises:
-            LeakError: a row lies outside the parts that the protocol judges on, or ``name``
-                was judged there before.
-        """
-        before = {(use.object, use.split) for use in self.judged}
-        self._enter("judge", self.judged, name, rows, (self.protocol.judge, *self.protocol.beside))
-        last = self.judged[-1]
-        if (last.object, last.split) in before:
-            self.judged.pop()
-            raise LeakError(f"{name} was judged on {last.split} already; once is the rule")
-        return rows
-
-    def _enter(
-        self, purpose: str, uses: list[Use], name: str, rows: Rows, parts: tuple[str, ...]
-    ) -> Rows:
+        verb = purpose.partition("_")[0]
+        beside = self.protocol.beside if verb == "judge" else ()
+        parts = [part for part in (getattr(self.protocol, purpose), *beside) if part]
         for part in parts:
             if np.isin(rows, PARTS[part](self.split)).all():
-                uses.append(Use(object=name, split=part, rows=len(rows)))
+                before = {(use.object, use.split) for use in self.uses[verb]}
+                if verb == "judge" and (name, part) in before:
+                    raise LeakError(f"{name} was judged on {part} already; once is the rule")
+                self.uses[verb].append(Use(object=name, split=part, rows=len(rows)))
                 return rows
         given = ", ".join(sorted(set(self.split[rows].tolist())))
-        allowed = f"may {purpose} on {' or '.join(parts)} rows only" if parts else "chooses nothing"
+        allowed = f"may {verb} on {' or '.join(parts)} rows only" if parts else "chooses nothing"
         raise LeakError(
             f"protocol {self.protocol.name}: {name} {allowed}, got rows of {given} beyond"
         )
@@ -204,7 +177,7 @@ def divide(table: FeatureTable, protocol: Protocol) -> Division:
             classes, or none of them has any feature.
     """
     rows: dict[str, Rows] = {}
-    for purpose in ("fit", "fit_svm", "choose", "judge"):
+    for purpose in get_args(Purpose):
         part = getattr(protocol, purpose)
         rows[purpose] = PARTS[part](table.split) if part else np.empty(0, np.intp)
         if part and not len(rows[purpose]):

@@ -1,15 +1,16 @@
-"""An RBF support vector machine on the fused vectors, chosen on dev.
+"""An RBF support vector machine on the fused vectors, chosen on dev; and one that was saved.
 
 Sources: Cortes & Vapnik 1995; Chang & Lin 2011 (LIBSVM, one against one).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
@@ -17,22 +18,9 @@ from meldflow.models.judging.calibration import temperature
 from meldflow.models.judging.metrics import class_of, weighted_f1
 from meldflow.models.judging.protocols import Division, Ledger
 from meldflow.models.judging.records import Candidate
-from meldflow.models.judging.saved_svm import margins
 
 _ROWS = 256
 """Rows of a kernel computed at a time."""
-
-
-class Grid(Protocol):
-    """The candidates; any network's settings hold them."""
-
-    @property
-    def svm_c(self) -> tuple[float, ...]:
-        """Candidates for C."""
-
-    @property
-    def svm_gamma(self) -> tuple[float, ...]:
-        """Candidates for gamma as multiples of 1 / n_inputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +59,7 @@ class Svm:
 def fit_svm(
     fused: NDArray[np.float32],
     division: Division,
-    config: Grid,
+    grid: tuple[Sequence[float], Sequence[float]],
     ledger: Ledger,
     name: str = "fused",
     on_machine: Callable[[], None] = lambda: None,
@@ -90,7 +78,8 @@ def fit_svm(
     Args:
         fused: the network's vectors of every row, shape (n, width).
         division: rows by purpose, and labels.
-        config: holds the grid; where the protocol chooses nothing, one candidate.
+        grid: candidates for C, and for gamma as multiples of 1 / width; where the protocol chooses
+            nothing, one of each.
         ledger: gets an entry for the scaler, the machine and what is chosen.
         name: what the vectors are called there.
         on_machine: called after each candidate.
@@ -98,19 +87,21 @@ def fit_svm(
     Raises:
         LeakError: ``division`` and ``ledger`` disagree.
     """
-    fit_rows = ledger.fit_svm(f"StandardScaler({name})", division.fit_svm)
-    ledger.fit_svm(f"SVC(rbf, {name})", division.fit_svm)
+    fit_rows = ledger.enter("fit_svm", f"StandardScaler({name})", division.fit_svm)
+    ledger.enter("fit_svm", f"SVC(rbf, {name})", division.fit_svm)
     scaler = StandardScaler().fit(fused[fit_rows])
     train = scaler.transform(fused[fit_rows])
     near = euclidean_distances(train, squared=True)
     labels, classes = division.labels, len(division.classes)
     far = None
     if len(division.choose):
-        rows = ledger.choose(f"SVC(rbf, {name}): C, gamma and temperature", division.choose)
+        rows = ledger.enter(
+            "choose", f"SVC(rbf, {name}): C, gamma and temperature", division.choose
+        )
         far = euclidean_distances(scaler.transform(fused[rows]), train, squared=True)
     truth = labels[division.choose]
     tried: list[tuple[Candidate, SVC, NDArray[np.float64] | None]] = []
-    for c, gamma, machine in _machines(near, labels[fit_rows], config, fused.shape[1]):
+    for c, gamma, machine in _machines(near, labels[fit_rows], grid, fused.shape[1]):
         scores = None if far is None else _scores(machine, np.exp(-gamma * far), classes)
         f1 = None if scores is None else weighted_f1(truth, class_of(scores))
         tried.append((Candidate(c=c, gamma=gamma, dev_weighted_f1=f1), machine, scores))
@@ -128,15 +119,18 @@ def fit_svm(
 
 
 def _machines(
-    near: NDArray[np.floating[Any]], labels: NDArray[np.intp], config: Grid, width: int
+    near: NDArray[np.floating[Any]],
+    labels: NDArray[np.intp],
+    grid: tuple[Sequence[float], Sequence[float]],
+    width: int,
 ) -> Iterator[tuple[float, float, SVC]]:
     """C, gamma and the fitted machine of each candidate, from squared distances of rows."""
-    for multiple in sorted(config.svm_gamma):
+    for multiple in sorted(grid[1]):
         gamma = multiple / width
         kernel = np.empty(near.shape)  # as LIBSVM takes it: it would make a copy of another one
         for start in range(0, len(near), _ROWS):
             kernel[start : start + _ROWS] = np.exp(-gamma * near[start : start + _ROWS])
-        for c in sorted(config.svm_c):
+        for c in sorted(grid[0]):
             machine = SVC(
                 C=c,
                 kernel="precomputed",
@@ -152,3 +146,57 @@ def _scores(machine: SVC, kernel: NDArray[np.floating[Any]], classes: int) -> ND
     if decision.ndim == 1:  # two classes: the sign is the other way round
         decision = -decision[:, None]
     return margins(decision, machine.classes_, classes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedSvm:
+    """A machine from what ``Svm.arrays`` kept, and the settings beside it, in NumPy."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    gamma: float
+    temperature: float
+    """What the scores are divided by before they become probabilities."""
+    classes: int
+    """How many the target has, those that were never seen included."""
+
+    def scores(self, fused: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Summed margins of each class against the others, shape (n, k); see ``margins``."""
+        svm = self.arrays
+        vectors = (fused - svm["scaler_mean"]) / svm["scaler_scale"]
+        kernel = rbf_kernel(vectors, svm["support_vectors"], gamma=self.gamma)
+        ends = np.cumsum(svm["n_support"])
+        own = [slice(end - n, end) for end, n in zip(ends, svm["n_support"], strict=True)]
+        decisions = [
+            kernel[:, own[a]] @ svm["dual_coef"][b - 1, own[a]]
+            + kernel[:, own[b]] @ svm["dual_coef"][a, own[b]]
+            + svm["intercept"][machine]
+            for machine, (a, b) in enumerate(combinations(range(len(own)), 2))
+        ]
+        sign = -1 if len(own) == 2 else 1  # for a single machine it is the other way round
+        return margins(sign * np.stack(decisions, axis=1), svm["classes"], self.classes)
+
+
+def margins(
+    decisions: NDArray[np.floating[Any]], seen: NDArray[np.intp], classes: int
+) -> NDArray[np.float64]:
+    """What the one-against-one machines say for each class, summed.
+
+    Their votes, by which LIBSVM decides, are whole numbers: nearly every utterance is won with
+    all of them, and so nothing tells a close call from a clear one. The sums do, and on MELD they
+    are right more often (``docs/text-result.md``).
+
+    Args:
+        decisions: of the machines (0, 1), (0, 2), …, positive for the first of the two classes,
+            shape (n, pairs).
+        seen: the classes that there are machines for, positions in the target's.
+        classes: how many the target has.
+
+    Returns:
+        shape (n, classes), NaN for a class never seen.
+    """
+    found = np.full((len(decisions), classes), np.nan)
+    found[:, seen] = 0.0
+    for machine, (a, b) in enumerate(combinations(seen.tolist(), 2)):
+        found[:, a] += decisions[:, machine]
+        found[:, b] -= decisions[:, machine]
+    return found

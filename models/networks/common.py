@@ -1,9 +1,10 @@
 """What both networks are trained by, and what they say of rows; free of torch."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import (
     TYPE_CHECKING,
+    Annotated,
     Any,
     ClassVar,
     Generic,
@@ -11,13 +12,12 @@ from typing import (
     NamedTuple,
     TypeAlias,
     TypeVar,
-    get_args,
 )
 
 import numpy as np
 from numpy.typing import NDArray
-
-from meldflow.models.schema.errors import UsageError
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,64 +25,58 @@ if TYPE_CHECKING:
 Precision: TypeAlias = Literal["32-true", "bf16-mixed", "16-mixed"]
 """What a network computes with; mixed ones pay on GPUs."""
 
+# Where one such record is part of another, to_json takes its way of writing NaN for the whole.
+STRICT = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+"""A setting that nobody knows is refused: one of a newer release would go unheeded."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=10_000)]
+BatchSize: TypeAlias = Annotated[int, Field(ge=1, le=65_536)]
+Dropped: TypeAlias = Annotated[float, Field(ge=0, le=0.95, allow_inf_nan=False)]
+"""A share that is left out at random."""
+Rate: TypeAlias = Annotated[float, Field(ge=1e-8, le=10, allow_inf_nan=False)]
+Candidates: TypeAlias = Annotated[
+    tuple[Annotated[float, Field(ge=1e-8, le=1e8, allow_inf_nan=False)], ...], Field(min_length=1)
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class TrainConfig:
     """What changes the result of any network, besides the features themselves.
 
-    Free of torch, so that a command line can read it.
+    Free of torch, so that a command line can read it. pydantic refuses values out of range.
     """
 
-    seed: int = 0
+    seed: Seed = 0
     """Seeds the initial weights, the order of what is learned from and all that is dropped."""
-    epochs: int = 40
+    epochs: Count = 40
     """Upper bound; early stopping usually ends sooner."""
-    batch_size: int
+    batch_size: BatchSize
     """Rows per step; of context fusion dialogues, about ten rows each in MELD."""
-    learning_rate: float
-    weight_decay: float = 1e-2
-    patience: int
+    learning_rate: Rate
+    weight_decay: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 1e-2
+    patience: Count
     """Epochs without a better weighted F1 on dev before training stops."""
-    dropout: float
-    class_weighting: str = "sqrt"
-    """``none``, ``sqrt`` or ``balanced``: how much rare emotions weigh in the loss."""
-    device: str = "cpu"
-    """``cpu``, ``cuda``, or ``auto`` for an accelerator where there is one."""
+    dropout: Dropped
+    class_weighting: Literal["none", "sqrt", "balanced"] = "sqrt"
+    """How much rare emotions weigh in the loss."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """``auto`` is an accelerator where there is one."""
     precision: Precision = "32-true"
     """What the network computes with; its parameters are always float32."""
-    svm_c: tuple[float, ...]
+    svm_c: Candidates
     """Candidates for C; dev decides."""
-    svm_gamma: tuple[float, ...]
+    svm_gamma: Candidates
     """Candidates for gamma as multiples of 1 / n_inputs; dev decides."""
 
     RESUMES: ClassVar[bool] = False
     """Whether the network's state is kept after each epoch: 90 MB per seed of the reference
     network, which is trained in minutes."""
-    RANGES: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "seed": (0, 2**32 - 1),
-        "epochs": (1, 10_000),
-        "batch_size": (1, 65_536),
-        "learning_rate": (1e-8, 10.0),
-        "weight_decay": (0.0, 10.0),
-        "patience": (1, 10_000),
-        "dropout": (0.0, 0.95),
-        "svm_c": (1e-8, 1e8),
-        "svm_gamma": (1e-8, 1e8),
-    }
-    """Smallest and largest value of each number, and of each number in a tuple."""
 
-    def __post_init__(self) -> None:
-        """Refuses a value that is out of its range, by name (``UsageError``)."""
-        for name, (low, high) in self.RANGES.items():
-            value = getattr(self, name)
-            numbers = value if isinstance(value, tuple) else (value,)
-            if not numbers or not all(low <= number <= high for number in numbers):
-                raise UsageError(f"training: {name} is {value!r}, must be {low:g} to {high:g}")
-        for name, known in _NAMES.items():
-            if getattr(self, name) not in known:
-                raise UsageError(
-                    f"training: {name} {getattr(self, name)!r}, one of {', '.join(known)}"
-                )
+    @property
+    def grid(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The candidates for C and gamma."""
+        return self.svm_c, self.svm_gamma
 
     def rate(self, done: int) -> float:
         """The learning rate of the epoch after ``done`` ones."""
@@ -90,7 +84,7 @@ class TrainConfig:
         return self.learning_rate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Epoch:
     """What one pass over the training rows gave."""
 
@@ -133,12 +127,6 @@ CLASS_WEIGHTS: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]
 }
 """How a class's weight depends on its row count, up to a common factor."""
 
-_NAMES: Mapping[str, tuple[str, ...]] = {
-    "class_weighting": tuple(CLASS_WEIGHTS),
-    "precision": get_args(Precision),
-    "device": ("cpu", "cuda", "auto"),
-}
-
 
 T = TypeVar("T")
 
@@ -154,7 +142,7 @@ class Output(NamedTuple, Generic[T]):
     """How much each thing attended to counts, averaged over heads; rows sum to 1, shape (m, a)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """A part of a network."""
 
@@ -163,7 +151,7 @@ class Layer:
     parameters: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
     """A fitted network with what it says of every row of the table."""
 
@@ -171,19 +159,16 @@ class Fitted:
     """Parameters of the best epoch, by their torch names."""
     history: tuple[Epoch, ...]
     best_epoch: int
-    logits: NDArray[np.float32]
-    """Shape (n, k)."""
-    fused: NDArray[np.float32]
-    """What the SVM sees, shape (n, width)."""
-    attention: NDArray[np.float32]
-    """How much each of ``attended`` counts, rows sum to 1, shape (n, len(attended))."""
+    said: Output[NDArray[np.float32]]
+    """What it says of every row of the table."""
     attended: tuple[str, ...]
+    """What its attention is over."""
     layers: tuple[Layer, ...]
     threads: int
     """Threads that torch computed with; another number may round differently."""
     temperature: float = 1.0
     """What the logits are divided by before they become probabilities."""
-    described: Mapping[str, Any] = field(default_factory=dict)
+    described: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What else a saved model needs to be built again, JSON values."""
 
 

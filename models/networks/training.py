@@ -43,16 +43,9 @@ class View:
     def ask(
         self, network: nn.Module, rows: Rows, n: int, precision: str = "32-true"
     ) -> Output[NDArray[np.float32]]:
-        """What ``network`` says of the groups that hold any of ``rows``, without dropout.
+        """What ``network``, where it is, says of the groups that hold any of ``rows``.
 
-        Args:
-            network: on the device that computes.
-            rows: those that are asked for.
-            n: rows of the table.
-            precision: what is computed with.
-
-        Returns:
-            arrays of n rows, by row of the table; 0 in those of other groups.
+        Without dropout. In arrays of ``n`` rows, those of the table; 0 in those of other groups.
         """
         network.eval()
         device = next(network.parameters()).device
@@ -85,7 +78,7 @@ def fit(
     division: Division,
     config: TrainConfig,
     ledger: Ledger,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: Callable[[Epoch], object] = lambda _: None,
     checkpoints: Checkpoints | None = None,
 ) -> Fitted:
     """The network at its best epoch on dev, applied to every row.
@@ -111,9 +104,9 @@ def fit(
         torch.manual_seed(config.seed)
         network = untrained.make()
         name = type(network).__name__
-        ledger.fit(name, division.fit)
+        ledger.enter("fit", name, division.fit)
         if len(choose_rows):
-            ledger.choose(f"{name}: epoch and temperature", choose_rows)
+            ledger.enter("choose", f"{name}: epoch and temperature", choose_rows)
         trainer = _Trainer(network.to(device), untrained.view, division, config)
         progress = trainer.run(on_epoch, checkpoints)
     said = trainer.ask(np.arange(len(labels), dtype=np.intp))
@@ -121,9 +114,7 @@ def fit(
         state={name: value.cpu().numpy() for name, value in progress.best.items()},
         history=progress.history,
         best_epoch=best(progress.history).epoch,
-        logits=said.logits,
-        fused=said.fused,
-        attention=said.attention,
+        said=said,
         attended=untrained.attended,
         layers=layers_of(network),
         threads=torch.get_num_threads(),
@@ -179,9 +170,7 @@ class _Trainer:
         # Gradients of float16 vanish unless the loss is scaled.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "16-mixed")
 
-    def run(
-        self, on_epoch: Callable[[Epoch], None] | None, checkpoints: Checkpoints | None
-    ) -> Progress:
+    def run(self, on_epoch: Callable[[Epoch], object], checkpoints: Checkpoints | None) -> Progress:
         """Train until dev stops improving; the best epoch's parameters are left in place.
 
         Without rows to choose on, all epochs are run and the last one is kept.
@@ -207,8 +196,7 @@ class _Trainer:
                 seconds=time.perf_counter() - started,
             )
             progress = progress.after(epoch, self.network)
-            if on_epoch is not None:
-                on_epoch(epoch)
+            on_epoch(epoch)
             if checkpoints is not None:
                 checkpoints.save(progress, parts, order)
         self.network.load_state_dict(progress.best)

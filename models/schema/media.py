@@ -99,13 +99,8 @@ class StreamFacts:
     """The first of them, in FFmpeg's words."""
 
     @property
-    def damaged(self) -> bool:
-        """Whether something of the stream is lost, as far as its header and decoding tell."""
-        return bool(self.damage)
-
-    @property
     def damage(self) -> str:
-        """What is lost, in one line; empty where nothing is known to be.
+        """What is lost, as far as header and decoding tell, in one line; empty where nothing is.
 
         Either errors, or a tenth less decoded than declared (and at least 0.1 s or two frames):
         headers round, and codecs cut a few milliseconds at the edges.

@@ -6,26 +6,26 @@ A plan lists its fits, whoever does them, and concludes from all they gave.
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from meldflow.models.judging.protocols import Division, Protocol, divide, protocol_named
 from meldflow.models.judging.records import Comparison, Judgement
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.running.hardware import describe_versions
+from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import SPLITS
 from meldflow.models.training.ablations import ablated, smaller
 from meldflow.models.training.cautions import Situation, cautions, repeated_texts
-from meldflow.models.training.fit import Unit, fit_unit
+from meldflow.models.training.fit import Fit, Unit
 from meldflow.models.training.networks import CONFIGS, Config, name_of
 from meldflow.models.training.result import Ablation, Data, Hard, SeedResult, TrainResult
-from meldflow.models.training.worth import Fit, Watch, unwatched
 
 HARDEST = 20
 """Utterances that a report shows of those that were hardest."""
@@ -62,48 +62,12 @@ def config_for(
     known = set(kind.__dataclass_fields__)
     settings = {name: value for name, value in more.items() if name in known}
     bound = {} if epochs is None else {"epochs": epochs}
-    return kind(**{**rules.settings, **settings, **bound, "seed": seed})
-
-
-def train_and_judge(
-    table: FeatureTable,
-    config: Config,
-    *,
-    protocol: str = "official",
-    seeds: int = 1,
-    ablations: bool = False,
-    watch: Watch = unwatched,
-    resume: Path | None = None,
-) -> Trained:
-    """Fit, choose and judge under ``protocol``, once per seed.
-
-    Args:
-        table: a pinned snapshot in memory.
-        config: every setting; its type says which network, its seed is the first one.
-        protocol: a name of ``meldflow.models.judging.protocols.PROTOCOLS``.
-        seeds: how many seeds, one after another.
-        ablations: whether the same is done with less to go on, for comparison.
-        watch: shows how far each step has come.
-        resume: folder that holds the state of context fusion's training while it runs; one
-            that this very run left there is gone on from.
-
-    Raises:
-        UsageError: the protocol is unknown, or the table lacks what it needs.
-    """
-    planned = plan(table, config, protocol=protocol, seeds=seeds, ablations=ablations)
-    return planned.conclude(
-        {
-            unit: fit_unit(
-                table.only(unit.modalities),
-                unit,
-                config,
-                planned.rules,
-                watch=watch,
-                resume=resume,
-            )
-            for unit in planned.units
-        }
-    )
+    try:
+        return kind(**{**rules.settings, **settings, **bound, "seed": seed})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise UsageError(f"training: {name} is {first['input']!r}: {first['msg']}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +76,6 @@ class Plan:
 
     config: Config
     rules: Protocol
-    seeds: int
     units: tuple[Unit, ...]
     started: datetime
     clock: float
@@ -125,23 +88,24 @@ class Plan:
         less = list(ablated({unit: one for unit, one in each if isinstance(one, Judgement)}))
         winner = _winner([fit.result for fit in fits])
         shown = max(fits, key=lambda fit: fit.result.on_dev(winner))
-        more = len(self.units) > len(fits)
-        result = replace(
-            _result(self.config, fits, shown, winner, less),
-            started=self.started.isoformat(timespec="seconds"),
-            command=_command(shown.table, self.config, self.rules, self.seeds, ablations=more),
-            seconds=round(time.perf_counter() - self.clock, 3),
-        )
+        result = _result(self, fits, shown, winner, less)
         return Trained(result=result, arrays=shown.arrays, described=shown.described)
 
 
 def plan(
     table: FeatureTable, config: Config, *, protocol: str, seeds: int, ablations: bool
 ) -> Plan:
-    """The fits of a training, for the arguments of ``train_and_judge``; ``table`` may be bare.
+    """The fits of a training, each for ``fit_unit``.
+
+    Args:
+        table: a pinned snapshot; it may be bare.
+        config: every setting; its type says which network, its seed is the first one.
+        protocol: a name of ``meldflow.models.judging.protocols.PROTOCOLS``.
+        seeds: how many seeds.
+        ablations: whether the same is done with less to go on, for comparison.
 
     Raises:
-        UsageError: see there.
+        UsageError: the protocol is unknown, or the table lacks what it needs.
     """
     started, clock, rules = datetime.now(UTC), time.perf_counter(), protocol_named(protocol)
     divide(table, rules)  # what cannot be done is said before anything is
@@ -150,7 +114,6 @@ def plan(
     return Plan(
         config=config,
         rules=rules,
-        seeds=seeds,
         units=(*whole, *(smaller(table, numbers) if ablations else ())),
         started=started,
         clock=clock - table.seconds,
@@ -158,19 +121,21 @@ def plan(
 
 
 def _result(
-    config: Config,
+    planned: Plan,
     fits: Sequence[Fit],
     shown: Fit,
     winner: str,
     less: Sequence[tuple[Ablation, Judgement]],
 ) -> TrainResult:
     """The record: what holds for all seeds, and the details of the shown one."""
-    table, rules = shown.table, shown.ledger.protocol
-    division = divide(table, rules)
+    table, config, rules = shown.table, planned.config, planned.rules
+    division, ablations = divide(table, rules), len(planned.units) > len(fits)
     judged = shown.result.judged
     rivals = {**judged, **{record.name: best for record, best in less}}
     return TrainResult(
         protocol=rules.name,
+        started=planned.started.isoformat(timespec="seconds"),
+        command=_command(table, config, rules, len(fits), ablations=ablations),
         network=name_of(config),
         modalities=tuple(table.arrays),
         target=table.target.name,
@@ -188,12 +153,13 @@ def _result(
         test_truth=tuple(division.classes[i] for i in division.labels[division.judge]),
         comparisons=_comparisons(rivals, winner, division),
         hardest=_hardest(judged[winner], table, division),
-        fitted=tuple(shown.ledger.fitted),
-        chosen=tuple(shown.ledger.chosen),
-        judgements=tuple(shown.ledger.judged),
+        fitted=tuple(shown.ledger.uses["fit"]),
+        chosen=tuple(shown.ledger.uses["choose"]),
+        judgements=tuple(shown.ledger.uses["judge"]),
         warnings=cautions(
             Situation(table=table, protocol=rules, division=division, judged=judged, winner=winner)
         ),
+        seconds=round(time.perf_counter() - planned.clock, 3),
     )
 
 

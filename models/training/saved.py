@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save
 
 from meldflow.models.files import write_atomically
 from meldflow.models.judging.calibration import log_probabilities
-from meldflow.models.judging.saved_svm import SavedSvm
+from meldflow.models.judging.svm import SavedSvm
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.common import Output
 from meldflow.models.schema.errors import UsageError

@@ -65,12 +65,9 @@ def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
         UsageError: the extractors are not one per modality, or a split has no utterance.
     """
     chosen = _one_per_modality(selection)
-    kept = _labelled(selection)
+    kept, parts = _labelled(selection)
     features = {modality: _feature(kept, one) for modality, one in chosen.items()}
-    splits = {
-        theirs: _one_split(kept, kept.rows[_in_split(kept, ours)], features, advance)
-        for ours, theirs in SPLITS.items()
-    }
+    splits = {SPLITS[of]: _one_split(kept, rows, features, advance) for of, rows in parts.items()}
     with target.open("xb") as file:
         _Pickler(file, protocol=4).dump(splits)
     details = {
@@ -132,13 +129,13 @@ class _Feature:
         return padded
 
     def _finish(self, steps: NDArray[Any]) -> NDArray[Any]:
-        undefined = np.isnan(steps)
-        kept, undefined = steps[~undefined.all(axis=1)], undefined[~undefined.all(axis=1)]
-        if len(kept) > self.n_steps:
-            self.n_cut += 1
-            kept, undefined = kept[: self.n_steps], undefined[: self.n_steps]
+        defined = steps[~np.isnan(steps).all(axis=1)]
+        kept = defined[: self.n_steps]
+        undefined = np.isnan(kept)
+        self.n_cut += len(defined) > len(kept)
         self.n_undefined += int(undefined.sum())
-        return np.asarray(np.where(undefined, kept.dtype.type(0), kept))
+        kept[undefined] = 0
+        return np.asarray(kept)
 
 
 class _Pickler(pickle.Pickler):
@@ -169,19 +166,16 @@ def _one_per_modality(selection: Selection) -> dict[Modality, Exported]:
     return chosen
 
 
-def _labelled(selection: Selection) -> Selection:
-    """The rows that MMSA can hold."""
+def _labelled(selection: Selection) -> tuple[Selection, dict[str, NDArray[np.int64]]]:
+    """The rows that MMSA can hold, and those of each split."""
     table = selection.snapshot.utterances
     kept = selection.keep(np.isin(table["split"][selection.rows], list(SPLITS)), OTHER_SPLIT)
     kept = kept.keep(np.isin(table["sentiment"][kept.rows], SENTIMENTS), NO_SENTIMENT)
-    for split in SPLITS:
-        if not _in_split(kept, split).any():
+    parts = {split: kept.rows[table["split"][kept.rows] == split] for split in SPLITS}
+    for split, rows in parts.items():
+        if not rows.size:
             raise UsageError(f"mmsa needs train, dev and test, and no utterance of {split} is left")
-    return kept
-
-
-def _in_split(selection: Selection, split: str) -> NDArray[np.bool_]:
-    return np.asarray(selection.snapshot.utterances["split"][selection.rows] == split)
+    return kept, parts
 
 
 def _one_split(

@@ -6,6 +6,7 @@ ragged form: utterance i owns ``frames[frame_offset[i] : frame_offset[i] + frame
 """
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.exports.selection import Advance, Exported, Outcome, Selection
 from meldflow.storage.format import layout
-from meldflow.storage.format.arrays import RaggedArray
+from meldflow.storage.format.arrays import FeatureArray, RaggedArray
 from meldflow.storage.format.axes import UTTERANCE, FrameAxis, axes_of, described
 from meldflow.storage.format.columns import create_column
 
@@ -59,22 +59,45 @@ def _extractor(
     group = root.create_group(one.name, attributes=attributes)
     for name, values in {UTTERANCE: ids, **state}.items():
         _column(group, name, values, UTTERANCE)
-    for name, dim, along, told in axes.coordinates():
-        if isinstance(along, FrameAxis):
-            along = along.seconds(0, along.size)
-        _column(group, name, along, dim, told)
-    lengths = {array.spec.name: len(selection.rows) for array in one.arrays}
-    lengths |= {name: int(size.sum()) for name, size in sizes.items()}
-    appenders = [
-        (array, _Appender(group, array.spec, axes.dims[array.spec.name], lengths[array.spec.name]))
-        for array in one.arrays
-    ]
+    for name, dim, along, about in axes.coordinates():
+        values = along[:,] if isinstance(along, FrameAxis) else along
+        _column(group, name, values, dim, about)
+    for array in one.arrays:
+        spec, size = array.spec, sizes.get(array.spec.name)
+        length = len(selection.rows) if size is None else int(size.sum())
+        shard = SHARD_ROWS if size is None else layout.SHARD_FRAMES
+        # Where the feature is missing, an integer array holds what no value can be.
+        is_marked = size is None and np.dtype(spec.dtype).kind == "i"
+        mark = {"_FillValue": int(np.iinfo(spec.dtype).min)} if is_marked else {}
+        told: dict[str, Any] = {**described(spec), **mark}
+        stored = layout.create_features(group, spec, length, shard, axes.dims[spec.name], told)
+        written = 0
+        for block in _shards(array, one, selection, shard, mark.get("_FillValue"), advance):
+            stored[written : written + len(block)] = block
+            written += len(block)
+
+
+def _shards(
+    array: FeatureArray,
+    one: Exported,
+    selection: Selection,
+    shard: int,
+    mark: int | None,
+    advance: Advance,
+) -> Iterator[NDArray[Any]]:
+    """The values of the selection by whole shards, and the rest: a part would be read again."""
+    waiting: list[NDArray[Any]] = []
     for rows in selection.partitions():
-        for array, appender in appenders:
-            appender.add(array.gather(rows), one.has(rows))
-            advance(len(rows))
-    for _, appender in appenders:
-        appender.close()
+        waiting.append(array.gather(rows))
+        if mark is not None:
+            waiting[-1][~one.has(rows)] = mark
+        advance(len(rows))
+        whole = sum(map(len, waiting)) // shard * shard
+        if whole:
+            held = np.concatenate(waiting)
+            yield held[:whole]
+            waiting = [held[whole:].copy()]  # a view would keep all of it alive
+    yield np.concatenate(waiting)
 
 
 def _column(
@@ -82,38 +105,3 @@ def _column(
 ) -> None:
     array = create_column(group, name, values.shape, values.dtype, (dim,), attributes=told)
     array[:] = values
-
-
-class _Appender:
-    """Fills a new array from its start, in whole shards: a part of one would be read again."""
-
-    def __init__(
-        self, group: zarr.Group, spec: ArraySpec, dims: tuple[str, ...], length: int
-    ) -> None:
-        # Where the feature is missing, an integer array holds what no value can be.
-        is_marked = spec.rate is None and np.dtype(spec.dtype).kind == "i"
-        self._mark = int(np.iinfo(spec.dtype).min) if is_marked else None
-        told = described(spec) | ({"_FillValue": self._mark} if is_marked else {})
-        self._shard = SHARD_ROWS if spec.rate is None else layout.SHARD_FRAMES
-        self._array = layout.create_features(group, spec, length, self._shard, dims, told)
-        self._written = 0
-        self._waiting: list[NDArray[Any]] = []
-
-    def add(self, block: NDArray[Any], has: NDArray[np.bool_]) -> None:
-        if self._mark is not None:
-            block[~has] = self._mark
-        self._waiting.append(block)
-        waiting = sum(map(len, self._waiting))
-        if waiting >= self._shard:
-            self._write(waiting - waiting % self._shard)
-
-    def close(self) -> None:
-        self._write(sum(map(len, self._waiting)))
-
-    def _write(self, count: int) -> None:
-        if not count:
-            return
-        whole = np.concatenate(self._waiting)
-        self._array[self._written : self._written + count] = whole[:count]
-        self._written += count
-        self._waiting = [whole[count:].copy()]  # a view would keep the whole of it alive

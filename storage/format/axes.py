@@ -18,29 +18,30 @@ UTTERANCE = "utterance"
 """The dimension of everything that an utterance has one of, and its coordinate: the ids."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def entries(n: int, key: int | slice) -> NDArray[np.int64]:
+    """Which of ``n`` entries a key names."""
+    return np.arange(*key.indices(n)) if isinstance(key, slice) else np.asarray(key)
+
+
 class FrameAxis:
-    """The dimension along which the frames of all utterances lie, one after another."""
+    """The dimension along which the frames of all utterances lie, one after another.
 
-    rate: float
-    """Frames per second."""
-    row_size: NDArray[np.int64]
-    """Frames of every utterance, shape (n_utterances,)."""
+    As an array, which Dask reads by stretches, it is when every frame begins, seconds from the
+    start of its clip.
+    """
 
-    @property
-    def size(self) -> int:
-        """Frames of all utterances."""
-        return int(self.row_size.sum())
+    dtype, ndim = np.dtype(np.float64), 1
 
-    @property
-    def offset(self) -> NDArray[np.int64]:
+    def __init__(self, rate: float, row_size: NDArray[np.int64]) -> None:
+        """``rate``: frames per second. ``row_size``: frames of every utterance."""
+        self.rate, self.row_size = rate, row_size
+        self.offset = np.cumsum(row_size) - row_size
         """Every utterance's first frame, shape (n_utterances,)."""
-        return np.cumsum(self.row_size) - self.row_size
+        self.shape = (int(row_size.sum()),)
 
-    def seconds(self, first: int, last: int) -> NDArray[np.float64]:
-        """When frames ``first`` to ``last`` (exclusive) begin, from the start of their clips."""
-        frames = np.arange(first, last)
-        owner = np.searchsorted(np.cumsum(self.row_size), frames, side="right")
+    def __getitem__(self, key: tuple[Any, ...]) -> NDArray[np.float64]:
+        frames = entries(*self.shape, *key)
+        owner = np.searchsorted(self.offset + self.row_size, frames, side="right")
         return np.asarray((frames - self.offset[owner]) / self.rate)
 
 
@@ -60,7 +61,7 @@ class Axes:
     def coordinates(self) -> Iterator[tuple[str, str, NDArray[Any] | FrameAxis, dict[str, str]]]:
         """Variables that tell of the dimensions: name, dimension, values, attributes.
 
-        A frame axis stands for the values of ``<axis>_time``, ``seconds`` of its every frame.
+        A frame axis stands for the values of ``<axis>_time``.
         """
         for dim, names in self.labels.items():
             yield dim, dim, np.array(names, dtype=object), {}
@@ -78,7 +79,7 @@ class Axes:
         alike = held and held.rate == rate and np.array_equal(held.row_size, row_size)
         if not alike and (held or dim in self.sizes):
             dim = otherwise
-        self.frames[dim] = FrameAxis(rate=rate, row_size=row_size)
+        self.frames[dim] = FrameAxis(rate, row_size)
         return dim
 
     def inner(self, dim: str, otherwise: str, size: int, labels: tuple[str, ...]) -> str:

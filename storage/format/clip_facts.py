@@ -56,40 +56,22 @@ def make_room(root: zarr.Group, modality: Modality, n_rows: int) -> ColumnTable:
 
 
 def put(table: ColumnTable, facts: Mapping[int, Facts], checksums: NDArray[np.uint8]) -> None:
-    """Sets the facts of rows.
-
-    Args:
-        table: a modality's table.
-        facts: row → facts of that modality.
-        checksums: of the clips of these rows, shape (n_facts, 32).
-    """
+    """Sets the facts of rows, whose clips have these checksums, shape (n_facts, 32)."""
     records = [dataclasses.asdict(one) for one in facts.values()]
     values = {name: [record[name] for record in records] for name in records[0]}
     table.put(list(facts), values | {"source_sha": checksums})
 
 
 def decoded_seconds(table: ColumnTable, checksums: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """How much of every clip was decoded, gaps and a late start included; NaN where none was.
+    """Seconds of every clip that were decoded, gaps and a late start included, shape (n_rows,).
 
-    Args:
-        table: a modality's table.
-        checksums: of the clips of all rows, as they are now, shape (n_rows, 32).
-
-    Returns:
-        Seconds, shape (n_rows,).
+    NaN where none was of the clip as it is now; ``checksums`` are those, shape (n_rows, 32).
     """
     seconds = table.at("seconds") + np.nan_to_num(np.maximum(table.at("start"), 0.0))
     if "gaps" in table:
         seconds = seconds + table.at("gaps")
     current = (table.at("source_sha") == checksums).all(axis=1) & checksums.any(axis=1)
     return np.where(current, seconds, np.nan)
-
-
-def _records(table: ColumnTable, modality: Modality, rows: NDArray[np.int64]) -> list[Facts]:
-    """The facts of ``rows``, as they were put."""
-    names = _names(modality)
-    values = zip(*(table[name][rows].tolist() for name in names), strict=True)
-    return [RECORDS[modality](**dict(zip(names, one, strict=True))) for one in values]
 
 
 def clip_table(
@@ -105,9 +87,9 @@ def clip_table(
         stored = ColumnTable(group_of(root, f"{FACTS}/{modality}"), fact_columns(modality))
         source = stored["source_sha"][rows]
         decoded = (source == checksums).all(axis=1) & source.any(axis=1)
-        facts = _records(stored, modality, rows[decoded])
-        cells = [dataclasses.asdict(one) for one in facts]
-        columns = pd.DataFrame(cells, index=index[decoded], columns=_names(modality))
-        columns["damage"] = [one.damage for one in facts]
-        shown = shown.join(columns.add_prefix(f"{modality}_"))
+        held = {name: stored[name][rows[decoded]].tolist() for name in _names(modality)}
+        facts = pd.DataFrame(held, index=index[decoded])
+        rows_of = (dict(zip(held, one, strict=True)) for one in zip(*held.values(), strict=True))
+        facts["damage"] = [RECORDS[modality](**one).damage for one in rows_of]
+        shown = shown.join(facts.add_prefix(f"{modality}_"))
     return shown

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import zarr
@@ -249,27 +249,13 @@ def create_column(
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    """The array called ``name`` in ``group``.
-
-    Raises:
-        TypeError: it is a group.
-    """
-    member = group[name]
-    if not isinstance(member, zarr.Array):
-        raise TypeError(f"{group.path}/{name} is not an array")
-    return member
+    """The array called ``name`` in ``group``."""
+    return cast("zarr.Array[Any]", group[name])
 
 
 def group_of(group: zarr.Group, name: str) -> zarr.Group:
-    """The group called ``name`` in ``group``.
-
-    Raises:
-        TypeError: it is an array.
-    """
-    member = group[name]
-    if not isinstance(member, zarr.Group):
-        raise TypeError(f"{group.path}/{name} is not a group")
-    return member
+    """The group called ``name`` in ``group``."""
+    return cast("zarr.Group", group[name])
 
 
 def group_in(group: zarr.Group | None, name: str) -> zarr.Group | None:

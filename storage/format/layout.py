@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from zarr.codecs import BloscCodec, ZstdCodec
 
 from meldflow.models.schema.features import NEVER_EXTRACTED, ArraySpec, FeatureSpec
@@ -87,15 +88,13 @@ def describe(spec: FeatureSpec) -> dict[str, Any]:
     return json.loads(json.dumps(described))  # type: ignore[no-any-return]
 
 
+_SPECS = TypeAdapter(tuple[ArraySpec, ...])
+
+
 def array_specs(attributes: Mapping[str, Any]) -> dict[str, ArraySpec]:
     """The arrays of an extractor by name, from what ``describe`` wrote."""
-    known = {one.name for one in dataclasses.fields(ArraySpec)}
-    specs = {}
-    for array in attributes["arrays"]:  # of another release, which knew fewer fields or more
-        values = {name: value for name, value in array.items() if name in known}
-        tuples = {name: tuple(one) for name, one in values.items() if isinstance(one, list)}
-        specs[array["name"]] = ArraySpec(**values | tuples)
-    return specs
+    # Of another release, which knew fewer fields or more.
+    return {one.name: one for one in _SPECS.validate_python(attributes["arrays"])}
 
 
 def fits(group: zarr.Group, spec: FeatureSpec) -> bool:

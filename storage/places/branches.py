@@ -47,14 +47,9 @@ def commit(
     metadata: Mapping[str, Any],
     check: Callable[[], None],
 ) -> None:
-    """Makes what was written durable.
+    """Makes what was written to a branch durable; ``message`` and ``metadata`` tell of it.
 
-    Args:
-        repository: of the session.
-        session: of a branch.
-        message: what readers see of it.
-        metadata: more of that, as JSON values.
-        check: raises where it must not happen any more; called before every try.
+    ``check`` raises where it must not happen any more, and is called before every try.
     """
     told, branch = {**metadata, "id": uuid.uuid4().hex}, str(session.branch)
 

@@ -1,7 +1,6 @@
 """What a place has to offer, and which kind of place an address names."""
 
 import contextlib
-import json
 import os
 import pkgutil
 import socket
@@ -9,13 +8,15 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import icechunk
 import psutil
 import zarr
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from meldflow.models.schema.errors import BusyError, MeldflowError, UsageError
 from meldflow.storage.places.patience import ICECHUNK
@@ -86,16 +87,14 @@ class Holder:
     @classmethod
     def read(cls, content: bytes) -> Self | None:
         """The holder that was written down; None where nothing can be made of it."""
-        names = {one.name for one in fields(cls)}
         try:  # another release may know more of its holders
-            told = json.loads(content).items()
-            return cls(**{name: value for name, value in told if name in names})
-        except (ValueError, TypeError, AttributeError):  # it is just being written
+            return TypeAdapter(cls).validate_json(content)
+        except ValidationError:  # it is just being written
             return None
 
     def to_json(self) -> bytes:
         """As it is written down."""
-        return json.dumps(asdict(self)).encode()
+        return to_json(self)
 
     def refusal(self, place: str) -> BusyError:
         """What somebody else is told."""

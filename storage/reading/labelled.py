@@ -1,56 +1,33 @@
 """A snapshot as labelled, lazily loaded xarray objects."""
 
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 import xarray as xr
 import zarr
-from numpy.typing import DTypeLike, NDArray
-from xarray.backends import BackendArray
-from xarray.core import indexing
-from xarray.core.indexing import LazilyIndexedArray
+from numpy.typing import NDArray
+from xarray.namedarray.parallelcompat import guess_chunkmanager
 
 from meldflow.models.schema.features import ArraySpec
 from meldflow.storage.format import layout
 from meldflow.storage.format.arrays import RaggedArray, read_span
-from meldflow.storage.format.axes import UTTERANCE, Axes, FrameAxis, axes_of, described
+from meldflow.storage.format.axes import UTTERANCE, Axes, FrameAxis, axes_of, described, entries
 from meldflow.storage.reading.pinned import Pinned
 
 
-class _Along(BackendArray):
-    """An array that is made from a range of its first dimension, of which it holds nothing."""
+class _Pieces:
+    """Parts of a stored array, one after another, as an array: of Dask, each is a chunk.
 
-    def __init__(
-        self, shape: tuple[int, ...], dtype: DTypeLike, between: Callable[[int, int], NDArray[Any]]
-    ) -> None:
-        """``between`` gives entries from the first to the last (exclusive)."""
-        self.shape, self.dtype, self.between = shape, np.dtype(dtype), between
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        support = indexing.IndexingSupport.BASIC
-        return indexing.explicit_indexing_adapter(key, self.shape, support, self._get)
-
-    def _get(self, key: tuple[Any, ...]) -> Any:
-        first, *inner = key
-        wanted = range(self.shape[0])[first]
-        if isinstance(wanted, int):
-            return self.between(wanted, wanted + 1)[(0, *inner)]
-        if not wanted:
-            return np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *inner)]
-        low = min(wanted[0], wanted[-1])
-        block = self.between(low, max(wanted[0], wanted[-1]) + 1)
-        return block[(np.arange(wanted.start, wanted.stop, wanted.step) - low, *inner)]
-
-
-class Pieces:
-    """Parts of a stored array, one after another."""
+    What is asked for at once is never of two pieces.
+    """
 
     def __init__(self, values: zarr.Array[Any], bounds: NDArray[np.int64]) -> None:
         """The pieces of ``values`` between ``bounds``, shape (n_pieces, 2): first and last + 1."""
-        self._values, self._bounds = values, bounds
         self.sizes = bounds[:, 1] - bounds[:, 0]
-        self._ends = np.cumsum(self.sizes)
+        self.shape = (int(self.sizes.sum()), *values.shape[1:])
+        self.dtype, self.ndim = values.dtype, values.ndim
+        self._values, self._ends = values, np.cumsum(self.sizes)
+        self._moved = bounds[:, 1] - self._ends
 
     @classmethod
     def of(cls, array: RaggedArray) -> Self:
@@ -63,17 +40,14 @@ class Pieces:
         bounds = np.stack([starts[first[kept]], stops[last[kept]]], axis=1)
         return cls(array.values, bounds)
 
-    def between(self, first: int, last: int) -> NDArray[Any]:
-        """Entries ``first`` to ``last`` (exclusive), by one read for each piece."""
-        parts = []
-        low_piece, high_piece = np.searchsorted(self._ends, (first, last - 1), side="right")
-        for piece in range(low_piece, high_piece + 1):
-            begin, end = self._bounds[piece]
-            before = int(self._ends[piece] - self.sizes[piece])
-            low, high = begin + max(first - before, 0), min(begin + last - before, end)
-            block, at = read_span(self._values, int(low), int(high))
-            parts.append(block[low - at : high - at])
-        return np.concatenate(parts)
+    def __getitem__(self, key: tuple[Any, ...]) -> Any:
+        wanted = entries(self.shape[0], key[0])
+        if not wanted.size:
+            return np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *key[1:])]
+        low, high = int(wanted.min()), int(wanted.max())
+        moved = int(self._moved[np.searchsorted(self._ends, low, side="right")])
+        block, begin = read_span(self._values, low + moved, high + moved + 1)
+        return block[(wanted + moved - begin, *key[1:])]
 
 
 LABELS = {
@@ -94,11 +68,7 @@ COLUMN_OF = {"number": "utterance"}
 
 
 def dataset(pinned: Pinned, extractor: str) -> xr.Dataset:
-    """The arrays of ``extractor`` with the labels of their utterances; no feature is read.
-
-    Raises:
-        UsageError: the store has no such extractor.
-    """
+    """The arrays of ``extractor`` with the labels of their utterances: ``Snapshot.dataset``."""
     attributes = pinned.attributes(extractor)
     specs = layout.array_specs(attributes)
     stored = {name: pinned.array(extractor, name) for name in specs}
@@ -119,7 +89,7 @@ def dataset(pinned: Pinned, extractor: str) -> xr.Dataset:
 
 
 def tree(pinned: Pinned) -> xr.DataTree:
-    """The data sets of all extractors, each at its own name; no feature is read."""
+    """The data sets of all extractors, each at its own name: ``Snapshot.tree``."""
     nodes = {name: dataset(pinned, name) for name in pinned.extractors}
     # The labels are with each extractor: the root's ``text`` is the modality.
     root = xr.Dataset(attrs={"store": pinned.url, "snapshot": pinned.id})
@@ -130,18 +100,20 @@ def _variable(pinned: Pinned, extractor: str, spec: ArraySpec, axes: Axes) -> xr
     """An array of the extractor, in chunks that are read by one request each."""
     stored, dims = pinned.array(extractor, spec.name), axes.dims[spec.name]
     if isinstance(stored, RaggedArray):
-        pieces = Pieces.of(stored)
-        chunks = tuple(pieces.sizes.tolist()) or (0,)
+        pieces = _Pieces.of(stored)
     else:
         n_rows = len(pinned.utterances)
-        pieces = Pieces(stored.values, np.array([[0, n_rows]]))
-        starts = range(0, n_rows, pinned.partition)
-        chunks = tuple(min(pinned.partition, n_rows - start) for start in starts)
-    shape = (sum(chunks), *stored.values.shape[1:])
-    along = _Along(shape, stored.values.dtype, pieces.between)
-    lazy = xr.Variable(dims, LazilyIndexedArray(along), described(spec))
+        starts = np.arange(0, n_rows, pinned.partition)
+        stops = np.minimum(starts + pinned.partition, n_rows)
+        pieces = _Pieces(stored.values, np.stack([starts, stops], axis=1))
+    chunks = tuple(pieces.sizes.tolist()) or (0,)
     named = f"{pinned.id}/{extractor}/{spec.name}"
-    return lazy.chunk({dims[0]: chunks}, name=named)
+    return xr.Variable(dims, _lazy(pieces, (chunks, *spec.shape), named), described(spec))
+
+
+def _lazy(array: Any, chunks: Any, name: Any) -> Any:
+    """The array as one of Dask's, by which xarray computes later."""
+    return guess_chunkmanager("dask").from_array(array, chunks, name=name, fancy=False)
 
 
 def _labels(pinned: Pinned, extractor: str) -> dict[str, xr.Variable]:
@@ -166,8 +138,6 @@ def _coordinates(axes: Axes) -> dict[str, xr.Variable]:
     """Names along the dimensions, and where the frames of every utterance lie."""
     found = {}
     for name, dim, values, told in axes.coordinates():
-        held: Any = values
-        if isinstance(values, FrameAxis):
-            held = LazilyIndexedArray(_Along((values.size,), np.float64, values.seconds))
+        held = _lazy(values, "auto", None) if isinstance(values, FrameAxis) else values
         found[name] = xr.Variable((dim,), held, told)
     return found

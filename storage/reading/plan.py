@@ -24,11 +24,7 @@ from meldflow.storage.places import location
 from meldflow.storage.places.branches import resumable, root_of
 from meldflow.storage.places.place import place_of
 
-SOURCE_COLUMN = {
-    Modality.AUDIO: "clip_sha",
-    Modality.VIDEO: "clip_sha",
-    Modality.TEXT: "text_sha",
-}
+SOURCE_COLUMN = dict.fromkeys(Modality, "clip_sha") | {Modality.TEXT: "text_sha"}
 """The checksum that a feature of each modality depends on."""
 
 
@@ -40,9 +36,6 @@ class Why(StrEnum):
     CLIP = "clip changed"
     TEXT = "text changed"
     RETRY = "failed before"
-
-
-SOURCE_CHANGED = {Modality.AUDIO: Why.CLIP, Modality.VIDEO: Why.CLIP, Modality.TEXT: Why.TEXT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,12 +77,7 @@ def stale_rows(
 ) -> dict[Why, NDArray[np.bool_]]:
     """Why → which active rows are stale for that reason, shape (n_rows,); no row is in two.
 
-    Args:
-        utterances: the catalogue.
-        state: the extractor's.
-        modality: the extractor's.
-        key: the extractor's, as it is wanted.
-        retry: reasons of failures that are worth another try.
+    ``key`` is the extractor's as it is wanted, ``retry`` holds failures worth another try.
     """
     wanted, again = utterances[SOURCE_COLUMN[modality]], state.at("status") == FAILED
     failed = np.flatnonzero(again)
@@ -97,7 +85,9 @@ def stale_rows(
     tests = {
         Why.NEVER: state.at("status") == NEVER,
         Why.EXTRACTOR: state.at("key") != key,
-        SOURCE_CHANGED[modality]: (state.at("source_sha") != wanted).any(axis=1),
+        Why.TEXT if modality is Modality.TEXT else Why.CLIP: (state.at("source_sha") != wanted).any(
+            axis=1
+        ),
         Why.RETRY: again,
     }
     left = np.asarray(utterances["active"] == 1, dtype=bool)

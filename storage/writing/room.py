@@ -21,11 +21,7 @@ def make_room(
 ) -> ColumnTable:
     """The state table of an extractor, whose small arrays and frames have room for every row then.
 
-    Args:
-        root: of the store.
-        spec: the extractor.
-        partition: rows per partition.
-        seconds: how long the clip of every row may be, shape (n_rows,).
+    ``partition`` is rows per partition, ``seconds`` how long each clip may be, shape (n_rows,).
     """
     n_rows, described = len(seconds), layout.describe(spec)
     group = group_in(root, spec.name)

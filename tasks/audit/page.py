@@ -14,8 +14,7 @@ from meldflow.models.schema.utterances import Utterance
 from meldflow.storage.format.columns import Records
 from meldflow.tasks.audit.stock import AuditReport, overview
 from meldflow.tasks.dataset.checks import PUBLISHED
-from meldflow.tasks.pages.document import render_document
-from meldflow.tasks.pages.panels import Panel
+from meldflow.tasks.pages.panels import Panel, render_document
 from meldflow.tasks.pages.text import duration, mebibytes
 from meldflow.tasks.pages.themes import Theme
 

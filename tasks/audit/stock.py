@@ -14,10 +14,9 @@ from meldflow.models.running.hardware import describe_versions
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS
 from meldflow.tasks.dataset import Intake, take_in
-from meldflow.tasks.dataset.findings import Finding, Kind
+from meldflow.tasks.dataset.records import Finding, Kind
 from meldflow.tasks.options import AuditOptions
-from meldflow.tasks.pages.blocks import Cell, Row, Table
-from meldflow.tasks.pages.text import DASH
+from meldflow.tasks.pages.text import DASH, Cell, Row, Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,14 +13,8 @@ from distributed.deploy.cluster import Cluster
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster import environment
 from meldflow.tasks.cluster.certificates import tls, trusting
-from meldflow.tasks.cluster.environment import (
-    dask_variables,
-    resources_option,
-    roles_of_cpu_workers,
-    scheduler_environment,
-    worker_environment,
-)
 from meldflow.tasks.cluster.profile import Part, Profile
 
 OPERATOR = "DaskCluster/kubernetes.dask.org/v1"
@@ -143,11 +137,11 @@ class Kubernetes(Profile):
         """The ``DaskCluster`` that the operator is asked for, with the CPU workers."""
         from dask_kubernetes.operator import make_cluster_spec
 
-        roles = roles_of_cpu_workers(self.gpu.pods if self.gpu else 0)
+        roles = environment.roles_of_cpu_workers(self.gpu.pods if self.gpu else 0)
         manifest: dict[str, Any] = make_cluster_spec(
             name,
             image=self.image,
-            env=scheduler_environment(),
+            env=environment.scheduler_environment(),
             resources={"requests": {"cpu": "500m", "memory": "1Gi"}},
         )
         scheduler = manifest["spec"]["scheduler"]
@@ -173,10 +167,10 @@ class Kubernetes(Profile):
             image=self.image,
             n_workers=workers.pods,
             resources={"requests": amounts, "limits": amounts},
-            env=worker_environment(workers.threads) | self.environment,
+            env=environment.worker_environment(workers.threads) | self.environment,
             worker_command=[
                 *("dask", "worker", "--nthreads", "1", "--memory-limit", workers.memory),
-                *("--resources", resources_option(roles)),
+                *("--resources", environment.resources_option(roles)),
             ],
         )
         (container,) = manifest["spec"]["containers"]
@@ -188,7 +182,12 @@ class Kubernetes(Profile):
         if self.tls:  # the operator would say tcp
             where = f"tls://{name}-scheduler:8786"
             container["env"].append({"name": "DASK_SCHEDULER_ADDRESS", "value": where})
-        manifest["spec"] = self._pod(container) | {"nodeSelector": dict(workers.node_selector)}
+        # Nodes with GPUs usually turn away whatever does not ask for one.
+        tolerated = [{"key": one, "operator": "Exists"} for one in devices or ()]
+        manifest["spec"] = self._pod(container) | {
+            "nodeSelector": dict(workers.node_selector),
+            "tolerations": tolerated,
+        }
         manifest["spec"]["volumes"] += [
             {"name": one.claim, "persistentVolumeClaim": {"claimName": one.claim}}
             for one in self.volumes
@@ -204,7 +203,7 @@ class Kubernetes(Profile):
         who = {"runAsNonRoot": True, "fsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
         spec: dict[str, Any] = {"containers": [container], "volumes": [], "securityContext": who}
         if self.tls:
-            variables = dask_variables(tls(self.tls))
+            variables = environment.dask_variables(tls(self.tls))
             container["env"] += [{"name": k, "value": v} for k, v in variables.items()]
             mount = {"name": "tls", "mountPath": str(self.tls), "readOnly": True}
             container["volumeMounts"] = [*container.get("volumeMounts", ()), mount]

@@ -15,16 +15,8 @@ from distributed.system import MEMORY_LIMIT
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster import environment
 from meldflow.tasks.cluster.elastic import ElasticCluster
-from meldflow.tasks.cluster.environment import (
-    ALLOWED_FAILURES,
-    PAGES,
-    SELDOM,
-    WORKER_BYTES,
-    resources,
-    roles_of_cpu_workers,
-    worker_environment,
-)
 from meldflow.tasks.cluster.profile import Profile
 
 HOST = "127.0.0.1"
@@ -65,7 +57,7 @@ class Local(Profile):
         """
         workers = max(self.workers or 0, self.most)
         if not workers:
-            room = MEMORY_LIMIT // WORKER_BYTES - self.gpu_count()
+            room = MEMORY_LIMIT // environment.WORKER_BYTES - self.gpu_count()
             return max(1, min(CPU_COUNT // self.threads, room))
         if workers * self.threads > CPU_COUNT:
             raise UsageError(
@@ -96,16 +88,16 @@ class Local(Profile):
     def open(self) -> Iterator[ElasticCluster]:
         """The workers, each with one task at a time."""
         self.check()
-        environment = worker_environment(self.threads)
+        variables = environment.worker_environment(self.threads)
         # What fails on a worker is raised in the run; Dask would print it over the terminal too.
-        environment["DASK_LOGGING__DISTRIBUTED"] = "critical"
+        variables["DASK_LOGGING__DISTRIBUTED"] = "critical"
         settings = {
             # Not `env=`: malloc and OpenMP read these when the process starts, before Dask sets it.
-            "distributed.nanny.pre-spawn-environ": environment,
-            "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
-            **SELDOM,
+            "distributed.nanny.pre-spawn-environ": variables,
+            "distributed.scheduler.allowed-failures": environment.ALLOWED_FAILURES,
+            **environment.SELDOM,
         }
-        options = {"host": HOST, "port": 0, "dashboard_address": PAGES}
+        options = {"host": HOST, "port": 0, "dashboard_address": environment.PAGES}
         with (
             dask.config.set(settings),
             ElasticCluster(  # type: ignore[no-untyped-call]
@@ -122,7 +114,7 @@ class Local(Profile):
         """Name → how Dask starts the worker."""
         workers, gpus = self.worker_count(), self.gpu_count()
         memory = worker_bytes(workers + gpus)
-        roles = roles_of_cpu_workers(gpus)
+        roles = environment.roles_of_cpu_workers(gpus)
         # A GPU worker of a simulation, with `device: cpu`, sees none. Those that decode may do it
         # by a GPU's video decoder.
         seen = visible_gpus() if self.device == "cuda" else [""] * gpus
@@ -167,10 +159,10 @@ def _spec(roles: tuple[str, ...], memory: int, gpu: str = "") -> dict[str, Any]:
         "options": {
             "host": HOST,
             "nthreads": 1,
-            "resources": resources(roles),
+            "resources": environment.resources(roles),
             "memory_limit": memory,
             "dashboard": False,
-            "dashboard_address": PAGES,
+            "dashboard_address": environment.PAGES,
             "env": {"CUDA_VISIBLE_DEVICES": gpu},
         },
     }

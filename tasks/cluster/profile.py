@@ -169,8 +169,6 @@ def _read(file: Path) -> Any:
         return yaml.safe_load(file.read_text()) or {}
     except OSError as error:
         raise UsageError(f"cluster profile {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"cluster profile {file}: not UTF-8 text") from error
-    except yaml.YAMLError as error:
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         why = " ".join(str(error).split())
         raise UsageError(f"cluster profile {file}: not YAML ({why})") from error

@@ -18,14 +18,9 @@ from distributed import Scheduler, Security, Status
 from pydantic import Field
 
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster import environment
 from meldflow.tasks.cluster.certificates import make, trusting
 from meldflow.tasks.cluster.elastic import ElasticCluster
-from meldflow.tasks.cluster.environment import (
-    PAGES,
-    resources_option,
-    roles_of_cpu_workers,
-    worker_environment,
-)
 from meldflow.tasks.cluster.profile import Part, Profile
 
 COMMANDS = ("sbatch", "scancel")
@@ -149,7 +144,7 @@ class Slurm(Profile):
         """
         self.check()
         where = {"host": self.host, "interface": self.interface}
-        options = {**where, "protocol": "tls", "dashboard_address": PAGES}
+        options = {**where, "protocol": "tls", "dashboard_address": environment.PAGES}
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(trusting(stack.enter_context(self._certificates())))
@@ -183,7 +178,7 @@ class Slurm(Profile):
         Raises:
             UsageError: dask-jobqueue is not installed.
         """
-        roles = roles_of_cpu_workers(self.gpu.jobs if self.gpu else 0)
+        roles = environment.roles_of_cpu_workers(self.gpu.jobs if self.gpu else 0)
         cpu = self._spec(self.cpu, roles, self.cpu.processes)
         specs = {f"cpu-{n}": cpu for n in range(self.cpu.jobs)}
         if self.gpu:
@@ -192,14 +187,10 @@ class Slurm(Profile):
         return specs
 
     def _spec(
-        self,
-        jobs: Jobs,
-        roles: Sequence[str],
-        processes: int = 1,
-        directives: Sequence[str] = (),
+        self, jobs: Jobs, roles: Sequence[str], processes: int = 1, directives: Sequence[str] = ()
     ) -> dict[str, Any]:
-        environment = worker_environment(jobs.threads)
-        exports = [f"export {name}={shlex.quote(one)}" for name, one in environment.items()]
+        variables = environment.worker_environment(jobs.threads)
+        exports = [f"export {name}={shlex.quote(one)}" for name, one in variables.items()]
         options = {
             "queue": jobs.queue,
             "account": jobs.account,
@@ -212,8 +203,8 @@ class Slurm(Profile):
             "job_extra_directives": [*directives, *jobs.options],
             "job_script_prologue": [*exports, *self.prologue],
             "worker_extra_args": [
-                *("--resources", shlex.quote(resources_option(roles))),
-                *("--dashboard-address", PAGES),
+                *("--resources", shlex.quote(environment.resources_option(roles))),
+                *("--dashboard-address", environment.PAGES),
             ],
             "interface": self.interface,
             "security": Security(),

@@ -12,8 +12,7 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS, SPLITS
 from meldflow.storage.format.columns import Records
 from meldflow.tasks.dataset.cells import read_table, repair_text, seconds_between
-from meldflow.tasks.dataset.findings import Finding, Kind
-from meldflow.tasks.dataset.records import ABSENT, Row, Table
+from meldflow.tasks.dataset.records import ABSENT, Finding, Kind, Row, Table
 from meldflow.tasks.dataset.tree import Tree
 
 FIELDS = {

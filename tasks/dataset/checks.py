@@ -7,8 +7,7 @@ from itertools import pairwise
 
 from meldflow.models.schema.utterances import EMOTIONS
 from meldflow.tasks.dataset.cells import is_ambiguous, parse_seconds
-from meldflow.tasks.dataset.findings import Finding, Kind
-from meldflow.tasks.dataset.records import Row, SplitCounts, Table
+from meldflow.tasks.dataset.records import Finding, Kind, Row, SplitCounts, Table
 
 PUBLISHED = {
     split: SplitCounts(

@@ -20,9 +20,8 @@ from meldflow.models.schema.media import Missing, Probe, Reason
 from meldflow.models.schema.utterances import Clip, Utterance
 from meldflow.storage.format.catalogue import NO_FILE, listing
 from meldflow.storage.format.columns import Records, blocks
-from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.layout import is_recut
-from meldflow.tasks.dataset.records import ABSENT, Known, Wanted
+from meldflow.tasks.dataset.records import ABSENT, Finding, Kind, Known, Wanted
 from meldflow.tasks.dataset.tree import is_media, is_text
 from meldflow.tasks.isolated.decoder import probe_all
 from meldflow.tasks.pages.progress import progress

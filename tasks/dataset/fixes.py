@@ -19,8 +19,7 @@ from pydantic import BaseModel, Field
 
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.dataset.cells import seconds_between
-from meldflow.tasks.dataset.findings import Finding, Kind
-from meldflow.tasks.dataset.records import Fix, Row, Table
+from meldflow.tasks.dataset.records import Finding, Fix, Kind, Row, Table
 
 FILE = Path(__file__).with_name("fixes.yaml")
 

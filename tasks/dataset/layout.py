@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meldflow.models.schema.utterances import CLIP_FOLDERS, utterance_id
-from meldflow.tasks.dataset.findings import Finding, Kind
-from meldflow.tasks.dataset.records import Row, Table, Wanted
+from meldflow.tasks.dataset.records import Finding, Kind, Row, Table, Wanted
 from meldflow.tasks.dataset.tree import VIDEO_SUFFIXES, Tree
 from meldflow.tasks.pages.text import readable
 

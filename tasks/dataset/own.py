@@ -17,9 +17,8 @@ from meldflow.storage.format.columns import TEXT
 from meldflow.tasks.dataset.annotations import FIELDS as MELD_FIELDS
 from meldflow.tasks.dataset.annotations import read_rows
 from meldflow.tasks.dataset.cells import decode, read_table
-from meldflow.tasks.dataset.findings import Finding, Kind
 from meldflow.tasks.dataset.layout import SPELLINGS
-from meldflow.tasks.dataset.records import ABSENT, Known, Row, Table, Wanted
+from meldflow.tasks.dataset.records import ABSENT, Finding, Kind, Known, Row, Table, Wanted
 from meldflow.tasks.dataset.tree import Tree, is_folder, other_type
 from meldflow.tasks.pages.text import readable
 

@@ -2,7 +2,7 @@
 
 import json
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -17,8 +17,9 @@ from meldflow.models.schema.utterances import CLIP_FOLDERS
 from meldflow.tasks.dataset.records import SplitCounts
 from meldflow.tasks.demo.clip import make_clip
 from meldflow.tasks.demo.script import Line, annotate, write_script
+from meldflow.tasks.pages.progress import progress
 
-VERSION = 2
+VERSION = 3
 """Raised when the same parameters give other files."""
 MARK = "synth.json"
 """Says what a folder holds, and whether all of it is there."""
@@ -37,26 +38,18 @@ class SynthSummary:
 
 
 def synthesise(
-    directory: Path,
-    *,
-    dialogues: int,
-    seed: int,
-    processes: int | None = None,
-    on_clip: Callable[[], None] = lambda: None,
+    directory: Path, *, dialogues: int, seed: int, processes: int | None = None
 ) -> SynthSummary:
-    """Write a demo data set below ``directory``; ``on_clip`` is called after each new clip.
+    """Write a demo data set below ``directory``.
 
     A call that was interrupted is continued by the same call; one that was finished is not
     repeated. ``processes`` (default: the cores at hand) changes the time and nothing else.
 
     Raises:
-        UsageError: the folder holds something else or cannot be written, there are too few
-            dialogues, or the seed is negative.
+        UsageError: the folder holds something else or cannot be written.
         MeldflowError: ffmpeg is not there or fails.
         RunError: the system killed a process that draws clips.
     """
-    if processes is not None and processes < 1:
-        raise UsageError(f"processes must be at least 1: got {processes}")
     script = write_script(dialogues, seed)
     about = {"generator": "meldflow synth", "version": VERSION}
     about |= {"dialogues": dialogues, "seed": seed}
@@ -73,7 +66,7 @@ def synthesise(
         if not reused:
             for split, lines in script.items():
                 write_atomically(directory / f"{split}_sent_emo.csv", annotate(lines).encode())
-            _make_clips(lacking, seed, processes or usable_cores(), on_clip)
+            _make_clips(lacking, seed, processes or usable_cores())
             write_atomically(directory / MARK, marks[True])
         size = sum(path.stat().st_size for path in paths)
     except OSError as error:
@@ -117,23 +110,23 @@ def _claim(directory: Path, marks: Sequence[bytes]) -> bool:
     return held == marks[True]
 
 
-def _make_clips(
-    lacking: Mapping[Path, Line], seed: int, processes: int, on_clip: Callable[[], None]
-) -> None:
+def _make_clips(lacking: Mapping[Path, Line], seed: int, processes: int) -> None:
     if processes == 1 or len(lacking) <= 1:
         for path, line in lacking.items():
             make_clip(line, seed, path)
-            on_clip()
         return
     # Spawned, because forking a process that has threads may hang; OpenCV keeps to one thread in
     # each, since the processes are the parallelism.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, cv2.setNumThreads, (1,)) as pool:
+    with (
+        progress("drawing clips", len(lacking), "clips") as advance,
+        ProcessPoolExecutor(processes, spawn, cv2.setNumThreads, (1,)) as pool,
+    ):
         made = [pool.submit(make_clip, line, seed, path) for path, line in lacking.items()]
         try:
             for done in as_completed(made):
                 done.result()
-                on_clip()
+                advance(1)
         except BrokenProcessPool as error:
             raise RunError("a process that draws clips was killed (out of memory?)") from error
         finally:

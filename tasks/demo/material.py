@@ -34,14 +34,10 @@ class Look(NamedTuple):
     smile: float  # height of the mouth's corners over its middle
     open: float  # of the mouth
     wide: float  # width of the mouth
-    flush: float  # red in the skin, -1..1; negative is pale
-    sick: float  # green in the skin, 0..1
     drop: float  # how far the head hangs, or is thrown back where negative
-    tilt: float  # roll of the head, radians
     red: float  # gain of the light, like the next two
     green: float
     blue: float
-    contrast: float
 
 
 class Style(NamedTuple):
@@ -53,8 +49,6 @@ class Style(NamedTuple):
     gain: float  # level against a neutral voice, dB
     rate: float  # syllables per second
     breath: float  # share of aspiration noise, 0..1
-    jitter: float  # irregularity of the pulses, relative standard deviation of the period
-    tremor: float  # depth of a 7 Hz tremble of the pitch, semitones
     bright: float  # pre-emphasis that lifts the high frequencies, 0..0.95
     stress: float  # contrast between loud and soft syllables, 0..1
 

@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -52,10 +52,6 @@ class ExtractReport:
     effort: Effort
     """Seconds per stage, retries, bytes."""
     seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
 
 
 def origin(options: ExtractOptions) -> dict[str, Any]:

@@ -45,18 +45,15 @@ class Portion:
     sources: tuple[Source, ...]
 
 
-Portions = tuple[Portion, ...]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipBatch:
     """Utterances that are loaded together, and what the extractors have to do of them."""
 
     sources: tuple[Source, ...]
-    portions: Portions
+    portions: tuple[Portion, ...]
     decoding: DecodeOptions | None
 
-    def of(self, role: str) -> Portions:
+    def of(self, role: str) -> tuple[Portion, ...]:
         """The portions of the extractors that run on ``role``."""
         return tuple(one for one in self.portions if one.extractor.spec.resource == role)
 
@@ -108,10 +105,7 @@ class Stored:
 
 
 def batches(
-    part: PartitionPlan,
-    extractors: Sequence[Extractor],
-    known: Sources,
-    size: int,
+    part: PartitionPlan, extractors: Sequence[Extractor], known: Sources, size: int
 ) -> Iterator[ClipBatch]:
     """The batches of a partition, such that every clip is decoded once by the same options.
 

@@ -135,10 +135,7 @@ def write(
 
 
 def _load(
-    source: Source,
-    modalities: Collection[Modality],
-    options: DecodeOptions | None,
-    timeout: float,
+    source: Source, modalities: Collection[Modality], options: DecodeOptions | None, timeout: float
 ) -> Loaded:
     started, cpu = time.perf_counter(), WORKER_CPU()
 
@@ -153,7 +150,7 @@ def _load(
     shown = {Modality.AUDIO: decoded.audio_facts, Modality.VIDEO: decoded.video_facts}
     facts = {modality: one for modality, one in shown.items() if one is not None}
     for modality, one in facts.items():
-        if one.damaged:
+        if one.damage:
             logger.warning("%s: damaged %s: %s", source.id, modality, one.damage)
     media = Media(audio=decoded.audio, video=decoded.video, text=source.text)
     spent = Spent(time.perf_counter() - started, WORKER_CPU() - cpu)

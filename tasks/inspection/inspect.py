@@ -114,8 +114,11 @@ def look_into(path: Path, *, text: str = "", strict: bool = False) -> Inspection
     header = _NO_HEADER if isinstance(probed, Missing) else probed
     media = Media(audio=decoded.audio, video=decoded.video, text=words(text))
     extractors = registry.usable("random")
+    outcomes = {one: foresee(one, media) for one in extractors}
     computed = {
-        one: ran(partial(one.setup, "cpu"), media) for one in extractors if _can_run(one, media)
+        one: ran(partial(one.setup, "cpu"), media)
+        for one, outcome in outcomes.items()
+        if one.published is None and not isinstance(outcome, Missing)
     }
     return Inspection(
         path=os.fspath(path),
@@ -128,7 +131,7 @@ def look_into(path: Path, *, text: str = "", strict: bool = False) -> Inspection
         video_facts=decoded.video_facts or header.video,
         media=media,
         options=options,
-        outcomes={one.spec.name: foresee(one, media) for one in extractors}
+        outcomes={one.spec.name: outcome for one, outcome in outcomes.items()}
         | {one.spec.name: got for one, got in computed.items() if isinstance(got, Missing)},
         loudness=_loudness(media, options.sample_rate),
         descriptors=_columns(computed),
@@ -188,11 +191,6 @@ def _loudness(media: Media, rate: int) -> float | None:
     audio = media.audio
     level = math.nan if isinstance(audio, Missing) else loudness(audio.samples, rate)
     return level if math.isfinite(level) else None
-
-
-def _can_run(extractor: Extractor, media: Media) -> bool:
-    given = getattr(media, extractor.spec.modality.value)
-    return extractor.published is None and not isinstance(given, Missing)
 
 
 def _columns(computed: Mapping[Extractor, Record]) -> dict[str, NDArray[Any]]:

@@ -17,9 +17,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
-from typing import Any
+from typing import Any, Self
 
 from meldflow.models.schema.errors import RunError
 
@@ -35,85 +34,108 @@ def how_it_ended(code: int | None) -> str:
     return f"exit code {code}"
 
 
-@dataclass(frozen=True, slots=True)
-class Raised:
-    """What a child sends when Python code, not FFmpeg, stumbled over a clip."""
+class RaisedError(Exception):
+    """Python code, not FFmpeg, stumbled over a clip in a child: its error in a line."""
 
-    line: str
-    traceback: str
+    def __init__(self, line: str, traceback: str) -> None:
+        super().__init__(line)
+        self.traceback = traceback
 
 
-@dataclass(frozen=True, slots=True)
 class Child:
-    """A running child and our end of the socket to it."""
+    """A process that answers with the functions of a module; not to be shared between threads.
 
-    process: subprocess.Popen[bytes]
-    connection: Connection[Any, Any]
-    memory: int
-    """Bytes it may allocate; 0 for no limit."""
+    It is started when it is asked, also where another one died or was too slow.
+    """
 
-    @classmethod
-    def start(cls, module: str, memory: int = 0) -> Child:
-        """Starts a child that answers with the functions of ``module``.
+    def __init__(self, module: str, memory: int = 0) -> None:
+        """Names the module; the process may allocate ``memory`` bytes, 0 for no limit."""
+        self.restarts = 0
+        """How often it had to be replaced."""
+        self._module, self._memory = module, memory
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection[Any, Any]
 
-        Not by ``multiprocessing``: Dask's workers are daemons, which may have no children by
-        it, and it would import the parent's main module.
+    def __enter__(self) -> Self:
+        return self
 
-        Raises:
-            RunError: it does not start.
-        """
-        ours, theirs = Pipe()
-        with theirs:
-            descriptor = theirs.fileno()
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(descriptor), module, str(memory)],
-                stdin=subprocess.PIPE,  # never written to: its end tells that we are gone
-                pass_fds=[descriptor],
-            )
-        child = cls(process, ours, memory)
-        try:
-            child.answer(START_TIMEOUT)
-        except (EOFError, OSError, TimeoutError):
-            why = child.death(child.end())
-            message = f"the process for clips does not start ({why}); standard error says more"
-            raise RunError(message) from None
-        return child
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id; None where none runs."""
+        return self._process.pid if self._process else None
+
+    @property
+    def runs(self) -> bool:
+        """Whether the next question goes to the process that answered the last one."""
+        return self._process is not None and self._process.poll() is None
 
     def ask(self, function: str, arguments: tuple[Any, ...], seconds: float, **named: Any) -> Any:
-        """What the function gives, or ``Raised``.
+        """What the function gives.
 
         Raises:
             TimeoutError: there was no answer in time.
-            EOFError: the child died.
+            ChildProcessError: the child died; the message says how.
+            RaisedError: the function raised something.
+            RunError: no child starts.
         """
-        self.connection.send((function, arguments, named))
-        return self.answer(seconds)
+        if not self.runs:
+            self.restarts += self._process is not None  # dead by no doing of this question
+            self.close()
+            self._start()
+        try:
+            self._connection.send((function, arguments, named))
+            is_right, answer = self._answer(seconds)
+        except BaseException as error:
+            # By Ctrl-C too: the answer that is still to come is none to another question.
+            self.restarts += 1
+            how = self.close()
+            if isinstance(error, EOFError | OSError) and not isinstance(error, TimeoutError):
+                raise ChildProcessError(how) from error
+            raise
+        if not is_right:
+            raise RaisedError(*answer)
+        return answer
 
-    def answer(self, seconds: float) -> Any:
-        """What the child sends next; see ``ask``."""
-        if not self.connection.poll(seconds):
-            raise TimeoutError
-        return self.connection.recv()
+    def close(self) -> str:
+        """Ends the process, in whatever state it is, and gives how; another question starts one."""
+        process, self._process = self._process, None
+        if process is None:
+            return ""
+        self._connection.close()
+        try:
+            code = process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        if process.stdin:
+            process.stdin.close()
+        too_much = f"it needed more than {self._memory >> 20} MiB"
+        return too_much if code == os.EX_OSERR else how_it_ended(code)
 
-    def end(self) -> int:
-        """Kills the child, in whatever state it is; its exit code."""
-        self.connection.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._reap(1.0)
-        self.process.kill()
-        return self._reap(None)
+    def _start(self) -> None:
+        # Not by `multiprocessing`: Dask's workers are daemons, which may have no children by it,
+        # and it would import the parent's main module.
+        self._connection, theirs = Pipe()
+        with theirs:
+            arguments = (str(theirs.fileno()), self._module, str(self._memory))
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__, *arguments],
+                stdin=subprocess.PIPE,  # never written to: its end tells that we are gone
+                pass_fds=[theirs.fileno()],
+            )
+        try:
+            self._answer(START_TIMEOUT)
+        except (EOFError, OSError):
+            message = f"the process for clips does not start ({self.close()})"
+            raise RunError(f"{message}; standard error says more") from None
 
-    def death(self, code: int) -> str:
-        """What an exit code means."""
-        if code == os.EX_OSERR:
-            return f"it needed more than {self.memory >> 20} MiB"
-        return how_it_ended(code)
-
-    def _reap(self, seconds: float | None) -> int:
-        code = self.process.wait(seconds)
-        if self.process.stdin:
-            self.process.stdin.close()
-        return code
+    def _answer(self, seconds: float) -> Any:
+        if not self._connection.poll(seconds):
+            raise TimeoutError(f"no answer within {seconds:g} s")
+        return self._connection.recv()
 
 
 def serve(connection: Connection[Any, Any], module: str, memory: int) -> None:
@@ -124,11 +146,11 @@ def serve(connection: Connection[Any, Any], module: str, memory: int) -> None:
     connection.send("ready")  # so that no clip pays for the start
     for number, (function, arguments, named) in enumerate(_requests(connection)):
         try:
-            answer = getattr(functions, function)(*arguments, **named)
+            answer = True, getattr(functions, function)(*arguments, **named)
         except MemoryError:
             os._exit(os.EX_OSERR)  # whatever is left in this process is not to be trusted
         except Exception as error:
-            answer = Raised(f"{type(error).__name__}: {error}", traceback.format_exc())
+            answer = False, (f"{type(error).__name__}: {error}", traceback.format_exc())
         connection.send(answer)
         del answer
         _forget(first=number == 0)

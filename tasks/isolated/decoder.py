@@ -10,11 +10,11 @@ import os
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import Any
 
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.schema.media import Decoded, Missing, Probe, Reason
-from meldflow.tasks.isolated.child import Child, Raised
+from meldflow.tasks.isolated.child import Child, RaisedError
 
 CLIP_TIMEOUT = 120.0
 """Default limit per clip. The longest of MELD, five minutes at 720p, decodes in about 30 s."""
@@ -31,73 +31,37 @@ MODULE = "meldflow.models.clips.decode"
 logger = logging.getLogger("meldflow.decoder")
 
 
-class Decoder:
-    """One child process, started at the first request; not to be shared between threads."""
+class Decoder(Child):
+    """Reads clips in a child process; not to be shared between threads."""
 
     def __init__(self, timeout: float = CLIP_TIMEOUT) -> None:
         """A decoder that gives a clip ``timeout`` seconds to be read."""
+        super().__init__(MODULE, MEMORY_BYTES)
         self.timeout = timeout
-        self.restarts = 0
-        """Children that had to be replaced."""
-        self._child: Child | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the child; None where none runs."""
-        return self._child.process.pid if self._child else None
 
     def decode(
         self, path: str, options: DecodeOptions | None = None, *, audio: bool, video: bool
     ) -> Decoded:
         """``clips.decode.decode`` in the child; ``crashed`` or ``timeout`` where it fails."""
-        given = self._ask("decode", (path, options), {"audio": audio, "video": video})
+        given = self._read("decode", path, options, audio=audio, video=video)
         return Decoded(audio=given, video=given) if isinstance(given, Missing) else given
 
     def probe(self, path: str) -> Probe | Missing:
         """``clips.decode.probe`` in the child; ``crashed`` or ``timeout`` where it fails."""
-        given: Probe | Missing = self._ask("probe", (path,), {})
+        given: Probe | Missing = self._read("probe", path)
         return given
 
-    def close(self) -> None:
-        """Ends the child; the next request would start another."""
-        if self._child is not None:
-            self._child.end()
-            self._child = None
-
-    def _ask(self, verb: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        if self._child is not None and self._child.process.poll() is not None:
-            self._replace()  # it died since the last clip, which is not this one's doing
-        if self._child is None:
-            self._child = Child.start(MODULE, MEMORY_BYTES)
+    def _read(self, verb: str, *arguments: Any, **named: Any) -> Any:
         try:
-            answer = self._child.ask(verb, arguments, self.timeout, **named)
+            return self.ask(verb, arguments, self.timeout, **named)
         except TimeoutError:
-            self._replace()
-            message = f"not read within {self.timeout:g} s"
-            return Missing(reason=Reason.TIMEOUT, message=message)
-        except (EOFError, OSError):
-            child = self._child
-            why = child.death(self._replace())
-            return Missing(reason=Reason.CRASHED, message=f"the decoder died ({why})")
-        except BaseException:  # Ctrl-C: the answer that is still to come must not be taken
-            self._replace()  # for that to another question
-            raise
-        if isinstance(answer, Raised):
-            logger.error("%s %r: our own code raised\n%s", verb, arguments[0], answer.traceback)
-            return Missing(reason=Reason.CRASHED, message=answer.line)
-        return answer
-
-    def _replace(self) -> int:
-        """Ends the child for good; its exit code."""
-        child, self._child = self._child, None
-        self.restarts += 1
-        return child.end() if child else 0
+            reason, message = Reason.TIMEOUT, f"not read within {self.timeout:g} s"
+        except ChildProcessError as died:
+            reason, message = Reason.CRASHED, f"the decoder died ({died})"
+        except RaisedError as error:
+            logger.error("%s %r: our own code raised\n%s", verb, arguments[0], error.traceback)  # noqa: TRY400 - it is the child's
+            reason, message = Reason.CRASHED, str(error)
+        return Missing(reason=reason, message=message)
 
 
 def probe_all(

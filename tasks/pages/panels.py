@@ -1,7 +1,8 @@
-"""The panels that figures are made of, and their drawing as PNG and SVG."""
+"""Figures as panels, drawn as PNG and SVG, and the pages that show them, which need no network."""
 
+import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from meldflow.tasks.pages.themes import LIGHT, Theme
+from meldflow.tasks.pages import templates, text
+from meldflow.tasks.pages.text import Cell
+from meldflow.tasks.pages.themes import LIGHT, THEMES, Theme
 
 PANEL = (5.2, 4.5)
 """Width and height of a panel, inches: 10-point text stays readable on a phone."""
@@ -63,3 +66,24 @@ def _drawn(panels: tuple[Panel, ...], theme: Theme) -> Figure:
         axes.set_title(panel.title, loc="left")
         panel.draw(axes, theme)
     return figure
+
+
+def render_document(
+    template: str, figures: Mapping[str, tuple[Panel, ...]], **given: object
+) -> str:
+    """The page as a string; whatever comes from data is escaped, nothing is fetched.
+
+    Args:
+        template: path of a template below ``tasks`` that extends ``pages/page.html.j2``.
+        figures: name → panels of the figures that the page shows.
+        given: what the template needs besides.
+    """
+    drawn = {name: [(one, _pictures(one)) for one in panels] for name, panels in figures.items()}
+    page = templates.template(template, html=True)
+    return page.render(drawn=drawn, dpi=DPI, nav=[], Cell=Cell, text=text, **given)
+
+
+def _pictures(panel: Panel) -> dict[str, str]:
+    """Theme → the panel in it, a PNG as a data URI."""
+    pictures = {theme.name: base64.b64encode(render((panel,), theme)) for theme in THEMES}
+    return {name: f"data:image/png;base64,{png.decode()}" for name, png in pictures.items()}

@@ -1,7 +1,10 @@
-"""Numbers, times and names as people read them: the same on every page and on the screen."""
+"""Numbers, times, names, tables as people read them: the same on every page and on the screen."""
 
 import itertools
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from meldflow.models.training.result import Spread
 
@@ -61,3 +64,36 @@ def mebibytes(n_bytes: float, digits: int = 0) -> str:
 def readable(name: str) -> str:
     """``name`` with what no screen can show, such as the end of a line, as an escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    note: str = ""
+    """Small print below the text."""
+    share: float | None = None
+    """Within [0, 1]: drawn as a bar, or as the strength of a heat cell."""
+    strong: bool = False
+    href: str = ""
+    """Address that the text leads to, http or https."""
+
+    def __str__(self) -> str:
+        """In a line, small print in brackets."""
+        return f"{self.text} ({self.note})" if self.note else self.text
+
+
+Row: TypeAlias = Sequence[Cell | str]
+"""Its cells; the first of them heads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A real table."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Row]
+    style: str = "plain"
+    """``plain``, ``heat`` or another of those that ``grid`` in ``parts.html.j2`` knows."""

@@ -1,7 +1,7 @@
 """Writes a training run's report: one HTML page that needs no network, figures, numbers.
 
-The record beside a page holds all that it is made from, so reports by different protocols in
-one folder know of each other: whichever is written last makes the others' pages anew.
+The record beside a page, JSON, holds all that it is made from, so reports by different protocols
+in one folder know of each other: whichever is written last makes the others' pages anew.
 """
 
 import os
@@ -11,25 +11,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from meldflow.models.files import write_atomically
 from meldflow.models.judging.protocols import PROTOCOLS
 from meldflow.models.schema.utterances import SPLITS, TARGETS
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.document import render_document
-from meldflow.tasks.pages.panels import Panel, render
+from meldflow.tasks.pages.panels import Panel, render, render_document
 from meldflow.tasks.pages.templates import template
 from meldflow.tasks.pages.text import spread
-from meldflow.tasks.report.pieces import (
-    FIGURES,
-    classes,
-    compared,
-    naming,
-    protocols,
-    reliability,
-    scores,
-)
-from meldflow.tasks.report.results import RECORD, load_result, record_of
+from meldflow.tasks.report.pieces import FIGURES, classes, compared, naming, scores
 
 RESULT = "official"
 """The protocol whose report is what a reader finds first."""
@@ -37,9 +29,12 @@ GRAVE = ("wrong_protocol", "random_weights", "not_better_than_majority")
 """Kinds of caution that put the whole result in doubt."""
 PAGE = "index.html"
 ENDINGS = ("png", "svg")
-PIECES = (classes, compared, naming, protocols, reliability, scores)
+PIECES = (classes, compared, naming, scores)
 """What the template takes its tables and words from."""
 PREDICTIONS = "predictions.csv"
+RECORD = "results.json"
+
+_ADAPTER = TypeAdapter(TrainResult)
 
 
 def folder_of(directory: Path, protocol: str) -> Path:
@@ -152,3 +147,39 @@ def _told(name: str, result: TrainResult) -> str:
     """A template of plain text, in one line."""
     text = template(f"report/{name}").render(result=result, naming=naming, spread=spread)
     return " ".join(text.split())
+
+
+def record_of(result: TrainResult) -> bytes:
+    """The whole record as JSON; what is not a number becomes the text ``NaN``, which JSON has."""
+    return to_json(result, indent=2, inf_nan_mode="strings")
+
+
+def load_result(file: Path) -> TrainResult | None:
+    """The record in ``file``; None where there is none, or none that this version can show."""
+    try:
+        result = _ADAPTER.validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return result if _whole(result) else None
+
+
+def _whole(result: TrainResult) -> bool:
+    """Whether a page can be made of it, which the types alone do not say."""
+    needed, k = {"network", "svm", "majority"}, len(result.classes)
+    parts = [part for seed in result.seeds for part in (seed.judged, *seed.beside.values())]
+    return bool(
+        result.protocol in PROTOCOLS
+        and result.winner in needed
+        and result.seeds
+        and len(result.test_ids) == len(result.test_truth)
+        and all(seed.history for seed in result.seeds)
+        and all(needed <= part.keys() for part in parts)
+        # Of the classes that the record names, each of them.
+        and all(
+            len(one.per_class) == k
+            and len(one.roc) in (0, k)
+            and [len(row) for row in one.confusion] == [k] * k
+            for part in parts
+            for one in part.values()
+        )
+    )

@@ -5,9 +5,7 @@ the same fit has the same bits wherever it is done.
 """
 
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -26,9 +24,8 @@ from prefect.states import Cancelled
 from meldflow.models.judging.records import Judgement
 from meldflow.models.running.hardware import single_threaded
 from meldflow.models.schema.errors import MeldflowError, RunError
-from meldflow.models.training.fit import Unit, fit_unit
+from meldflow.models.training.fit import Fit, Unit, fit_unit
 from meldflow.models.training.run import Plan, Trained
-from meldflow.models.training.worth import Fit
 from meldflow.storage import Snapshot
 from meldflow.storage.places.place import place_of
 from meldflow.tasks.cluster.connection import Cluster
@@ -114,12 +111,7 @@ class Fits:
 
 
 def fit_here(
-    snapshot: Snapshot,
-    planned: Plan,
-    unit: Unit,
-    options: TrainOptions,
-    resume: Path,
-    mark: str,
+    snapshot: Snapshot, planned: Plan, unit: Unit, options: TrainOptions, resume: Path, mark: str
 ) -> Found:
     """Does a fit on this worker; one that nobody waits for any more ends with its epoch.
 
@@ -134,17 +126,11 @@ def fit_here(
     worker = get_worker()
     key = worker.get_current_task()
 
-    @contextmanager
-    def watch(what: str, total: int, unit_of_work: str) -> Iterator[Callable[[int], None]]:
-        del what, total, unit_of_work
-
-        def advance(amount: int) -> None:
-            known = worker.state.tasks.get(key)
-            if known is None or known.state == "cancelled":
-                raise CancelledError("nobody waits for it any more")
-            worker.log_event(f"{STEPS}-{mark}", (unit.name, amount))
-
-        yield advance
+    def step() -> None:
+        known = worker.state.tasks.get(key)
+        if known is None or known.state == "cancelled":
+            raise CancelledError("nobody waits for it any more")
+        worker.log_event(f"{STEPS}-{mark}", (unit.name, 1))
 
     give_way()
     with single_threaded():
@@ -160,7 +146,7 @@ def fit_here(
             unit,
             planned.config,
             planned.rules,
-            watch=watch,
+            step=step,
             resume=resume if resume.is_dir() else None,
         )
 

@@ -92,11 +92,7 @@ def plan_training(table: FeatureTable, options: TrainOptions) -> Plan:
         precision=options.precision,
     )
     return plan(
-        table,
-        config,
-        protocol=options.protocol,
-        seeds=options.seeds,
-        ablations=options.ablations,
+        table, config, protocol=options.protocol, seeds=options.seeds, ablations=options.ablations
     )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from meldflow.models.training.result import TrainResult
-from meldflow.tasks.pages.blocks import Table
+from meldflow.tasks.pages.text import Table
 from meldflow.tasks.report.page import explanation, headline
 from meldflow.tasks.report.pieces import FIGURES
 from meldflow.tasks.report.pieces.classes import class_table

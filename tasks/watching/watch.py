@@ -21,16 +21,7 @@ from meldflow.tasks.extraction.counts import Effort, Monitor, Progress
 from meldflow.tasks.extraction.failures import cause
 from meldflow.tasks.extraction.payloads import partition_of_task
 from meldflow.tasks.pages.progress import console, progress
-from meldflow.tasks.watching import words
-from meldflow.tasks.watching.artifacts import (
-    DASHBOARD,
-    FAILED,
-    FAILURES,
-    PROGRESS,
-    REPORT,
-    WORKERS,
-    Artifacts,
-)
+from meldflow.tasks.watching import artifacts, words
 from meldflow.tasks.watching.beat import Beat, once
 from meldflow.tasks.watching.load import LoadSeries, WorkerLoad
 from meldflow.tasks.watching.workers import MeasureChildren, exchange
@@ -62,7 +53,7 @@ WORKERS_WORDS = (
     "each was lost. Those that are gone come last."
 )
 FAILED_WORDS = "Why each of them failed, and the command that looks into its clip."
-FAILURES_WORDS = f"Each utterance with its message and clip: artifact `{FAILED}`."
+FAILURES_WORDS = f"Each utterance with its message and clip: artifact `{artifacts.FAILED}`."
 
 
 class Watch:
@@ -73,7 +64,7 @@ class Watch:
         self._specs = specs
         self._origin = origin
         self._started = time.monotonic()
-        self._artifacts = Artifacts.of_this_run()
+        self._artifacts = artifacts.Artifacts.of_this_run()
         self._monitor: Monitor | None = None
         self._utterances = 0
         self._loads = LoadSeries()
@@ -117,11 +108,11 @@ class Watch:
 
     def report(self, trouble: str) -> None:
         """Leaves the report, where there is somewhere to leave it."""
-        artifacts = self._artifacts
-        if artifacts is not None:
+        shown = self._artifacts
+        if shown is not None:
             rates = self._run.failure_rates()
             patience = STOPPED_SECONDS if trouble == STOPPED else REPORT_SECONDS
-            once("report", lambda: self._report(artifacts, rates, trouble), patience)
+            once("report", lambda: self._report(shown, rates, trouble), patience)
 
     def _tell(self, line: str) -> None:
         """Says something in the run's log, and on the terminal what was not said there yet."""
@@ -165,21 +156,21 @@ class Watch:
         if shown is None:
             return
         link = f"[{dashboard}]({dashboard})"
-        shown.markdown(DASHBOARD, link, "What the Dask cluster of this run is doing now.")
+        shown.markdown(artifacts.DASHBOARD, link, "What the Dask cluster of this run is doing now.")
         now = monitor.progress()
-        shown.progress(PROGRESS, now.share, words.in_words(now, self._now), figures(now))
+        shown.progress(artifacts.PROGRESS, now.share, words.in_words(now, self._now), figures(now))
         rows = words.worker_table(self._now, now.effort.lost_workers)
-        shown.table(WORKERS, rows, WORKERS_WORDS)
+        shown.table(artifacts.WORKERS, rows, WORKERS_WORDS)
         self._show_failures(shown, monitor)
 
-    def _show_failures(self, shown: Artifacts, monitor: Monitor) -> None:
+    def _show_failures(self, shown: artifacts.Artifacts, monitor: Monitor) -> None:
         failures, rows = monitor.failed_rows()
         if failures:
-            shown.table(FAILURES, words.failure_table(failures, rows), FAILURES_WORDS)
+            shown.table(artifacts.FAILURES, words.failure_table(failures, rows), FAILURES_WORDS)
             each = words.failed_utterances(self._run.url, failures, rows)
-            shown.markdown(FAILED, each, FAILED_WORDS)
+            shown.markdown(artifacts.FAILED, each, FAILED_WORDS)
 
-    def _report(self, shown: Artifacts, rates: Sequence[FailureRate], why: str) -> None:
+    def _report(self, shown: artifacts.Artifacts, rates: Sequence[FailureRate], why: str) -> None:
         from meldflow.tasks.watching.report import RunReport, headline, markdown  # which draws
 
         stopped = why == STOPPED
@@ -203,9 +194,9 @@ class Watch:
             now = report.progress
             done = ", ".join((words.how_far(now), *words.trouble(now.effort)))
             said = f"**{done}.** {words.text(headline(report))}"
-            shown.progress(PROGRESS, now.share, said, figures(now))
+            shown.progress(artifacts.PROGRESS, now.share, said, figures(now))
             self._show_failures(shown, self._monitor)
-        shown.markdown(REPORT, markdown(report), words.text(headline(report)))
+        shown.markdown(artifacts.REPORT, markdown(report), words.text(headline(report)))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,9 @@ import pytest
 
 from meldflow.flows.serving.site.shared import shared_home, shared_server
 from meldflow.tasks.demo.dataset import synthesise
+from tests.conftest import ON_WORKERS
 from tests.flows.servers import Workers, dask
+from tests.paths import ROOT
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +30,13 @@ def demo(common: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
-    """A Dask cluster that is there already: runs on it start no workers, and load nothing anew."""
+def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     with dask(tmp_path_factory.mktemp("dask")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def workers(_cluster: Workers, request: pytest.FixtureRequest) -> Workers:
+    """A Dask cluster that is there already: runs on it start no workers, and load nothing anew."""
+    assert request.path.relative_to(ROOT).as_posix() in ON_WORKERS
+    return _cluster

@@ -138,12 +138,16 @@ def test_a_store_that_is_away_for_a_minute(installation: Rig, case: Case, how: O
     case.check(run)
 
 
+# tests/tasks/extraction/test_partition.py has it on one worker, in seconds.
+@pytest.mark.slow
 def test_clips_that_crash_their_worker(installation: Rig, tmp_path: Path) -> None:
     marked = {13: "SIGKILL", 14: "SIGABRT"}
     case = Case(tmp_path, "folder", rig.texts(96, milliseconds=10, marked=marked))
     case.check(installation.run(case.dataset, case.store, *ARGUMENTS))
 
 
+# tests/tasks/extraction/test_partition.py has it on one worker, in seconds.
+@pytest.mark.slow
 def test_a_clip_that_hangs(installation: Rig, tmp_path: Path) -> None:
     case = Case(tmp_path, "folder", rig.texts(48, milliseconds=10, marked={21: "HANG"}))
     limit = ("--clip-timeout", str(fragile.CLIP_SECONDS))

@@ -4,7 +4,9 @@ first minute on a card is not spent on what any machine could have told.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DEVICE: Literal["cuda", "cpu"] = "cuda" if torch.cuda.is_available() else "cpu"
 """What the networks run on."""

@@ -46,6 +46,6 @@ def test_it_learns(train: Callable[[Precision], Fitted], precision: Precision) -
 @NETWORKS
 def test_the_same_seed_gives_the_same_bits(train: Callable[[Precision], Fitted]) -> None:
     one, other = train("32-true"), train("32-true")
-    np.testing.assert_array_equal(one.logits, other.logits)
+    np.testing.assert_array_equal(one.said.logits, other.said.logits)
     for name, values in one.state.items():
         np.testing.assert_array_equal(values, other.state[name])

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.schema.utterances import EMOTIONS
+from meldflow.models.training.fit import fit_unit
+from meldflow.models.training.networks import Config
+from meldflow.models.training.run import Trained, plan
 
 DESCRIPTORS = (*(f"mfcc_{i}" for i in range(25)), "centroid", "zcr", "f0", "voiced", "rms")
 STATS = tuple(
@@ -73,4 +77,21 @@ def make_table(
         features=features,
         columns={"audio/librosa/stats": STATS},
         missing={"audio/wav2vec2": {"too_short": 3}} if missing else {},
+    )
+
+
+def train(
+    table: FeatureTable,
+    config: Config,
+    *,
+    protocol: str = "official",
+    seeds: int = 1,
+    ablations: bool = False,
+    **more: Any,
+) -> Trained:
+    """A training in this process, its fits one after another; ``more`` is for each of them."""
+    planned = plan(table, config, protocol=protocol, seeds=seeds, ablations=ablations)
+    known = ((unit, table.only(unit.modalities)) for unit in planned.units)
+    return planned.conclude(
+        {unit: fit_unit(some, unit, config, planned.rules, **more) for unit, some in known}
     )

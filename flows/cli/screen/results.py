@@ -7,11 +7,10 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from meldflow.flows.cli.screen.terminal import out
@@ -32,15 +31,6 @@ if TYPE_CHECKING:
     from meldflow.tasks.demo.dataset import SynthSummary
     from meldflow.tasks.extraction.committing import ExtractReport
     from meldflow.tasks.training.steps import TrainReport
-
-
-@contextlib.contextmanager
-def counting(what: str) -> Iterator[Callable[[], None]]:
-    """Counts up on standard error while the total is not known."""
-    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:.0f}"))
-    with Progress(*columns, TimeElapsedColumn(), console=err) as bar:
-        bar_task = bar.add_task(what, total=None)
-        yield lambda: bar.advance(bar_task)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -23,36 +22,25 @@ PATIENCE_SECONDS = 1.0
 """How long one may wait for those who only look whether a home is taken."""
 
 
-@dataclass(frozen=True, slots=True)
 class Home:
     """The folder of one server, and of what belongs to it."""
 
-    path: Path
-
-    @property
-    def prefect(self) -> Path:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.prefect = path / "prefect"
         """Prefect's own home: the data base with every run."""
-        return self.path / "prefect"
-
-    @property
-    def dask(self) -> Path:
+        self.dask = path / "dask"
         """What workers spill when their memory is full."""
-        return self.path / "dask"
-
-    @property
-    def profile(self) -> Path:
+        self.profile = path / "cluster.yaml"
         """The cluster profile that flows join the workers by."""
-        return self.path / "cluster.yaml"
-
-    @property
-    def certificates(self) -> Path:
+        self.certificates = path / "tls"
         """The folder of those that Dask asks for, where the site is closed."""
-        return self.path / "tls"
-
-    @property
-    def key_file(self) -> Path:
+        self.key_file = path / "key"
         """Has the key, for the eyes of its owner."""
-        return self.path / "key"
+        self.lock = path / "up.lock"
+        """Held by whoever serves from here; has its process and its API."""
+        self.logs = path / "logs"
+        """What the services have to say."""
 
     @property
     def key(self) -> str:
@@ -62,22 +50,12 @@ class Home:
         return ""
 
     @property
-    def lock(self) -> Path:
-        """Held by whoever serves from here; has its process and its API."""
-        return self.path / "up.lock"
-
-    @property
     def api(self) -> str:
         """The API that a living process serves from here; empty where there is none."""
         with contextlib.suppress(OSError, ValueError), self.lock.open() as file:
             if not try_lock(file.fileno(), fcntl.LOCK_SH):
                 return "".join(file.readline().split()[1:])  # of one that has not said it: ""
         return ""
-
-    @property
-    def logs(self) -> Path:
-        """What the services have to say."""
-        return self.path / "logs"
 
     def log(self, service: str) -> Path:
         """Where a service writes."""

@@ -10,29 +10,13 @@ from pathlib import Path
 
 import yaml
 
+from meldflow.flows.serving.site import settings
 from meldflow.flows.serving.site.home import Home
 from meldflow.flows.serving.site.http import answers, ask
-from meldflow.flows.serving.site.settings import (
-    CLIENT_KEY,
-    FRUGAL,
-    LOOPBACK,
-    PATIENT,
-    QUIET,
-    SERVER_KEY,
-)
 from meldflow.models.files import write_atomically
 from meldflow.models.schema.errors import UsageError
+from meldflow.tasks.cluster import environment
 from meldflow.tasks.cluster.certificates import make, tls
-from meldflow.tasks.cluster.environment import (
-    NO_SPINNING,
-    PAGES,
-    SAFE_PATH,
-    dask_variables,
-    resources_option,
-    roles_of_cpu_workers,
-    scheduler_environment,
-    worker_environment,
-)
 from meldflow.tasks.cluster.local import Local, visible_gpus, worker_bytes
 from meldflow.tasks.cluster.profile import VARIABLE
 
@@ -94,7 +78,9 @@ class Site:
     @property
     def is_closed(self) -> bool:
         """Whether the Prefect server asks for a key, and Dask for a certificate."""
-        return self.closed or self.host not in LOOPBACK or SERVER_KEY in os.environ
+        return (
+            self.closed or self.host not in settings.LOOPBACK or settings.SERVER_KEY in os.environ
+        )
 
     @property
     def key(self) -> str:
@@ -104,7 +90,7 @@ class Site:
     @property
     def tls(self) -> Mapping[str, str]:
         """What Dask asks for, as variables; none where it is open."""
-        return dask_variables(tls(self.home.certificates)) if self.is_closed else {}
+        return environment.dask_variables(tls(self.home.certificates)) if self.is_closed else {}
 
     @property
     def scheduler(self) -> str:
@@ -136,7 +122,7 @@ class Site:
         if not self.is_closed:
             return False
         make(self.home.certificates)  # anew: nobody has to think of it for a year
-        given = os.environ.get(SERVER_KEY, "")
+        given = os.environ.get(settings.SERVER_KEY, "")
         made = not given and not self.home.key
         if made or given:
             key = given or f"meldflow:{secrets.token_urlsafe(32)}"
@@ -181,14 +167,14 @@ def prefect_server(site: Site) -> Service:
             *("--host", site.host, "--port", str(site.port)),
         ),
         environment={
-            **QUIET,
-            **FRUGAL,
+            **settings.QUIET,
+            **settings.FRUGAL,
             "PREFECT_HOME": str(site.home.prefect),
             "PREFECT_API_URL": site.api,
             # By the browser's own address, since that may be another than ours.
             "PREFECT_SERVER_UI_API_URL": "/api",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            **_shown(site, SERVER_KEY, CLIENT_KEY),
+            **_shown(site, settings.SERVER_KEY, settings.CLIENT_KEY),
         },
         log=site.home.log("prefect-server"),
         is_ready=lambda: answers(site.api),
@@ -202,7 +188,7 @@ def dask_scheduler(site: Site) -> Service:
     return Service(
         name="dask-scheduler",
         command=(*_PYTHON, "dask", "scheduler", *where, "--dashboard-address", dashboard),
-        environment={**scheduler_environment(), **site.tls},
+        environment={**environment.scheduler_environment(), **site.tls},
         log=site.home.log("dask-scheduler"),
         is_ready=lambda: ask(f"{site.dashboard}/health") is not None,
     )
@@ -210,7 +196,7 @@ def dask_scheduler(site: Site) -> Service:
 
 def dask_workers(site: Site) -> tuple[Service, ...]:
     """A worker per core, and one per GPU; without GPUs the first offer both roles."""
-    roles = roles_of_cpu_workers(len(site.gpus))
+    roles = environment.roles_of_cpu_workers(len(site.gpus))
     number = site.cpu_workers
     memory = worker_bytes(number + len(site.gpus))
     cpu = (_worker(site, f"cpu-{n}", roles, "", memory) for n in range(number))
@@ -228,15 +214,15 @@ def prefect_worker(site: Site) -> Service:
             *("--pool", POOL, "--name", name, "--type", "process", "--install-policy", "never"),
         ),
         environment={
-            **QUIET,
-            **PATIENT,
-            **NO_SPINNING,
-            **SAFE_PATH,
+            **settings.QUIET,
+            **settings.PATIENT,
+            **environment.NO_SPINNING,
+            **environment.SAFE_PATH,
             "PREFECT_HOME": str(site.home.prefect),
             "PREFECT_API_URL": site.api,
             "PREFECT_WORKER_QUERY_SECONDS": "5",
             VARIABLE: str(site.home.profile),
-            **_shown(site, CLIENT_KEY),
+            **_shown(site, settings.CLIENT_KEY),
         },
         log=site.home.log("prefect-worker"),
         is_ready=lambda: _has_polled(site, name),
@@ -250,13 +236,23 @@ def _worker(site: Site, name: str, roles: tuple[str, ...], devices: str, memory:
         name=f"dask-worker-{name}",
         command=(
             *(*_PYTHON, "dask", "worker", site.scheduler, "--name", name, "--host", site.contact),
-            *("--nthreads", "1", "--resources", resources_option(roles), "--no-dashboard"),
-            *("--dashboard-address", PAGES),
+            *(
+                "--nthreads",
+                "1",
+                "--resources",
+                environment.resources_option(roles),
+                "--no-dashboard",
+            ),
+            *("--dashboard-address", environment.PAGES),
             *("--memory-limit", str(memory)),
             *("--local-directory", str(site.home.dask)),
         ),
         # The nanny prefers what is in the environment to what Dask's configuration says.
-        environment={**worker_environment(1), **site.tls, "CUDA_VISIBLE_DEVICES": devices},
+        environment={
+            **environment.worker_environment(1),
+            **site.tls,
+            "CUDA_VISIBLE_DEVICES": devices,
+        },
         log=site.home.log(f"dask-worker-{name}"),
         is_ready=lambda: name in _workers(site),
     )

@@ -78,11 +78,7 @@ def prepare(
 ) -> Inputs:
     """Inputs of every row of ``table``; scalers and the list of speakers see ``rows`` only.
 
-    Args:
-        table: features of all splits.
-        rows: the rows to fit on; the ledger refuses any that the protocol does not fit on.
-        ledger: gets one entry per fitted scaler and one for the speakers.
-        config: says which speakers get a vector, and how long a dialogue may be.
+    Each fitted scaler is entered into the ledger, and so are the speakers.
 
     Raises:
         LeakError: ``rows`` holds a row outside the protocol's fit split.
@@ -96,7 +92,7 @@ def prepare(
     }
     speakers: tuple[str, ...] = ()
     if config.speaker_width:
-        known = ledger.fit("speakers with a vector of their own", rows)
+        known = ledger.enter("fit", "speakers with a vector of their own", rows)
         speakers = frequent(table.speaker[known], config.speaker_share)
     return assemble(table, scalers, speakers, config.longest)
 
@@ -149,7 +145,7 @@ def _scaler(
     if not len(usable):
         return None
     scaler = StandardScaler()
-    ledger.fit(f"StandardScaler({path})", usable)
+    ledger.enter("fit", f"StandardScaler({path})", usable)
     for start in range(0, len(usable), _LEARNED):
         steps = finite(values[usable[start : start + _LEARNED]]).reshape(-1, values.shape[2])
         # A column without any value keeps a NaN mean, so that it is 0 in every row.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.common import Output
@@ -198,13 +198,11 @@ def over_sequences(network: nn.LSTM, values: Tensor, steps: Tensor) -> Tensor:
 def over_dialogues(network: nn.GRU, utterances: Tensor, lengths: Tensor) -> Tensor:
     """States of a GRU that runs over each dialogue by itself, shape (m, own).
 
-    Args:
-        network: the GRU.
-        utterances: those of all dialogues one after another, shape (m, width).
-        lengths: utterances of each dialogue, at least 1, shape (dialogues,).
+    Of ``utterances`` (m, width), those of all dialogues one after another, each dialogue has the
+    next of ``lengths``, at least 1.
     """
     dialogues = torch.split(utterances, lengths.tolist())
-    packed = nn.utils.rnn.pack_sequence(list(dialogues), enforce_sorted=False)
+    packed = pack_sequence(list(dialogues), enforce_sorted=False)
     states, _ = pad_packed_sequence(network(packed)[0], batch_first=True)
     there = torch.arange(states.shape[1], device=states.device) < lengths.to(states.device)[:, None]
     return states[there]
@@ -225,11 +223,7 @@ def build(
     described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> tuple[torch.nn.Module, Callable[[FeatureTable], View]]:
     """The network that a saved model describes; see ``meldflow.models.training.networks``."""
-    given: dict[str, Any] = {
-        name: tuple(one) if isinstance(one, list) else one
-        for name, one in described["config"].items()
-    }
-    config, scalers = FusionConfig(**given), scalers_of(arrays)
+    config, scalers = FusionConfig(**described["config"]), scalers_of(arrays)
     shapes = {name: (steps, width) for name, (steps, width) in described["shapes"].items()}
     speakers = tuple(described["speakers"])
 

@@ -49,13 +49,7 @@ class Inputs:
 def prepare(
     table: FeatureTable, rows: NDArray[np.intp], ledger: Ledger, config: ReferenceConfig
 ) -> Inputs:
-    """Inputs of every row of ``table``; scalers see ``rows`` only.
-
-    Args:
-        table: features of all splits.
-        rows: the rows to fit on; the ledger refuses any that the protocol does not fit on.
-        ledger: gets one entry per fitted scaler.
-        config: holds the seed of the random projections.
+    """Inputs of every row of ``table``; scalers see ``rows`` only, entered into the ledger.
 
     Raises:
         LeakError: ``rows`` holds a row outside the protocol's fit split.
@@ -66,7 +60,7 @@ def prepare(
     for name, values in raw.items():
         usable = rows[np.isfinite(values[rows]).any(axis=1)]
         if len(usable):
-            ledger.fit(f"StandardScaler({SOURCES[name]})", usable)
+            ledger.enter("fit", f"StandardScaler({SOURCES[name]})", usable)
             # A column without any value keeps a NaN mean, so that it is 0 in every row.
             with np.errstate(invalid="ignore"):
                 scalers[name] = StandardScaler().fit(finite(values[usable]))

@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 from meldflow.models.training.result import TrainResult
 from meldflow.tasks.pages.panels import Panel
-from meldflow.tasks.report.pieces import classes, compared, network, protocols, reliability
+from meldflow.tasks.report.pieces import classes, compared, network
 
 FIGURES: dict[str, Callable[[TrainResult], tuple[Panel, ...]]] = {
     "confusion": classes.confusion_panels,
     "per_class": classes.per_class_panels,
     "roc": classes.roc_panels,
-    "reliability": reliability.panels,
-    "protocols": protocols.panels,
+    "reliability": classes.reliability_panels,
+    "protocols": compared.protocol_panels,
     "ablations": compared.ablation_panels,
     "training": network.training_panels,
     "attention": network.attention_panels,

@@ -1,13 +1,12 @@
 """What the pieces of the report share: what they are made from, and what things are called."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from meldflow.models.judging.protocols import Protocol, protocol_named
 from meldflow.models.judging.records import JUDGED, Judgement
 from meldflow.models.training.ablations import METRICS
-from meldflow.models.training.result import Ablation, Spread, TrainResult
+from meldflow.models.training.result import Spread, TrainResult
 
 MODEL_NAMES = {"network": "Network", "svm": "SVM", "majority": "Majority baseline"}
 """Model → the name that people read; a model without one is shown as it is."""
@@ -59,29 +58,41 @@ def over_seeds(result: TrainResult, model: str, metric: str, part: str = JUDGED)
 class Choice(NamedTuple):
     """A choice of what to go on, with what it gives."""
 
+    name: str
     model: str
     """``network``, ``svm`` or ``majority``."""
     whole: bool
     """Whether it goes on everything that there is."""
-    line: Ablation
+    dev: Mapping[str, Spread]
+    """Metric → what it reaches on dev; likewise where it is judged."""
+    test: Mapping[str, Spread]
+    seeds: int
 
 
 def choices(result: TrainResult) -> tuple[Choice, ...]:
     """The whole, everything with less to go on, and what goes on nothing."""
     everything = " + ".join(result.modalities)
-    less = (
-        Choice(
-            model="svm" if one.name.startswith("SVM") else "network",
-            whole=False,
-            line=replace(one, name=choice_name(one.name, result)),
+
+    def own(model: str, name: str) -> Choice:
+        dev, test = (
+            {metric: one for metric in METRICS if (one := over_seeds(result, model, metric, part))}
+            for part in ("dev", JUDGED)
         )
-        for one in result.ablations
-    )
+        return Choice(name, model, model != "majority", dev, test, len(result.seeds))
+
     return (
-        _own(result, "svm", f"SVM behind it, {everything}"),
-        _own(result, "network", f"Network, {everything}"),
-        *less,
-        _own(result, "majority", model_name("majority")),
+        own("svm", f"SVM behind it, {everything}"),
+        own("network", f"Network, {everything}"),
+        *(
+            Choice(
+                choice_name(one.name, result),
+                "svm" if one.name.startswith("SVM") else "network",
+                False,
+                *(one.dev, one.test, one.seeds),
+            )
+            for one in result.ablations
+        ),
+        own("majority", model_name("majority")),
     )
 
 
@@ -90,19 +101,3 @@ def choice_name(name: str, result: TrainResult) -> str:
     if name in result.judged:
         return model_name(name)
     return name.replace("+", " + ") if ":" in name else f"Network, {name.replace('+', ' + ')}"
-
-
-def _own(result: TrainResult, model: str, name: str) -> Choice:
-    dev, judged = (
-        {metric: one for metric in METRICS if (one := over_seeds(result, model, metric, part))}
-        for part in ("dev", JUDGED)
-    )
-    real = model != "majority"
-    line = Ablation(
-        name=name,
-        modalities=result.modalities,
-        seeds=len(result.seeds) if real else 1,
-        dev=dev,
-        test=judged,
-    )
-    return Choice(model, real, line)

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from meldflow.models.judging.records import JUDGED
 from meldflow.models.training.result import SeedResult, TrainResult
-from meldflow.tasks.pages.blocks import Cell, Row, Table
-from meldflow.tasks.pages.text import duration, fraction, spread
+from meldflow.tasks.pages.text import Cell, Row, Table, duration, fraction, spread
 from meldflow.tasks.report.pieces.naming import model_name, over_seeds, rules
 
 MEASURES = {"weighted_f1": "Weighted F1", "accuracy": "Accuracy", "macro_f1": "Macro F1"}

@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     end_servers(found)
 
 
-IDLE_SECONDS = 3
+IDLE_SECONDS = 1
 KEEP = f"keep(home, idle_seconds={IDLE_SECONDS})\n"
 
 

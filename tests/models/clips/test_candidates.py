@@ -69,7 +69,7 @@ def test_where_all_are_referred_to_nothing_changes() -> None:
 def test_half_a_clip_is_damaged_still() -> None:
     clip = real.clip_of("decord__corrupted.mp4")
     (_, facts), (_, told) = seen(clip), seen(clip, PASSED)
-    assert told.damaged
+    assert told.damage
     assert told.errors == facts.errors
 
 

@@ -46,7 +46,7 @@ def test_before_decoding_only_the_header_speaks(tmp_path: Path) -> None:
     assert "mp4" in found.container
     assert (found.video.frames_declared, found.video.frames_decoded) == (25, -1)
     assert math.isnan(found.audio.seconds)
-    assert (found.audio.damaged, found.video.damaged) == (False, False)
+    assert (found.audio.damage, found.video.damage) == ("", "")
 
 
 def test_a_stream_that_is_not_there_has_no_facts(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_pictures_lost_in_the_middle_are_told_of_or_refused(tmp_path: Path) -> N
     assert decoded.video_facts is not None
     assert decoded.video_facts.frames_declared == 100
     assert 0 < decoded.video_facts.frames_decoded < 100
-    assert decoded.video_facts.damaged
+    assert decoded.video_facts.damage
     assert "of 100 frames" in decoded.video_facts.damage
     assert reasons(path) == ("", "")
     assert reasons(path, STRICT) == ("", "decode_error")
@@ -120,7 +120,7 @@ def test_real_clips_that_hold_less_than_they_declare(
 ) -> None:
     _, seen = facts(clip(name))
     assert (seen.frames_declared, seen.frames_decoded) == (declared, decoded)
-    assert seen.damaged
+    assert seen.damage
     assert reasons(clip(name), STRICT)[1] == "decode_error"
 
 

@@ -34,8 +34,7 @@ from meldflow.models.judging.protocols import (
     divide,
     protocol_named,
 )
-from meldflow.models.judging.saved_svm import SavedSvm
-from meldflow.models.judging.svm import fit_svm
+from meldflow.models.judging.svm import SavedSvm, fit_svm
 from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.reference.config import ReferenceConfig
 from meldflow.models.schema.errors import UsageError
@@ -136,7 +135,7 @@ def clouds(classes: list[int], n: int = 30) -> tuple[np.ndarray, Division, Ledge
 @pytest.mark.parametrize("classes", [[0, 4], [0, 1, 6], list(range(7))])
 def test_svm_separates_clouds_whatever_the_number_of_classes(classes: Any) -> None:
     fused, division, ledger = clouds(classes)
-    svm = fit_svm(fused, division, ReferenceConfig(), ledger)
+    svm = fit_svm(fused, division, ReferenceConfig().grid, ledger)
     truth = division.labels[division.judge]
     scores = svm.scores(fused[division.judge])
     assert scores.shape == (30, 7)
@@ -146,24 +145,24 @@ def test_svm_separates_clouds_whatever_the_number_of_classes(classes: Any) -> No
 
 def test_svm_is_fitted_on_train_and_chosen_on_dev() -> None:
     fused, division, ledger = clouds([0, 1, 2])
-    svm = fit_svm(fused, division, ReferenceConfig(svm_c=(1, 10), svm_gamma=(0.1, 1)), ledger)
-    assert {(use.object, use.split, use.rows) for use in ledger.fitted} == {
+    svm = fit_svm(fused, division, ReferenceConfig(svm_c=(1, 10), svm_gamma=(0.1, 1)).grid, ledger)
+    assert {(use.object, use.split, use.rows) for use in ledger.uses["fit"]} == {
         ("StandardScaler(fused)", "train", 30),
         ("SVC(rbf, fused)", "train", 30),
     }
-    assert [use.split for use in ledger.chosen] == ["dev"]
+    assert [use.split for use in ledger.uses["choose"]] == ["dev"]
     assert len(svm.grid) == 4
     assert svm.chosen.dev_weighted_f1 == max(one.dev_weighted_f1 or 0.0 for one in svm.grid)
     assert svm.machine.shape_fit_ == (30, 30)
     wrong = replace(division, fit_svm=division.choose)
     with pytest.raises(LeakError):
-        fit_svm(fused, wrong, ReferenceConfig(), ledger)
+        fit_svm(fused, wrong, ReferenceConfig().grid, ledger)
 
 
 def test_svm_is_scikit_learns_rbf_machine() -> None:
     fused, division, ledger = clouds(list(range(7)))
     fused += np.random.default_rng(1).normal(scale=9, size=fused.shape).astype("f4")
-    svm = fit_svm(fused, division, ReferenceConfig(svm_c=(2,), svm_gamma=(0.5,)), ledger)
+    svm = fit_svm(fused, division, ReferenceConfig(svm_c=(2,), svm_gamma=(0.5,)).grid, ledger)
     plain = SVC(C=2, gamma=0.5 / 512, class_weight="balanced", decision_function_shape="ovo")
     plain.fit(svm.scaler.transform(fused[division.fit]), division.labels[division.fit])
     test = fused[division.judge]
@@ -181,7 +180,7 @@ def test_a_saved_machine_says_what_the_fitted_one_does() -> None:
     for classes in ([0, 4], [0, 1, 6], list(range(7))):
         fused, division, ledger = clouds(classes)
         fused += np.random.default_rng(1).normal(scale=9, size=fused.shape).astype("f4")
-        svm = fit_svm(fused, division, ReferenceConfig(), ledger)
+        svm = fit_svm(fused, division, ReferenceConfig().grid, ledger)
         saved = SavedSvm(
             arrays=svm.arrays(),
             gamma=svm.chosen.gamma,
@@ -194,8 +193,8 @@ def test_a_saved_machine_says_what_the_fitted_one_does() -> None:
 def test_probabilities_of_the_svm_are_chosen_on_dev_and_as_sure_as_right() -> None:
     fused, division, ledger = clouds(list(range(7)), n=300)
     fused += np.random.default_rng(1).normal(scale=25, size=fused.shape).astype("f4")
-    svm = fit_svm(fused, division, ReferenceConfig(svm_c=(1,), svm_gamma=(0.1,)), ledger)
-    assert [use.split for use in ledger.chosen] == ["dev"]
+    svm = fit_svm(fused, division, ReferenceConfig(svm_c=(1,), svm_gamma=(0.1,)).grid, ledger)
+    assert [use.split for use in ledger.uses["choose"]] == ["dev"]
     rows = division.judge
     plain, _ = reliability(svm.scores(fused[rows]), division.labels[rows], 1.0)
     mended, _ = reliability(svm.scores(fused[rows]), division.labels[rows], svm.temperature)
@@ -264,17 +263,17 @@ def test_the_leaky_protocol_has_a_guard_too() -> None:
     table = make_table((300, 20, 20))
     ledger = Ledger(protocol=PROTOCOLS["leaky-80-20"], split=table.split)
     division = divide(table, ledger.protocol)
-    ledger.fit_svm("SVC", division.fit_svm)
+    ledger.enter("fit_svm", "SVC", division.fit_svm)
     with pytest.raises(LeakError, match="may fit on train-80 rows only"):
-        ledger.fit_svm("SVC", division.judge)
+        ledger.enter("fit_svm", "SVC", division.judge)
     with pytest.raises(LeakError, match="chooses nothing"):
-        ledger.choose("C", table.rows("dev"))
+        ledger.enter("choose", "C", table.rows("dev"))
     with pytest.raises(LeakError, match="may judge on train-20 or test rows only"):
-        ledger.judge("svm", division.fit_svm)
-    ledger.judge("svm", division.judge)
-    ledger.judge("svm", table.rows("test"))
+        ledger.enter("judge", "svm", division.fit_svm)
+    ledger.enter("judge", "svm", division.judge)
+    ledger.enter("judge", "svm", table.rows("test"))
     with pytest.raises(LeakError, match="judged on test already"):
-        ledger.judge("svm", table.rows("test"))
+        ledger.enter("judge", "svm", table.rows("test"))
 
 
 def test_unknown_protocol_names_the_known() -> None:

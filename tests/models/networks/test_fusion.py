@@ -21,6 +21,7 @@ from meldflow.models.networks.fusion.network import FusionNetwork, dialogues_of,
 from meldflow.models.networks.fusion.network import untrained as untrained_network
 from meldflow.models.networks.training import fit
 from meldflow.models.schema.errors import UsageError
+from meldflow.models.training.run import config_for
 from tests.models.tables import make_table
 
 CONFIG = FusionConfig(epochs=3, width=16, heads=2, speaker_width=4, batch_size=4)
@@ -141,8 +142,8 @@ def test_seeds_repeat_to_the_bit_and_leave_the_callers_random_state_alone() -> N
     table, state = make_table(missing=0.1), torch.get_rng_state()
     one, other = fitted(table), fitted(table)
     assert torch.equal(torch.get_rng_state(), state)
-    np.testing.assert_array_equal(one.logits, other.logits)
-    assert not np.array_equal(one.logits, fitted(table, replace(CONFIG, seed=1)).logits)
+    np.testing.assert_array_equal(one.said.logits, other.said.logits)
+    assert not np.array_equal(one.said.logits, fitted(table, replace(CONFIG, seed=1)).said.logits)
 
 
 def test_resumed_equals_uninterrupted() -> None:
@@ -158,8 +159,8 @@ def test_resumed_equals_uninterrupted() -> None:
         on_epoch=epochs.append,
     )
     assert [epoch.epoch for epoch in epochs] == [2, 3]
-    np.testing.assert_array_equal(resumed.logits, whole.logits)
-    np.testing.assert_array_equal(resumed.fused, whole.fused)
+    np.testing.assert_array_equal(resumed.said.logits, whole.said.logits)
+    np.testing.assert_array_equal(resumed.said.fused, whole.said.fused)
 
 
 @pytest.mark.parametrize("damage", ["other", "cut", "empty"])
@@ -177,15 +178,15 @@ def test_training_learns_what_is_there() -> None:
     table = make_table()
     found = fitted(table, replace(CONFIG, epochs=20, width=32))
     division = divide(table, OFFICIAL)
-    guessed = found.logits[division.choose].argmax(axis=1)
+    guessed = found.said.logits[division.choose].argmax(axis=1)
     assert (guessed == division.labels[division.choose]).mean() > 0.8
-    assert found.fused.shape == (len(table), 2 * 32 + 4)
+    assert found.said.fused.shape == (len(table), 2 * 32 + 4)
 
 
 @pytest.mark.parametrize("without", [("text/minilm",), ("audio/wav2vec2", "audio/librosa")])
 def test_a_modality_that_is_not_there_is_left_out(without: tuple[str, ...]) -> None:
     found = fitted(make_table(without=without), replace(CONFIG, epochs=1))
-    assert np.isfinite(found.logits).all()
+    assert np.isfinite(found.said.logits).all()
 
 
 def test_nan_and_infinity_in_a_feature_never_reach_the_network() -> None:
@@ -195,7 +196,7 @@ def test_nan_and_infinity_in_a_feature_never_reach_the_network() -> None:
     broken = replace(table, features={**table.features, "audio/wav2vec2/mean": values})
     inputs = prepared(broken)
     assert all(np.isfinite(stream.values).all() for stream in inputs.streams.values())
-    assert np.isfinite(fitted(broken, replace(CONFIG, epochs=1)).logits).all()
+    assert np.isfinite(fitted(broken, replace(CONFIG, epochs=1)).said.logits).all()
 
 
 def test_speakers_are_those_who_often_speak_in_train() -> None:
@@ -230,7 +231,8 @@ def test_a_device_that_is_not_there_is_one_line() -> None:
 def test_mixed_precision_learns_nearly_the_same(precision: Precision) -> None:
     config = replace(CONFIG, epochs=1)
     exact, mixed = (
-        fitted(make_table(), one).logits for one in (config, replace(config, precision=precision))
+        fitted(make_table(), one).said.logits
+        for one in (config, replace(config, precision=precision))
     )
     assert 0 < np.abs(exact - mixed).max() < 0.05
 
@@ -242,7 +244,7 @@ def test_a_protocol_that_chooses_nothing_keeps_the_last_epoch() -> None:
     found = fitted(table, CONFIG, ledger, leaky)
     assert found.best_epoch == len(found.history) == CONFIG.epochs
     assert {epoch.dev_weighted_f1 for epoch in found.history} == {None}
-    assert (found.temperature, ledger.chosen) == (1.0, [])
+    assert (found.temperature, ledger.uses["choose"]) == (1.0, [])
 
 
 def test_what_was_saved_for_other_modalities_fits_again() -> None:
@@ -264,11 +266,11 @@ def test_everything_fitted_or_chosen_is_in_the_ledger() -> None:
     table = make_table()
     ledger = ledger_of(table)
     fitted(table, CONFIG, ledger)
-    assert {use.split for use in ledger.fitted} == {"train"}
-    named = {use.object for use in ledger.fitted}
+    assert {use.split for use in ledger.uses["fit"]} == {"train"}
+    named = {use.object for use in ledger.uses["fit"]}
     assert {"FusionNetwork", "speakers with a vector of their own"} <= named
-    assert [use.object for use in ledger.chosen] == ["FusionNetwork: epoch and temperature"]
-    assert not ledger.judged
+    assert [use.object for use in ledger.uses["choose"]] == ["FusionNetwork: epoch and temperature"]
+    assert not ledger.uses["judge"]
 
 
 def test_segments_keep_100_ms_and_cap_long_clips() -> None:
@@ -298,4 +300,4 @@ def test_only_what_is_needed_is_asked_for() -> None:
 )
 def test_settings_out_of_range_are_named(field: str, value: Any) -> None:
     with pytest.raises(UsageError, match=field):
-        FusionConfig(**{field: value})
+        config_for("official", "fusion", **{field: value})

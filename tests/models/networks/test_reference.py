@@ -32,6 +32,7 @@ from meldflow.models.networks.reference.network import (
 from meldflow.models.networks.training import fit
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS
+from meldflow.models.training.run import config_for
 from tests.models.tables import STATS, make_table
 
 QUICK = ReferenceConfig(epochs=2, batch_size=32)
@@ -50,7 +51,7 @@ def fitted(
     table: FeatureTable,
     division: Division,
     config: ReferenceConfig,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: Callable[[Epoch], object] = lambda _: None,
 ) -> Fitted:
     new = untrained(prepared(table), config, len(division.classes))
     return fit(new, division, config, ledger_of(table), on_epoch)
@@ -111,7 +112,7 @@ def test_absent_extractor_gives_zeros_and_no_scaler() -> None:
     table = make_table(without=("audio/librosa", "video/resnet50"))
     ledger = ledger_of(table)
     inputs = prepare(table, table.rows("train"), ledger, SEEDED)
-    assert [use.object for use in ledger.fitted] == [
+    assert [use.object for use in ledger.uses["fit"]] == [
         "StandardScaler(audio/wav2vec2/mean)",
         "StandardScaler(text/minilm/embedding)",
     ]
@@ -177,11 +178,11 @@ def test_fitting_outside_train_raises(split: str) -> None:
 def test_ledger_judges_once_and_chooses_on_dev_only() -> None:
     table = make_table()
     ledger = ledger_of(table)
-    ledger.judge("svm", table.rows("test"))
+    ledger.enter("judge", "svm", table.rows("test"))
     with pytest.raises(LeakError, match="once"):
-        ledger.judge("svm", table.rows("test"))
+        ledger.enter("judge", "svm", table.rows("test"))
     with pytest.raises(LeakError, match="may choose on dev"):
-        ledger.choose("epoch", table.rows("test"))
+        ledger.enter("choose", "epoch", table.rows("test"))
 
 
 def test_same_seed_same_bits_and_global_state_untouched() -> None:
@@ -194,11 +195,11 @@ def test_same_seed_same_bits_and_global_state_untouched() -> None:
         for config in (QUICK, QUICK, replace(QUICK, seed=1))
     ]
     assert torch.equal(before, torch.random.get_rng_state())
-    np.testing.assert_array_equal(runs[0].logits, runs[1].logits)
-    np.testing.assert_array_equal(runs[0].fused, runs[1].fused)
-    assert not np.array_equal(runs[0].logits, runs[2].logits)
+    np.testing.assert_array_equal(runs[0].said.logits, runs[1].said.logits)
+    np.testing.assert_array_equal(runs[0].said.fused, runs[1].said.fused)
+    assert not np.array_equal(runs[0].said.logits, runs[2].said.logits)
     assert [epoch.epoch for epoch in seen] == [1, 2] * 3
-    np.testing.assert_allclose(np.exp(log_probabilities(runs[0].logits, 2.0)).sum(axis=1), 1)
+    np.testing.assert_allclose(np.exp(log_probabilities(runs[0].said.logits, 2.0)).sum(axis=1), 1)
 
 
 def test_best_epoch_is_restored_and_patience_ends_training() -> None:
@@ -208,7 +209,7 @@ def test_best_epoch_is_restored_and_patience_ends_training() -> None:
     found = fitted(table, division, config)
     assert len(found.history) < 30
     assert found.best_epoch == len(found.history) - 1
-    predicted = found.logits[division.choose].argmax(axis=1)
+    predicted = found.said.logits[division.choose].argmax(axis=1)
     from sklearn.metrics import f1_score
 
     f1 = f1_score(division.labels[division.choose], predicted, average="weighted", zero_division=0)
@@ -238,7 +239,7 @@ def test_class_weights(kind: str, ratio: float) -> None:
 )
 def test_config_names_the_bad_setting(setting: str, value: Any) -> None:
     with pytest.raises(UsageError, match=setting):
-        ReferenceConfig(**{setting: value})
+        config_for("official", "reference", **{setting: value})
 
 
 def test_table_refuses_columns_of_different_lengths() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from meldflow.models.training.run import config_for, train_and_judge
-from tests.models.tables import make_table
+from meldflow.models.training.run import config_for
+from tests.models.tables import make_table, train
 
 SLURM = {
     "SLURM_JOB_ID": "17",
@@ -58,7 +58,7 @@ def digests() -> str:
             svm_gamma=(0.3,),
             device="auto",
         )
-        arrays = train_and_judge(make_table((30, 12, 12)), config).arrays
+        arrays = train(make_table((30, 12, 12)), config).arrays
         content = b"".join(
             values.tobytes() for part in arrays.values() for _, values in sorted(part.items())
         )

@@ -25,8 +25,8 @@ from meldflow.models.training.ablations import ablated, smaller
 from meldflow.models.training.fit import fit_unit, prepare
 from meldflow.models.training.networks import Config
 from meldflow.models.training.result import TrainResult
-from meldflow.models.training.run import config_for, train_and_judge
-from tests.models.tables import make_table
+from meldflow.models.training.run import config_for
+from tests.models.tables import make_table, train
 
 Fits: TypeAlias = list[dict[str, Any]]
 """What each fit of a run gave, by name: arrays, numbers, records."""
@@ -95,7 +95,7 @@ def fits_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Fits, TrainR
 
     def run(table: FeatureTable, given: Config, **more: Any) -> tuple[Fits, TrainResult]:
         seen.clear()
-        trained = train_and_judge(table, given, **more)
+        trained = train(table, given, **more)
         return [*seen, *map(dict, trained.arrays.values())], trained.result
 
     return run
@@ -170,7 +170,7 @@ def test_the_baseline_is_the_majority_of_train_alone() -> None:
     label = np.where(TABLE.split == "train", TABLE.label, "joy")
     assert (label == "joy").sum() > (label == "neutral").sum()
     table = dataclasses.replace(TABLE, label=label)
-    result = train_and_judge(table, config("fusion", epochs=1, svm_c=(1.0,))).result
+    result = train(table, config("fusion", epochs=1, svm_c=(1.0,))).result
     assert set(result.judged["majority"].predicted) == {"neutral"}
 
 
@@ -232,7 +232,9 @@ def test_the_svm_alone_sees_the_rows_it_is_fitted_and_chosen_on() -> None:
     found: Fits = []
     for vectors, own in ((fused, division.labels), (other, labels)):
         ledger = prepare(TABLE, given, rules).ledger
-        machine = svm.fit_svm(vectors, dataclasses.replace(division, labels=own), given, ledger)
+        machine = svm.fit_svm(
+            vectors, dataclasses.replace(division, labels=own), given.grid, ledger
+        )
         found.append(
             {
                 **machine.arrays(),

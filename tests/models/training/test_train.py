@@ -21,9 +21,9 @@ from meldflow.models.networks.reference.network import PARAMETERS
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import SENTIMENT
 from meldflow.models.training.result import Spread, TrainResult
-from meldflow.models.training.run import Trained, config_for, train_and_judge
+from meldflow.models.training.run import Trained, config_for
 from meldflow.models.training.saved import load_model, save_model
-from tests.models.tables import make_table
+from tests.models.tables import make_table, train
 
 QUICK: dict[str, Any] = {"epochs": 3, "batch_size": 32, "svm_c": (1.0,), "svm_gamma": (0.3,)}
 CONFIG = config_for("official", "reference", **QUICK)
@@ -33,7 +33,7 @@ OURS = {"audio/wav2vec2", "audio/librosa", "video/resnet50", "text/minilm"}
 
 @pytest.fixture(scope="module")
 def trained() -> Trained:
-    return train_and_judge(make_table(missing=0.1), CONFIG)
+    return train(make_table(missing=0.1), CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def result(trained: Trained) -> TrainResult:
 @pytest.fixture(scope="module")
 def whole() -> TrainResult:
     """Several seeds and everything that is compared with them."""
-    return train_and_judge(make_table(), FUSION, seeds=2, ablations=True).result
+    return train(make_table(), FUSION, seeds=2, ablations=True).result
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +52,14 @@ def leaky() -> TrainResult:
     """Noise, of which nothing can be learned but by heart."""
     config = config_for("leaky-80-20", epochs=12, batch_size=16, learning_rate=1e-3)
     table = make_table((100, 10, 40), signal=0.0)
-    return train_and_judge(table, config, protocol="leaky-80-20").result
+    return train(table, config, protocol="leaky-80-20").result
 
 
 def test_a_modality_that_the_store_lacks_is_no_ablation() -> None:
     whole = make_table((60, 20, 20))
     none = {path for path in whole.features if path in whole.arrays["video"]}
     table = replace(whole, features={p: v for p, v in whole.features.items() if p not in none})
-    less = train_and_judge(table, FUSION, ablations=True).result.ablations
+    less = train(table, FUSION, ablations=True).result.ablations
     assert [one.name for one in less][:2] == ["audio", "text"]
     assert not any(one.name.startswith("video") for one in less)
 
@@ -91,7 +91,7 @@ def test_the_winner_is_chosen_on_dev(result: TrainResult) -> None:
 
 
 def test_noise_is_called_noise() -> None:
-    judged = train_and_judge(make_table(signal=0.0), CONFIG).result
+    judged = train(make_table(signal=0.0), CONFIG).result
     assert "not_better_than_majority" in kinds(judged)
 
 
@@ -122,7 +122,7 @@ def test_the_record_holds_what_repeats_the_run(result: TrainResult) -> None:
 
 
 def test_same_seed_same_result(result: TrainResult) -> None:
-    again = train_and_judge(make_table(missing=0.1), CONFIG).result
+    again = train(make_table(missing=0.1), CONFIG).result
     assert again.judged == result.judged
     assert again.shown.svm_grid == result.shown.svm_grid
 
@@ -174,7 +174,7 @@ def test_ablations_take_every_smaller_choice_and_compare(whole: TrainResult) -> 
 
 def test_an_ablation_sees_nothing_of_what_was_taken_away(whole: TrainResult) -> None:
     table = make_table()
-    alone = train_and_judge(table.only(("text",)), FUSION, seeds=2).result
+    alone = train(table.only(("text",)), FUSION, seeds=2).result
     (text,) = (one for one in whole.ablations if one.name == "text")
     assert text.test["weighted_f1"] == alone.over_seeds("network", "weighted_f1")
 
@@ -196,7 +196,7 @@ def test_sentiment_is_a_target_of_its_own() -> None:
     table = make_table()
     label = np.where(table.label == "neutral", "neutral", "negative")
     label[np.isin(table.label, ("joy", "surprise"))] = "positive"
-    result = train_and_judge(replace(table, label=label, target=SENTIMENT), CONFIG).result
+    result = train(replace(table, label=label, target=SENTIMENT), CONFIG).result
     assert (result.target, result.classes) == ("sentiment", ("neutral", "positive", "negative"))
     assert len(result.judged["svm"].confusion) == 3
     assert set(result.judged["network"].predicted) <= set(result.classes)
@@ -206,7 +206,7 @@ def test_sentiment_is_a_target_of_its_own() -> None:
 @pytest.mark.parametrize("config", [CONFIG, FUSION], ids=["reference", "fusion"])
 def test_a_saved_model_predicts_what_was_reported(config: Any, tmp_path: Path) -> None:
     table = make_table(missing=0.1)
-    trained = train_and_judge(table, config, resume=tmp_path / "state")
+    trained = train(table, config, resume=tmp_path / "state")
     folder = save_model(trained, tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json",
@@ -261,7 +261,7 @@ def test_a_damaged_model_is_one_line(trained: Trained, tmp_path: Path, damage: s
 @pytest.mark.parametrize("extractor", ["text/minilm", "audio/librosa"])
 def test_one_extractor_alone_is_workable(extractor: Any, config: Any) -> None:
     table = make_table(without=tuple(OURS - {extractor}), missing=0.1)
-    result = train_and_judge(table, replace(config, epochs=1)).result
+    result = train(table, replace(config, epochs=1)).result
     assert "missing_modality" in kinds(result)
     scores = result.judged["network"].test
     assert np.isfinite([scores.weighted_f1, scores.accuracy]).all()
@@ -271,9 +271,9 @@ def test_one_extractor_alone_is_workable(extractor: Any, config: Any) -> None:
 def test_a_class_without_training_rows_is_workable(config: Any) -> None:
     table = make_table(missing=0.1)
     label = table.label.copy()
-    train = table.rows("train")
-    label[train[label[train] == "disgust"]] = "anger"
-    result = train_and_judge(replace(table, label=label), replace(config, epochs=1)).result
+    known = table.rows("train")
+    label[known[label[known] == "disgust"]] = "anger"
+    result = train(replace(table, label=label), replace(config, epochs=1)).result
     assert "unseen_class" in kinds(result)
     for name in ("network", "svm"):
         curves = {curve.label: curve.auc for curve in result.judged[name].roc}
@@ -287,7 +287,7 @@ def test_values_that_are_not_finite_are_named_and_harmless(config: Any) -> None:
     features = {path: values.copy() for path, values in table.features.items()}
     features["text/minilm/embedding"][3, 5] = np.nan
     features["video/resnet50/features"][7, 2, 9] = np.inf
-    result = train_and_judge(replace(table, features=features), replace(config, epochs=1)).result
+    result = train(replace(table, features=features), replace(config, epochs=1)).result
     named = [str(one) for one in result.warnings if one.kind == "not_finite"]
     assert len(named) == 2
     assert np.isfinite(result.judged["network"].probability).all()
@@ -297,7 +297,7 @@ def test_values_that_are_not_finite_are_named_and_harmless(config: Any) -> None:
 def test_one_speaker_is_named_and_harmless(config: Any) -> None:
     table = make_table()
     alone = replace(table, speaker=np.full(len(table), "Ross"))
-    result = train_and_judge(alone, replace(config, epochs=1)).result
+    result = train(alone, replace(config, epochs=1)).result
     assert "one_speaker" in kinds(result)
 
 
@@ -312,25 +312,14 @@ def test_one_speaker_is_named_and_harmless(config: Any) -> None:
 )
 def test_unusable_input_is_one_clear_line(sizes: Any, protocol: Any, message: Any) -> None:
     with pytest.raises(UsageError, match=message) as raised:
-        train_and_judge(make_table(sizes), CONFIG, protocol=protocol)
+        train(make_table(sizes), CONFIG, protocol=protocol)
     assert "\n" not in str(raised.value)
 
 
-def test_progress_is_told_of_networks_and_machines() -> Any:
-    told: list[tuple[str, int]] = []
-
-    class Shown:
-        def __init__(self, what: str) -> None:
-            self.what = what
-
-        def __enter__(self) -> Any:
-            return lambda amount: told.append((self.what, amount))
-
-        def __exit__(self, *_: object) -> None:
-            return None
-
-    train_and_judge(make_table((30, 10, 10)), CONFIG, watch=lambda what, *_: Shown(what))
-    assert told == [("training, seed 0", 1)] * 3 + [("fitting the SVM, seed 0", 1)]
+def test_progress_is_told_of_networks_and_machines() -> None:
+    steps: list[None] = []
+    train(make_table((30, 10, 10)), CONFIG, step=lambda: steps.append(None))
+    assert len(steps) == 3 + 1  # epochs, and the only machine of the grid
 
 
 def test_settings_come_from_the_network_the_protocol_and_the_caller() -> None:

@@ -12,7 +12,7 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.utterances import EMOTIONS, SPLITS
 from meldflow.tasks.audit.page import render_page, write_page
 from meldflow.tasks.audit.stock import AuditReport, check_page, markdown, table, take_stock
-from meldflow.tasks.dataset.findings import Finding, Kind
+from meldflow.tasks.dataset.records import Finding, Kind
 from meldflow.tasks.options import AuditOptions
 from tests.tasks.dataset.standins import LAYOUTS, Planted, build, invented, read_rows
 from tests.tasks.dataset.test_intake import MELD, real

@@ -98,6 +98,8 @@ def test_gpu_pods_take_the_networks() -> None:
     assert "nvidia.com/gpu" not in cpu_container["resources"]["limits"]
     assert {"name": "OMP_NUM_THREADS", "value": "4"} in gpu_container["env"]
     assert gpu["spec"]["nodeSelector"] == {"gpu": "a100"}
+    assert gpu["spec"]["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+    assert cpu["spec"]["tolerations"] == []
     alone = deployed().cluster_manifest("x")["spec"]["worker"]["spec"]["containers"][0]
     assert option(alone, "--resources") == "cpu=1 model=1"
 

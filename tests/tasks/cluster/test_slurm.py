@@ -131,6 +131,7 @@ def until(file: str) -> str:
     return place()[0]
 
 
+@pytest.mark.slow  # tests/infra has it on a real Slurm
 def test_the_whole_flow(slurm: Path, tmp_path: Path) -> None:
     tree = Tree(tmp_path / "meld", invented(1), LAYOUTS["flat"], random.Random(0))
     tree.write()

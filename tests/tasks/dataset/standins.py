@@ -31,8 +31,8 @@ import numpy as np
 
 from meldflow.models.schema.utterances import CLIP_FOLDERS, EMOTIONS, SPLITS
 from meldflow.tasks.dataset.checks import PUBLISHED
-from meldflow.tasks.dataset.findings import Kind
 from meldflow.tasks.dataset.fixes import load_fixes
+from meldflow.tasks.dataset.records import Kind
 from meldflow.tasks.demo.script import COLUMNS
 
 Row = dict[str, str]

@@ -10,9 +10,8 @@ import pytest
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.dataset import take_in
 from meldflow.tasks.dataset.annotations import find_sources, read_source
-from meldflow.tasks.dataset.findings import Kind
 from meldflow.tasks.dataset.fixes import NONE, digest, load_fixes
-from meldflow.tasks.dataset.records import Table
+from meldflow.tasks.dataset.records import Kind, Table
 from meldflow.tasks.dataset.tree import walk
 from tests.tasks.dataset.standins import build, invented
 from tests.tasks.dataset.test_intake import MELD, real, row, write_csv

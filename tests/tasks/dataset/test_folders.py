@@ -15,9 +15,8 @@ from meldflow.models.schema.errors import UsageError
 from meldflow.storage.format.catalogue import NO_FILE
 from meldflow.storage.writing.transaction import open_run
 from meldflow.tasks.dataset import Intake, check_folder, check_source, take_in, take_in_folder
-from meldflow.tasks.dataset.findings import Kind
 from meldflow.tasks.dataset.own import name_clips
-from meldflow.tasks.dataset.records import Known
+from meldflow.tasks.dataset.records import Kind, Known
 from meldflow.tasks.extraction.inputs import known_clips
 from tests.media import Film, Track, noise, tone, write
 from tests.storage.corpus import extract_all, words_spec

@@ -18,8 +18,7 @@ from meldflow.storage.format.catalogue import NO_FILE
 from meldflow.tasks.dataset import Intake, check_source, take_in
 from meldflow.tasks.dataset.annotations import FIELDS, OPTIONAL, read_source
 from meldflow.tasks.dataset.cells import is_ambiguous, parse_seconds, repair_text
-from meldflow.tasks.dataset.findings import Kind
-from meldflow.tasks.dataset.records import Known, Table
+from meldflow.tasks.dataset.records import Kind, Known, Table
 from tests.paths import DATA, ROOT
 from tests.tasks.dataset.standins import LAYOUTS, STUB, build, clip_of, invented
 

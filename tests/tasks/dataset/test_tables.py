@@ -20,9 +20,8 @@ from meldflow.flows.serving.changes import look
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.dataset import take_in
 from meldflow.tasks.dataset.cells import read_table
-from meldflow.tasks.dataset.findings import Kind
 from meldflow.tasks.dataset.own import REQUIRED, read_own
-from meldflow.tasks.dataset.records import Row
+from meldflow.tasks.dataset.records import Kind, Row
 from tests.paths import DATA
 from tests.tasks.dataset.standins import clip_of
 

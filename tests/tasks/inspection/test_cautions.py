@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meldflow.tasks.inspection.as_json import to_json
 from meldflow.tasks.inspection.inspect import look_into
-from meldflow.tasks.inspection.rows import cautions, facts
+from meldflow.tasks.inspection.rows import cautions, facts, to_json
 from tests.media import Film, Track, noise, tone, write
 
 
@@ -23,7 +22,7 @@ def test_one_zero_and_one_channel(tmp_path: Path) -> None:
         assert one["timestamp"] == pytest.approx(1 + one["index"] / 25, abs=2e-3)
     assert shown["modalities"]["audio"]["f0_median"] == pytest.approx(220, rel=0.02)
     assert facts(found)["Video stream"]["Starts at"] == "1.000 s"
-    assert cautions(found) == (
+    assert tuple(cautions(found)) == (
         "The pictures start 1.000 s later than the sound.",
         "The channels cancel each other: only number 0 is heard.",
     )

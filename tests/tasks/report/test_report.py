@@ -21,8 +21,8 @@ from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.common import Layer
 from meldflow.models.schema.utterances import SENTIMENT
 from meldflow.models.training.result import Attention, Caution, Hard, TrainResult
-from meldflow.models.training.run import config_for, train_and_judge
-from meldflow.tasks.pages import document
+from meldflow.models.training.run import config_for
+from meldflow.tasks.pages import panels
 from meldflow.tasks.pages.panels import render
 from meldflow.tasks.pages.text import duration, spread
 from meldflow.tasks.pages.themes import THEMES
@@ -30,14 +30,15 @@ from meldflow.tasks.report.page import (
     explanation,
     folder_of,
     headline,
+    load_result,
+    record_of,
     render_page,
     write_report,
 )
 from meldflow.tasks.report.pieces import FIGURES
-from meldflow.tasks.report.results import load_result, record_of
 from meldflow.tasks.watching import training as watching
 from meldflow.tasks.watching.artifacts import Artifacts
-from tests.models.tables import make_table
+from tests.models.tables import make_table, train
 
 VOID = {"meta", "link", "img", "source", "br", "input", "hr"}
 
@@ -79,7 +80,7 @@ def trained(
     table: FeatureTable, *, protocol: str = "official", epochs: int = 1, **more: Any
 ) -> TrainResult:
     config = config_for(protocol, "reference", epochs=epochs, **SMALL[protocol])
-    return train_and_judge(table, config, protocol=protocol, **more).result
+    return train(table, config, protocol=protocol, **more).result
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def both(
 
 
 def draw_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(document, "_drawn", lambda _: {"light": "", "dark": ""})
+    patch.setattr(panels, "_pictures", lambda _: {"light": "", "dark": ""})
 
 
 @pytest.fixture

@@ -11,8 +11,6 @@ import yaml
 
 from meldflow.models.extractors import registry
 from meldflow.models.schema.errors import UsageError
-from meldflow.models.training.run import config_for, train_and_judge
-from meldflow.models.training.saved import save_model
 from meldflow.storage import open_store
 from meldflow.tasks.options import TrainOptions
 from meldflow.tasks.options.declared import read_declared
@@ -21,7 +19,7 @@ from meldflow.tasks.training.predict.records import Given
 from meldflow.tasks.training.table import load_table
 from tests.flows import command
 from tests.models import checkpoints
-from tests.tasks.training.trained import extract, utterances
+from tests.tasks.training.trained import extract, train, utterances
 
 FILE = """
 audio/own: {{kind: audio/speech, checkpoint: {folder}/wavlm, layers: [1, 2]}}
@@ -103,9 +101,7 @@ def test_a_training_reads_what_is_named(
         open_store(options.store), options.reads, options.modalities, extractors=options.extractors
     )
     assert table.arrays == arrays
-    config = config_for("official", "fusion", epochs=2)
-    trained = train_and_judge(table, config, protocol="official", seeds=1)
-    save_model(trained, tmp_path)
+    train(Path(options.store), tmp_path, modalities=options.modalities, extractors=names)
     found = load_predictor(tmp_path).predict(
         Given(clip=folder / "clips" / "test4.mp4", text="That is great news. 3", speaker="Joey")
     )

@@ -19,7 +19,7 @@ import pytest
 from meldflow.models.schema.errors import RunError
 from meldflow.models.training.run import Trained
 from meldflow.tasks.options import TrainOptions
-from meldflow.tasks.training import mlflow_child
+from meldflow.tasks.training import mlflow_run
 from meldflow.tasks.training.mlflow_run import how_to_look, public, track, where_to
 from meldflow.tasks.training.predict.predictor import load_predictor
 from meldflow.tasks.training.predict.records import Given
@@ -128,8 +128,8 @@ def test_a_protocol_that_is_no_result_never_gives_a_figure_called_test_that_it_f
 ) -> None:
     report = folder / "leaky"
     trained = train(folder / "store", report, network="reference", protocol="leaky-80-20")
-    assert "no result" in mlflow_child.tags(trained.result)["no_result"]
-    values = dict(mlflow_child.metrics(trained.result))
+    assert "no result" in mlflow_run.tags(trained.result)["no_result"]
+    values = dict(mlflow_run.metrics(trained.result))
     judged = trained.result.judged["svm"].test
     assert values["train-20/svm/weighted_f1"] == pytest.approx(judged.weighted_f1)
     beside = trained.result.shown.beside["test"]["svm"].test

@@ -10,7 +10,7 @@ from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
 from meldflow.models.schema.media import Media
 from meldflow.models.schema.utterances import EMOTIONS, Clip, Utterance
-from meldflow.models.training.run import Trained, config_for, train_and_judge
+from meldflow.models.training.run import Trained, config_for
 from meldflow.models.training.saved import save_model
 from meldflow.storage import open_store
 from meldflow.storage.format.catalogue import ids
@@ -19,6 +19,7 @@ from meldflow.storage.writing.transaction import open_run
 from meldflow.tasks.isolated.decoder import Decoder
 from meldflow.tasks.training.table import load_table
 from tests.media import Track, tone, write
+from tests.models import tables
 
 NAMES = ("audio/librosa", "text/minilm")
 """Real extractors that are quick, the network among them with its real weights."""
@@ -98,10 +99,11 @@ def train(
     protocol: str = "official",
     target: str = "emotion",
     seeds: int = 1,
+    extractors: Sequence[str] = (),
 ) -> Trained:
     """A model of two epochs, kept in ``report/model``."""
-    table = load_table(open_store(str(store)), network, modalities, target)
+    table = load_table(open_store(str(store)), network, modalities, target, extractors=extractors)
     config = config_for(protocol, network, epochs=2)
-    trained = train_and_judge(table, config, protocol=protocol, seeds=seeds)
+    trained = tables.train(table, config, protocol=protocol, seeds=seeds)
     save_model(trained, report)
     return trained
