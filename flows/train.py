@@ -37,7 +37,7 @@ def train(options: TrainOptions) -> steps.TrainReport:
     profile = profile_for(options)
     snapshot = open_store(options.store, options.snapshot)
     logger.info("training on snapshot %s of %s", snapshot.id, options.store)
-    table = outline(snapshot, options.reads, options.modalities, options.target)
+    table = outline(snapshot, options.reads, options.modalities, options.target, options.extractors)
     planned = steps.plan_training(table, options)
     with open_cluster(profile, PACKAGES) as cluster, worker_logs(cluster):
         logger.info("dask dashboard: %s", cluster.dashboard)

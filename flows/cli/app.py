@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import wraps
 from importlib.metadata import version
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -28,6 +29,10 @@ TRAINING, SERVING = "Training", "Serving"
 Store = Annotated[
     str,
     typer.Argument(help="The feature store: a folder, or s3://bucket/name.", metavar="STORE"),
+]
+Declared = Annotated[
+    list[Path] | None,
+    typer.Option("--extractors-file", help="A file of them, as of `extract`.", metavar="FILE"),
 ]
 Ref = Annotated[str, typer.Option("--ref", "--snapshot", help="Branch, tag or snapshot id.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

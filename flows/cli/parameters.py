@@ -157,6 +157,10 @@ class Option:
         return "|".join(self.choices) or (unit and unit[1].upper()) or None
 
 
+def _pairs(lines: Sequence[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (one.partition("=") for one in lines)}
+
+
 def options_of(model: type[Options]) -> tuple[Option, ...]:
     """Those of a model that the command line has."""
     schema = model.model_json_schema()["properties"]
@@ -186,9 +190,15 @@ class Group:
         Raises:
             UsageError: a value cannot be used; it is named as on the command line.
         """
-        read = (one.read(given[one.key]) for one in self.options)
+        fields: dict[str, Any] = {}
+        for name, value in (x for one in self.options for x in one.read(given[one.key]).items()):
+            if isinstance(before := fields.get(name), Mapping):  # from a file: what is typed wins
+                lines = value if isinstance(value, Mapping) else _pairs(value)
+                fields[name] = {**before, **lines}
+            else:
+                fields[name] = value
         try:
-            return self.build({name: value for some in read for name, value in some.items()})
+            return self.build(fields)
         except ValidationError as error:
             problem = error.errors()[0]
             flags = {one.name: one.flag for one in self.options}

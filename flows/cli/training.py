@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from meldflow.flows.cli.app import TRAINING, Answer, command
+from meldflow.flows.cli.app import TRAINING, Answer, Declared, command
 from meldflow.flows.cli.data import Dialogues, Seed
 from meldflow.flows.cli.features import check_before_start
 from meldflow.flows.cli.screen import results
 from meldflow.flows.cli.screen.terminal import err
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.options import Cli, Extraction, Options, Training, TrainOptions, split_weights
+from meldflow.tasks.options.declared import read_declared
 
 
 @command(
@@ -57,23 +58,25 @@ def demo(
     directory: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
     dialogues: Dialogues = 20,
     seed: Seed = 0,
+    declared: Declared = None,
 ) -> Answer:
     """Make a small data set, extract it, train on it, and leave a report to read.
 
     Wav2Vec2 and ResNet-50 get random weights here, since their real ones need a download;
-    MiniLM has its real ones.
+    MiniLM has its real ones. Extractors that a file declares are extracted and read instead.
     """
     from meldflow.tasks.demo.dataset import synthesise
 
+    chosen: dict[str, Any] = read_declared([*map(str, declared)]) if declared else {}
     summary = synthesise(directory / "data", dialogues=dialogues, seed=seed)
     extraction = Extraction(
         dataset=directory / "data",
         store=str(directory / "store"),
-        weights="random",
-        weights_of={"text/minilm": "pretrained"},
         partition=32,
+        **(chosen or {"weights": "random", "weights_of": {"text/minilm": "pretrained"}}),
     )
-    training = Training(report=directory / "report", seed=seed)
+    names = tuple(extraction.instances)
+    training = Training(report=directory / "report", seed=seed, extractors=names)
     answer = pipeline(extraction, training)
 
     def show(found: Any) -> None:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from meldflow.models.extractors import registry
+from meldflow.models.extractors.entries import known, named
 from meldflow.models.schema.errors import UsageError
 from meldflow.tasks.options import UNBOUND, WEIGHTS, ExtractOptions, Options, Training, is_options
 
+_EXTRACTORS = ("instances", "only", "weights_of", "parameters")
 FIELDS: dict[type[Options], tuple[str, ...]] = {
-    ExtractOptions: ("dataset", "store", "only", "weights", "weights_of", "parameters"),
+    ExtractOptions: ("dataset", "store", "weights", *_EXTRACTORS),
     Training: ("report",),
 }
 """The fields that one may name for all deployments at once."""
@@ -39,20 +41,21 @@ def make_defaults(given: Mapping[str, Any]) -> Defaults:
         UsageError: an extractor, its weights or its parameters are none.
         ValidationError: something is not of the form that it has to be of.
     """
-    for name in given.get("only", ()):
-        registry.named(name)
     weights = given.get("weights", WEIGHTS[0])
     if weights not in WEIGHTS:
         raise UsageError(
             f"--weights {weights}: name one of {', '.join(WEIGHTS)} for all extractors, and a "
             "checkpoint's path as NAME=PATH"
         )
-    own = {name: given[name] for name in ("weights_of", "parameters") if name in given}
+    own = {name: given[name] for name in _EXTRACTORS if name in given}
     checked = ExtractOptions.model_validate({"dataset": ".", "store": ".", **own}, context=UNBOUND)
-    registry.read_parameters(checked.parameters)
+    entries = known(checked.instances)
+    for name in (*checked.only, *checked.instances):
+        named(name, entries)
+    registry.read_parameters(checked.parameters, checked.instances)
     lines = {
         name: [f"{one}={value}" for one, value in some.items()]
-        for name, some in given.items()
-        if isinstance(some, dict)
+        for name in _EXTRACTORS
+        if (some := getattr(checked, name)) and isinstance(some, dict)
     }
-    return Defaults({**given, **lines})
+    return Defaults({**given, **({"only": list(checked.only)} if "only" in given else {}), **lines})

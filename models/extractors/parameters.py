@@ -15,9 +15,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from meldflow.models.extractors.contract import Extractor
-
-_SHARED = {one.name for one in fields(Extractor)}
-"""What every extractor has, and other options set."""
+from meldflow.models.extractors.encoder import SHARED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +61,7 @@ def parameters_of(kind: type[Extractor]) -> dict[str, Parameter]:
     hints, said = get_type_hints(kind, include_extras=True), _docstrings(kind)
     found = {}
     for one in fields(kind):
-        if one.name in _SHARED or not one.init:
+        if one.name in SHARED or not one.init:
             continue
         adapter: TypeAdapter[Any] = TypeAdapter(hints[one.name])
         schema = adapter.json_schema()

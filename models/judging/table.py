@@ -18,15 +18,9 @@ MODALITY_ARRAYS: Mapping[str, tuple[str, ...]] = {
 }
 """The arrays that the reference network reads, by modality; a path is ``extractor/array``."""
 
-_SEQUENCE_ARRAYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "audio": (
-        ("audio/wav2vec2/frames", "audio/wav2vec2/mean"),
-        ("audio/librosa/frames", "audio/librosa/stats"),
-    ),
-    "video": (("video/resnet50/features",),),
-    "text": (("text/minilm/layers", "text/minilm/embedding"),),
-}
-"""The arrays that context fusion reads, by modality: the first of each that a store has."""
+_OURS = ("audio/wav2vec2", "audio/librosa", "video/resnet50", "text/minilm")
+_PREFERRED = ("frames", "features", "layers", "embedding", "mean", "stats")
+"""What context fusion reads of an extractor: the first of these that the store has."""
 
 SEQUENCES = frozenset({"audio/wav2vec2/frames", "audio/librosa/frames", "video/resnet50/features"})
 """The arrays whose first axis after the row is time."""
@@ -41,7 +35,10 @@ SEGMENTS = 32
 
 
 def wanted(
-    network: str, modalities: Collection[str], held: Collection[str]
+    network: str,
+    modalities: Collection[str],
+    held: Collection[str],
+    extractors: Collection[str] = (),
 ) -> dict[str, tuple[str, ...]]:
     """The arrays that a network reads of a store, by modality.
 
@@ -49,14 +46,25 @@ def wanted(
         network: ``reference`` or ``fusion``.
         modalities: those to use.
         held: the arrays that the store has, as ``extractor/array``.
+        extractors: those to read instead of meldflow's own, for context fusion.
+
+    Raises:
+        UsageError: the store has not one of ``extractors``, or the network reads others alone.
     """
     if network == "reference":
+        if extractors:
+            raise UsageError("the reference network reads the extractors of its paper alone")
         return {name: paths for name, paths in MODALITY_ARRAYS.items() if name in modalities}
-    return {
-        name: tuple(next((one for one in some if one in held), some[0]) for some in choices)
-        for name, choices in _SEQUENCE_ARRAYS.items()
-        if name in modalities
-    }
+    known, found = sorted(set(map(extractor_of, held))), dict[str, tuple[str, ...]]()
+    for name in dict.fromkeys(extractors or _OURS):
+        if extractors and name not in known:
+            raise UsageError(f"no {name} in the store, which has {', '.join(known) or 'nothing'}")
+        best = [path for one in _PREFERRED if (path := f"{name}/{one}") in held]
+        own = [path for path in sorted(held) if extractor_of(path) == name] or [f"{name}/frames"]
+        modality = name.partition("/")[0]
+        if modality in modalities:
+            found[modality] = (*found.get(modality, ()), *(best[:1] or own))
+    return found
 
 
 def extractor_of(path: str) -> str:
@@ -120,6 +128,10 @@ class FeatureTable:
     """Extractor → reason → number of utterances without its feature."""
     undefined: Collection[str] = UNDEFINED
     """``extractor/array`` of those in which NaN says that something is undefined there."""
+    sequences: Collection[str] = SEQUENCES
+    """``extractor/array`` of those whose first axis after the row is time."""
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+    """Extractor → the public name of its network, or its folder."""
     arrays: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MODALITY_ARRAYS)
     """Modality → the arrays that were asked for, whether or not the store has them."""
     target: Target = EMOTION

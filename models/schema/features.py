@@ -39,6 +39,11 @@ class ArraySpec:
     long_name: str = ""
     """What the values are, for a person who sees the array."""
 
+    @property
+    def is_sequence(self) -> bool:
+        """Whether its first dimension is time."""
+        return self.rate is not None or self.dims[:1] == ("keyframe",)
+
 
 Features: TypeAlias = dict[str, NDArray[Any]]
 """One utterance's arrays by name; ragged ones have shape (n_frames, *shape)."""

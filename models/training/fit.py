@@ -228,6 +228,7 @@ def _whole(prepared: Prepared, network: Fitted, config: Config, step: Callable[[
             "arrays": {name: list(paths) for name, paths in table.arrays.items()},
             "columns": {path: list(names) for path, names in table.columns.items()},
             "extractors": {name: dict(one) for name, one in table.parameters.items()},
+            "checkpoints": dict(table.checkpoints),
             "temperature": network.temperature,
             "svm": {
                 "c": svm.chosen.c,

@@ -106,7 +106,7 @@ def _check_config(source: PublishedModel, folder: Path) -> None:
     for name in source.beside:
         if not (folder / name).is_file():
             raise UsageError(f"{source.model}: {folder} holds no {name}")
-    if not source.architecture:
+    if not source.architecture or "config.json" not in source.beside:
         return
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))

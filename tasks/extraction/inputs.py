@@ -37,13 +37,14 @@ def wanted_extractors(options: ExtractOptions) -> tuple[Extractor, ...]:
         options.only,
         options.weights_of,
         options.weights,
-        registry.read_parameters(options.parameters),
+        registry.read_parameters(options.parameters, options.instances),
         decoding={
             "strict": options.strict,
             "max_seconds": options.max_seconds,
             "decoder": options.decoder,
             "candidates": options.candidates,
         },
+        instances=options.instances,
     )
     return tuple(
         one

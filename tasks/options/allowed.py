@@ -5,12 +5,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from meldflow.models.extractors.encoder import is_folder
+
 VARIABLE = "MELDFLOW_ALLOW"
 """Names the folders and addresses, with commas between them, that runs may read and write."""
 
 PLACES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("dataset", "clips", "store", "cluster", "report"), ()),
     **dict.fromkeys(("weights", "weights_of"), ("pretrained", "random")),
+    "instances": (),
     "tracking": ("none",),
 }
 """The options that name a place → words that are none."""
@@ -21,7 +24,11 @@ def refusals(options: Mapping[str, Any]) -> Iterator[str]:
     for option, words in PLACES.items():
         value = options.get(option)
         for one in value.values() if isinstance(value, Mapping) else [value]:
-            if one and str(one) not in words and (why := refusal(str(one))):
+            place = str(one or "")
+            if option == "instances":
+                place = place.partition(" ")[2]
+                place = place if is_folder(place) else ""  # a name on the hub
+            if place and place not in words and (why := refusal(place)):
                 yield f"{option.replace('_', ' ')} {why}"
 
 

@@ -11,6 +11,7 @@ from meldflow.models.running.computing import AUTO, BACKENDS, PRECISIONS
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Reason
 from meldflow.tasks.isolated.decoder import CLIP_TIMEOUT
+from meldflow.tasks.options.declared import read_declared
 from meldflow.tasks.options.fields import (
     DATASET,
     FIXES,
@@ -76,8 +77,18 @@ class ExtractOptions(Options):
     store: Annotated[str, Cli(default="store", path=True)] = store_field(
         " It is created if it is not there."
     )
+    instances: Annotated[
+        dict[str, str],
+        Lines("NAME=KIND CHECKPOINT"),
+        Cli(flags=("--extractors-file",), metavar="FILE", fills=read_declared),
+    ] = Field({}, title="Extractors of your own", json_schema_extra={"default": []})
+    """Encoders under names of their own, as NAME=KIND CHECKPOINT, e.g. audio/mine=audio/speech
+    microsoft/wavlm-base-plus; a checkpoint is a name on the Hugging Face hub or a folder, and
+    `meldflow extractors` lists the kinds. On the command line a YAML file of them, with their
+    parameters. They are run unless extractors are chosen."""
     only: Annotated[tuple[Extractor, ...], Cli(metavar="NAME")] = Field((), title="Extractors")
-    """Extractors to run; meldflow's own if none is chosen."""
+    """Extractors to run, of those that are known or declared; if none is chosen, those that are
+    declared, else meldflow's own."""
     weights: Annotated[Weights, Cli(metavar="[NAME=]WEIGHTS", fills=split_weights)] = "pretrained"
     """Weights of the networks: pretrained, the published ones, or random, for a trial without a
     download. On the command line also a checkpoint's path, and NAME=WEIGHTS for one extractor."""
@@ -138,6 +149,21 @@ class ExtractOptions(Options):
     def retry(self) -> frozenset[str]:
         """Reasons of failures to try again."""
         return frozenset(Reason if ALL in self.retry_failed else self.retry_failed)
+
+    @model_validator(mode="after")
+    def _chosen_of_what_is_declared(self) -> Self:
+        """A form offers names that are known alone; so what is chosen becomes what is declared."""
+        if self.only and self.instances:
+            left = self.instances.keys() - {*self.only}
+            self.__dict__.update(
+                instances={name: self.instances.get(name, name) for name in self.only},
+                weights_of={x: w for x, w in self.weights_of.items() if x not in left},
+                parameters={
+                    x: v for x, v in self.parameters.items() if x.rpartition(".")[0] not in left
+                },
+                only=(),
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

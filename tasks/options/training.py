@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema, model_validator
 
 from meldflow.models.judging.protocols import PROTOCOLS, protocol_named
 from meldflow.tasks.options.fields import Cli, ClusterFile, FilePath, Options, store_field
@@ -27,6 +27,9 @@ class Training(Options):
         ("audio", "video", "text"), min_length=1
     )
     """What the network is given."""
+    extractors: Annotated[tuple[str, ...], Cli(commas=True, metavar="NAMES")] = ()
+    """Extractors of the store to read, by name, any number of each modality; by default meldflow's
+    own. Context fusion alone reads others."""
     target: Literal["emotion", "sentiment"] = "emotion"
     """What is told apart: seven emotions, or three sentiments."""
     seed: int = Field(0, ge=0, le=2**32 - 1)
@@ -50,6 +53,15 @@ class Training(Options):
         Literal["32-true", "bf16-mixed", "16-mixed"], Cli(flags=("--training-precision",))
     ] = "32-true"
     """Numbers that context fusion computes with."""
+
+    @model_validator(mode="after")
+    def _modalities_of_what_is_read(self) -> Self:
+        if self.extractors:
+            named = {one.partition("/")[0] for one in self.extractors}
+            if lacking := named - set(self.modalities):
+                raise ValueError(f"extractors of {', '.join(sorted(lacking))}, which is left out")
+            self.__dict__.update(modalities=tuple(one for one in self.modalities if one in named))
+        return self
 
     @property
     def reads(self) -> str:

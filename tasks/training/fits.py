@@ -135,7 +135,14 @@ def fit_here(
     give_way()
     with single_threaded():
         return fit_unit(
-            load_table(snapshot, options.reads, unit.modalities, options.target, once=True),
+            load_table(
+                snapshot,
+                options.reads,
+                unit.modalities,
+                options.target,
+                extractors=options.extractors,
+                once=True,
+            ),
             unit,
             planned.config,
             planned.rules,

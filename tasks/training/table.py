@@ -29,18 +29,20 @@ def load_table(
     modalities: Collection[str] = tuple(MODALITY_ARRAYS),
     target: str = EMOTION.name,
     *,
+    extractors: Collection[str] = (),
     once: bool = False,
 ) -> FeatureTable:
     """What ``network`` reads of all active utterances that have a label, in memory.
 
     Nothing else is read from the store. Sound comes as ``meldflow.models.judging.table.segments``;
-    ``target`` names what the labels are of, in ``meldflow.models.schema.utterances.TARGETS``.
+    ``target`` names what the labels are of, in ``meldflow.models.schema.utterances.TARGETS``;
+    ``extractors`` those to read, where they are not meldflow's own.
 
     Raises:
         UsageError: the labels are not there for any utterance.
     """
     started = time.perf_counter()
-    bare = outline(snapshot, network, modalities, target)
+    bare = outline(snapshot, network, modalities, target, extractors)
     labelled = np.asarray(snapshot.utterances[target][snapshot.rows()] != "")
     features = {path: _read(snapshot, path, labelled) for path in bare.covered}
     seconds = time.perf_counter() - started
@@ -48,19 +50,24 @@ def load_table(
 
 
 def outline(
-    snapshot: Snapshot, network: str, modalities: Collection[str], target: str
+    snapshot: Snapshot,
+    network: str,
+    modalities: Collection[str],
+    target: str,
+    extractors: Collection[str] = (),
 ) -> FeatureTable:
     """The table of ``load_table`` without its features; it is known who was said to have them.
 
     Raises:
-        UsageError: the labels are not there for any utterance.
+        UsageError: the labels are not there for any utterance, or see ``table.wanted``; or of one
+            modality sequences are asked for beside single vectors.
     """
     started = time.perf_counter()
     attributes = {name: snapshot.attributes(name) for name in snapshot.extractors}
     held = {
         f"{name}/{array['name']}" for name, one in attributes.items() for array in one["arrays"]
     }
-    arrays = wanted(network, modalities, held)
+    arrays = wanted(network, modalities, held, extractors)
     paths = [path for some in arrays.values() for path in some]
     used = set(map(extractor_of, paths)) & set(attributes)
     active, table = snapshot.rows(), snapshot.utterances
@@ -71,6 +78,13 @@ def outline(
             f"no utterance of snapshot {snapshot.id} has {TARGETS[target].one} to learn from"
         )
     specs = {path: snapshot.array_spec(*parted(path)) for path in paths if path in held}
+    sequences = {path for path, one in specs.items() if one.is_sequence}
+    for modality, some in arrays.items() if extractors else ():
+        if 0 < len(sequences & {*some}) < len(some):
+            raise UsageError(
+                f"{modality}: {', '.join(some)} are sequences and single vectors, which do not go "
+                "together; leave one kind out"
+            )
     return FeatureTable(
         snapshot=snapshot.id,
         store=snapshot.url,
@@ -90,6 +104,8 @@ def outline(
             name: dict(Counter(filter(None, snapshot.lacking(name, rows).tolist())).most_common())
             for name in sorted(used)
         },
+        sequences=sequences,
+        checkpoints={name: attributes[name]["weights"].get("model", "") for name in sorted(used)},
         undefined={path for path, one in specs.items() if one.may_be_nan or one.rate is not None},
         arrays=arrays,
         target=TARGETS[target],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from meldflow.models.extractors import registry
+from meldflow.models.extractors import entries
 from meldflow.models.schema.media import Modality
 from meldflow.storage import Snapshot, open_store
 from tests.flows import command
@@ -63,7 +63,7 @@ def test_every_utterance_is_there_and_ends_as_it_should(snapshot: Snapshot) -> N
         assert found == {name: expected_reason(clip, modality) for name, clip in ids.items()}
 
 
-@pytest.mark.parametrize("extractor", registry.EXTRACTORS)
+@pytest.mark.parametrize("extractor", entries.EXTRACTORS)
 def test_good_clips_have_finite_features_of_the_declared_shapes(
     snapshot: Snapshot, extractor: str
 ) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from meldflow.models.clips.decode import decode
 from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
-from meldflow.models.extractors.resnet50 import extractor as resnet50
+from meldflow.models.extractors.images import extractor as resnet50
 from meldflow.models.running.backends import TorchNetwork
 from meldflow.models.running.computing import PRECISIONS, Computing
 from meldflow.models.schema.media import Media, Missing

@@ -60,6 +60,7 @@ OUTSIDE: dict[str, Any] = {
     "cluster": "/elsewhere/slurm.yaml",
     "weights": "/elsewhere/model",
     "weights_of": ["text/minilm=/elsewhere/model"],
+    "instances": ["audio/mine=audio/speech /elsewhere/model"],
 }
 
 
@@ -67,6 +68,7 @@ OUTSIDE: dict[str, Any] = {
 def test_no_option_of_an_extraction_leads_outside(option: str) -> None:
     source = {} if option == "clips" else {"dataset": "data"}
     inside = {"store": "store", "weights_of": ["text/minilm=random"], **source}
+    inside["instances"] = ["audio/mine=audio/speech microsoft/wavlm-base-plus"]
     given = {**inside, option: OUTSIDE[option]}
     # As Prefect reads what a form or an event gives.
     assert extract.validate_parameters({"options": {**inside, "dataset": "data"}})

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from meldflow.models.clips.decode import decode
 from meldflow.models.extractors.contract import Extractor
+from meldflow.models.extractors.images.libraries import untrained
 from meldflow.models.extractors.registry import build
-from meldflow.models.extractors.resnet50.extractor import _random as resnet50
 from meldflow.models.schema.media import Audio, Media, Missing, Video
 from meldflow.models.weights.find import seed
 from meldflow.models.weights.load import seeded
@@ -102,7 +102,7 @@ def _wav2vec2(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 @functools.cache
 def their_resnet50() -> Any:
     """The same network as torchvision builds it, with none of our changes."""
-    model = seeded(_number("video/resnet50"), resnet50)
+    model = seeded(_number("video/resnet50"), lambda: untrained("resnet50"))
     model.fc = torch.nn.Identity()
     return model.eval()
 

@@ -22,7 +22,7 @@ from meldflow.tasks.pages.text import readable
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from meldflow.models.extractors.registry import Entry
+    from meldflow.models.extractors.entries import Entry
     from meldflow.storage import Snapshot
     from meldflow.storage.exports import ExportReport
     from meldflow.storage.history import State
@@ -189,7 +189,8 @@ def show_extractors(entries: Sequence[Entry]) -> None:
     """Where each comes from, and what can be set on it."""
     for entry in entries:
         out.print(f"{entry.name}  ({entry.origin})", style="bold", markup=False)
-        for line in (entry.summary, *map(str, entry.parameters().values())):
+        presets = (f"{name}: {checkpoint}" for name, checkpoint in entry.presets.items())
+        for line in (entry.summary, *map(str, entry.parameters().values()), *presets):
             out.print(f"  {line}", markup=False)
 
 

@@ -113,3 +113,17 @@ def _names(title: str, names: Iterable[str]) -> None:
     shown = ", ".join(listed[:FEW])
     more = f" and {len(listed) - FEW:,} more" if len(listed) > FEW else ""
     out.print(f"{title}: {len(listed):,}: {escape(shown)}{more}")
+
+
+def show_declared(
+    snapshot: str, held: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """The extractors of a store as a file, with the options that have to stand beside it."""
+    from meldflow.tasks.options.declared import as_file
+
+    shown = ("backend", "precision", "decoder", "candidates", "max_seconds")
+    parameters = [pair for one in held.values() for pair in one["parameters"].items()]
+    flags = {f"--{name.replace('_', '-')} {value}" for name, value in parameters if name in shown}
+    flags |= {"--strict"} if ("strict", True) in parameters else set()
+    out.print(f"# snapshot {snapshot}; extract with {' '.join(sorted(flags))}", soft_wrap=True)
+    out.print(as_file(found), markup=False, soft_wrap=True, end="")

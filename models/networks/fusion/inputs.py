@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from meldflow.models.judging.protocols import Ledger
-from meldflow.models.judging.table import SEQUENCES, FeatureTable
+from meldflow.models.judging.table import FeatureTable
 from meldflow.models.networks.fusion.config import FusionConfig
 from meldflow.models.networks.scaling import finite
 
@@ -133,7 +133,7 @@ def dialogues(table: FeatureTable, longest: int) -> Iterator[NDArray[np.intp]]:
 def _sequence(table: FeatureTable, path: str, last: bool = False) -> NDArray[Any]:
     """The array ``path`` as one sequence per row, shape (n, steps, width); see ``table.taken``."""
     values = table.taken(path) if last else table.features[path]
-    steps = values.shape[1] if path in SEQUENCES else 1
+    steps = values.shape[1] if path in table.sequences else 1
     return values.reshape(len(values), steps, int(np.prod(values.shape[1:])) // max(steps, 1))
 
 
@@ -160,7 +160,7 @@ def _stream(
     """The arrays of a modality side by side; None if not one of them was ever seen."""
     held = [path for path in paths if path in scalers]
     # What is said of a clip as a whole adds nothing to its frames.
-    held = [path for path in held if path in SEQUENCES] or held
+    held = [path for path in held if path in table.sequences] or held
     if not held:
         return None
     shapes = [_sequence(table, path).shape for path in held]

@@ -100,6 +100,7 @@ def table_of(
         label=np.array([""]),
         features={path: _row(records[extractor_of(path)], spec) for path, spec in read.items()},
         columns={path: spec.columns for path, spec in read.items()},
+        sequences={path for path, spec in read.items() if spec.is_sequence},
         arrays=arrays,
         target=target,
     )

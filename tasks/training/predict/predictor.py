@@ -6,13 +6,13 @@ for without a word; so a key that differs from the model's is an error.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors import registry
 from meldflow.models.extractors.contract import Extractor
+from meldflow.models.extractors.entries import known, named
 from meldflow.models.judging.protocols import PROTOCOLS
 from meldflow.models.judging.table import FeatureTable, extractor_of
 from meldflow.models.running.computing import Computing
@@ -25,20 +25,25 @@ from meldflow.tasks.training.predict.features import Say, extract, table_of
 from meldflow.tasks.training.predict.records import Given, Prediction, check_given, listed, why
 
 
-def rebuilt(name: str, key: str, weights: str, parameters: Mapping[str, Any]) -> Extractor:
-    """The extractor as it was in training.
+def rebuilt(
+    name: str, key: str, weights: str, parameters: Mapping[str, Any], checkpoint: str = ""
+) -> Extractor:
+    """The extractor as it was in training; ``checkpoint`` is that of an instance.
 
     Raises:
         UsageError: it cannot be had.
     """
-    if weights == "folder":
+    kind = parameters.get("kind")
+    instances = {name: f"{kind} {checkpoint}"} if kind and checkpoint else {}
+    if weights == "folder" and not instances:
         raise UsageError(
             f"{name}: the model was trained with weights of your own, revision "
             f"{key.rpartition('+')[2]}; name them: --weights {name}=PATH"
         )
-    weights = "pretrained" if weights == "none" else weights  # which it then does not look for
-    own, decoding = _settable(name, parameters)
-    (built,) = registry.build([name], {}, weights, {name: own}, decoding)
+    # Of one without weights it looks for none, and an instance's folder is its checkpoint.
+    weights = "pretrained" if weights in ("none", "folder") else weights
+    own, decoding = named(name, known(instances)).parted(parameters)
+    (built,) = registry.build([name], {}, weights, {name: own}, decoding, instances)
     computing = Computing.of(parameters)
     if computing is not None:
         if why := computing.refusal("cpu"):
@@ -47,20 +52,6 @@ def rebuilt(name: str, key: str, weights: str, parameters: Mapping[str, Any]) ->
     if built.spec.key != key:
         raise UsageError(_differs(name, key, built.spec.key))
     return built
-
-
-def _settable(name: str, parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Of the parameters in a key those that can be set: on the extractor, and for decoding."""
-    (plain,) = registry.build([name], {}, "random")
-    own = {one.name for one in fields(plain)} - {"weights", "loaded", "decoding", "computing"}
-    shared = {one.name for one in fields(DecodeOptions)} - {"version"}
-    as_given = {
-        one: tuple(value) if isinstance(value, list) else value for one, value in parameters.items()
-    }
-    return (
-        {one: value for one, value in as_given.items() if one in own},
-        {one: value for one, value in as_given.items() if one in shared - own},
-    )
 
 
 def _differs(name: str, trained: str, here: str) -> str:
@@ -184,6 +175,7 @@ def load_predictor(
         trained = [name for name in used if name in keys]
         had = {name: str(described["weights"][name]) for name in trained}
         parameters = {name: dict(described.get("extractors", {}).get(name, {})) for name in trained}
+        checkpoints = dict(described.get("checkpoints", {}))
         if model.winner not in ("network", "svm"):
             raise ValueError(f"winner is {model.winner!r}")
     except DAMAGE as error:
@@ -192,7 +184,13 @@ def load_predictor(
         if name not in trained:
             raise UsageError(f"--weights: the model does not use {name}; it uses {listed(trained)}")
     extractors = tuple(
-        rebuilt(name, keys[name], given.get(name) or weights or had[name], parameters[name])
+        rebuilt(
+            name,
+            keys[name],
+            given.get(name) or weights or had[name],
+            parameters[name],
+            checkpoints.get(name, ""),
+        )
         for name in trained
     )
     return Predictor(

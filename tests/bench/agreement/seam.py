@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from meldflow.models.clips.decode import decode
 from meldflow.models.extractors import registry
-from meldflow.models.extractors.wav2vec2.extractor import Wav2Vec2
-from meldflow.models.extractors.wav2vec2.windows import windows
+from meldflow.models.extractors.speech.extractor import Wav2Vec2
+from meldflow.models.extractors.speech.windows import windows
 from meldflow.models.running.computing import Computing
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Audio, Media, Missing, Reason

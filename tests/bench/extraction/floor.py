@@ -20,10 +20,10 @@ import numpy as np
 from meldflow.models.clips.container import Nameless, open_container
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.grid import frames_in
-from meldflow.models.extractors.minilm import MiniLM
-from meldflow.models.extractors.resnet50.extractor import ResNet50
-from meldflow.models.extractors.wav2vec2.extractor import Wav2Vec2
-from meldflow.models.extractors.wav2vec2.windows import windows
+from meldflow.models.extractors.images.extractor import ResNet50
+from meldflow.models.extractors.speech.extractor import Wav2Vec2
+from meldflow.models.extractors.speech.windows import windows
+from meldflow.models.extractors.text import MiniLM
 from meldflow.models.schema.errors import RunError
 from meldflow.models.schema.features import Weights
 from meldflow.models.weights.sources import package_folder

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from meldflow.models.extractors import registry
+from meldflow.models.extractors import entries
 from meldflow.tasks.isolated.decoder import MODULE
 from tests.bench.clips.corpora import MELD, PARTITION, write_listed
 from tests.bench.clips.material import Material, material
@@ -40,7 +40,7 @@ WARM_UP = 16
 """Utterances per worker of the run that loads the networks."""
 
 DECODE = "decode"
-ENCODE = tuple(registry.EXTRACTORS)
+ENCODE = tuple(entries.EXTRACTORS)
 REST: Mapping[str, str] = {
     "load": "the worker receives what its child decoded",
     "write": "the worker compresses and writes a partition",

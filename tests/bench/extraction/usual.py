@@ -40,6 +40,7 @@ from torchvision.models import ResNet50_Weights
 from transformers import Wav2Vec2FeatureExtractor
 
 from meldflow.models.extractors import registry
+from meldflow.models.extractors.images.libraries import filled, untrained
 
 FRAMES = 10
 NO_WORDS = "So this is what they say."
@@ -62,7 +63,7 @@ class Script:
         built: dict[str, Any] = {one.spec.name: one for one in known}
         self.scaled = Wav2Vec2FeatureExtractor()
         self.speech = built["audio/wav2vec2"].network()
-        self.pictures = built["video/resnet50"].network()
+        self.pictures = filled(built["video/resnet50"], lambda: untrained("resnet50"), {}).eval()
         self.pictures.fc = nn.Identity()
         self.preset = ResNet50_Weights.IMAGENET1K_V2.transforms()
         folder = Path(built["text/minilm"].weights.location).parent

@@ -25,7 +25,7 @@ import numpy as np
 
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
-from meldflow.models.extractors.registry import ENTRY_POINTS
+from meldflow.models.extractors.entries import ENTRY_POINTS
 from meldflow.models.schema.features import ArraySpec, Features, FeatureSpec
 from meldflow.models.schema.media import Media, Missing, Modality
 

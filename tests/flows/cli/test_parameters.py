@@ -34,12 +34,12 @@ from meldflow.tasks.options import (
     TrainOptions,
 )
 from meldflow.tasks.training import steps
+from tests.paths import ROOT
 
 HERE = Path.cwd()
 
 EXTRACTION: dict[str, tuple[str, Any]] = {
     "store": ("--store other", str(HERE / "other")),
-    "only": ("--only text/minilm --only audio/librosa", ("text/minilm", "audio/librosa")),
     "weights": ("--weights random", "random"),
     "weights_of": ("--weights text/minilm=/a=b", {"text/minilm": "/a=b"}),
     "parameters": ("--set audio/librosa.f0=pyin", {"audio/librosa.f0": "pyin"}),
@@ -59,6 +59,19 @@ EXTRACTION: dict[str, tuple[str, Any]] = {
     "batch": ("--batch 4", 4),
     "cluster": ("--cluster c.yaml", str(HERE / "c.yaml")),
 }
+CHOSEN = {"only": ("--only text/minilm --only audio/librosa", ("text/minilm", "audio/librosa"))}
+DECLARED: dict[str, tuple[str, Any]] = {
+    "instances": (
+        f"--extractors-file {ROOT / 'tests/models/extractors.yaml'} --only audio/mine "
+        "--only audio/librosa",
+        {"audio/mine": "audio/speech a/b", "audio/librosa": "audio/librosa"},
+    ),
+    "parameters": (
+        "--set audio/librosa.f0=pyin",
+        {"audio/mine.layers": "6,9", "audio/librosa.f0": "pyin", "audio/librosa.fmin": "70.0"},
+    ),
+}
+"""What is typed wins over the file, and what is chosen of it is all that is declared."""
 TRAINED = {"then_train": ("--then-train", True)}
 DATASET = {"dataset": ("data", HERE / "data")}
 CLIPS = {"clips": ("--clips data", HERE / "data")}
@@ -67,6 +80,7 @@ TRAINING: dict[str, tuple[str, Any]] = {
     "protocol": ("--protocol leaky-80-20", "leaky-80-20"),
     "network": ("--network reference", "reference"),
     "modalities": ("--modalities text,audio", ("text", "audio")),
+    "extractors": ("--extractors text/a,audio/b", ("text/a", "audio/b")),
     "target": ("--target sentiment", "sentiment"),
     "seed": ("--seed 3", 3),
     "seeds": ("--seeds 2", 2),
@@ -96,9 +110,9 @@ POLL = {"dataset": ("data", HERE / "data"), "store": ("--store s3://a/place", "s
 
 Line = dict[str, tuple[str, Any]]
 LINES: list[tuple[str, list[tuple[type[Options], Line]]]] = [
-    ("extract", [(ExtractOptions, EXTRACTION | TRAINED | DATASET)]),
-    ("extract", [(ExtractOptions, EXTRACTION | TRAINED | CLIPS)]),
-    ("pipeline", [(Extraction, EXTRACTION | DATASET), (Training, TRAINING)]),
+    ("extract", [(ExtractOptions, EXTRACTION | DECLARED | TRAINED | DATASET)]),
+    ("extract", [(ExtractOptions, EXTRACTION | CHOSEN | TRAINED | CLIPS)]),
+    ("pipeline", [(Extraction, EXTRACTION | DECLARED | DATASET), (Training, TRAINING)]),
     ("train", [(TrainOptions, TRAINING | SNAPSHOT)]),
     ("audit", [(AuditOptions, AUDIT)]),
     ("maintain", [(MaintainOptions, MAINTAIN)]),
@@ -158,7 +172,8 @@ def test_every_field_arrives_from_the_command_line(
         main.main()
     assert ended.value.code == 0
     for model, line in typed:
-        assert set(model.model_fields) - set(line) in ({"dataset"}, {"clips"}, set())
+        either = {"instances"} if "only" in line else {"only"}
+        assert set(model.model_fields) - set(line) - either in ({"dataset"}, {"clips"}, set())
         of_model = [one for one in arrived if isinstance(one, model)]
         for field, (said, value) in line.items():
             # The work of `maintain` and of `notify` takes values, that of the others options.
@@ -192,6 +207,7 @@ def test_defaults_of_deployments_are_values_of_the_form(tmp_path: Path) -> None:
     typed = {
         "dataset": tmp_path,
         "store": "s3://bucket/store",
+        "extractors_file": None,
         "only": ["text/minilm"],
         "weights": ["random", "text/minilm=pretrained"],
         "set": ["audio/librosa.f0=pyin"],
@@ -209,6 +225,12 @@ def test_defaults_of_deployments_are_values_of_the_form(tmp_path: Path) -> None:
         "report": str(Path("report").absolute()),
         "store": "s3://bucket/store",
     }
+    file = [str(ROOT / "tests/models/extractors.yaml")]
+    declared = DEFAULTS.take({**typed, "extractors_file": file, "only": ["audio/mine"]})
+    form = declared.of(FLOWS["extract"].fn)["options"]
+    assert form["instances"] == ["audio/mine=audio/speech a/b"]
+    assert form["only"] == []
+    assert ExtractOptions.model_validate(form).parameters["audio/mine.layers"] == "6,9"
     assert DEFAULTS.take(dict.fromkeys(typed)).of(FLOWS["extract"].fn) == {}
 
 

@@ -13,20 +13,22 @@ from typing import cast
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from meldflow.models.extractors.registry import build
-from meldflow.models.extractors.wav2vec2.extractor import Wav2Vec2
+from meldflow.models.extractors.speech.extractor import Wav2Vec2
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.weights.find import check, find
 from meldflow.models.weights.shared import SUMS, VARIABLE
 from meldflow.models.weights.sources import PublishedModel
 from tests.flows import command
 from tests.flows.cli.hub import Hub, open_hub
+from tests.models import checkpoints
 from tests.rig import texts, wait_until, write_dataset
 
 NAME = "audio/wav2vec2"
 SOURCE = cast("PublishedModel", Wav2Vec2.published)
+OLD = "pytorch_model.bin"
 WEIGHTS = 400_000
 """Bytes of a checkpoint, which is never loaded."""
 
@@ -148,6 +150,57 @@ def test_what_is_here_needs_no_network(tmp_path: Path, checkpoint: Path) -> None
         ("model.safetensors", "config.json", "tokenizer.json"), "right"
     )
     assert len(said) == 5
+
+
+def test_a_hub_that_has_older_files_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As WavLM's and HuBERT's; an instance is loaded from what came."""
+    import torch
+
+    folder = checkpoints.speech(tmp_path / "old", "hubert")
+    whole = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save({name: torch.from_numpy(one) for name, one in whole.items()}, folder / OLD)
+    file = tmp_path / "extractors.yaml"
+    file.write_text("audio/mine: {kind: audio/speech, checkpoint: a/b}\n")
+    with open_hub(folder) as hub:
+        variables = {**hub.variables, "HF_HOME": str(tmp_path / "cache")}
+        shared = tmp_path / "shared"
+        line = ("weights", "fetch", shared, "--extractors-file", file)
+        command.run(*line, cwd=tmp_path, prefect=variables)
+        (folder / "preprocessor_config.json").unlink()
+        variables["HF_HOME"] = str(tmp_path / "other")
+        line = ("weights", "fetch", tmp_path / "none", "--extractors-file", file)
+        said = command.run(*line, cwd=tmp_path, prefect=variables, code=2).stderr
+        assert "download (has not config.json, preprocessor_config.json and model.saf" in said
+    monkeypatch.setenv("MELDFLOW_WEIGHTS", str(shared))
+    (mine,) = build(None, {}, instances={"audio/mine": "audio/speech a/b"})
+    assert Path(mine.weights.location).name == OLD
+    assert mine.setup().loaded is not None
+
+
+def test_what_a_file_declares_is_fetched_and_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, shared, file = tmp_path / "own", tmp_path / "shared", tmp_path / "extractors.yaml"
+    checkpoints.speech(own, "hubert")
+    file.write_text(
+        "audio/mine: {kind: audio/speech, checkpoint: a/b}\n"
+        f"audio/local: {{kind: audio/speech, checkpoint: {own}}}\n"  # there is nothing to fetch
+        "text/minilm:\naudio/librosa:\n"
+    )
+    line = (shared, "--extractors-file", file, "--json")
+    here = command.here("weights", "fetch", *line, "--from", f"audio/mine={own}", cwd=tmp_path)
+    assert set(json.loads(here.stdout).values()) == {"right"}
+    files = {str(Path(one).relative_to(shared)) for one in json.loads(here.stdout)}
+    assert {one for one in files if one.startswith("a/")} == {
+        "a/b/model.safetensors",
+        "a/b/config.json",
+        "a/b/preprocessor_config.json",
+    }
+    monkeypatch.setenv("MELDFLOW_WEIGHTS", str(shared))
+    (mine,) = build(None, {}, instances={"audio/mine": "audio/speech a/b"})
+    assert mine.weights.kind == "pretrained"
+    assert mine.setup().spec.array("mean").shape == (24,)
 
 
 def test_two_at_once_and_one_that_is_stopped(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from meldflow import testing
 from meldflow.models.extractors.contract import Extractor
-from meldflow.models.extractors.registry import EXTRACTORS, build
+from meldflow.models.extractors.entries import EXTRACTORS
+from meldflow.models.extractors.registry import build
 from meldflow.models.schema.media import Missing, Reason
 from tests.models.inputs import Recipe, mixed
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from meldflow.models.extractors.contract import Extractor
-from meldflow.models.extractors.minilm import MiniLM
 from meldflow.models.extractors.registry import build
+from meldflow.models.extractors.text import MiniLM
 from meldflow.models.schema.media import Missing, Reason
 from meldflow.models.weights.sources import package_folder
 from tests.models.inputs import media

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from meldflow.models.extractors import registry
+from meldflow.models.extractors import entries, registry
 from meldflow.models.extractors.contract import Extractor
-from meldflow.models.extractors.registry import EXTRACTORS, build, names
+from meldflow.models.extractors.entries import EXTRACTORS
+from meldflow.models.extractors.presets import PRESETS
+from meldflow.models.extractors.registry import build, names
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import ArraySpec, Features, FeatureSpec
 from meldflow.models.schema.media import Media, Missing, Modality
@@ -46,16 +48,16 @@ class Length(Extractor):
 @pytest.fixture
 def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [
-        importlib.metadata.EntryPoint("text/length", f"{__name__}:Length", registry.ENTRY_POINTS),
-        importlib.metadata.EntryPoint("text/wrong", f"{__name__}:Length", registry.ENTRY_POINTS),
-        importlib.metadata.EntryPoint("text/minilm", f"{__name__}:Length", registry.ENTRY_POINTS),
+        importlib.metadata.EntryPoint("text/length", f"{__name__}:Length", entries.ENTRY_POINTS),
+        importlib.metadata.EntryPoint("text/wrong", f"{__name__}:Length", entries.ENTRY_POINTS),
+        importlib.metadata.EntryPoint("text/minilm", f"{__name__}:Length", entries.ENTRY_POINTS),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr(entries, "entry_points", lambda group: points)
 
 
 def test_names() -> None:
-    assert names() == tuple(EXTRACTORS)
-    assert names() == ("audio/wav2vec2", "audio/librosa", "video/resnet50", "text/minilm")
+    assert names() == (*EXTRACTORS, *PRESETS)
+    assert tuple(EXTRACTORS) == ("audio/wav2vec2", "audio/librosa", "video/resnet50", "text/minilm")
 
 
 @pytest.mark.parametrize("only", [None, []])
@@ -114,7 +116,7 @@ def test_what_cannot_be_built(arguments: tuple[Any, ...], message: str) -> None:
 @pytest.mark.usefixtures("third_party")
 def test_third_parties_register_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, __name__, sys.modules[Length.__module__])
-    assert names()[-2:] == ("text/length", "text/wrong")
+    assert names()[4:6] == ("text/length", "text/wrong")
     (one,) = build(["text/length"], {})
     (record,) = one.setup("cpu").extract([media(text="four")])
     assert not isinstance(record, Missing)
@@ -204,7 +206,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(tmp_path))
     for module in ("raises_at_import", "other_extractors"):
         monkeypatch.delitem(sys.modules, module, raising=False)
-    registry._warn.cache_clear()
+    entries.warn.cache_clear()
     return tmp_path
 
 
@@ -259,7 +261,9 @@ def test_parameters_of_others_are_read_as_they_are_annotated() -> None:
     (plain,) = build(["text/letters"], {})
     (other,) = build(["text/letters"], {}, parameters=values)
     assert other.spec.key != plain.spec.key
-    (entry, parameters) = registry.catalogue()[-1]
+    (entry, parameters) = {one.name: (one, some) for one, some in registry.catalogue()}[
+        "text/letters"
+    ]
     assert (entry.origin, entry.summary) == ("others 1.2", "How many letters there are.")
     assert [str(one) for one in parameters] == [
         "least=1 (a whole number from 0)  Fewer than so many are none.",

@@ -12,8 +12,8 @@ from PIL import Image
 
 from meldflow.models.clips.options import DecodeOptions
 from meldflow.models.extractors.contract import Extractor
+from meldflow.models.extractors.images.extractor import ResNet50, centre
 from meldflow.models.extractors.registry import build
-from meldflow.models.extractors.resnet50.extractor import ResNet50, centre
 from meldflow.models.running.computing import BACKENDS, Computing
 from meldflow.models.schema.features import Features
 from meldflow.models.schema.media import Missing

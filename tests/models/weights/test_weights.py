@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from meldflow.models.extractors.contract import Extractor
-from meldflow.models.extractors.minilm import MiniLM
-from meldflow.models.extractors.resnet50.extractor import ResNet50
-from meldflow.models.extractors.wav2vec2.extractor import Wav2Vec2
+from meldflow.models.extractors.images.extractor import ResNet50
+from meldflow.models.extractors.speech.extractor import Wav2Vec2
+from meldflow.models.extractors.text import MiniLM
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.features import Weights
 from meldflow.models.schema.media import Missing

@@ -99,9 +99,10 @@ def train(
     protocol: str = "official",
     target: str = "emotion",
     seeds: int = 1,
+    extractors: Sequence[str] = (),
 ) -> Trained:
     """A model of two epochs, kept in ``report/model``."""
-    table = load_table(open_store(str(store)), network, modalities, target)
+    table = load_table(open_store(str(store)), network, modalities, target, extractors=extractors)
     config = config_for(protocol, network, epochs=2)
     trained = tables.train(table, config, protocol=protocol, seeds=seeds)
     save_model(trained, report)

@@ -1,12 +1,14 @@
-"""The first convolution of wav2vec 2.0 with its group norm, as one product of matrices per clip.
+"""What a speech encoder is given of a clip, where padding must not change anything.
 
-The norm has one group per channel and its statistics run over time, so once they are known it
-scales and shifts each channel. They follow from the sound itself: with ``w`` a channel's kernel,
-``m`` the mean and ``C`` the covariance of the ten samples under it over all its steps, the channel
-has mean ``w m`` and variance ``w C w``. So both are found without convolving, in double precision,
-from the clip alone; and scaled kernels, the shift as a tap of its own, give what is normalised
-already. A clip in windows has one norm for all of them, as if it went through whole: with each
-window's own, frames had a cosine of 0.85 with those of one pass (`python -m tests.bench seam`).
+Of wav2vec 2.0, HuBERT and WavLM the first convolution with its group norm is one product of
+matrices per clip. The norm has one group per channel and its statistics run over time, so once
+they are known it scales and shifts each channel. They follow from the sound itself: with ``w`` a
+channel's kernel, ``m`` the mean and ``C`` the covariance of the ten samples under it over all its
+steps, the channel has mean ``w m`` and variance ``w C w``. So both are found without convolving, in
+double precision, from the clip alone; and scaled kernels, the shift as a tap of its own, give what
+is normalised already. A clip in windows has one norm for all of them, as if it went through whole:
+with each window's own, frames had a cosine of 0.85 with those of one pass
+(`python -m tests.bench seam`).
 """
 
 from collections.abc import Sequence
@@ -24,11 +26,37 @@ _UPPER = np.uint32(0xFFFF0000)
 """The bits of a float32 that bf16 has too."""
 
 Wave = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Sound, and the ``folded`` kernels of the clip that it is of."""
+"""Sound, and what was ``prepared`` of the clip that it is of."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+@dataclass(frozen=True)
+class Steps:
+    """Of a network that normalises each step by itself: upper bits and rest of every sample."""
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """What the inputs are like, with -1 where it varies."""
+        return [(-1, -1), (-1, -1), (-1,)]
+
+    def prepared(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What has to be known of a clip as a whole, however it is cut into windows: nothing."""
+        return clip[:0]
+
+    def inputs(self, waves: Sequence[Wave], step: int = 1) -> list[NDArray[Any]]:
+        """The waves as one batch, padded to a multiple of ``step`` samples; their frames last.
+
+        Returns:
+            Two arrays of shape (n_waves, n_samples), fp32, and one of shape (n_waves,), int64.
+        """
+        longest = -(-max(wave.size for wave, _ in waves) // step) * step
+        sound = np.zeros((len(waves), longest), np.float32)
+        for (wave, _), row in zip(waves, sound, strict=True):
+            row[: wave.size] = wave
+        return [*_halves(sound), np.array([frames_in(wave.size) for wave, _ in waves], np.int64)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening(Steps):
     """A first convolution (one channel in) and its norm."""
 
     kernels: NDArray[np.float64]
@@ -42,7 +70,7 @@ class Opening:
 
     @classmethod
     def of(cls, model: Any) -> Self:
-        """That of a ``Wav2Vec2Model`` with group norm; a convolution's bias goes in the norm."""
+        """That of a network with group norm; a convolution's bias goes in the norm."""
         layer = model.feature_extractor.conv_layers[0]
         kernels, scale, shift = (
             one.detach().double().numpy()
@@ -62,20 +90,25 @@ class Opening:
         samples: int = self.kernels.shape[1]
         return 2 * (samples + 1)
 
-    def folded(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Of pieces, kernels and frames; see ``inputs``."""
+        return [(-1, -1, self.taps), (-1, self.taps, len(self.kernels)), (-1,)]
+
+    def prepared(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
         """The kernels with a clip's norm in them, shape (n_taps, n_channels)."""
         kernels, shift = self._normalised(self._unfolded(clip))
         return np.concatenate([kernels, kernels, *_halves(shift[None])])
 
     def inputs(self, waves: Sequence[Wave], step: int = 1) -> list[NDArray[Any]]:
-        """The waves as one batch for ``meldflow.models.extractors.wav2vec2.exact.Exact``.
+        """The waves as one batch for ``models.extractors.speech.exact.Exact``.
 
         Every number is there twice, as its upper bits and the rest: where the network computes in
         bf16, sound of 8 bits would be too coarse.
 
         Args:
-            waves: 16 kHz sound, 400 samples or more, shape (n_samples,) each, with the ``folded``
-                kernels of its clip.
+            waves: 16 kHz sound, 400 samples or more, shape (n_samples,) each, with the kernels
+                ``prepared`` for its clip.
             step: what the batch's length in samples is a multiple of.
 
         Returns:

@@ -1,0 +1,1 @@
+"""Image encoders on the chosen frames."""

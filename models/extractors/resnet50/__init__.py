@@ -1,1 +1,0 @@
-"""``video/resnet50``: features of the chosen frames."""

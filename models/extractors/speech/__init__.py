@@ -1,0 +1,1 @@
+"""Speech encoders, exact in batches."""
