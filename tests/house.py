@@ -18,7 +18,7 @@ from tests.paths import ROOT
 
 PRODUCT = ("flows", "tasks", "models", "storage")
 LIMITS = {
-    "lines": 29_250,  # of the product
+    "lines": 30_060,  # of the product
     "file": 300,  # lines of a module
     "function": 60,  # lines of a function, without its docstring
     "entries": 12,  # of a folder, without __init__.py
