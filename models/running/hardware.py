@@ -32,7 +32,7 @@ PACKAGES = ("meldflow", "torch", "scikit-learn", "numpy")
 
 EXTRACTION_PACKAGES = (
     *("meldflow", "av", "soxr", "numpy", "librosa", "opencv-python-headless", "pillow"),
-    *("torch", "torchvision", "transformers", "sentence-transformers", "openvino"),
+    *("torch", "torchvision", "transformers", "sentence-transformers", "timm", "openvino"),
     *("zarr", "icechunk"),
 )
 """What features depend on."""

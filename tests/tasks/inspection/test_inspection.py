@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meldflow.models.extractors.registry import names
+from meldflow.models.extractors.entries import EXTRACTORS
 from meldflow.models.schema.errors import UsageError
 from meldflow.models.schema.media import Missing, Reason, Video
 from meldflow.tasks.inspection.inspect import Inspection, look_into
@@ -88,7 +88,7 @@ def test_pitch_and_energy_of_a_tone_that_starts_late(found: Inspection) -> None:
 
 def test_every_registered_extractor_is_there_with_its_arrays(found: Inspection) -> None:
     features = to_json(found)["features"]
-    assert tuple(features) == names()
+    assert tuple(features) == tuple(EXTRACTORS)
     frames = len(found.descriptors["f0"])
     assert features["audio/librosa"]["frames"]["shape"] == [frames, 30]
     assert features["audio/wav2vec2"]["frames"] == {
