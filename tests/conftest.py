@@ -45,7 +45,10 @@ def _home(common: Path) -> Iterator[None]:
 
 ON_WORKERS = (
     "tests/flows/cli/test_clips.py",
-    *(f"tests/flows/test_{name}.py" for name in ("prefect", "real_clips", "resume", "watch")),
+    *(
+        f"tests/flows/test_{name}.py"
+        for name in ("instances", "prefect", "real_clips", "resume", "watch")
+    ),
 )
 """Files whose runs share a Dask cluster (fixture ``workers``): one process tests them all, so that
 networks are loaded by one cluster alone."""
