@@ -116,10 +116,10 @@ HOUSES: dict[str, tuple[dict[str, str], list[str]]] = {
         ],
     ),
     "large": (
-        {f"flows/room{n}/a.py": "\n" * 300 for n in range(100)},
+        {f"flows/room{n}/a.py": "\n" * 300 for n in range(200)},
         [
-            f"the product has 30,000 lines, {LIMITS['lines']:,} at most",
-            "flows has 100 entries, 12 at most",
+            f"the product has 60,000 lines, {LIMITS['lines']:,} at most",
+            "flows has 200 entries, 12 at most",
         ],
     ),
     "siblings": (

@@ -63,7 +63,7 @@ def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
                 folders[folder] = {"array": f"{one.name}/{array.spec.name}", "zeros": undefined}
             else:
                 left_out.append(f"{one.name}/{array.spec.name}")
-            advance(len(kept.rows))
+            advance(len(selection.rows))
     if not folders:
         raise UsageError("mertools: no extractor gives a sequence or a vector of real numbers")
     zeros = {name: one["zeros"] for name, one in folders.items() if one["zeros"]}

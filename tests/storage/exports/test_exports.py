@@ -704,7 +704,7 @@ def test_targets_that_are_refused(
 
 
 def test_what_is_not_there_is_said(stored: Stored, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="format 'csv': there are zarr, parquet, mmsa"):
+    with pytest.raises(UsageError, match="format 'csv': there are zarr, parquet, mertools, mmsa"):
         write(stored.store, tmp_path / "e", "csv")
     with pytest.raises(UsageError, match=r"it holds .*, not 'audio/none'"):
         write(stored.store, tmp_path / "e", "zarr", only=("audio/none",))
