@@ -86,6 +86,12 @@ PARAMETERS: dict[str, dict[str, Any]] = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no network, the hub's client tries for 20 s."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("law", testing.LAWS)
 def test_the_laws(name: str, law: testing.Law, get: Get) -> None:
