@@ -11,6 +11,7 @@ from typing import Any
 from distributed import Client
 from prefect.exceptions import CancelledRun, TerminationSignal
 
+from meldflow.models.running import hardware
 from meldflow.models.schema.features import FeatureSpec
 from meldflow.storage.reading.plan import Plan
 from meldflow.storage.writing.transaction import FailureRate, Run
@@ -111,6 +112,7 @@ class Watch:
         shown = self._artifacts
         if shown is not None:
             rates = self._run.failure_rates()
+            hardware.release_memory()  # drawing takes 30 MB, on top of what publishing left behind
             patience = STOPPED_SECONDS if trouble == STOPPED else REPORT_SECONDS
             once("report", lambda: self._report(shown, rates, trouble), patience)
 
