@@ -125,5 +125,6 @@ def show_declared(
     parameters = [pair for one in held.values() for pair in one["parameters"].items()]
     flags = {f"--{name.replace('_', '-')} {value}" for name, value in parameters if name in shown}
     flags |= {"--strict"} if ("strict", True) in parameters else set()
-    out.print(f"# snapshot {snapshot}; extract with {' '.join(sorted(flags))}", soft_wrap=True)
+    beside = f"; extract with {' '.join(sorted(flags))}" if flags else ""
+    out.print(f"# snapshot {snapshot}{beside}", soft_wrap=True)
     out.print(as_file(found), markup=False, soft_wrap=True, end="")
