@@ -36,8 +36,8 @@ def names() -> tuple[str, ...]:
 def packages(extractors: Collection[str]) -> tuple[str, ...]:
     """The distributions that these come from, but ours, and those which they require."""
     wanted: dict[str, None] = {}
-    for name in extractors:
-        distribution = entry.distribution if (entry := known().get(name)) else None
+    for entry in map(known().get, extractors):
+        distribution = entry.distribution if entry else None
         if distribution is not None:
             required = (one for one in distribution.requires or () if "extra ==" not in one)
             named = (re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in required)

@@ -39,7 +39,6 @@ EMOTIONS = ("anger", "joy", "sadness", "neutral", "disgust", "fear", "surprise")
 
 NO_VALENCE = -10
 
-OTHER_SPLIT = "in none of the splits train, dev and test"
 NO_EMOTION = "no emotion of the seven"
 
 
@@ -74,13 +73,11 @@ def write(selection: Selection, target: Path, advance: Advance) -> Outcome:
 
 def _usable(selection: Selection) -> Selection:
     """The utterances that the toolkit can take."""
-    table = selection.snapshot.utterances
-    kept = selection.keep(np.isin(table["split"][selection.rows], list(SPLITS)), OTHER_SPLIT)
-    kept = kept.keep(np.isin(table["emotion"][kept.rows], EMOTIONS), NO_EMOTION)
+    kept = selection.labelled("emotion", EMOTIONS, NO_EMOTION)
     has = [one.has(kept.rows) for one in kept.extractors]
     kept = kept.keep(np.logical_and.reduce(has), INCOMPLETE)
     for split in SPLITS:
-        if not (table["split"][kept.rows] == split).any():
+        if not (selection.snapshot.utterances["split"][kept.rows] == split).any():
             raise UsageError(
                 f"mertools needs train, dev and test, and no utterance of {split} is left that has "
                 "an emotion and all features; leave extractors out with --only"

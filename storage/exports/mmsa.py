@@ -54,7 +54,6 @@ NAMES = {Modality.TEXT: "text", Modality.AUDIO: "audio", Modality.VIDEO: "vision
 SENTIMENTS = ("negative", "neutral", "positive")
 """By MMSA's class label."""
 
-OTHER_SPLIT = "in none of the splits train, dev and test"
 NO_SENTIMENT = "no sentiment of negative, neutral and positive"
 
 
@@ -155,8 +154,7 @@ def _one_per_modality(selection: Selection) -> dict[Modality, Exported]:
 def _labelled(selection: Selection) -> tuple[Selection, dict[str, NDArray[np.int64]]]:
     """The rows that MMSA can hold, and those of each split."""
     table = selection.snapshot.utterances
-    kept = selection.keep(np.isin(table["split"][selection.rows], list(SPLITS)), OTHER_SPLIT)
-    kept = kept.keep(np.isin(table["sentiment"][kept.rows], SENTIMENTS), NO_SENTIMENT)
+    kept = selection.labelled("sentiment", SENTIMENTS, NO_SENTIMENT)
     parts = {split: kept.rows[table["split"][kept.rows] == split] for split in SPLITS}
     for split, rows in parts.items():
         if not rows.size:

@@ -4,7 +4,7 @@ Every format writes the same rows in the same order, so that row i of one file a
 another are the same utterance.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias
 
@@ -23,6 +23,7 @@ STATUS = {layout.NEVER: "never", layout.OK: "ok", layout.FAILED: "failed"}
 
 INACTIVE = "no longer in the data set"
 INCOMPLETE = "lacks a feature of an exported extractor"
+OTHER_SPLIT = "in none of the splits train, dev and test"
 
 _HEXADECIMAL = {"clip_sha": "clip_sha256", "text_sha": "text_sha256"}
 _RENAMED = {"utterance": "number"}
@@ -94,6 +95,12 @@ class Selection:
             return self
         left_out = {**self.left_out, otherwise: self.left_out.get(otherwise, 0) + dropped}
         return replace(self, rows=self.rows[mask], left_out=left_out)
+
+    def labelled(self, column: str, labels: Collection[str], otherwise: str) -> Self:
+        """Those of train, dev and test whose ``column`` is one of ``labels``, as trainers read."""
+        table = self.snapshot.utterances
+        kept = self.keep(np.isin(table["split"][self.rows], ("train", "dev", "test")), OTHER_SPLIT)
+        return kept.keep(np.isin(table[column][kept.rows], list(labels)), otherwise)
 
     def partitions(self) -> list[NDArray[np.int64]]:
         """The rows, partition by partition."""

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,9 +98,9 @@ class Supervisor:
             batch = self._batches.pop()
             seconds = max(one.service.stop_seconds for one in batch)
             deadline = time.monotonic() + seconds
-            for one in batch:
-                if one.service.ends_last:
-                    _end_children(one.process, seconds)
+            for one in (running.process for running in batch if running.service.ends_last):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    _ask_to_end(psutil.Process(one.pid).children(), seconds)
             stop([one.process for one in batch], max(0.0, deadline - time.monotonic()))
 
     @property
@@ -187,16 +187,6 @@ def _launch(service: Service) -> subprocess.Popen[bytes]:
     return start(service.command, service.environment, service.log)
 
 
-def _end_children(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Asks what a process has started to end, and waits until it has."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        children = psutil.Process(process.pid).children()
-        for one in children:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.terminate()
-        psutil.wait_procs(children, timeout=seconds)
-
-
 def _families(processes: Sequence[subprocess.Popen[bytes]]) -> set[psutil.Process]:
     """What the processes have started and what that has, also of those that were killed."""
     sessions = {one.pid for one in processes}
@@ -208,13 +198,18 @@ def _families(processes: Sequence[subprocess.Popen[bytes]]) -> set[psutil.Proces
     return {one for one in found if one.pid not in sessions}
 
 
-def _end(processes: set[psutil.Process]) -> None:
+def _end(processes: Collection[psutil.Process]) -> None:
+    for one in _ask_to_end(processes, ORPHAN_SECONDS):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+
+
+def _ask_to_end(processes: Collection[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Asks processes to end, and waits; those that have not ended by then."""
     for one in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.terminate()
-    for one in psutil.wait_procs(list(processes), timeout=ORPHAN_SECONDS)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
+    return list(psutil.wait_procs(list(processes), timeout=seconds)[1])
 
 
 def _end_with_parent() -> None:

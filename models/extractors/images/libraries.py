@@ -108,6 +108,7 @@ def published(model: str) -> PublishedModel:
     Raises:
         UsageError: torchvision has none of that name.
     """
+    import torch
     from torchvision import models
 
     name, _, wanted = model.partition("/")[2].rpartition("-")
@@ -115,7 +116,9 @@ def published(model: str) -> PublishedModel:
         weights = models.get_model_weights(name)[wanted]
     except (ValueError, KeyError) as error:
         raise UsageError(f"{model}: torchvision has no such weights ({error})") from error
-    made, steps = untrained(name), weights.transforms()
+    steps = weights.transforms()
+    with torch.device("meta"):  # its width alone is asked for: no numbers are drawn for it
+        made = untrained(name)
     (crop,), (short,) = steps.crop_size, steps.resize_size
     file = weights.url.rpartition("/")[2]
     return PublishedModel(
